@@ -1,0 +1,55 @@
+# The two commands of a newcomer: `make demo` and `make test`. Each makes the environment it needs.
+
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+# Runs and events of `make demo` and `make dev`, so that the UI shows both.
+export DAGSTER_HOME ?= $(CURDIR)/.dagster
+export DAGSTER_DISABLE_TELEMETRY := 1
+
+.PHONY: demo dev test lint format types sql unit lock clean help
+.DEFAULT_GOAL := help
+
+help:  ## Say what there is
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+demo: $(INSTALLED)  ## A generated feed through the whole pipeline, and what came out of it
+	@$(BIN)/mg-lakehouse demo
+
+dev: $(INSTALLED)  ## The Dagster UI on 127.0.0.1:3000, over an embedded queue with a steady trickle
+	@$(BIN)/mg-lakehouse dev
+
+test: lint types sql unit  ## All checks and all tests
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(INSTALLED)  ## Put the code into shape
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(INSTALLED)
+	$(BIN)/mypy
+
+sql: $(INSTALLED)
+	$(BIN)/sqlfluff lint --disable-progress-bar dbt_project/models dbt_project/tests
+
+unit: $(INSTALLED)
+	env -u DAGSTER_HOME $(BIN)/pytest --numprocesses 2 --dist loadscope
+
+# With the timestamp, an environment is made once and again only when what it holds changes.
+$(INSTALLED): pyproject.toml constraints.txt
+	@command -v $(PYTHON) > /dev/null || { echo "$(PYTHON) was not found: install Python 3.11, or say PYTHON=/path/to/python3.11"; exit 1; }
+	@echo "Installing into $(VENV) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[demo,ui,postgres,dev]'
+	@touch $@
+
+lock:  ## Pin every dependency anew (needs uv)
+	uv pip compile pyproject.toml --all-extras --python-version 3.11 --no-emit-index-url --no-header --no-annotate --output-file constraints.txt
+
+clean:  ## Remove the environment, the demo's lake and its runs
+	rm -rf $(VENV) .lake .dagster dbt_project/target dbt_project/logs

@@ -1,0 +1,65 @@
+{# Of the identities between counts, those whose columns the model has, and that every rate lies within 0 and 1. #}
+{% test identities_hold(model) %}
+{%- set identities = {
+    "accepted": "accepted = delivered + implied_delivered - bounced_outofband",
+    "attempted": "attempted = accepted + bounced + deferred",
+    "targeted": "targeted = attempted + suppressed + rejected + render_failed",
+    "bounced by class": "bounced = hard_bounced + soft_bounced + block_bounced + undetermined_bounced",
+    "bounced by band": "bounced = bounced_inband + bounced_outofband",
+    "openers": "unique_human_openers <= unique_openers and unique_openers <= open_events",
+    "machine openers": "machine_only_openers = unique_openers - unique_human_openers",
+    "clickers": "unique_human_clickers <= unique_clickers and unique_clickers <= click_events",
+    "complainers": "complainers_fbl <= complainers and accepted_fbl <= accepted",
+    "human opens": "human_open_events <= open_events",
+    "human clicks": "human_click_events <= click_events",
+    "attempts are sends": "len(attempt_dates) <= len(send_dates)",
+    "acceptance": "is_accepted = (outcome in ('delivered', 'implied_delivery'))",
+    "failure of an outcome": "(bounced_at is null) = (outcome in ('delivered', 'implied_delivery', 'render_failed'))",
+    "messages have events": "messages <= events or messages = 0",
+    "messages of a day": "messages <= denominator",
+    "first after last": "first_event_at <= last_event_at",
+} -%}
+{%- set wanted = {
+    "accepted": ["accepted", "implied_delivered"],
+    "attempted": ["attempted", "accepted", "deferred"],
+    "targeted": ["targeted", "attempted"],
+    "bounced by class": ["bounced", "hard_bounced"], "bounced by band": ["bounced", "bounced_inband"],
+    "openers": ["unique_openers", "open_events"], "machine openers": ["machine_only_openers"], "clickers": ["unique_clickers", "click_events"],
+    "complainers": ["complainers_fbl"], "human opens": ["human_open_events"], "human clicks": ["human_click_events"],
+    "attempts are sends": ["attempt_dates"], "acceptance": ["is_accepted", "outcome"], "failure of an outcome": ["bounced_at", "outcome"],
+    "messages have events": ["messages", "events", "share_of_failures"], "messages of a day": ["messages", "denominator"],
+    "first after last": ["first_event_at", "last_event_at"],
+} -%}
+{%- set rows = rows_to_test(model) -%}
+{%- set names = adapter.get_columns_in_relation(rows) | map(attribute="name") | list if execute else [] -%}
+{%- set checks = {"nothing": "true"} -%}
+{%- for identity, columns in wanted.items() -%}
+    {%- if columns | reject("in", names) | list | length == 0 -%}
+        {%- do checks.update({identity: identities[identity]}) -%}
+    {%- endif -%}
+{%- endfor -%}
+{%- for name in names if ("rate" in name.split("_") or name == "share_of_failures") and "vs" not in name.split("_") -%}
+    {%- do checks.update({name: name ~ " is null or " ~ name ~ " between 0 and 1"}) -%}
+{%- endfor %}
+with
+
+checked as (
+
+    select
+        *,
+        list_filter(
+            [
+                {% for identity, condition in checks.items() -%}
+                case when not ({{ condition }}) then '{{ identity }}' end{{ "," if not loop.last }}
+                {% endfor %}
+            ],
+            lambda identity: identity is not null
+        ) as broken
+    from {{ rows }}
+
+)
+
+select *
+from checked
+where len(broken) > 0
+{% endtest %}

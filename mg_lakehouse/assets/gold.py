@@ -1,0 +1,127 @@
+"""The gold assets: the models of the dbt project, built by dbt and written to Delta by its materialization."""
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from dagster_dbt import DagsterDbtTranslator, DbtCliInvocation, DbtCliResource, dbt_assets
+from dagster_dbt.errors import DagsterDbtCliRuntimeError
+
+from mg_lakehouse.assets.reporting import OWNERS, RETRY_TRANSIENT, as_failure, table_metadata
+from mg_lakehouse.automation import GOLD_CONDITION
+from mg_lakehouse.errors import PermanentError
+from mg_lakehouse.events.catalogue import REJECTED_ITEMS
+from mg_lakehouse.keys import silver_key
+from mg_lakehouse.progress import Step
+from mg_lakehouse.resources import LakeResource, ProgressResource
+from mg_lakehouse.settings import Settings
+from mg_lakehouse.stores.dbt_project import dbt_environment, ensure_manifest, project_dir
+
+__all__ = ["build_dbt_resource", "build_gold"]
+
+_NOT_BUILT = "resource_type:unit_test resource_type:seed"
+"""Unit tests check the code and belong to its tests; the seeds are loaded into every connection."""
+
+
+class GoldTranslator(DagsterDbtTranslator):
+    """How dbt's models appear in Dagster."""
+
+    def get_asset_spec(self, manifest: Mapping[str, Any], unique_id: str, project: Any) -> dg.AssetSpec:
+        """The spec that dagster-dbt makes, with this project's owners, kinds, condition and freshness."""
+        spec = super().get_asset_spec(manifest, unique_id, project)
+        if spec.key.path[0] != "gold":
+            return spec
+        return spec.replace_attributes(
+            # Every model waits for the check that nothing was lost, which is a check of `rejected_items`.
+            deps=[*spec.deps, dg.AssetDep(silver_key(REJECTED_ITEMS))],
+            owners=list(OWNERS),
+            kinds={"dbt", "duckdb", "deltalake"},
+            automation_condition=GOLD_CONDITION,
+            freshness_policy=dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=24), warn_window=timedelta(hours=6)),
+        )
+
+
+def build_gold(settings: Settings) -> dg.AssetsDefinition:
+    """All gold assets, made by one op; a subset of them can be built alone.
+
+    Raises:
+        ConfigurationError: there is no dbt project.
+        PermanentError: the project does not parse.
+    """
+
+    @dbt_assets(
+        name="gold_models",
+        manifest=ensure_manifest(settings),
+        dagster_dbt_translator=GoldTranslator(),
+        exclude=_NOT_BUILT,
+        pool="mg_gold",
+        retry_policy=RETRY_TRANSIENT,
+    )
+    def gold(context: dg.AssetExecutionContext, dbt: DbtCliResource, lake: LakeResource, progress: ProgressResource) -> Iterator[Any]:
+        with as_failure():
+            store = lake.get()
+            # dbt runs in a process of its own and takes the lake from its environment.
+            os.environ.update(dbt_environment(settings, store))
+            invocation = dbt.cli(["build"], context=context)
+            try:
+                for built, event in _numbered(_stream(invocation)):
+                    if isinstance(event, dg.Output):
+                        model = context.asset_key_for_output(event.output_name).path[-1]
+                        progress.report(context.log, Step("gold", built, "models built"))
+                        yield event.with_metadata({**event.metadata, **table_metadata(store, "gold", model)})
+                    else:
+                        yield event
+            finally:
+                # Each run has a folder of artefacts of its own; nothing reads them later.
+                shutil.rmtree(invocation.target_path, ignore_errors=True)
+
+    return gold
+
+
+def _stream(invocation: DbtCliInvocation) -> Iterator[Any]:
+    """Dbt's events; a build that fails is one sentence that names what failed, and is not tried again at once.
+
+    dbt's own messages stay in its log: DuckDB's may quote a value.
+    """
+    try:
+        yield from invocation.stream()
+    except DagsterDbtCliRuntimeError as error:
+        failed = ", ".join(_failed_nodes(invocation)) or "it stopped before it ran a model"
+        raise PermanentError(
+            f"The dbt build failed ({failed}): what it did not build stands as it was. See dbt's output in this run."
+        ) from error
+
+
+def _failed_nodes(invocation: DbtCliInvocation) -> list[str]:
+    try:
+        results = invocation.get_artifact("run_results.json")["results"]
+    except (OSError, ValueError):
+        return []
+    return [result["unique_id"].split(".")[2] for result in results if result["status"] in ("error", "fail", "runtime error")]
+
+
+def _numbered(events: Iterator[Any]) -> Iterator[tuple[int, Any]]:
+    """Each event with the number of models built by then."""
+    built = 0
+    for event in events:
+        built += isinstance(event, dg.Output)
+        yield built, event
+
+
+def build_dbt_resource(settings: Settings) -> DbtCliResource:
+    """Dbt's command line, of this very environment.
+
+    Raises:
+        ConfigurationError: there is no dbt project.
+    """
+    project = project_dir(settings)
+    return DbtCliResource(
+        project_dir=str(project),
+        profiles_dir=str(project),
+        dbt_executable=str(Path(sys.executable).parent / "dbt"),
+    )

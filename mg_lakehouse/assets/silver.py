@@ -1,0 +1,87 @@
+"""The silver assets: one per event table and ``rejected_items``, in one op, so that a bundle is read and parsed once."""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import dagster as dg
+
+from mg_lakehouse.assets.reporting import OWNERS, RETRY_TRANSIENT, as_failure, column_schema, table_metadata
+from mg_lakehouse.checks import silver_check_results, silver_check_specs
+from mg_lakehouse.events.catalogue import REJECTED_ITEMS, columns_of, event_of_table, silver_tables
+from mg_lakehouse.keys import EVENT_FEED_KEY, silver_key
+from mg_lakehouse.partitions import RECEIVED_DATE
+from mg_lakehouse.progress import Step
+from mg_lakehouse.resources import LakeResource, ProgressResource
+from mg_lakehouse.settings import Settings
+from mg_lakehouse.stores.lake import Lake
+from mg_lakehouse.stores.silver import SilverReport, TableCount, flatten_new
+
+__all__ = ["build_silver"]
+
+_REJECTED_DESCRIPTION: Final = (
+    "What could not become a row of an event table, one row per item or unreadable message, with the reason and the text."
+)
+
+
+def build_silver(settings: Settings) -> dg.AssetsDefinition:
+    """The silver assets, all made by one op."""
+
+    @dg.multi_asset(
+        name="silver",
+        specs=[_spec(table) for table in silver_tables()],
+        check_specs=silver_check_specs(),
+        partitions_def=RECEIVED_DATE,
+        # Progress is by bronze's version: one run brings any number of partitions up to date.
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        can_subset=True,
+        pool="mg_silver",
+        retry_policy=RETRY_TRANSIENT,
+    )
+    def silver(context: dg.AssetExecutionContext, lake: LakeResource, progress: ProgressResource) -> Iterator[Any]:
+        selected = [table for table in silver_tables() if silver_key(table) in context.selected_asset_keys]
+        with as_failure():
+            store = lake.get()
+            before = {table: _version(store, table) for table in silver_tables()}
+            report = flatten_new(
+                store,
+                tables=selected,
+                slice_bytes=settings.flatten_bytes,
+                progress=lambda so_far: progress.report(context.log, Step("silver", so_far.items, "events flattened")),
+            )
+            for table in selected:
+                yield dg.MaterializeResult(silver_key(table), metadata=_metadata(store, table, report))
+            yield from silver_check_results(store, report, before, context.selected_asset_check_keys)
+
+    return silver
+
+
+def _spec(table: str) -> dg.AssetSpec:
+    return dg.AssetSpec(
+        silver_key(table),
+        deps=[EVENT_FEED_KEY],
+        description=_REJECTED_DESCRIPTION if table == REJECTED_ITEMS else event_of_table(table).description,
+        group_name="silver",
+        kinds={"deltalake", "polars"},
+        owners=list(OWNERS),
+        metadata={"dagster/column_schema": column_schema(columns_of(table))},
+        skippable=True,
+    )
+
+
+def _version(lake: Lake, table: str) -> int:
+    handle = lake.open("silver", table)
+    return -1 if handle is None else handle.version()
+
+
+def _metadata(lake: Lake, table: str, report: SilverReport) -> dict[str, Any]:
+    if table == REJECTED_ITEMS:
+        numbers: dict[str, Any] = {
+            "rows_added": sum(report.rejected.values()),
+            "messages": report.messages,
+            "items": report.items,
+            "rejected": dict(report.rejected),
+        }
+    else:
+        count = report.tables.get(table, TableCount())
+        numbers = {"rows_added": count.rows, "duplicates_dropped": count.duplicates, "conflicts_rejected": count.conflicts}
+    return {**numbers, "bronze_version": report.to_version, **table_metadata(lake, "silver", table)}

@@ -1,0 +1,158 @@
+"""Asset checks: what must hold of the tables, and what blocks gold.
+
+Blocking: conservation (every item of the batch is a row, a reject or a counted duplicate) and uniqueness (no activity id
+twice). Warning: columns that differ from the catalogue, activities nobody knows, rejects. The standing check over whole
+tables is a job of its own, for its cost grows with them.
+
+The numbers come from :mod:`mg_lakehouse.stores.audit`.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, Final
+
+import dagster as dg
+
+from mg_lakehouse.assets.reporting import as_failure
+from mg_lakehouse.events.catalogue import REJECTED_ITEMS, UNRECOGNIZED, silver_tables
+from mg_lakehouse.keys import silver_key
+from mg_lakehouse.resources import LakeResource
+from mg_lakehouse.stores.audit import conservation, repeated_ids, repeated_new_ids, schema_differences
+from mg_lakehouse.stores.lake import Lake
+from mg_lakehouse.stores.silver import EVENT_TABLES, SilverReport
+
+__all__ = [
+    "CONSERVATION",
+    "SCHEMA",
+    "STANDING_UNIQUENESS",
+    "UNIQUENESS",
+    "build_standing_checks",
+    "silver_check_results",
+    "silver_check_specs",
+    "standing_check_keys",
+]
+
+CONSERVATION: Final = "conservation"
+UNIQUENESS: Final = "unique_activity_id"
+STANDING_UNIQUENESS: Final = "unique_activity_id_ever"
+SCHEMA: Final = "schema_as_catalogued"
+_DRIFT: Final = "no_unknown_activities"
+_REJECTS: Final = "nothing_rejected"
+
+
+def silver_check_specs() -> list[dg.AssetCheckSpec]:
+    """Checks that the silver op makes of what it has just committed."""
+    rejected = silver_key(REJECTED_ITEMS)
+    return [
+        *(
+            dg.AssetCheckSpec(
+                UNIQUENESS, asset=silver_key(table), blocking=True, description="No activity id of the new rows occurs twice."
+            )
+            for table in EVENT_TABLES
+        ),
+        dg.AssetCheckSpec(
+            CONSERVATION,
+            asset=rejected,
+            blocking=True,
+            description="Items of the batch = rows in all event tables + rejected items + counted duplicates, as Delta counted them.",
+        ),
+        dg.AssetCheckSpec(_REJECTS, asset=rejected, description="The batch had no item that could not become a row."),
+        dg.AssetCheckSpec(
+            _DRIFT, asset=silver_key(UNRECOGNIZED), description="The batch had no kind of activity that the catalogue does not know."
+        ),
+    ]
+
+
+def silver_check_results(
+    lake: Lake, report: SilverReport, before: Mapping[str, int], selected: Collection[dg.AssetCheckKey]
+) -> Iterator[dg.AssetCheckResult]:
+    """Results of :func:`silver_check_specs` for a run; ``before`` are the tables' Delta versions before it."""
+    for table in EVENT_TABLES:
+        if dg.AssetCheckKey(silver_key(table), UNIQUENESS) in selected:
+            repeated = repeated_new_ids(lake, table, above=before[table])
+            yield dg.AssetCheckResult(
+                asset_key=silver_key(table), check_name=UNIQUENESS, passed=repeated == 0, metadata={"activity_ids_repeated": repeated}
+            )
+    if dg.AssetCheckKey(silver_key(REJECTED_ITEMS), CONSERVATION) in selected:
+        yield _conservation(lake, report)
+    if dg.AssetCheckKey(silver_key(REJECTED_ITEMS), _REJECTS) in selected:
+        yield _warning(REJECTED_ITEMS, _REJECTS, sum(report.rejected.values()), {"by_reason": dict(report.rejected)})
+    if dg.AssetCheckKey(silver_key(UNRECOGNIZED), _DRIFT) in selected:
+        unknown = report.tables[UNRECOGNIZED].rows if UNRECOGNIZED in report.tables else 0
+        yield _warning(UNRECOGNIZED, _DRIFT, unknown, {})
+
+
+def standing_check_keys() -> list[dg.AssetCheckKey]:
+    """Keys of the checks over whole tables."""
+    return [
+        *(dg.AssetCheckKey(silver_key(table), STANDING_UNIQUENESS) for table in EVENT_TABLES),
+        *(dg.AssetCheckKey(silver_key(table), SCHEMA) for table in silver_tables()),
+    ]
+
+
+_STANDING_DESCRIPTIONS: Final = {
+    STANDING_UNIQUENESS: "No activity id occurs twice in the whole table.",
+    SCHEMA: "The table's columns are those of the catalogue.",
+}
+
+
+def build_standing_checks() -> list[dg.AssetChecksDefinition]:
+    """Checks over whole tables: run by their own job, or from an asset's page."""
+    specs = [
+        dg.AssetCheckSpec(key.name, asset=key.asset_key, description=_STANDING_DESCRIPTIONS[key.name]) for key in standing_check_keys()
+    ]
+
+    @dg.multi_asset_check(name="silver_standing_checks", specs=specs, can_subset=True)
+    def silver_standing_checks(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> Iterator[dg.AssetCheckResult]:
+        store = lake.get()
+        with as_failure():
+            for key in sorted(context.selected_asset_check_keys, key=lambda key: (key.asset_key, key.name)):
+                table = key.asset_key.path[-1]
+                if key.name == SCHEMA:
+                    differences = schema_differences(store, table)
+                    yield dg.AssetCheckResult(
+                        asset_key=key.asset_key,
+                        check_name=key.name,
+                        passed=not differences,
+                        metadata={"differences": "; ".join(differences) or "none"},
+                    )
+                else:
+                    repeated = repeated_ids(store, table)
+                    yield dg.AssetCheckResult(
+                        asset_key=key.asset_key, check_name=key.name, passed=repeated == 0, metadata={"activity_ids_repeated": repeated}
+                    )
+
+    return [silver_standing_checks]
+
+
+def _conservation(lake: Lake, report: SilverReport) -> dg.AssetCheckResult:
+    found = conservation(lake, above=report.from_version)
+    return dg.AssetCheckResult(
+        asset_key=silver_key(REJECTED_ITEMS),
+        check_name=CONSERVATION,
+        passed=found.holds,
+        description=None if found.holds else _broken(found.difference, found.miscounted),
+        metadata={
+            "messages": found.messages,
+            "items": found.items,
+            "rows": found.rows,
+            "rejected": found.rejected,
+            "duplicates": found.duplicates,
+            "difference": found.difference,
+        },
+    )
+
+
+def _broken(difference: int, miscounted: tuple[str, ...]) -> str:
+    if miscounted:
+        return f"Delta counted other rows than the ledger in {', '.join(miscounted)}."
+    return f"{abs(difference)} items are {'nowhere' if difference > 0 else 'counted twice'}; bronze has them all."
+
+
+def _warning(table: str, name: str, count: int, metadata: Mapping[str, Any]) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        asset_key=silver_key(table),
+        check_name=name,
+        passed=count == 0,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"rows": count, **metadata},
+    )

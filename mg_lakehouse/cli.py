@@ -1,0 +1,159 @@
+"""The command line ``mg-lakehouse``.
+
+Each command reads the settings, calls one function and prints what it gave; errors of ours are one sentence on
+standard error and exit status 1.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from mg_lakehouse import __version__
+from mg_lakehouse.errors import LakehouseError
+from mg_lakehouse.progress import Step, listening
+from mg_lakehouse.settings import load_settings
+
+app = typer.Typer(
+    name="mg-lakehouse",
+    help="Turn the MessageGears event feed into a lakehouse: SQS to bronze to silver to gold.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+out = Console()
+err = Console(stderr=True)
+
+
+def main() -> None:
+    """Entry point: run a command; an error that we raised on purpose is one sentence."""
+    _quiet_third_parties()
+    try:
+        app()
+    except LakehouseError as error:
+        err.print(f"[bold red]Error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+        sys.exit(1)
+
+
+def _quiet_third_parties() -> None:
+    os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "1")
+    warnings.filterwarnings("ignore", module="dagster.*")
+    logging.getLogger("dagster").setLevel(logging.CRITICAL)
+
+
+def _version(value: bool) -> None:
+    if value:
+        out.print(f"mg-lakehouse {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    *,
+    _show: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")] = False,
+) -> None:
+    """Options of every command."""
+
+
+@app.command()
+def run(
+    max_messages: Annotated[int | None, typer.Option(min=1, help="Receive no more messages than this.")] = None,
+    max_seconds: Annotated[float | None, typer.Option(min=0.1, help="Receive no longer than this, in seconds.")] = None,
+) -> None:
+    """Drain the queue until it is empty, flatten, and build gold: one pass through Dagster, in this process."""
+    from mg_lakehouse.report import print_pass  # noqa: PLC0415  `--help` does not pay for Dagster
+    from mg_lakehouse.running import run_once  # noqa: PLC0415
+
+    settings = load_settings()
+    with _progress(), _output_aside() as log:
+        result = run_once(settings, max_messages=max_messages, max_seconds=max_seconds)
+    print_pass(out, result)
+    if not result.succeeded:
+        _print_failures(result.failures, log)
+        raise typer.Exit(1)
+
+
+@app.command()
+def status() -> None:
+    """Show rows, age and lag of every table, what was rejected, and what waits in the queue."""
+    from mg_lakehouse.report import print_status  # noqa: PLC0415
+    from mg_lakehouse.status import read_status  # noqa: PLC0415
+
+    print_status(out, read_status(load_settings()))
+
+
+@app.command()
+def demo(
+    events: Annotated[int, typer.Option(min=1, help="Events to generate.")] = 20_000,
+    seed: Annotated[int | None, typer.Option(help="Seed of the generated feed; by default a new one each time.")] = None,
+) -> None:
+    """Publish a generated feed to an embedded queue, run the pipeline on it, and show what came out."""
+    from mg_lakehouse.demo.show import print_demo, run_demo  # noqa: PLC0415
+
+    settings = load_settings()
+    with _progress(), _output_aside() as log:
+        outcome = run_demo(events=events, seed=seed)
+    print_demo(out, settings, outcome)
+    if not outcome.result.succeeded:
+        _print_failures(outcome.result.failures, log)
+        raise typer.Exit(1)
+
+
+@app.command()
+def dev(
+    port: Annotated[int, typer.Option(min=1, max=65_535, help="Port of the Dagster UI, on 127.0.0.1.")] = 3000,
+    bundles_a_minute: Annotated[float, typer.Option(min=0.1, help="Messages that trickle into the embedded queue.")] = 30.0,
+) -> None:
+    """Open the Dagster UI on an embedded queue with a steady trickle: assets fill while you watch."""
+    from mg_lakehouse.demo.dev import run_dev  # noqa: PLC0415
+
+    raise typer.Exit(run_dev(load_settings(), out, port=port, bundles_a_minute=bundles_a_minute))
+
+
+def _print_failures(failures: Sequence[str], log: Path) -> None:
+    for failure in failures:
+        err.print(f"[bold red]Failed:[/] {escape(failure)}", highlight=False, soft_wrap=True)
+    if log.stat().st_size:
+        err.print(f"What dbt said is in {log}.", highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def _output_aside() -> Iterator[Path]:
+    """Have what the steps print, dbt above all, written to a file of its own."""
+    descriptor, name = tempfile.mkstemp(prefix="mg-lakehouse-", suffix=".log")
+    with os.fdopen(descriptor, "w") as log, redirect_stdout(log):
+        yield Path(name)
+
+
+@contextmanager
+def _progress() -> Iterator[None]:
+    """Show the steps that the pipeline announces, as they come."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.fields[stage]:<8}"),
+        TextColumn("{task.completed:>12,.0f} {task.fields[unit]}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=err, transient=True) as progress:
+        tasks = {stage: progress.add_task("", stage=stage, unit=unit, total=None) for stage, unit in _STAGES.items()}
+
+        def show(step: Step) -> None:
+            progress.update(tasks[step.stage], completed=step.done, unit=step.unit)
+
+        with listening(show):
+            yield
+
+
+_STAGES = {"publish": "messages published", "bronze": "messages received", "silver": "events flattened", "gold": "models built"}

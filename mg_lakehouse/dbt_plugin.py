@@ -1,0 +1,169 @@
+"""The dbt-duckdb plugin of the gold layer: it prepares each connection, plans each model and writes it to Delta.
+
+Named in ``dbt_project/profiles.yml``. The project's materialization ``delta`` calls it twice for a model: with the
+format ``plan`` before the model's SQL runs, and with ``commit`` after its rows are staged. DuckDB is in memory and
+forgets everything; the Delta tables are the only state.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import duckdb
+from dbt.adapters.duckdb.plugins import BasePlugin
+from dbt.adapters.duckdb.utils import TargetConfig
+
+from mg_lakehouse.errors import ConfigurationError
+from mg_lakehouse.settings import Settings, load_settings
+from mg_lakehouse.stores import duck, gold
+from mg_lakehouse.stores.dbt_project import AS_OF, project_dir
+from mg_lakehouse.stores.gold_scope import Input, Model, Plan, Scopes
+from mg_lakehouse.stores.lake import Lake
+from mg_lakehouse.stores.pii_key import hmac_pads, pii_key
+
+__all__ = ["Plugin"]
+
+_BATCH_ROWS: Final = 65_536
+
+
+class Plugin(BasePlugin):
+    """dbt-duckdb makes one of these for a process."""
+
+    def initialize(self, plugin_config: dict[str, Any]) -> None:  # noqa: ARG002  nothing comes from the profile
+        """Read the settings; the connection comes later."""
+        self._settings: Settings = load_settings(dotenv=None)
+        self._lake = Lake(self._settings.lake_uri)
+        self._project = project_dir(self._settings)
+        self._as_of = as_of_from_environment()
+        self._plans: dict[str, Plan] = {}
+        self._definition: int | None = None
+        self._connection: duckdb.DuckDBPyConnection
+        self._scopes: Scopes
+
+    def update_connection_config(self, creds: Any, config: dict[str, Any]) -> None:  # noqa: ARG002  dbt-duckdb's signature
+        """Keep DuckDB off the network, and its spills out of the working folder."""
+        self._spill = tempfile.TemporaryDirectory(prefix="mg-lakehouse-duckdb-")
+        config.update(duck.CONNECTION_OPTIONS | {"temp_directory": self._spill.name})
+
+    def configure_connection(self, conn: duckdb.DuckDBPyConnection) -> None:
+        """Load the extensions, show the seeds and the gold tables that exist: a run may select any part of the models."""
+        self._connection = conn
+        self._pads = hmac_pads(pii_key(self._settings, self._lake))
+        duck.configure(conn, self._lake)
+        duck.configure_cursor(conn)
+        self._scopes = Scopes(self._lake, self._cursor)
+        for schema in ("gold", "staged", "tested"):
+            conn.execute(f"create schema if not exists {schema}")
+        conn.execute("create table plans (model varchar, mode varchar)")
+        for file in sorted(self._project.glob("seeds/*.csv")):
+            conn.execute(
+                f"create table gold.{duck.identifier(file.stem)} as from read_csv({duck.text(str(file))}, header = true, all_varchar = true)"
+            )
+        for file in sorted(self._project.glob("models/marts/*.sql")):
+            if (handle := self._lake.open("gold", file.stem)) is not None:
+                address = duck.text(handle.table_uri.rstrip("/"))
+                conn.execute(f"create view gold.{duck.identifier(file.stem)} as from delta_scan({address}, version = {handle.version()})")
+
+    def configure_cursor(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        """Set the variables that the models read; the key's pads go in as parameters, so that no SQL text holds them."""
+        duck.configure_cursor(cursor)
+        variables: dict[str, object] = {
+            "mg_hmac_inner": self._pads.inner,
+            "mg_hmac_outer": self._pads.outer,
+            "mg_as_of": self._as_of,
+            "mg_business_timezone": self._settings.business_timezone,
+        }
+        for name, value in variables.items():
+            cursor.execute(f"set variable {name} = ?", [value])
+
+    def _cursor(self) -> duckdb.DuckDBPyConnection:
+        cursor = self._connection.cursor()
+        self.configure_cursor(cursor)
+        return cursor
+
+    def store(self, target_config: TargetConfig) -> None:
+        """Plan a model or commit it; the materialization says which by the format of the location."""
+        request: dict[str, Any] = target_config.config
+        if target_config.location is not None and target_config.location.format == "plan":
+            self._plan(self._model(request))
+        else:
+            self._commit(self._plans[request["name"]])
+
+    def _plan(self, model: Model) -> None:
+        plan = self._scopes.plan(model)
+        self._plans[model.name] = plan
+        cursor = self._cursor()
+        cursor.execute("insert into plans values (?, ?)", [model.name, plan.mode])
+        if plan.mode == "unchanged":
+            self._scopes.show(plan)
+
+    def _commit(self, plan: Plan) -> None:
+        name = plan.model.name
+        cursor = self._cursor()
+        staged = f"staged.{duck.identifier(name)}"
+        order = ", ".join(plan.model.spec.stats_columns[:2])
+        rows = cursor.execute(f"from {staged} order by {order}").to_arrow_reader(_BATCH_ROWS)
+        gold.commit(
+            self._lake,
+            plan.model.spec,
+            rows,
+            handle=plan.handle,
+            predicate=plan.predicate,
+            definition=plan.model.definition,
+            silver=plan.included,
+            silver_ids=self._scopes.silver_ids,
+        )
+        cursor.execute(f"drop table {staged}")
+        self._scopes.show(plan)
+
+    def _model(self, request: dict[str, Any]) -> Model:
+        spec = gold.gold_spec(
+            request["name"], request["columns"], stats_columns=request["stats_columns"], description=request["description"]
+        )
+        return Model(
+            spec=spec,
+            scope=request["scope"],
+            silver=tuple(request["silver"]),
+            gold=tuple(Input(each["name"], each["orphan_day"]) for each in request["gold"]),
+            orphan_day=request["orphan_day"],
+            days_after=request["days_after"],
+            days_before=request["days_before"],
+            stale_requests=request["stale_requests"],
+            definition=gold.digest(str(self._definition_of_project()), repr(sorted(request["vars"].items()))),
+            full_refresh=request["full_refresh"],
+        )
+
+    def _definition_of_project(self) -> int:
+        """Digest of all that the numbers depend on beside the events. A change of any of it rebuilds everything."""
+        if self._definition is None:
+            self._definition = gold.digest(*definition_parts(self._project), self._settings.business_timezone, self._pads.inner)
+        return self._definition
+
+
+def definition_parts(project: Path) -> Iterator[bytes]:
+    """The contents of the models, macros and seeds, by name."""
+    for folder, pattern in (("models", "*.sql"), ("macros", "*.sql"), ("seeds", "*.csv")):
+        for file in sorted((project / folder).rglob(pattern)):
+            yield file.relative_to(project).as_posix().encode()
+            yield file.read_bytes()
+
+
+def as_of_from_environment() -> datetime:
+    """The time that the build is made for: ``MG_AS_OF`` in ISO 8601, read as UTC where it has no offset, else now.
+
+    Raises:
+        ConfigurationError: the value is no ISO time.
+    """
+    value = os.environ.get(AS_OF)
+    if not value:
+        return datetime.now(UTC)
+    try:
+        parsed = datetime.fromisoformat(value)
+    except ValueError as error:
+        raise ConfigurationError(f"{AS_OF}: {value!r} is no ISO time; use one such as 2026-01-31T12:00:00Z.") from error
+    return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)

@@ -1,0 +1,59 @@
+"""The one place that wires: assets, checks, jobs, sensors, schedules and resources.
+
+``defs`` is what Dagster loads. A project of somebody else's calls :func:`build_definitions` with settings and
+resources of its own. Loading makes no call to AWS and needs no setting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+
+from mg_lakehouse.assets.bronze import build_event_feed, queue_spec
+from mg_lakehouse.assets.gold import build_dbt_resource, build_gold
+from mg_lakehouse.assets.silver import build_silver
+from mg_lakehouse.automation import build_automation_sensor
+from mg_lakehouse.checks import build_standing_checks
+from mg_lakehouse.jobs import build_jobs
+from mg_lakehouse.resources import EventFeedResource, LakeResource, ProgressResource
+from mg_lakehouse.schedules import build_schedules
+from mg_lakehouse.sensors import build_event_feed_sensor
+from mg_lakehouse.settings import Settings, load_settings
+
+__all__ = ["build_definitions", "defs"]
+
+
+def build_definitions(settings: Settings | None = None, *, resources: Mapping[str, Any] | None = None) -> dg.Definitions:
+    """All definitions of the package.
+
+    Args:
+        settings: read from the environment and ``.env`` where not given.
+        resources: replacements, by name: ``lake``, ``event_feed``, ``dbt``, ``progress``.
+
+    Raises:
+        ConfigurationError: a setting is unusable, or there is no dbt project.
+        PermanentError: the dbt project does not parse.
+    """
+    settings = settings or load_settings()
+    return dg.Definitions(
+        assets=[queue_spec(settings), build_event_feed(settings), build_silver(settings), build_gold(settings)],
+        asset_checks=build_standing_checks(),
+        jobs=build_jobs(),
+        sensors=[build_event_feed_sensor(settings), build_automation_sensor()],
+        schedules=build_schedules(),
+        resources={
+            "lake": LakeResource(uri=settings.lake_uri),
+            "event_feed": EventFeedResource(queue_url=settings.queue_url),
+            "dbt": build_dbt_resource(settings),
+            "progress": ProgressResource(),
+            **(resources or {}),
+        },
+    )
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """The definitions for the settings of the environment."""
+    return build_definitions()

@@ -1,0 +1,155 @@
+"""The demo: a generated feed through an embedded queue and the real pipeline, and what came out of it."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, time, timedelta
+from typing import Final, NamedTuple
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from mg_lakehouse.demo.feed import FeedPlan, generate
+from mg_lakehouse.demo.queue import EmbeddedQueue
+from mg_lakehouse.demo.samples import samples
+from mg_lakehouse.progress import Step, announce
+from mg_lakehouse.report import print_pass
+from mg_lakehouse.running import PassResult, run_once
+from mg_lakehouse.settings import Settings, load_settings
+from mg_lakehouse.status import read_status
+from mg_lakehouse.stores.audit import rejected_by_reason
+from mg_lakehouse.stores.duck import connect
+from mg_lakehouse.stores.lake import Lake
+
+__all__ = ["DemoOutcome", "embedded_environment", "print_demo", "run_demo"]
+
+_DAYS: Final = timedelta(days=40)
+_NEXT: Final = (
+    ("make dev", "the Dagster UI on http://127.0.0.1:3000, with a trickle of events"),
+    ("make demo", "once more: it adds to the lake, and the numbers stay right"),
+    (".venv/bin/mg-lakehouse status", "every table, its age and its lag"),
+)
+
+
+class DemoOutcome(NamedTuple):
+    """What a demo did: messages sent and left in the queue, the seed of its feed, and what the pipeline made of it."""
+
+    sent: int
+    left: int
+    seed: int
+    result: PassResult
+
+
+def run_demo(*, events: int, seed: int | None) -> DemoOutcome:
+    """Publish the samples and a generated feed to an embedded queue, and run the pipeline until it is empty.
+
+    Each demo generates another feed, unless ``seed`` says which: so a second demo adds to the lake.
+
+    Raises:
+        PermanentError, TransientError: the lake cannot be written, or a part of the demo is not installed.
+    """
+    # A seed gives the same feed all day: with the very moment in it, the same ids would come with other times.
+    end = datetime.now(UTC).replace(microsecond=0) if seed is None else datetime.combine(datetime.now(UTC).date(), time.min, UTC)
+    plan = FeedPlan(seed=secrets.randbits(32) if seed is None else seed, events=events, start=end - _DAYS, end=end)
+    bodies = [*samples().values(), *(bundle.body for bundle in generate(plan).bundles)]
+    with EmbeddedQueue() as queue, embedded_environment(queue.environment):
+        sent = queue.publish(bodies, duplicates=0.02, progress=lambda count: announce(Step("publish", count, "messages published")))
+        result = run_once(load_settings())
+        return DemoOutcome(sent, queue.depth(), plan.seed, result)
+
+
+@contextmanager
+def embedded_environment(variables: dict[str, str]) -> Iterator[None]:
+    """Have this process read the embedded queue, whatever queue and credentials its environment names otherwise."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def print_demo(out: Console, settings: Settings, outcome: DemoOutcome) -> None:
+    """Print what a demo did: each layer, what was rejected, jobs, failures by category, and what to type next."""
+    sent, left, seed, result = outcome
+    lake = Lake(settings.lake_uri)
+    out.print(f"{sent:,} messages were published (seed {seed}); {left:,} are left in the queue.", highlight=False)
+    print_pass(out, result)
+    if not result.succeeded:
+        return
+    _print_layers(out, settings)
+    rejected = _table("Rejected, and kept with the text", "items")
+    for reason, count in rejected_by_reason(lake).items():
+        rejected.add_row(reason, f"{count:,}")
+    out.print(rejected)
+    _print_gold(out, lake)
+    out.print(f"\nThe lake is {lake.root}. Next:", highlight=False, soft_wrap=True)
+    for command, what in _NEXT:
+        out.print(f"  [bold]{command:<32}[/]{what}", highlight=False, soft_wrap=True)
+
+
+def _print_layers(out: Console, settings: Settings) -> None:
+    table = _table("The lake", "tables", "rows")
+    found = read_status(settings).tables
+    for layer, what in (("bronze", "messages"), ("silver", "events"), ("gold", "rows")):
+        rows = [standing.rows for (of, name), standing in found.items() if of == layer and name != "rejected_items"]
+        table.add_row(layer, f"{len(rows)}", f"{sum(rows):,} {what}")
+    out.print(table)
+
+
+_JOBS: Final = """
+    select coalesce(d.correlation_id, m.request_id) as job, m.channel, m.targeted, m.delivery_rate, m.bounce_rate,
+           case when m.channel = 'email' then m.human_open_rate end, case when m.channel = 'email' then m.human_click_rate end,
+           case when m.channel = 'email' then m.complaint_rate end
+    from delta_scan('{gold}/job_metrics') m join delta_scan('{gold}/dim_jobs') d using (request_id)
+    where m.attempted >= 20
+    order by m.delivery_rate {order}, m.attempted desc, m.request_id
+    limit 5
+"""
+
+_BOUNCES: Final = """
+    select j.channel, j.category_key, any_value(j.category) as category, any_value(j.class) as class,
+           sum(j.messages)::bigint as messages, any_value(c.must_remove) as must_remove
+    from delta_scan('{gold}/job_bounce_categories') j
+    left join delta_scan('{gold}/dim_bounce_categories') c using (channel, category_key)
+    group by all order by messages desc, j.channel, j.category_key limit 12
+"""
+
+
+def _print_gold(out: Console, lake: Lake) -> None:
+    gold = f"{lake.root}/gold"
+    with connect(lake) as duck:
+        for title, order in (("Best jobs", "desc"), ("Worst jobs", "asc")):
+            table = _table(title, "channel", "sent", "deliv.", "bounce", "open*", "click*", "spam")
+            for job, channel, targeted, *rates in duck.execute(_JOBS.format(gold=gold, order=order)).fetchall():
+                table.add_row(escape(job[:22]), channel, f"{targeted:,}", *(_percent(rate) for rate in rates))
+            out.print(table)
+        out.print("Ordered by delivery rate. * by people: opens by machines and clicks by bots are left out", style="dim")
+        table = _table("Failures by category", "channel", "key", "class", "messages", "remove")
+        for channel, key, category, kind, messages, must_remove in duck.execute(_BOUNCES.format(gold=gold)).fetchall():
+            # Push and SMS categories are named by their keys.
+            shown = key if category != key else ""
+            table.add_row(escape(category[:26]), channel, escape(shown), kind, f"{messages:,}", "must" if must_remove else "")
+        out.print(table)
+
+
+def _table(title: str, *columns: str) -> Table:
+    """A table of at most 80 columns: a name, and short cells."""
+    table = Table(title, box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    for column in columns:
+        table.add_column(column, justify="left" if column in ("channel", "class", "key") else "right", no_wrap=True)
+    table.columns[0].no_wrap = True
+    return table
+
+
+def _percent(rate: float | None) -> str:
+    return "" if rate is None else f"{rate:.1%}"

@@ -1,0 +1,26 @@
+"""The errors that a user meets, sorted once into permanent and transient.
+
+Clients at the edge (:mod:`mg_lakehouse.stores`) translate what boto3, delta-rs and dbt raise into these;
+everything inside looks only at the class. Each text is one sentence that names the thing and the remedy,
+and never holds message content, an address or a credential.
+"""
+
+from __future__ import annotations
+
+__all__ = ["ConfigurationError", "LakehouseError", "PermanentError", "TransientError"]
+
+
+class LakehouseError(Exception):
+    """Base of all errors that this package raises on purpose."""
+
+
+class PermanentError(LakehouseError):
+    """Trying again changes nothing until somebody acts: a missing queue, a refused credential."""
+
+
+class ConfigurationError(PermanentError):
+    """A setting is missing or unusable."""
+
+
+class TransientError(LakehouseError):
+    """Trying again may succeed: a throttled call, a dropped connection."""

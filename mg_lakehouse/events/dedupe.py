@@ -1,0 +1,76 @@
+"""One row per activity: which copy stays, and what the others are.
+
+Pure functions on frames of one silver table. The first received stays: least ``received_at``, then
+``message_id``, then ``item_index``. Any other copy is a duplicate; a copy from the same source with different
+content is a conflict, which is kept out and reported, never written over the first.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import polars as pl
+
+from mg_lakehouse.events.catalogue import LINEAGE_COLUMNS
+
+__all__ = ["Deduplicated", "against_existing", "content_columns", "first_received"]
+
+_RECEIVED = ("received_at", "message_id", "item_index")
+_ITSELF = ("activity_id", "source", "message_id", "item_index")
+_LINEAGE = frozenset(column.name for column in LINEAGE_COLUMNS) - {"_rescued_data"}
+
+
+class Deduplicated(NamedTuple):
+    """What became of a batch.
+
+    ``kept`` are the rows to add; ``landed`` and ``duplicates`` count the rows that were added before and the plain copies.
+    """
+
+    kept: pl.DataFrame
+    landed: int
+    duplicates: int
+    conflicts: pl.DataFrame
+
+
+def content_columns(rows: pl.DataFrame) -> list[str]:
+    """Columns that say what happened, as against how the row came here. Carried columns begin with ``__``."""
+    return [name for name in rows.columns if name not in _LINEAGE and not name.startswith("__")]
+
+
+def first_received(rows: pl.DataFrame) -> Deduplicated:
+    """De-duplicate the rows of one batch among themselves."""
+    ordered = rows.sort(*_RECEIVED, nulls_last=False)
+    first = pl.int_range(pl.len()).over("activity_id") == 0
+    kept = ordered.filter(first)
+    return _sort_out(kept, 0, ordered.filter(~first), kept)
+
+
+def against_existing(rows: pl.DataFrame, existing: pl.DataFrame) -> Deduplicated:
+    """De-duplicate the rows of a batch, each id once, against rows that the table has already.
+
+    ``existing`` has the content columns, ``source``, ``message_id`` and ``item_index`` of the rows whose ids the batch repeats. A row of the same
+    message and position is no copy but the row itself, committed by an earlier try.
+    """
+    kept = rows.join(existing, on="activity_id", how="anti")
+    copies = rows.join(existing, on="activity_id", how="semi").join(existing, on=_ITSELF, how="anti")
+    landed = rows.height - kept.height - copies.height
+    return _sort_out(kept, landed, copies, existing)
+
+
+def _sort_out(kept: pl.DataFrame, landed: int, copies: pl.DataFrame, originals: pl.DataFrame) -> Deduplicated:
+    if copies.is_empty():
+        return Deduplicated(kept, landed, 0, copies)
+    content = content_columns(copies)
+    original = originals.select("activity_id", "source", fingerprint=_fingerprint(content)).unique("activity_id")
+    conflicts = (
+        copies.with_columns(fingerprint=_fingerprint(content))
+        .join(original, on="activity_id", how="left", suffix="_original")
+        .filter((pl.col("source") == pl.col("source_original")) & (pl.col("fingerprint") != pl.col("fingerprint_original")))
+        .select(copies.columns)
+    )
+    return Deduplicated(kept, landed, copies.height - conflicts.height, conflicts)
+
+
+def _fingerprint(content: list[str]) -> pl.Expr:
+    """Text that is equal where the content is equal."""
+    return pl.struct(content).struct.json_encode()

@@ -1,0 +1,22 @@
+"""Why an item or a message could not become a row: the closed list behind ``rejected_items.reason``."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+__all__ = ["Reason"]
+
+
+class Reason(StrEnum):
+    """Reason of a rejection. The list is closed: a new one is a change of the contract."""
+
+    MALFORMED_XML = "malformed_xml"
+    """Not well-formed, or it declares a document type, which the reader refuses."""
+    NOT_ACTIVITY_ITEMS = "not_activity_items"
+    """Well-formed, but the root is neither ``ActivityItems`` nor an ``AccountActivityResponse`` that holds one."""
+    MISSING_TIMESTAMP = "missing_timestamp"
+    """The item has no ``Timestamp``, or an empty one."""
+    INVALID_TIMESTAMP = "invalid_timestamp"
+    """The item's ``Timestamp`` is no ``xsd:dateTime``."""
+    CONFLICTING_ACTIVITY_ID = "conflicting_activity_id"
+    """The table has another event under this activity id already, with different content."""

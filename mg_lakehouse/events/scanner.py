@@ -1,0 +1,184 @@
+"""Where the items of a bundle stand in its text, found without an XML parser.
+
+Two uses: the exact text of an item that is kept as received, and cutting a body that no parser accepts
+into items that can be parsed alone. Both take one pass, linear in the body whatever it holds: a tag is
+looked for between two ``<`` only, and a comment that never closes is searched for once.
+
+Well-formedness is :mod:`mg_lakehouse.events.reader`'s business.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+__all__ = ["Slice", "cut", "has_doctype", "item_slices", "local_name"]
+
+ENVELOPES: Final = frozenset({"ActivityItems", "AccountActivityResponse"})
+_ITEM_SUFFIX: Final = "Activity"
+
+# XML allows `>` but not `<` inside an attribute value, so that a match never runs past the next tag.
+_TAG: Final = re.compile(r"""<(/?)([^\s<>/"'=!?]+)((?:[^<>"']|"[^"<]*"|'[^'<]*')*)>""")
+_PROLOG_TOKEN: Final = re.compile(r"[\s\ufeff]+")
+
+
+class Slice(NamedTuple):
+    """A piece of a body: ``body[start:end]``. ``element`` is its local name, ``None`` where it has none."""
+
+    start: int
+    end: int
+    element: str | None
+    is_item: bool = True
+
+
+class _Tag(NamedTuple):
+    """A tag, or, without a name, a comment or processing instruction."""
+
+    start: int
+    end: int
+    name: str
+    closes: bool
+    empty: bool
+
+
+@lru_cache(maxsize=4096)
+def local_name(name: str) -> str:
+    """Name without its prefix or its ``{namespace}``."""
+    return name.rpartition("}")[2].rpartition(":")[2]
+
+
+def has_doctype(body: str) -> bool:
+    """Whether the body declares a document type. It can stand nowhere but before the root element."""
+    position = 0
+    while True:
+        if blank := _PROLOG_TOKEN.match(body, position):
+            position = blank.end()
+        if body.startswith("<!DOCTYPE", position):
+            return True
+        if body.startswith("<?", position):
+            closing, length = "?>", 2
+        elif body.startswith("<!--", position):
+            closing, length = "-->", 3
+        else:
+            return False
+        end = body.find(closing, position)
+        if end < 0:
+            return False
+        position = end + length
+
+
+def _tokens(body: str) -> Iterator[_Tag]:
+    """Tags, comments and processing instructions in order; CDATA sections are passed over."""
+    unclosed: set[str] = set()
+    position = 0
+    while (start := body.find("<", position)) >= 0:
+        for opening, closing in (("<!--", "-->"), ("<![CDATA[", "]]>"), ("<?", "?>")):
+            if not body.startswith(opening, start):
+                continue
+            end = -1 if closing in unclosed else body.find(closing, start + len(opening))
+            if end < 0:
+                unclosed.add(closing)
+                position = start + len(opening)
+            else:
+                position = end + len(closing)
+                if opening != "<![CDATA[":
+                    yield _Tag(start, position, "", closes=False, empty=True)
+            break
+        else:
+            match = _TAG.match(body, start)
+            if match is None:
+                position = start + 1
+                continue
+            position = match.end()
+            yield _Tag(start, position, match[2], closes=bool(match[1]), empty=match[3].endswith("/"))
+
+
+def item_slices(body: str) -> list[Slice]:
+    """Slices of the items of a well-formed bundle, in order: the children of its ``ActivityItems``."""
+    slices: list[Slice] = []
+    depth = 0
+    item_depth = -1
+    opened: _Tag | None = None
+    for tag in _tokens(body):
+        if not tag.name:
+            continue
+        if tag.closes:
+            depth -= 1
+            if opened is not None and depth == item_depth:
+                slices.append(Slice(opened.start, tag.end, local_name(opened.name)))
+                opened = None
+            elif depth < item_depth:
+                item_depth = -1
+            continue
+        if item_depth < 0:
+            if local_name(tag.name) == "ActivityItems" and not tag.empty:
+                item_depth = depth + 1
+        elif depth == item_depth:
+            if tag.empty:
+                slices.append(Slice(tag.start, tag.end, local_name(tag.name)))
+            else:
+                opened = tag
+        depth += 0 if tag.empty else 1
+    return slices
+
+
+def cut(body: str) -> tuple[str, str, list[Slice]]:
+    """Cut a body that does not parse into its ``*Activity`` items.
+
+    A piece starts at an ``*Activity`` start tag and ends behind the first end tag of the same name, or,
+    without one, before the next such start tag. Text between pieces that is more than envelope and white
+    space becomes a slice of its own (``is_item`` false), so that nothing of the body is passed over.
+
+    Returns:
+        The envelope's start tags and end tags, to wrap a piece in (they bind the namespace prefixes), and the
+        slices. There are none where the body has no ``*Activity`` start tag.
+    """
+    tags = list(_tokens(body))
+    starts = [index for index, tag in enumerate(tags) if not tag.closes and local_name(tag.name).endswith(_ITEM_SUFFIX)]
+    if not starts:
+        return "", "", []
+    envelope = [tag for tag in tags[: starts[0]] if not tag.closes and not tag.empty and local_name(tag.name) in ENVELOPES]
+    before = "".join(body[tag.start : tag.end] for tag in envelope)
+    after = "".join(f"</{tag.name}>" for tag in reversed(envelope))
+    slices = list(_residue(body, 0, tags[starts[0]].start, tags[: starts[0]]))
+    for position, first in enumerate(starts):
+        following = starts[position + 1] if position + 1 < len(starts) else len(tags)
+        limit = tags[following].start if following < len(tags) else len(body)
+        opening = tags[first]
+        closing = first if opening.empty else _closing(tags, first, following)
+        if closing is None:
+            closing = _before_envelope_end(tags, first, following)
+            limit_here = tags[closing + 1].start if closing + 1 < following else limit
+            end = opening.start + len(body[opening.start : limit_here].rstrip())
+        else:
+            end = tags[closing].end
+        slices.append(Slice(opening.start, end, local_name(opening.name)))
+        slices.extend(_residue(body, end, limit, tags[closing + 1 : following]))
+    return before, after, slices
+
+
+def _closing(tags: list[_Tag], first: int, following: int) -> int | None:
+    name = tags[first].name
+    return next((index for index in range(first + 1, following) if tags[index].closes and tags[index].name == name), None)
+
+
+def _before_envelope_end(tags: list[_Tag], first: int, following: int) -> int:
+    """Index of the last tag before the envelope ends, for a piece without an end tag of its own."""
+    ends = (index for index in range(first + 1, following) if tags[index].closes and local_name(tags[index].name) in ENVELOPES)
+    return next(ends, following) - 1
+
+
+def _residue(body: str, start: int, end: int, tags: list[_Tag]) -> Iterator[Slice]:
+    """What stands between two pieces, less white space, the envelope's tags, comments and the XML declaration."""
+    kept = []
+    position = start
+    for tag in tags:
+        if not tag.name or local_name(tag.name) in ENVELOPES:
+            kept.append(body[position : tag.start])
+            position = tag.end
+    kept.append(body[position:end])
+    if any(text.strip(" \t\r\n\ufeff") for text in kept):
+        named = next((local_name(tag.name) for tag in tags if tag.name and not tag.closes and local_name(tag.name) not in ENVELOPES), None)
+        yield Slice(start, end, named, is_item=False)

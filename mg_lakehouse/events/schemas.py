@@ -1,0 +1,60 @@
+"""Polars and Delta schemas, derived from the catalogue.
+
+The silver schemas follow :mod:`mg_lakehouse.events.catalogue`; the bronze schema is declared here and
+frozen, for a metadata commit on bronze would abort every append in flight.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Final
+
+import polars as pl
+
+from mg_lakehouse.events.catalogue import Column, ColumnType, columns_of
+
+__all__ = ["BRONZE_SCHEMA", "ERRORS", "PARTITION_COLUMN", "TIMESTAMP", "silver_schema"]
+
+TIMESTAMP: Final = pl.Datetime("us", "UTC")
+ERRORS: Final = pl.List(pl.Struct({"error_code": pl.String, "error_message": pl.String}))
+PARTITION_COLUMN: Final = "received_date"
+
+_DTYPES: Final[dict[ColumnType, pl.DataType]] = {
+    "string": pl.String(),
+    "int": pl.Int64(),
+    "timestamp": TIMESTAMP,
+    "date": pl.Date(),
+    "bool": pl.Boolean(),
+    "errors": ERRORS,
+}
+
+BRONZE_SCHEMA: Final = pl.Schema(
+    {
+        "message_id": pl.String(),
+        "body": pl.String(),
+        "body_sha256": pl.String(),
+        "sent_at": TIMESTAMP,
+        "received_at": TIMESTAMP,
+        "receive_count": pl.Int64(),
+        "attributes": pl.String(),
+        "queue": pl.String(),
+        "batch_id": pl.String(),
+        "received_date": pl.Date(),
+    }
+)
+"""``bronze/event_feed``: one row per SQS message, the body as received. ``attributes`` is a JSON object."""
+
+
+def dtype_of(column: Column) -> pl.DataType:
+    """Polars dtype of a column of the catalogue."""
+    return _DTYPES[column.type]
+
+
+@cache
+def silver_schema(table: str) -> pl.Schema:
+    """Polars schema of a silver table, in the contract's column order.
+
+    Raises:
+        KeyError: the catalogue has no such table.
+    """
+    return pl.Schema({column.name: dtype_of(column) for column in columns_of(table)})

@@ -1,0 +1,149 @@
+"""From text cells to typed rows, in Polars expressions: times, numbers, booleans, and what does not parse.
+
+``Frame -> Frame`` functions over the text cells of :mod:`mg_lakehouse.events.extract`. An unusable
+``Timestamp`` rejects the item; any other cell that does not parse is null and keeps its text in
+``_rescued_data``.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final, NamedTuple
+
+import polars as pl
+
+from mg_lakehouse.events.catalogue import COMMON_COLUMNS, UNRECOGNIZED, Column, event_of_table
+from mg_lakehouse.events.extract import RAW_REJECTIONS
+from mg_lakehouse.events.rejection import Reason
+from mg_lakehouse.events.schemas import TIMESTAMP
+
+__all__ = ["Typed", "parse_bool", "parse_int", "parse_timestamp", "type_cells", "utc_offset_minutes"]
+
+# xsd:dateTime (XML Schema 1.0, part 2, 3.2.7). Years beyond four digits mean nothing in a feed.
+_DATE_TIME: Final = (
+    r"^(?P<date>\d{4}-\d{2}-\d{2})T(?P<hour>\d{2}):(?P<minute>\d{2}):(?P<second>\d{2})(?:\.(?P<fraction>\d+))?"
+    r"(?P<zone>Z|(?P<sign>[+-])(?P<zone_hour>\d{2}):(?P<zone_minute>\d{2}))?$"
+)
+
+
+class Typed(NamedTuple):
+    """Typed rows of one table, and the items that were rejected for their time.
+
+    ``rows`` has the event's columns and ``message``, ``item_index``, ``_rescued_data``; ``rejections`` the columns of
+    ``RAW_REJECTIONS``.
+    """
+
+    rows: pl.DataFrame
+    rejections: pl.DataFrame
+
+
+def _parts(text: pl.Expr) -> tuple[pl.Expr, pl.Expr]:
+    """UTC timestamp and written offset (minutes) of ``xsd:dateTime`` texts; null where they are none."""
+    part = text.str.extract_groups(_DATE_TIME).struct
+    hour, minute, second = (part.field(name).cast(pl.Int64, strict=False) for name in ("hour", "minute", "second"))
+    zone_hour, zone_minute = (part.field(name).cast(pl.Int64, strict=False) for name in ("zone_hour", "zone_minute"))
+    offset = zone_hour * 60 + zone_minute
+    end_of_day = (hour == 24) & (minute == 0) & (second == 0)
+    valid = ((hour < 24) | end_of_day) & (minute < 60) & (second < 60)
+    zone_valid = part.field("sign").is_null() | ((zone_minute < 60) & (offset <= 14 * 60))
+    minutes = (
+        pl.when(part.field("sign") == "-")
+        .then(-offset)
+        .when(part.field("sign") == "+")
+        .then(offset)
+        .when(part.field("zone") == "Z")
+        .then(0)
+    )
+    # Digits beyond microseconds are cut, never rounded: rounding could move an event into the next day.
+    micros = part.field("fraction").fill_null("0").str.pad_end(6, "0").str.slice(0, 6).cast(pl.Int64, strict=False)
+    day = part.field("date").str.to_date("%Y-%m-%d", strict=False).cast(pl.Datetime("us"))
+    local = day + pl.duration(hours=hour, minutes=minute, seconds=second, microseconds=micros)
+    utc = (local - pl.duration(minutes=minutes.fill_null(0))).dt.replace_time_zone("UTC")
+    return pl.when(valid & zone_valid).then(utc), pl.when(valid & zone_valid).then(minutes)
+
+
+def parse_timestamp(text: pl.Expr) -> pl.Expr:
+    """``timestamp`` of an ``xsd:dateTime`` text; one without an offset is read as UTC. Null where it is none."""
+    return _parts(text)[0].cast(TIMESTAMP)
+
+
+def utc_offset_minutes(text: pl.Expr) -> pl.Expr:
+    """Offset written in an ``xsd:dateTime`` text, in minutes (``Z`` is 0); null where none is written."""
+    return _parts(text)[1].cast(pl.Int64)
+
+
+def parse_int(text: pl.Expr) -> pl.Expr:
+    """64-bit integer of an ``xsd:integer`` text; null where it is none or does not fit."""
+    return pl.when(text.str.contains(r"^[+-]?[0-9]+$")).then(text.str.strip_prefix("+").cast(pl.Int64, strict=False))
+
+
+def parse_bool(text: pl.Expr) -> pl.Expr:
+    """Boolean of an ``xsd:boolean`` text, in any case; null where it is none."""
+    lowered = text.str.to_lowercase()
+    return pl.when(lowered.is_in(["true", "1"])).then(pl.lit(value=True)).when(lowered.is_in(["false", "0"])).then(pl.lit(value=False))
+
+
+_PARSERS: Final = {"timestamp": parse_timestamp, "int": parse_int, "bool": parse_bool}
+
+
+def type_cells(cells: pl.DataFrame, table: str) -> Typed:
+    """Type the text cells of one table."""
+    event_at = parse_timestamp(pl.col("event_at"))
+    timed = cells.with_columns(_event_at=event_at, utc_offset_minutes=utc_offset_minutes(pl.col("event_at")))
+    usable = pl.col("_event_at").is_not_null()
+    rows = timed.filter(usable).pipe(_parse_columns, table).pipe(_derive, table)
+    return Typed(rows, timed.filter(~usable).pipe(_rejections))
+
+
+def _rejections(untimed: pl.DataFrame) -> pl.DataFrame:
+    missing = pl.col("event_at").is_null()
+    return untimed.select(
+        "message",
+        "item_index",
+        "element",
+        reason=pl.when(missing).then(pl.lit(Reason.MISSING_TIMESTAMP.value)).otherwise(pl.lit(Reason.INVALID_TIMESTAMP.value)),
+        detail=pl.when(missing)
+        .then(pl.lit("The item has no Timestamp."))
+        .otherwise(pl.format("The item's Timestamp is no xsd:dateTime: {}.", pl.col("event_at").str.slice(0, 40))),
+        fragment="fragment",
+    ).cast(RAW_REJECTIONS)
+
+
+def _parse_columns(cells: pl.DataFrame, table: str) -> pl.DataFrame:
+    columns = [column for column in event_of_table(table).columns if column.elements and column.type in _PARSERS]
+    if not columns:
+        return cells
+    parsed = cells.with_columns(_PARSERS[column.type](pl.col(column.name)).alias(f"_{column.name}") for column in columns)
+    lost = parsed.with_columns(_rescue_unparsed(parsed, columns))
+    return lost.with_columns(pl.col(f"_{column.name}").alias(column.name) for column in columns).drop(
+        f"_{column.name}" for column in columns
+    )
+
+
+def _rescue_unparsed(parsed: pl.DataFrame, columns: list[Column]) -> pl.Series:
+    """``_rescued_data`` with the texts that did not parse. Rows are few, so they are put together one by one."""
+    rescued = parsed["_rescued_data"]
+    for column in columns:
+        bad = (parsed[column.name].is_not_null() & parsed[f"_{column.name}"].is_null()).arg_true()
+        if bad.is_empty():
+            continue
+        texts = [_with_text(rescued[row], column.elements[0], parsed[column.name][row]) for row in bad.to_list()]
+        rescued = rescued.scatter(bad, texts)
+    return rescued
+
+
+def _with_text(rescued: str | None, element: str, text: str) -> str:
+    found: dict[str, Any] = json.loads(rescued) if rescued else {}
+    later = found.get(element, [])
+    # The text that did not parse stood first: repeated ones were rescued by the reader.
+    found[element] = [text, *(later if isinstance(later, list) else [later])] if element in found else text
+    return json.dumps(dict(sorted(found.items())), ensure_ascii=False)
+
+
+def _derive(parsed: pl.DataFrame, table: str) -> pl.DataFrame:
+    derived = parsed.with_columns(event_at=pl.col("_event_at"), event_date=pl.col("_event_at").dt.date())
+    if table == UNRECOGNIZED:
+        # `element` is a column of this table as it is.
+        derived = derived.with_columns(item_xml="fragment")
+    names = [column.name for column in (*COMMON_COLUMNS, *event_of_table(table).columns)]
+    return derived.select("message", "item_index", *names, "_rescued_data")

@@ -1,0 +1,99 @@
+"""What the command line prints: tables of numbers, for a person."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from mg_lakehouse.status import LakeStatus
+from mg_lakehouse.stores.queue import QueueDepth
+
+if TYPE_CHECKING:  # Dagster takes seconds to import, and `status` does without it
+    from mg_lakehouse.running import PassResult
+
+__all__ = ["print_pass", "print_status", "span"]
+
+
+def print_pass(console: Console, result: PassResult) -> None:
+    """What a pass received, added and rejected."""
+    bronze = result.metadata.get("bronze/event_feed", {})
+    silver = {key: values for key, values in result.metadata.items() if key.startswith("silver/")}
+    rejected = silver.pop("silver/rejected_items", {})
+    table = Table("this pass", "", "", box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    table.columns[2].justify = "right"
+    for what in ("messages_received", "messages_new", "messages_already_in_bronze", "messages_deleted", "checksum_mismatches"):
+        if bronze.get(what) or (what in bronze and what != "checksum_mismatches"):
+            table.add_row("bronze", what.replace("_", " "), f"{bronze[what]:,}")
+    if silver:
+        for what in ("rows_added", "duplicates_dropped", "conflicts_rejected"):
+            table.add_row("silver", what.replace("_", " "), f"{sum(values.get(what, 0) for values in silver.values()):,}")
+    if "items" in rejected:
+        table.add_row("silver", "items read", f"{rejected['items']:,}")
+        table.add_row("silver", "items rejected", f"{rejected['rows_added']:,}")
+    gold = [key for key in result.metadata if key.startswith("gold/")]
+    if gold:
+        table.add_row("gold", "models built", f"{len(gold):,}")
+    console.print(table)
+
+
+def print_status(console: Console, status: LakeStatus) -> None:
+    """How the lake and the queue stand."""
+    console.print(f"Lake [bold]{status.lake}[/]", highlight=False, soft_wrap=True)
+    if not status.tables:
+        console.print("It has no table yet: set MG_QUEUE_URL and run [bold]mg-lakehouse run[/], or try [bold]mg-lakehouse demo[/].")
+    else:
+        _print_tables(console, status)
+    if status.rejected:
+        rejected = Table("rejected because", "items", box=box.SIMPLE_HEAD, pad_edge=False)
+        rejected.columns[1].justify = "right"
+        for reason, count in status.rejected.items():
+            rejected.add_row(reason, f"{count:,}")
+        console.print(rejected)
+    if status.unflattened_versions:
+        console.print(f"{status.unflattened_versions:,} bronze commits are not flattened yet: run [bold]mg-lakehouse run[/].")
+    match status.queue:
+        case None:
+            console.print("Queue: none is set (MG_QUEUE_URL).")
+        case QueueDepth(visible, in_flight, delayed):
+            console.print(f"Queue: {visible:,} messages wait, {in_flight:,} are in flight, {delayed:,} are delayed.")
+        case sentence:
+            console.print(f"Queue: {sentence}", soft_wrap=True)
+    if status.key_is_generated:
+        console.print(
+            "Recipient keys are hashed with a key that was generated beside the lake (.pii_key): keep it with the lake, or set MG_PII_KEY.",
+            soft_wrap=True,
+        )
+
+
+def _print_tables(console: Console, status: LakeStatus) -> None:
+    table = Table("layer", "table", "rows", "version", "updated", "lag", box=box.SIMPLE_HEAD, pad_edge=False)
+    for index in (2, 3, 4, 5):
+        table.columns[index].justify = "right"
+    layer = None
+    for (of, name), found in status.tables.items():
+        if layer not in (None, of):
+            table.add_section()
+        layer = of
+        newest = found.newest_received_at
+        table.add_row(
+            of,
+            name,
+            f"{found.rows:,}",
+            f"{found.version:,}",
+            f"{span(status.at - found.updated_at)} ago",
+            span(status.at - newest) if isinstance(newest, datetime) else "",
+        )
+    console.print(table)
+
+
+def span(time: timedelta) -> str:
+    """A time span in its largest fitting unit, such as ``3 min``."""
+    seconds = max(0, int(time.total_seconds()))
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"

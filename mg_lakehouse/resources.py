@@ -1,0 +1,59 @@
+"""Dagster resources: the lake, the queue, and where progress is shown.
+
+They carry addresses, never credentials: those stay in the environment, where boto3 finds them.
+"""
+
+from typing import Any
+
+import dagster as dg
+from dagster_aws.utils import ResourceWithBoto3Configuration
+from pydantic import Field
+
+from mg_lakehouse.progress import Step, announce
+from mg_lakehouse.settings import Settings
+from mg_lakehouse.stores.lake import Lake
+from mg_lakehouse.stores.queue import EventQueue, open_queue
+
+__all__ = ["EventFeedResource", "LakeResource", "ProgressResource"]
+
+
+class LakeResource(dg.ConfigurableResource[Any]):
+    """The lake that assets read and write."""
+
+    uri: str = Field(description="Root of the lake: a folder or an s3:// address.")
+
+    def get(self) -> Lake:
+        """A client of the lake."""
+        return Lake(self.uri)
+
+
+class EventFeedResource(ResourceWithBoto3Configuration):
+    """The SQS queue that MessageGears sends its event feed to."""
+
+    queue_url: str | None = Field(default=None, description="Address of the queue.")
+
+    def get(self, settings: Settings) -> EventQueue:
+        """A client of the queue. Makes no call.
+
+        Raises:
+            ConfigurationError: no queue is set, or the AWS settings are unusable.
+        """
+        return open_queue(
+            settings.model_copy(update={"queue_url": self.queue_url}),
+            region_name=self.region_name,
+            endpoint_url=self.endpoint_url,
+            profile_name=self.profile_name,
+            access_key_id=self.aws_access_key_id,
+            secret_access_key=self.aws_secret_access_key,
+            session_token=self.aws_session_token,
+            verify=self.verify,
+        )
+
+
+class ProgressResource(dg.ConfigurableResource[Any]):
+    """Where long work says how far it is: the run's log, and the listeners of this process."""
+
+    def report(self, log: dg.DagsterLogManager, step: Step) -> None:
+        """Say how far a stage is, in numbers only."""
+        log.info(str(step))
+        announce(step)

@@ -1,0 +1,30 @@
+"""Schedules: what runs by the clock, behind what runs by events."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from mg_lakehouse.jobs import GOLD_JOB, STANDING_CHECKS_JOB
+
+__all__ = ["build_schedules"]
+
+
+def build_schedules() -> list[dg.ScheduleDefinition]:
+    """All schedules of the package."""
+    return [
+        dg.ScheduleDefinition(
+            name="gold_catch_up",
+            job_name=GOLD_JOB,
+            cron_schedule="23 * * * *",
+            default_status=dg.DefaultScheduleStatus.RUNNING,
+            description="Builds gold once an hour, whatever the automation missed: a crash between a commit and its event, a job "
+            "whose maturity changed by time alone.",
+        ),
+        dg.ScheduleDefinition(
+            name="standing_checks_daily",
+            job_name=STANDING_CHECKS_JOB,
+            cron_schedule="41 5 * * *",
+            default_status=dg.DefaultScheduleStatus.RUNNING,
+            description="Checks whole silver tables once a day.",
+        ),
+    ]

@@ -1,0 +1,92 @@
+"""The sensor that looks at the queue and starts an ingest when enough waits.
+
+It only looks: one ``GetQueueAttributes``, no receive and no delete, so that previewing a tick in the UI has no effect. There
+is no ``run_key``, which would de-duplicate for ever. What to do is decided by :func:`decide`, a pure function.
+"""
+
+from datetime import UTC, datetime
+from typing import Final, NamedTuple
+
+import dagster as dg
+
+from mg_lakehouse.errors import LakehouseError
+from mg_lakehouse.jobs import INGEST_JOB
+from mg_lakehouse.partitions import today
+from mg_lakehouse.resources import EventFeedResource
+from mg_lakehouse.settings import Settings
+from mg_lakehouse.stores.queue import QueueDepth
+
+__all__ = ["Decision", "build_event_feed_sensor", "decide"]
+
+_UNFINISHED: Final = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+
+
+class Decision(NamedTuple):
+    """Whether to start an ingest, and why, in a sentence with the numbers."""
+
+    start: bool
+    reason: str
+
+
+def decide(depth: QueueDepth, *, running: bool, seconds_since_last: float | None, settings: Settings) -> Decision:
+    """Decide on an ingest.
+
+    Args:
+        depth: what the queue holds.
+        running: whether an ingest is queued, starting or running.
+        seconds_since_last: age of the last ingest's start; ``None`` where there was none.
+        settings: the thresholds.
+    """
+    waiting = f"{depth.visible:,} messages wait, {depth.in_flight:,} are in flight"
+    if running:
+        return Decision(start=False, reason=f"An ingest is under way; {waiting}.")
+    if depth.visible == 0:
+        return Decision(start=False, reason=f"Nothing to do: {waiting}.")
+    if depth.visible >= settings.sensor_messages:
+        return Decision(start=True, reason=f"{waiting}; {settings.sensor_messages:,} start an ingest at once.")
+    if seconds_since_last is None or seconds_since_last >= settings.sensor_seconds:
+        return Decision(start=True, reason=f"{waiting}; {settings.sensor_seconds:g} s have passed since the last ingest.")
+    return Decision(
+        start=False,
+        reason=f"{waiting}; an ingest starts at {settings.sensor_messages:,} messages or {settings.sensor_seconds:g} s after the last, "
+        f"which was {seconds_since_last:.0f} s ago.",
+    )
+
+
+def build_event_feed_sensor(settings: Settings) -> dg.SensorDefinition:
+    """The sensor ``event_feed_sensor``."""
+
+    @dg.sensor(
+        name="event_feed_sensor",
+        job_name=INGEST_JOB,
+        minimum_interval_seconds=10,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Looks at the event feed's queue and starts an ingest when enough waits. Receives and deletes nothing.",
+    )
+    def event_feed_sensor(context: dg.SensorEvaluationContext, event_feed: EventFeedResource) -> dg.RunRequest | dg.SkipReason:
+        try:
+            depth = event_feed.get(settings).depth()
+        except LakehouseError as error:
+            return dg.SkipReason(str(error))
+        decision = decide(
+            depth, running=_is_running(context.instance), seconds_since_last=_seconds_since_last(context.instance), settings=settings
+        )
+        context.log.info(decision.reason)
+        return dg.RunRequest(partition_key=today()) if decision.start else dg.SkipReason(decision.reason)
+
+    return event_feed_sensor
+
+
+def _is_running(instance: dg.DagsterInstance) -> bool:
+    return bool(instance.get_run_records(dg.RunsFilter(job_name=INGEST_JOB, statuses=_UNFINISHED), limit=1))
+
+
+def _seconds_since_last(instance: dg.DagsterInstance) -> float | None:
+    records = instance.get_run_records(dg.RunsFilter(job_name=INGEST_JOB), limit=1)
+    return (datetime.now(UTC) - records[0].create_timestamp).total_seconds() if records else None

@@ -1,0 +1,71 @@
+"""Settings: every knob of the pipeline, read from the environment and from ``.env``.
+
+Nothing is required, so that definitions load with no setting at all. The AWS variables are the standard
+ones and are read by boto3 itself; here they are only put into the environment from ``.env``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from dotenv import load_dotenv
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from mg_lakehouse.errors import ConfigurationError
+
+__all__ = ["Settings", "load_settings"]
+
+_SQS_MAX_VISIBILITY_SECONDS: Final = 43_200
+
+
+class Settings(BaseSettings):
+    """All settings, each with the environment variable ``MG_<NAME IN CAPITALS>``."""
+
+    model_config = SettingsConfigDict(env_prefix="MG_", extra="ignore", frozen=True, env_ignore_empty=True)
+
+    lake_uri: Annotated[str, NoDecode] = Field(".lake", description="Root of the lake: a folder or an `s3://` address.")
+    queue_url: str | None = Field(None, description="Address of the SQS queue that MessageGears sends to.")
+    business_timezone: str = Field("America/New_York", description="Time zone of the `*_local` dates in gold.")
+    pii_key: SecretStr | None = Field(None, description="Key of the hash that replaces addresses in gold.")
+    dbt_project_dir: Path | None = Field(None, description="Folder of the dbt project, where it is not the packaged one.")
+
+    batch_messages: int = Field(2_000, ge=1, le=100_000, description="Messages in one bronze commit, at most.")
+    batch_bytes: int = Field(32 * 2**20, ge=1, description="Bytes of bodies in one bronze commit, at most.")
+    batch_seconds: float = Field(5.0, gt=0, description="Age in seconds at which a bronze commit is made however small it is.")
+    receivers: int = Field(4, ge=1, le=64, description="Threads that receive from the queue.")
+    wait_seconds: int = Field(1, ge=0, le=20, description="Long poll of a receive, in seconds.")
+    visibility_seconds: int = Field(
+        300, ge=30, le=_SQS_MAX_VISIBILITY_SECONDS, description="Time that a received message stays hidden before it must be extended."
+    )
+    max_seconds: float = Field(600.0, gt=0, description="Time that one run may drain the queue, in seconds.")
+    sensor_messages: int = Field(1_000, ge=1, description="Waiting messages at which the sensor starts a run at once.")
+    sensor_seconds: float = Field(30.0, ge=0, description="Time after the last run at which the sensor starts one for any waiting message.")
+    flatten_bytes: int = Field(128 * 2**20, ge=1, description="Bytes of bodies that are flattened at a time.")
+
+    @field_validator("business_timezone")
+    @classmethod
+    def _known_zone(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            raise ValueError(f"{name!r} is no IANA time zone; use a name such as America/New_York") from error
+        return name
+
+
+def load_settings(*, dotenv: Path | None = Path(".env")) -> Settings:
+    """Read the settings; values of the environment win over those of ``dotenv``.
+
+    Raises:
+        ConfigurationError: a value is unusable; the text names the variable and what it takes.
+    """
+    if dotenv is not None:
+        load_dotenv(dotenv, override=False)
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        name = "MG_" + "_".join(str(part) for part in first["loc"]).upper()
+        raise ConfigurationError(f"{name}: {first['msg']}.") from None

@@ -1,0 +1,67 @@
+"""How the lake and the queue stand, for a person: what ``mg-lakehouse status`` shows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from mg_lakehouse.errors import LakehouseError
+from mg_lakehouse.events.catalogue import silver_tables
+from mg_lakehouse.settings import Settings
+from mg_lakehouse.stores.audit import TableStanding, rejected_by_reason, standing
+from mg_lakehouse.stores.dbt_project import gold_models
+from mg_lakehouse.stores.lake import Lake, Layer
+from mg_lakehouse.stores.pii_key import is_generated
+from mg_lakehouse.stores.queue import QueueDepth, open_queue
+from mg_lakehouse.stores.silver import unflattened
+
+__all__ = ["LakeStatus", "read_status"]
+
+BRONZE_TABLES: Final = ("event_feed",)
+
+
+@dataclass(frozen=True, slots=True)
+class LakeStatus:
+    """How things stand. ``queue`` is the depth, a sentence on why it is not known, or ``None`` where no queue is set."""
+
+    lake: str
+    at: datetime
+    tables: dict[tuple[Layer, str], TableStanding]
+    rejected: dict[str, int]
+    unflattened_versions: int
+    queue: QueueDepth | str | None
+    key_is_generated: bool
+
+
+def read_status(settings: Settings) -> LakeStatus:
+    """Read how the lake and the queue stand.
+
+    Raises:
+        PermanentError, TransientError: the lake cannot be read.
+    """
+    lake = Lake(settings.lake_uri)
+    names: list[tuple[Layer, str]] = [
+        *(("bronze", table) for table in BRONZE_TABLES),
+        *(("silver", table) for table in silver_tables()),
+        *(("gold", model) for model in gold_models(settings)),
+    ]
+    tables = {name: found for name in names if (found := standing(lake, *name)) is not None}
+    return LakeStatus(
+        lake=lake.root,
+        at=datetime.now(UTC),
+        tables=tables,
+        rejected=rejected_by_reason(lake),
+        unflattened_versions=unflattened(lake),
+        queue=_queue(settings),
+        key_is_generated=is_generated(settings, lake),
+    )
+
+
+def _queue(settings: Settings) -> QueueDepth | str | None:
+    if settings.queue_url is None:
+        return None
+    try:
+        return open_queue(settings).depth()
+    except LakehouseError as error:
+        return str(error)

@@ -1,0 +1,147 @@
+"""What can be proved of the lake by looking at it: conservation, uniqueness, schema, and what stands where.
+
+Only reads. Each function takes the lake as it finds it and gives numbers; whether a number is a failure, and what
+it blocks, is :mod:`mg_lakehouse.checks`' business.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+import polars as pl
+from deltalake import DeltaTable
+
+from mg_lakehouse.events.catalogue import REJECTED_ITEMS, silver_tables
+from mg_lakehouse.events.schemas import silver_schema
+from mg_lakehouse.stores.bronze import files_between
+from mg_lakehouse.stores.lake import Lake, Layer
+from mg_lakehouse.stores.silver import day_spans, ledgers
+
+__all__ = ["Conservation", "TableStanding", "conservation", "repeated_ids", "repeated_new_ids", "schema_differences", "standing"]
+
+
+@dataclass(frozen=True, slots=True)
+class Conservation:
+    """The sum of what bronze gave and of what became of it, over a range of bronze versions.
+
+    ``rows`` counts event rows, ``rejected`` rows of ``rejected_items`` (conflicting copies among them). ``miscounted`` names the
+    tables whose ledger differs from what Delta counted when it wrote.
+    """
+
+    messages: int
+    items: int
+    rows: int
+    duplicates: int
+    rejected: int
+    miscounted: tuple[str, ...]
+
+    @property
+    def difference(self) -> int:
+        """Items that are nowhere (positive) or twice (negative)."""
+        return self.items - self.rows - self.duplicates - self.rejected
+
+    @property
+    def holds(self) -> bool:
+        """Whether every item is somewhere, once."""
+        return self.difference == 0 and not self.miscounted
+
+
+class TableStanding(NamedTuple):
+    """How a table stands. Times are UTC; ``newest_received_at`` is null where the table has no such column or no row."""
+
+    rows: int
+    version: int
+    updated_at: datetime
+    newest_received_at: datetime | None
+
+
+def conservation(lake: Lake, *, source: str = "event_feed", above: int) -> Conservation:
+    """Add up the ledgers of the bronze versions above ``above``.
+
+    Raises:
+        PermanentError, TransientError: the lake cannot be read.
+    """
+    messages = items = rows = duplicates = rejected = 0
+    miscounted = []
+    for table in silver_tables():
+        handle = lake.open("silver", table)
+        if handle is None:
+            continue
+        for ledger, added in ledgers(handle, source, above):
+            if ledger.rows != added:
+                miscounted.append(table)
+            if table == REJECTED_ITEMS:
+                messages, items, rejected = messages + ledger.messages, items + ledger.items, rejected + ledger.rows
+            else:
+                rows, duplicates = rows + ledger.rows, duplicates + ledger.duplicates
+    return Conservation(messages, items, rows, duplicates, rejected, tuple(dict.fromkeys(miscounted)))
+
+
+def repeated_new_ids(lake: Lake, table: str, *, above: int) -> int:
+    """Activity ids that occur more than once, among those that the table's versions above ``above`` added.
+
+    Reads back what was committed. The cost follows the new rows: only rows near their event days are looked at.
+    """
+    handle = lake.open("silver", table)
+    if handle is None or handle.version() <= above:
+        return 0
+    stream = handle.load_cdf(above + 1, handle.version(), columns=["activity_id", "event_date"], allow_out_of_range=True)
+    new = pl.DataFrame(stream.read_all())
+    if new.is_empty():
+        return 0
+    spans = day_spans(new["event_date"].unique().sort().to_list())
+    near = pl.any_horizontal(*(pl.col("event_at").is_between(first, last) for first, last in spans))
+    scanned = lake.scan(files_between(handle, "event_at", spans)).filter(near).select("activity_id")
+    return _repeated(scanned.join(new.lazy().select("activity_id").unique(), on="activity_id", how="semi"))
+
+
+def repeated_ids(lake: Lake, table: str) -> int:
+    """Activity ids that occur more than once in the whole table."""
+    handle = lake.open("silver", table)
+    files = [] if handle is None else handle.file_uris()
+    return _repeated(lake.scan(files).select("activity_id")) if files else 0
+
+
+def _repeated(ids: pl.LazyFrame) -> int:
+    repeated = ids.group_by("activity_id").len().filter(pl.col("len") > 1).select(pl.len())
+    return int(repeated.collect(engine="streaming").item())
+
+
+def schema_differences(lake: Lake, table: str) -> list[str]:
+    """Columns of a silver table that differ from the catalogue, each as a phrase; empty where it does not exist."""
+    handle = lake.open("silver", table)
+    if handle is None:
+        return []
+    expected = silver_schema(table)
+    found = pl.DataFrame(handle.schema().to_arrow().empty_table()).schema
+    missing = [f"{name} is missing" for name in expected if name not in found]
+    unknown = [f"{name} is not in the catalogue" for name in found if name not in expected]
+    retyped = [f"{name} is {found[name]}, not {dtype}" for name, dtype in expected.items() if name in found and found[name] != dtype]
+    return [*missing, *unknown, *retyped]
+
+
+def standing(lake: Lake, layer: Layer, table: str) -> TableStanding | None:
+    """How a table stands, from its log alone; ``None`` where it does not exist."""
+    handle = lake.open(layer, table)
+    if handle is None:
+        return None
+    actions = pl.DataFrame(handle.get_add_actions(flatten=True))
+    rows = 0 if actions.is_empty() else int(actions["num_records"].sum())
+    newest = actions["max.received_at"].max() if "max.received_at" in actions.columns else None
+    return TableStanding(rows, handle.version(), _updated_at(handle), newest if isinstance(newest, datetime) else None)
+
+
+def _updated_at(handle: DeltaTable) -> datetime:
+    return datetime.fromtimestamp(handle.history(1)[0]["timestamp"] / 1000, UTC)
+
+
+def rejected_by_reason(lake: Lake) -> dict[str, int]:
+    """Rows of ``rejected_items`` by reason, most first."""
+    handle = lake.open("silver", REJECTED_ITEMS)
+    files = [] if handle is None else handle.file_uris()
+    if not files:
+        return {}
+    counted = lake.scan(files).group_by("reason").len().sort("len", "reason", descending=[True, False]).collect()
+    return dict(counted.iter_rows())

@@ -1,0 +1,116 @@
+"""``bronze/event_feed``: messages as received, at most one row per message id.
+
+A batch carries an id that is fixed before the first try. Its commit sets the marker ``batch:<id>``, which tells a
+later try that an earlier one landed, and moves the lane by one, which makes two committers harmless: the one that
+looked before the other committed is refused and looks again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final, NamedTuple
+
+import polars as pl
+from deltalake import DeltaTable, Transaction
+
+from mg_lakehouse.stores.commit import Append, Landed, commit_once
+from mg_lakehouse.stores.lake import Lake
+from mg_lakehouse.stores.tables import EVENT_FEED
+
+__all__ = ["BatchReceipt", "append_batch", "files_between"]
+
+_LANE: Final = "lane"
+
+
+class BatchReceipt(NamedTuple):
+    """What became of a batch: messages that were ``new``, and those that bronze held ``already``."""
+
+    new: int
+    already: int
+
+
+def append_batch(lake: Lake, batch: pl.DataFrame, batch_id: str) -> BatchReceipt:
+    """Commit a batch of messages, each message id once.
+
+    Args:
+        lake: the lake.
+        batch: rows of ``BRONZE_SCHEMA``, no message id twice.
+        batch_id: id of the batch, the same in each try.
+
+    Returns:
+        After it, every message of the batch is in a committed version of bronze.
+
+    Raises:
+        PermanentError, TransientError: not known to be committed; nothing may be deleted from the queue.
+    """
+    marker = f"batch:{batch_id}"
+
+    def decide(handle: DeltaTable) -> Landed[BatchReceipt] | Append[BatchReceipt]:
+        if handle.transaction_version(marker) is not None:
+            new = _rows_of_batch(lake, handle, batch, batch_id)
+            return Landed(BatchReceipt(new, batch.height - new))
+        rows = batch.join(_held(lake, handle, batch), on="message_id", how="anti")
+        receipt = BatchReceipt(rows.height, batch.height - rows.height)
+        if rows.is_empty():
+            return Landed(receipt)
+        lane = handle.transaction_version(_LANE) or 0
+        transactions = (Transaction(_LANE, lane + 1), Transaction(marker, 1, last_updated=int(time.time() * 1000)))
+        return Append(rows, transactions, receipt, _ledger(rows, receipt, batch_id))
+
+    return commit_once(f"bronze/{EVENT_FEED.name} in the lake {lake.uri}", lambda: lake.ensure(EVENT_FEED), decide)
+
+
+def files_between(handle: DeltaTable, column: str, spans: Sequence[tuple[datetime, datetime]]) -> list[str]:
+    """Addresses of the data files whose statistics of ``column`` meet one of the closed spans.
+
+    A file without statistics of the column is always among them.
+    """
+    actions = pl.DataFrame(handle.get_add_actions(flatten=True))
+    low, high = f"min.{column}", f"max.{column}"
+    if actions.is_empty():
+        return []
+    if low in actions.columns:
+        meets = pl.any_horizontal(pl.lit(value=False), *((pl.col(low) <= last) & (pl.col(high) >= first) for first, last in spans))
+        actions = actions.filter(meets | pl.col(low).is_null() | pl.col(high).is_null())
+    root = handle.table_uri.rstrip("/").removeprefix("file://")
+    return [f"{root}/{path}" for path in actions["path"]]
+
+
+def _held(lake: Lake, handle: DeltaTable, batch: pl.DataFrame) -> pl.DataFrame:
+    """Message ids of the batch that bronze holds.
+
+    A redelivery carries the same SentTimestamp, so only files whose range of ``sent_at`` meets the batch's are read:
+    the cost follows the batch, not the table.
+    """
+    first, last = batch.select(first=pl.col("sent_at").min(), last=pl.col("sent_at").max()).row(0)
+    files = files_between(handle, "sent_at", [(first, last)])
+    if not files:
+        return batch.select("message_id").clear()
+    return (
+        lake.scan(files)
+        .filter(pl.col("sent_at").is_between(first, last))
+        .select("message_id")
+        .join(batch.lazy().select("message_id"), on="message_id", how="semi")
+        .unique()
+        .collect()
+    )
+
+
+def _rows_of_batch(lake: Lake, handle: DeltaTable, batch: pl.DataFrame, batch_id: str) -> int:
+    first, last = batch.select(first=pl.col("sent_at").min(), last=pl.col("sent_at").max()).row(0)
+    files = files_between(handle, "sent_at", [(first, last)])
+    return lake.scan(files).filter(pl.col("batch_id") == batch_id).select(pl.len()).collect().item() if files else 0
+
+
+def _ledger(rows: pl.DataFrame, receipt: BatchReceipt, batch_id: str) -> dict[str, str]:
+    size = rows["body"].str.len_bytes().sum()
+    return {
+        "mg.batch_id": batch_id,
+        "mg.messages": str(receipt.new),
+        "mg.already": str(receipt.already),
+        "mg.bytes": str(size),
+        "mg.first_sent_at": str(rows["sent_at"].min()),
+        "mg.last_sent_at": str(rows["sent_at"].max()),
+    }

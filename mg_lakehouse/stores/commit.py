@@ -1,0 +1,125 @@
+"""The exactly-once commit: one append to a Delta table, whatever crashes or races.
+
+``write_deltalake`` alone is at-least-once in disguise: an exception does not mean "not committed" (the
+answer may be lost after the log entry landed), and two writers that both looked first both append. Three
+rules make it exact, and this module is the only place that holds them:
+
+* open the table, look, and append **through that same handle**. ``Transaction(app_id, version)`` is a
+  compare-and-swap only on the handle whose ``transaction_version`` was read; with a URI, or a handle
+  refreshed in between, delta-rs accepts a repeated or lower version (measured with 1.6.6);
+* on any exception wait and look again. What the table says decides, never the exception;
+* a transaction marks what an append contains, so that the look can tell whether an earlier try landed.
+
+What is appended and how a table tells that it has it already is decided by the callers,
+:mod:`mg_lakehouse.stores.bronze` and :mod:`mg_lakehouse.stores.silver`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Generic, TypeVar
+
+import polars as pl
+from deltalake import (
+    ColumnProperties,
+    CommitProperties,
+    DeltaTable,
+    PostCommitHookProperties,
+    Transaction,
+    WriterProperties,
+    write_deltalake,
+)
+
+from mg_lakehouse.errors import PermanentError
+from mg_lakehouse.stores.lake import store_error
+
+__all__ = ["Append", "Landed", "commit_once"]
+
+Result = TypeVar("Result")
+
+_ATTEMPTS: Final = 8
+_FIRST_WAIT_SECONDS: Final = 0.05
+_LONGEST_WAIT_SECONDS: Final = 5.0
+
+# A hook that fails after the commit landed would look like a failed commit. Checkpoints are made beside the
+# pipeline (see `checkpoint`), where a failure costs nothing.
+_NO_HOOKS: Final = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
+
+# Bodies hardly repeat: a dictionary of them doubles the memory of a write and saves nothing.
+_WRITER: Final = WriterProperties(compression="ZSTD", column_properties={"body": ColumnProperties(dictionary_enabled=False)})
+
+_CHECKPOINT_EVERY: Final = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Landed(Generic[Result]):
+    """The table has it already, or there is nothing to append."""
+
+    result: Result
+
+
+@dataclass(frozen=True, slots=True)
+class Append(Generic[Result]):
+    """Append these rows with these transactions; ``metadata`` goes into the commit for whoever audits it."""
+
+    rows: pl.DataFrame
+    transactions: Sequence[Transaction]
+    result: Result
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+def commit_once(what: str, open_table: Callable[[], DeltaTable], decide: Callable[[DeltaTable], Landed[Result] | Append[Result]]) -> Result:
+    """Open, look, append through the same handle, and on any exception look again.
+
+    Args:
+        what: the table, for an error's sentence.
+        open_table: opens the table at its newest version.
+        decide: looks at the handle and says what is left to append. Called anew for each try.
+
+    Raises:
+        PermanentError: access is refused, and the table says that nothing landed.
+        TransientError: no try landed within about 15 seconds.
+    """
+    failure: Exception | None = None
+    for attempt in range(_ATTEMPTS):
+        handle = open_table()
+        decision = decide(handle)
+        if isinstance(decision, Landed):
+            return decision.result
+        if failure is not None and isinstance(sorted_out := store_error(failure, what), PermanentError):
+            raise sorted_out from failure
+        try:
+            _append(handle, decision)
+        except Exception as error:  # noqa: BLE001  whatever it is, the table decides
+            failure = error
+            longest = min(_LONGEST_WAIT_SECONDS, _FIRST_WAIT_SECONDS * 2**attempt)
+            time.sleep(random.uniform(longest / 2, longest))  # noqa: S311  jitter
+            continue
+        checkpoint(handle)
+        return decision.result
+    assert failure is not None
+    raise store_error(failure, what) from failure
+
+
+def _append(handle: DeltaTable, append: Append[Any]) -> None:
+    write_deltalake(
+        handle,
+        # string_view, Polars' own, is not read by every engine.
+        append.rows.to_arrow(compat_level=pl.CompatLevel.oldest()),
+        mode="append",
+        writer_properties=_WRITER,
+        commit_properties=CommitProperties(custom_metadata=dict(append.metadata), app_transactions=list(append.transactions)),
+        post_commithook_properties=_NO_HOOKS,
+    )
+
+
+def checkpoint(handle: DeltaTable) -> None:
+    """Write a checkpoint now and then, so that opening the table stays cheap. A failure is of no consequence."""
+    if handle.version() % _CHECKPOINT_EVERY:
+        return
+    with contextlib.suppress(Exception):  # the next one will do
+        handle.create_checkpoint()

@@ -1,0 +1,178 @@
+"""The dbt project: where it is, what environment it needs, its manifest, and a build in a process of its own.
+
+What the models mean is in the project itself; how a model becomes a Delta table is
+:mod:`mg_lakehouse.dbt_plugin`. Dagster runs the same project with the same environment.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from mg_lakehouse.errors import ConfigurationError, PermanentError
+from mg_lakehouse.settings import Settings
+from mg_lakehouse.stores.lake import Lake
+
+__all__ = ["AS_OF", "BuildResult", "NodeResult", "build", "dbt_environment", "ensure_manifest", "gold_models", "project_dir", "target_dir"]
+
+AS_OF: Final = "MG_AS_OF"
+"""Environment variable that fixes the time a build is made for; default now."""
+
+_FOLDER: Final = "dbt_project"
+_PARSED_SUFFIXES: Final = frozenset({".sql", ".yml", ".csv", ".md"})
+_NO_SEEDS_NO_UNIT_TESTS: Final = ("resource_type:seed", "resource_type:unit_test")
+"""The plugin loads the seeds into every connection; unit tests check the code, not the data, and belong to its tests."""
+
+
+class NodeResult(NamedTuple):
+    """What became of one node: ``status`` is dbt's (`success`, `pass`, `warn`, `fail`, `error`, `skipped`)."""
+
+    unique_id: str
+    status: str
+    seconds: float
+    message: str | None
+    failures: int | None
+
+
+class BuildResult(NamedTuple):
+    """What became of a build: dbt's exit code, its nodes by unique id, and what it printed."""
+
+    returncode: int
+    nodes: Mapping[str, NodeResult]
+    output: str
+
+    @property
+    def ok(self) -> bool:
+        """Whether every node succeeded."""
+        return self.returncode == 0
+
+
+def project_dir(settings: Settings) -> Path:
+    """The folder of the dbt project: `MG_DBT_PROJECT_DIR`, else inside the package, else beside it (a source tree).
+
+    Raises:
+        ConfigurationError: there is no project there.
+    """
+    package = Path(__file__).resolve().parents[1]
+    candidates = [settings.dbt_project_dir] if settings.dbt_project_dir else [package / _FOLDER, package.parent / _FOLDER]
+    for candidate in candidates:
+        if (candidate / "dbt_project.yml").is_file():
+            return candidate.absolute()
+    looked = " and ".join(str(candidate) for candidate in candidates)
+    raise ConfigurationError(f"No dbt project was found in {looked}: set MG_DBT_PROJECT_DIR to the folder that holds dbt_project.yml.")
+
+
+def target_dir(project: Path) -> Path:
+    """Where dbt's artefacts go: `target` in the project, or a folder of the user's cache where that is not writable."""
+    target = project / "target"
+    if os.access(target if target.exists() else project, os.W_OK):
+        return target
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return cache / "mg-lakehouse" / "dbt-target"
+
+
+def dbt_environment(settings: Settings, lake: Lake | None = None) -> dict[str, str]:
+    """The environment variables that dbt needs on top of its caller's. The key is not among them: the plugin finds it."""
+    project = project_dir(settings)
+    return {
+        "MG_LAKE_URI": (lake or Lake(settings.lake_uri)).root,
+        "MG_BUSINESS_TIMEZONE": settings.business_timezone,
+        "MG_DBT_PROJECT_DIR": str(project),
+        "DBT_PROFILES_DIR": str(project),
+        "DBT_PROJECT_DIR": str(project),
+        "DBT_TARGET_PATH": str(target_dir(project)),
+        "DBT_LOG_PATH": str(target_dir(project) / "logs"),
+        "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+        "DBT_VERSION_CHECK": "false",
+        "DO_NOT_TRACK": "1",
+    }
+
+
+def gold_models(settings: Settings) -> tuple[str, ...]:
+    """Names of the gold tables, in alphabetical order.
+
+    Raises:
+        ConfigurationError: there is no project.
+    """
+    return tuple(sorted(model.stem for model in (project_dir(settings) / "models" / "marts").rglob("*.sql")))
+
+
+def ensure_manifest(settings: Settings) -> Path:
+    """The manifest, made with `dbt parse` where it is missing or older than a file of the project. Reads no table.
+
+    Raises:
+        ConfigurationError: there is no project.
+        PermanentError: the project does not parse.
+    """
+    project = project_dir(settings)
+    manifest = target_dir(project) / "manifest.json"
+    if not manifest.is_file() or manifest.stat().st_mtime < _last_change(project):
+        manifest.unlink(missing_ok=True)
+        done = _run_dbt(["parse"], settings, environment={})
+        if done.returncode != 0 or not manifest.is_file():
+            raise PermanentError(f"The dbt project {project} does not parse: run `dbt parse --project-dir {project}` to see why.")
+    return manifest
+
+
+def build(
+    lake: Lake,
+    settings: Settings,
+    *,
+    full_refresh: bool = False,
+    select: Sequence[str] = (),
+    exclude: Sequence[str] = _NO_SEEDS_NO_UNIT_TESTS,
+    variables: Mapping[str, Any] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> BuildResult:
+    """Run `dbt build` in a process of its own and report what became of each node.
+
+    A model that fails is reported, not raised: what it stood at stays whole, and what does not depend on it is built.
+
+    Raises:
+        ConfigurationError: there is no project.
+        PermanentError: dbt stopped before it ran anything.
+    """
+    project = project_dir(settings)
+    arguments = ["build"]
+    arguments += ["--full-refresh"] if full_refresh else []
+    arguments += ["--select", *select] if select else []
+    arguments += ["--exclude", *exclude] if exclude else []
+    arguments += ["--vars", json.dumps(dict(variables))] if variables else []
+    with tempfile.TemporaryDirectory(prefix="mg-lakehouse-dbt-") as logs:
+        results = target_dir(project) / "run_results.json"
+        results.unlink(missing_ok=True)
+        done = _run_dbt(arguments, settings, lake=lake, environment={"DBT_LOG_PATH": logs} | dict(environment or {}))
+        if not results.is_file():
+            raise PermanentError(f"dbt stopped before it ran a model: {done.stdout.strip()[-2_000:]}")
+        document = json.loads(results.read_text())
+    return BuildResult(done.returncode, {node["unique_id"]: _node(node) for node in document["results"]}, done.stdout)
+
+
+def _node(node: Mapping[str, Any]) -> NodeResult:
+    return NodeResult(node["unique_id"], node["status"], node["execution_time"], node["message"], node["failures"])
+
+
+def _last_change(project: Path) -> float:
+    target = project / "target"
+    files = (file for file in project.rglob("*") if file.suffix in _PARSED_SUFFIXES and target not in file.parents)
+    return max(file.stat().st_mtime for file in files)
+
+
+def _run_dbt(
+    arguments: Sequence[str], settings: Settings, *, lake: Lake | None = None, environment: Mapping[str, str]
+) -> subprocess.CompletedProcess[str]:
+    key = {"MG_PII_KEY": settings.pii_key.get_secret_value()} if settings.pii_key is not None else {}
+    return subprocess.run(
+        [sys.executable, "-m", "dbt.cli.main", "--no-use-colors", *arguments],
+        env=os.environ | dbt_environment(settings, lake) | key | dict(environment),
+        cwd=project_dir(settings),
+        capture_output=True,
+        text=True,
+        check=False,
+    )

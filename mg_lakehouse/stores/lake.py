@@ -1,0 +1,204 @@
+"""The lake: where its Delta tables are, and how they are opened and created.
+
+All that is known about locations, storage credentials and table properties is here. The exactly-once
+commit is :mod:`mg_lakehouse.stores.commit`; what the tables hold is the catalogue's business.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Literal
+
+import polars as pl
+from deltalake import DeltaTable, Schema
+from deltalake.exceptions import DeltaError, TableNotFoundError
+
+from mg_lakehouse.errors import LakehouseError, PermanentError, TransientError
+
+__all__ = ["CONTRACT_VERSION", "Lake", "Layer", "TableSpec", "store_error"]
+
+Layer = Literal["bronze", "silver", "gold"]
+
+CONTRACT_VERSION: Final = 1
+"""Version of the tables' meaning. A lake written under a higher one is refused, not guessed at."""
+
+_REFUSED: Final = (
+    "permission denied",
+    "read-only file system",
+    "not a directory",
+    "could not create local directory",
+    "forbidden",
+    "403",
+    "accessdenied",
+    "invalidaccesskeyid",
+)
+"""What stores say when trying again changes nothing, in lower case."""
+
+_CONTRACT_PROPERTY: Final = "mg_lakehouse.contractVersion"
+
+
+@dataclass(frozen=True, slots=True)
+class TableSpec:
+    """What a Delta table is created with.
+
+    ``stats_columns`` are the only columns whose minima and maxima go into the Delta log: never one that
+    holds an address or text, for the log is read by anybody who may list the lake.
+    """
+
+    layer: Layer
+    name: str
+    schema: pl.Schema
+    stats_columns: tuple[str, ...]
+    partition_by: tuple[str, ...] = ("received_date",)
+    description: str = ""
+    append_only: bool = False
+    comments: Mapping[str, str] = field(default_factory=dict)
+
+
+def store_error(error: BaseException, what: str) -> LakehouseError:
+    """Sort an error of the object store or file system into permanent or transient.
+
+    ``what`` names the thing that was tried, for the sentence. Texts of the store are kept to their first
+    line: a Delta error may carry a whole schema, an S3 error a signed request.
+    """
+    text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    lowered = text.lower()
+    if any(sign in lowered for sign in _REFUSED):
+        return PermanentError(
+            f"{what} cannot be written or read: access was refused. Check MG_LAKE_URI and the rights or AWS credentials behind it."
+        )
+    if any(sign in lowered for sign in ("nosuchbucket", "bucket does not exist")):
+        return PermanentError(f"{what} cannot be reached: its bucket does not exist. Create it or correct MG_LAKE_URI.")
+    if "no space left" in lowered:
+        return TransientError(f"{what} cannot be written: the disk is full. Free some space; nothing was taken from the queue.")
+    return TransientError(f"{what} could not be reached or written ({type(error).__name__}: {text[:300]}).")
+
+
+@dataclass(frozen=True, slots=True)
+class Lake:
+    """A lake root: a local folder or an ``s3://`` address."""
+
+    uri: str
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the lake is a folder of this machine."""
+        return "://" not in self.uri or self.uri.startswith("file://")
+
+    @property
+    def root(self) -> str:
+        """The root without a trailing slash, absolute where it is local."""
+        if self.is_local:
+            return str(Path(self.uri.removeprefix("file://")).expanduser().absolute())
+        return self.uri.rstrip("/")
+
+    def uri_of(self, layer: Layer, table: str) -> str:
+        """Address of a table."""
+        return f"{self.root}/{layer}/{table}"
+
+    def storage_options(self) -> dict[str, str]:
+        """Options for delta-rs and Polars. Credentials are resolved by boto3 and frozen for one use.
+
+        delta-rs does not read ``~/.aws`` as boto3 does, so boto3 is the one that resolves.
+        """
+        if self.is_local:
+            return {}
+        import boto3  # noqa: PLC0415  a local lake does not pay the 0.2 s
+
+        session = boto3.Session()
+        endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+        options = {"aws_region": session.region_name or "us-east-1"}
+        if endpoint:
+            options |= {"aws_endpoint_url": endpoint, "aws_allow_http": str(endpoint.startswith("http://")).lower()}
+        if credentials := session.get_credentials():
+            frozen = credentials.get_frozen_credentials()
+            options |= {"aws_access_key_id": frozen.access_key or "", "aws_secret_access_key": frozen.secret_key or ""}
+            if frozen.token:
+                options["aws_session_token"] = frozen.token
+        return options
+
+    def open(self, layer: Layer, table: str) -> DeltaTable | None:
+        """The table at its newest version, or ``None`` where it was never written.
+
+        Raises:
+            PermanentError: access is refused, or the table was written by a newer contract.
+            TransientError: the store did not answer.
+        """
+        what = f"{layer}/{table} in the lake {self.uri}"
+        if self.is_local and not Path(self.uri_of(layer, table), "_delta_log").is_dir():
+            return None
+        try:
+            handle = DeltaTable(self.uri_of(layer, table), storage_options=self.storage_options())
+        except TableNotFoundError:
+            return None
+        except (DeltaError, OSError) as error:
+            raise store_error(error, what) from error
+        _refuse_newer_contract(handle, what)
+        return handle
+
+    def ensure(self, spec: TableSpec) -> DeltaTable:
+        """The table, created with its schema and properties where it does not exist.
+
+        Safe when two create it at once: the loser of the race opens the winner's.
+
+        Raises:
+            PermanentError: access is refused, or the table was written by a newer contract.
+            TransientError: the store did not answer.
+        """
+        if (handle := self.open(spec.layer, spec.name)) is not None:
+            return handle
+        try:
+            handle = DeltaTable.create(
+                self.uri_of(spec.layer, spec.name),
+                _delta_schema(spec),
+                mode="ignore",
+                partition_by=list(spec.partition_by),
+                name=spec.name,
+                description=spec.description,
+                configuration=_properties(spec),
+                storage_options=self.storage_options(),
+                raise_if_key_not_exists=False,
+            )
+        except (DeltaError, OSError) as error:
+            if (handle := self.open(spec.layer, spec.name)) is not None:
+                return handle
+            raise store_error(error, f"{spec.layer}/{spec.name} in the lake {self.uri}") from error
+        return handle
+
+    def scan(self, files: Sequence[str]) -> pl.LazyFrame:
+        """Lazy frame over some data files of a table, given by their addresses."""
+        return pl.scan_parquet(list(files), storage_options=self.storage_options() or None, hive_partitioning=False)
+
+
+def _refuse_newer_contract(handle: DeltaTable, what: str) -> None:
+    written = int(handle.metadata().configuration.get(_CONTRACT_PROPERTY, CONTRACT_VERSION))
+    if written > CONTRACT_VERSION:
+        raise PermanentError(
+            f"{what} was written by contract version {written}, and this mg-lakehouse knows {CONTRACT_VERSION}: upgrade mg-lakehouse."
+        )
+
+
+def _properties(spec: TableSpec) -> dict[str, str | None]:
+    properties: dict[str, str | None] = {
+        _CONTRACT_PROPERTY: str(CONTRACT_VERSION),
+        "delta.dataSkippingStatsColumns": ",".join(spec.stats_columns),
+        # What a layer reads of the one below is its change feed; without the property, it cannot be read across a
+        # commit of metadata, the first one included. An append costs nothing more for it.
+        "delta.enableChangeDataFeed": "true",
+        # Batch markers carry `last_updated` and expire; a lane carries none and never does.
+        "delta.setTransactionRetentionDuration": "interval 30 days",
+    }
+    if spec.append_only:
+        properties["delta.appendOnly"] = "true"
+    return properties
+
+
+def _delta_schema(spec: TableSpec) -> Schema:
+    arrow = pl.DataFrame(schema=spec.schema).to_arrow(compat_level=pl.CompatLevel.oldest()).schema
+    for index, name in enumerate(arrow.names):
+        if comment := spec.comments.get(name):
+            arrow = arrow.set(index, arrow.field(index).with_metadata({"comment": comment}))
+    return Schema.from_arrow(arrow)

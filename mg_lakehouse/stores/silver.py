@@ -1,0 +1,326 @@
+"""Silver: what bronze committed since the last time, flattened, each row once.
+
+Progress is Delta's: a table's commit carries ``Transaction("silver:<bronze table id>", <bronze version>)``, so that
+rows and progress land together. ``rejected_items`` is committed last, with every slice of bronze however few its
+rejects: its transaction says that all tables have the slice. A crash between two tables leaves some ahead of it,
+and the next run takes for each table only what that table lacks.
+
+The commit's metadata is the ledger of the slice (:class:`Ledger`), which the conservation check adds up.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, date, datetime, time, timedelta
+from itertools import pairwise
+from typing import Final, NamedTuple
+
+import polars as pl
+from deltalake import DeltaTable, Transaction
+from deltalake.exceptions import DeltaError
+
+from mg_lakehouse.events.catalogue import REJECTED_ITEMS, silver_tables
+from mg_lakehouse.events.dedupe import against_existing, content_columns, first_received
+from mg_lakehouse.events.flatten import Flattened, flatten, fragments
+from mg_lakehouse.events.rejection import Reason
+from mg_lakehouse.events.schemas import silver_schema
+from mg_lakehouse.stores.bronze import files_between
+from mg_lakehouse.stores.commit import Append, Landed, commit_once
+from mg_lakehouse.stores.lake import Lake, store_error
+from mg_lakehouse.stores.tables import silver_spec
+
+__all__ = ["SilverReport", "TableCount", "day_spans", "flatten_new", "ledgers", "unflattened"]
+
+EVENT_TABLES: Final = tuple(table for table in silver_tables() if table != REJECTED_ITEMS)
+
+_VERSION: Final = "__bronze_version"
+_LARGEST_SLICE: Final = 500
+"""Bronze versions in one slice, at most; bytes cut it sooner."""
+
+_LEDGERS: Final = 5_000
+"""Commits of a table that are looked at for ledgers, at most."""
+
+_NEAR: Final = timedelta(days=1)
+_SPANS: Final = 64
+
+
+class TableCount(NamedTuple):
+    """What a slice gave a table. ``conflicts`` are the duplicates whose content differs, which were rejected."""
+
+    rows: int = 0
+    duplicates: int = 0
+    conflicts: int = 0
+
+    def plus(self, other: TableCount) -> TableCount:
+        """The sum of two."""
+        return TableCount(self.rows + other.rows, self.duplicates + other.duplicates, self.conflicts + other.conflicts)
+
+
+@dataclass(frozen=True, slots=True)
+class SilverReport:
+    """What a run flattened. ``tables`` counts event tables, ``rejected`` items by reason; versions are bronze's."""
+
+    from_version: int
+    to_version: int
+    messages: int = 0
+    items: int = 0
+    tables: dict[str, TableCount] = field(default_factory=dict)
+    rejected: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> int:
+        """Rows added to event tables."""
+        return sum(count.rows for count in self.tables.values())
+
+
+Progress = Callable[[SilverReport], None]
+
+
+class _Progress(NamedTuple):
+    """Bronze versions that silver has: ``all_tables`` in every table, ``own`` beyond it in single ones."""
+
+    all_tables: int
+    own: dict[str, int]
+
+
+def flatten_new(
+    lake: Lake,
+    *,
+    source: str = "event_feed",
+    tables: Sequence[str] | None = None,
+    slice_bytes: int = 128 * 2**20,
+    progress: Progress | None = None,
+) -> SilverReport:
+    """Flatten the bronze versions that silver lacks.
+
+    Args:
+        lake: the lake.
+        source: the bronze table.
+        tables: silver tables to bring up to date; all of them by default, and with ``rejected_items``, whose commit says
+            that all have the slice. With fewer the common progress stays, and a later full run gives the others what they lack.
+        slice_bytes: bytes of bodies to flatten at a time, which bounds the memory.
+        progress: called after each slice.
+
+    Raises:
+        PermanentError, TransientError: what was committed until then stays, and the next run goes on behind it.
+    """
+    wanted = tuple(silver_tables() if tables is None or REJECTED_ITEMS in tables else tables)
+    bronze = lake.open("bronze", source)
+    if bronze is None:
+        return SilverReport(0, 0)
+    app = f"silver:{bronze.metadata().id}"
+    done = _progress(lake, app)
+    target = bronze.version()
+    start = min(max(done.all_tables, done.own.get(table, 0)) for table in wanted)
+    report = SilverReport(start, target)
+    for low, high in _slices(bronze, start, target, cuts=(done.all_tables, *done.own.values()), slice_bytes=slice_bytes):
+        report = _flatten_slice(lake, bronze, _Slice(source, app, low, high, done), wanted, report)
+        if progress is not None:
+            progress(report)
+    return report
+
+
+def unflattened(lake: Lake, source: str = "event_feed") -> int:
+    """Number of bronze versions that some silver table may lack."""
+    bronze = lake.open("bronze", source)
+    if bronze is None:
+        return 0
+    return bronze.version() - _progress(lake, f"silver:{bronze.metadata().id}").all_tables
+
+
+class _Slice(NamedTuple):
+    """Bronze versions ``low + 1`` to ``high``, and what silver had when the run began."""
+
+    source: str
+    app: str
+    low: int
+    high: int
+    done: _Progress
+
+    def floor(self, table: str) -> int:
+        return max(self.done.all_tables, self.done.own.get(table, 0))
+
+
+def _progress(lake: Lake, app: str) -> _Progress:
+    rejected = lake.open("silver", REJECTED_ITEMS)
+    all_tables = 0 if rejected is None else rejected.transaction_version(app) or 0
+    own = {}
+    for table in EVENT_TABLES:
+        handle = lake.open("silver", table)
+        version = None if handle is None else handle.transaction_version(app)
+        if version is not None and version > all_tables:
+            own[table] = version
+    return _Progress(all_tables, own)
+
+
+def _slices(bronze: DeltaTable, start: int, target: int, *, cuts: Sequence[int], slice_bytes: int) -> Iterator[tuple[int, int]]:
+    """Version ranges ``(low, high]``, bounded in bytes, with a border wherever a table is ahead of the others.
+
+    So a table's ledger never straddles a border, and the ledgers between two borders add up.
+    """
+    if target <= start:
+        return
+    sizes = {int(commit["version"]): int(commit.get("mg.bytes", 0)) for commit in bronze.history(target - start)}
+    borders = [start]
+    size = 0
+    for version in range(start + 1, target + 1):
+        size += sizes.get(version, 0)
+        if size >= slice_bytes or version - borders[-1] >= _LARGEST_SLICE or version in cuts or version == target:
+            borders.append(version)
+            size = 0
+    yield from pairwise(borders)
+
+
+def _flatten_slice(lake: Lake, bronze: DeltaTable, part: _Slice, wanted: Sequence[str], report: SilverReport) -> SilverReport:
+    messages = _read_bronze(lake, bronze, part)
+    flattened = flatten(messages, source=part.source, carry=(_VERSION,))
+    counts: dict[str, TableCount] = {}
+    conflicts: list[pl.DataFrame] = []
+    for table in EVENT_TABLES:
+        if table in wanted and table in flattened.tables:
+            counts[table], conflicting = _commit_table(lake, part, table, flattened.tables[table])
+            conflicts.append(_as_rejected(conflicting, table, messages))
+    rejected = pl.concat([flattened.rejected, *conflicts])
+    if REJECTED_ITEMS in wanted:
+        _commit_rejected(lake, part, rejected, flattened)
+    reasons = dict(rejected.group_by("reason").len().iter_rows())
+    return SilverReport(
+        report.from_version,
+        report.to_version,
+        report.messages + flattened.messages,
+        report.items + flattened.items,
+        {table: report.tables.get(table, TableCount()).plus(counts.get(table, TableCount())) for table in (*report.tables, *counts)},
+        {reason: report.rejected.get(reason, 0) + reasons.get(reason, 0) for reason in (*report.rejected, *reasons)},
+    )
+
+
+def _read_bronze(lake: Lake, bronze: DeltaTable, part: _Slice) -> pl.DataFrame:
+    """Messages of a slice, by the change feed: it shows what was appended and not what compaction rewrote."""
+    columns = ["message_id", "body", "received_at", "received_date", "_commit_version"]
+    try:
+        stream = bronze.load_cdf(part.low + 1, part.high, columns=columns, allow_out_of_range=True)
+        frame = pl.DataFrame(stream.read_all())
+    except (DeltaError, OSError) as error:
+        raise store_error(error, f"bronze/{part.source} (versions {part.low + 1} to {part.high}) in the lake {lake.uri}") from error
+    return frame.select(*columns[:-1], pl.col("_commit_version").cast(pl.Int64).alias(_VERSION)).sort("received_at", "message_id")
+
+
+def _commit_table(lake: Lake, part: _Slice, table: str, rows: pl.DataFrame) -> tuple[TableCount, pl.DataFrame]:
+    """Commit a table's rows of a slice. Returns its counts and the conflicting rows, also where it had them already."""
+
+    def decide(handle: DeltaTable) -> _Decision:
+        has = max(part.done.all_tables, handle.transaction_version(part.app) or 0)
+        among = first_received(rows)
+        against = against_existing(among.kept, _existing(lake, handle, among.kept))
+        conflicts = pl.concat([among.conflicts, against.conflicts])
+        count = TableCount(against.kept.height, among.duplicates + against.duplicates, conflicts.height)
+        if has >= part.high:
+            return Landed((count._replace(rows=against.landed), conflicts))
+        lacking = against.kept.filter(pl.col(_VERSION) > has)
+        ledger = Ledger(part.source, part.low, part.high, **count._asdict())
+        transactions = (Transaction(part.app, part.high),)
+        return Append(lacking.select(silver_schema(table).names()), transactions, (count, conflicts), ledger.metadata())
+
+    return commit_once(f"silver/{table} in the lake {lake.uri}", lambda: lake.ensure(silver_spec(table)), decide)
+
+
+_Decision = Landed[tuple[TableCount, pl.DataFrame]] | Append[tuple[TableCount, pl.DataFrame]]
+
+
+def _existing(lake: Lake, handle: DeltaTable, rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows of the table with an activity id of ``rows``: their content, ``source``, ``message_id`` and ``item_index``.
+
+    A copy has the same time within a source, and another precision or offset at most across sources, so only files and
+    rows within a day of the batch's event days are looked at: the cost follows the batch, not the table.
+    """
+    spans = day_spans(rows["event_date"].unique().sort().to_list())
+    files = files_between(handle, "event_at", spans)
+    nothing = rows.select(*content_columns(rows), "source", "message_id", "item_index").clear()
+    if not files:
+        return nothing
+    near = pl.any_horizontal(*(pl.col("event_at").is_between(first, last) for first, last in spans))
+    table = lake.scan(files).filter(near)
+    ids = table.select("activity_id").join(rows.lazy().select("activity_id"), on="activity_id", how="semi").unique().collect()
+    if ids.is_empty():
+        return nothing
+    return table.join(ids.lazy(), on="activity_id", how="semi").select(nothing.columns).collect().cast(nothing.schema)
+
+
+def day_spans(days: list[date]) -> list[tuple[datetime, datetime]]:
+    """Closed time spans around days, merged where they meet; one span over all when they would be too many."""
+    spans: list[tuple[datetime, datetime]] = []
+    for day in days:
+        start = datetime.combine(day, time.min, UTC)
+        first, last = start - _NEAR, start + timedelta(days=1) + _NEAR
+        if spans and first <= spans[-1][1]:
+            spans[-1] = (spans[-1][0], last)
+        else:
+            spans.append((first, last))
+    return spans if len(spans) <= _SPANS else [(spans[0][0], spans[-1][1])]
+
+
+def _as_rejected(conflicts: pl.DataFrame, table: str, messages: pl.DataFrame) -> pl.DataFrame:
+    """Conflicting rows as rows of ``rejected_items``, with the item's text from bronze."""
+    bodies = conflicts.join(messages.select("message_id", "body"), on="message_id", how="left", maintain_order="left")
+    texts = fragments(bodies["body"], bodies["item_index"])
+    return conflicts.select(
+        "message_id",
+        "item_index",
+        element=pl.Series(texts, dtype=pl.String).str.extract(r"^<(?:[^\s:/>]+:)?([^\s/>]+)"),
+        reason=pl.lit(Reason.CONFLICTING_ACTIVITY_ID.value),
+        detail=pl.format("silver/" + table + " has another event under activity id {}.", "activity_id"),
+        fragment=pl.Series(texts, dtype=pl.String),
+        source="source",
+        received_at="received_at",
+        received_date="received_date",
+        **{_VERSION: _VERSION},
+    )
+
+
+def _commit_rejected(lake: Lake, part: _Slice, rejected: pl.DataFrame, flattened: Flattened) -> None:
+    def decide(handle: DeltaTable) -> Landed[None] | Append[None]:
+        has = handle.transaction_version(part.app) or 0
+        if has >= part.high:
+            return Landed(None)
+        rows = rejected.filter(pl.col(_VERSION) > has).select(silver_schema(REJECTED_ITEMS).names())
+        ledger = Ledger(part.source, part.low, part.high, rows=rejected.height, messages=flattened.messages, items=flattened.items)
+        return Append(rows, (Transaction(part.app, part.high),), None, ledger.metadata())
+
+    commit_once(f"silver/{REJECTED_ITEMS} in the lake {lake.uri}", lambda: lake.ensure(silver_spec(REJECTED_ITEMS)), decide)
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """What a silver commit says of itself: bronze versions ``low + 1`` to ``high`` and the numbers they gave.
+
+    ``messages`` and ``items`` are of the slice and stand in the ledger of ``rejected_items`` only.
+    """
+
+    source: str
+    low: int
+    high: int
+    rows: int = 0
+    duplicates: int = 0
+    conflicts: int = 0
+    messages: int = 0
+    items: int = 0
+
+    def metadata(self) -> dict[str, str]:
+        """As metadata of a Delta commit."""
+        return {"mg.ledger": json.dumps(asdict(self))}
+
+
+def ledgers(handle: DeltaTable, source: str, above: int) -> Iterator[tuple[Ledger, int]]:
+    """Ledgers of a table's commits of bronze versions above ``above``, newest first, each with the rows that Delta counted."""
+    for commit in handle.history(_LEDGERS):
+        text = commit.get("mg.ledger")
+        if text is None:
+            continue
+        ledger = Ledger(**json.loads(text))
+        if ledger.source != source:
+            continue
+        if ledger.high <= above:
+            return
+        yield ledger, int(commit.get("operationMetrics", {}).get("num_added_rows", 0))

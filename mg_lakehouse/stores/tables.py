@@ -1,0 +1,42 @@
+"""What the bronze and silver tables are created with: schema, partitioning, statistics, comments.
+
+Derived from the catalogue. Gold tables are declared by the dbt project.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Final
+
+from mg_lakehouse.events.catalogue import REJECTED_ITEMS, columns_of, event_of_table
+from mg_lakehouse.events.schemas import BRONZE_SCHEMA, silver_schema
+from mg_lakehouse.stores.lake import TableSpec
+
+__all__ = ["EVENT_FEED", "silver_spec"]
+
+EVENT_FEED: Final = TableSpec(
+    layer="bronze",
+    name="event_feed",
+    schema=BRONZE_SCHEMA,
+    stats_columns=("message_id", "sent_at", "received_at"),
+    description="Messages of the event feed as received from SQS, one row per message id.",
+    append_only=True,
+)
+
+
+@cache
+def silver_spec(table: str) -> TableSpec:
+    """What a silver table is created with.
+
+    Raises:
+        KeyError: the catalogue has no such table.
+    """
+    rejected = table == REJECTED_ITEMS
+    return TableSpec(
+        layer="silver",
+        name=table,
+        schema=silver_schema(table),
+        stats_columns=("message_id", "received_at") if rejected else ("event_at", "request_id", "received_at"),
+        description="What could not become a row of an event table, and why." if rejected else event_of_table(table).description,
+        comments={column.name: column.description for column in columns_of(table)},
+    )

@@ -1,0 +1,178 @@
+"""The ingest job in Dagster, and what keeps gold from building."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import polars as pl
+import pytest
+
+from mg_lakehouse import checks
+from mg_lakehouse.definitions import build_definitions
+from mg_lakehouse.demo.queue import EmbeddedQueue
+from mg_lakehouse.demo.samples import samples
+from mg_lakehouse.jobs import GOLD_JOB, INGEST_JOB, STANDING_CHECKS_JOB
+from mg_lakehouse.keys import EVENT_FEED_KEY, gold_key, silver_key
+from mg_lakehouse.partitions import today
+from mg_lakehouse.settings import Settings, load_settings
+from mg_lakehouse.stores.audit import Conservation
+from mg_lakehouse.stores.lake import Lake
+from mg_lakehouse_tests.stores.feeds import rows_of
+
+
+@pytest.fixture
+def queue(monkeypatch: pytest.MonkeyPatch) -> Iterator[EmbeddedQueue]:
+    with EmbeddedQueue() as embedded:
+        for name, value in embedded.environment.items():
+            monkeypatch.setenv(name, value)
+        yield embedded
+
+
+@pytest.fixture
+def settings(queue: EmbeddedQueue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.setenv("MG_LAKE_URI", str(tmp_path / "lake"))
+    monkeypatch.chdir(tmp_path)
+    return load_settings()
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as ephemeral:
+        yield ephemeral
+
+
+def ingest(settings: Settings, instance: dg.DagsterInstance, **options: Any) -> dg.ExecuteInProcessResult:
+    job = build_definitions(settings).resolve_job_def(INGEST_JOB)
+    return job.execute_in_process(instance=instance, **{"partition_key": today(), "raise_on_error": False, **options})
+
+
+def test_an_ingest_drains_flattens_and_reports(queue: EmbeddedQueue, settings: Settings, instance: dg.DagsterInstance) -> None:
+    queue.publish(samples().values())
+    result = ingest(settings, instance)
+    assert result.success
+    assert queue.depth() == 0
+    bronze = instance.get_latest_materialization_event(EVENT_FEED_KEY)
+    assert bronze is not None
+    assert bronze.asset_materialization is not None
+    numbers = {name: value.value for name, value in bronze.asset_materialization.metadata.items()}
+    assert (numbers["messages_received"], numbers["messages_new"], numbers["messages_deleted"], numbers["dagster/row_count"]) == (
+        17,
+        17,
+        17,
+        17,
+    )
+    checked = {(check.asset_key.path[-1], check.check_name): check for check in result.get_asset_check_evaluations()}
+    conservation = checked["rejected_items", "conservation"]
+    assert conservation.passed
+    # 17 samples of one item each; two are malformed as published.
+    found = {name: value.value for name, value in conservation.metadata.items()}
+    assert found == {"messages": 17, "items": 17, "rows": 15, "rejected": 2, "duplicates": 0, "difference": 0}
+    assert not checked["rejected_items", "nothing_rejected"].passed
+    assert checked["rejected_items", "nothing_rejected"].severity == dg.AssetCheckSeverity.WARN
+    assert all(check.passed for (_, name), check in checked.items() if name == "unique_activity_id")
+
+
+def test_the_budget_of_a_run_is_kept(queue: EmbeddedQueue, settings: Settings, instance: dg.DagsterInstance) -> None:
+    queue.publish(["<ActivityItems/>"] * 25)
+    config = {"ops": {EVENT_FEED_KEY.to_python_identifier(): {"config": {"max_messages": 12}}}}
+    assert ingest(settings, instance, run_config=config).success
+    assert rows_of(Lake(settings.lake_uri), "bronze", "event_feed").height == 12
+    assert queue.depth() == 13
+
+
+def test_a_past_day_cannot_be_received_again(queue: EmbeddedQueue, settings: Settings, instance: dg.DagsterInstance) -> None:
+    queue.publish(["<ActivityItems/>"])
+    result = ingest(settings, instance, partition_key="2026-01-01", asset_selection=[EVENT_FEED_KEY])
+    assert result.success
+    event = instance.get_latest_materialization_event(EVENT_FEED_KEY)
+    assert event is not None
+    assert event.asset_materialization is not None
+    assert "cannot be received again" in str(event.asset_materialization.metadata["note"].value)
+    assert queue.depth() == 1
+    assert Lake(settings.lake_uri).open("bronze", "event_feed") is None
+
+
+def broken(*_: object, **__: object) -> Conservation:
+    return Conservation(messages=1, items=5, rows=3, duplicates=0, rejected=1, miscounted=())
+
+
+def test_a_failed_blocking_check_keeps_gold_from_building(
+    queue: EmbeddedQueue, settings: Settings, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The automation runs gold after a good batch, and not after one whose conservation check failed."""
+    definitions = build_definitions(settings)
+    gold = [gold_key("fct_messages"), gold_key("job_metrics")]
+
+    def wanted(cursor: Any = None) -> tuple[int, Any]:
+        found = dg.evaluate_automation_conditions(definitions, instance, asset_selection=dg.AssetSelection.groups("gold"), cursor=cursor)
+        return sum(found.get_num_requested(key) for key in gold), found.cursor
+
+    _, cursor = wanted()
+    queue.publish(samples().values())
+    assert ingest(settings, instance).success
+    count, cursor = wanted(cursor)
+    assert count == len(gold)
+
+    queue.publish(samples().values())
+    with monkeypatch.context() as patched:
+        patched.setattr(checks, "conservation", broken)
+        failed = ingest(settings, instance)
+    assert not failed.success
+    count, cursor = wanted(cursor)
+    assert count == 0
+    evaluations = failed.get_asset_check_evaluations()
+    (conservation,) = (check for check in evaluations if check.check_name == "conservation")
+    assert not conservation.passed
+    assert conservation.description == "1 items are nowhere; bronze has them all."
+
+
+def test_a_failed_blocking_check_stops_what_lies_behind_it_in_the_same_run(
+    queue: EmbeddedQueue, settings: Settings, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checks, "conservation", broken)
+    definitions = build_definitions(settings)
+    everything = dg.define_asset_job(
+        "everything", dg.AssetSelection.groups("bronze", "silver", "gold"), executor_def=dg.in_process_executor
+    )
+    queue.publish(samples().values())
+    job = dg.Definitions.merge(definitions, dg.Definitions(jobs=[everything])).resolve_job_def("everything")
+    result = job.execute_in_process(instance=instance, partition_key=today(), raise_on_error=False)
+    assert not result.success
+    assert instance.get_latest_materialization_event(silver_key("clicks")) is not None
+    assert instance.get_latest_materialization_event(gold_key("fct_messages")) is None
+
+
+def test_the_standing_checks_see_a_copied_row(queue: EmbeddedQueue, settings: Settings, instance: dg.DagsterInstance) -> None:
+    queue.publish(samples().values())
+    assert ingest(settings, instance).success
+    lake = Lake(settings.lake_uri)
+    job = build_definitions(settings).resolve_job_def(STANDING_CHECKS_JOB)
+
+    def failed() -> set[tuple[str, str]]:
+        result = job.execute_in_process(instance=instance)
+        return {(check.asset_key.path[-1], check.check_name) for check in result.get_asset_check_evaluations() if not check.passed}
+
+    assert failed() == set()
+    rows_of(lake, "silver", "clicks").with_columns(pl.lit("x").alias("new_column")).write_delta(
+        lake.uri_of("silver", "clicks"), mode="append", delta_write_options={"schema_mode": "merge"}
+    )
+    assert failed() == {("clicks", "unique_activity_id_ever"), ("clicks", "schema_as_catalogued")}
+
+
+def test_a_queue_that_is_gone_fails_the_run_in_one_sentence(queue: EmbeddedQueue, settings: Settings, instance: dg.DagsterInstance) -> None:
+    gone = settings.model_copy(update={"queue_url": f"{queue.queue_url}-gone"})
+    result = ingest(gone, instance)
+    assert not result.success
+    (failure,) = (event for event in result.all_events if event.event_type == dg.DagsterEventType.STEP_FAILURE)
+    said = failure.step_failure_data.user_failure_data
+    assert said is not None
+    assert said.description == f"The queue {queue.queue_url}-gone does not exist: correct MG_QUEUE_URL, or the region and account it names."
+    assert not any(event.event_type == dg.DagsterEventType.STEP_UP_FOR_RETRY for event in result.all_events)
+
+
+def test_the_jobs_are_the_ones_that_are_documented(settings: Settings) -> None:
+    names = {job.name for job in build_definitions(settings).resolve_all_job_defs()}
+    assert {INGEST_JOB, GOLD_JOB, STANDING_CHECKS_JOB} <= names

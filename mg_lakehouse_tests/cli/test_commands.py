@@ -1,0 +1,90 @@
+"""The command line as a person uses it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mg_lakehouse import __version__
+from mg_lakehouse.demo.queue import EmbeddedQueue
+from mg_lakehouse.demo.samples import samples
+from mg_lakehouse_tests.cli.test_wrong_use import command
+
+
+@pytest.fixture
+def queue() -> Iterator[EmbeddedQueue]:
+    with EmbeddedQueue() as embedded:
+        yield embedded
+
+
+def words(text: str) -> str:
+    """Text with every run of blanks, line breaks included, as one blank."""
+    return " ".join(text.split())
+
+
+def test_help_names_every_command(tmp_path: Path) -> None:
+    done = command(tmp_path, "--help")
+    assert done.returncode == 0
+    assert all(name in done.stdout for name in ("run", "status", "demo", "dev"))
+    assert command(tmp_path, "--version").stdout.strip() == f"mg-lakehouse {__version__}"
+
+
+def test_status_of_nothing_says_what_to_do(tmp_path: Path) -> None:
+    done = command(tmp_path, "status")
+    assert done.returncode == 0
+    assert "It has no table yet: set MG_QUEUE_URL and run mg-lakehouse run, or try mg-lakehouse demo." in words(done.stdout)
+    assert "Queue: none is set (MG_QUEUE_URL)." in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_run_then_status(tmp_path: Path, queue: EmbeddedQueue) -> None:
+    """17 samples of one item each, two of them malformed; then the same again: new messages, all duplicates."""
+    queue.publish(samples().values())
+    first = command(tmp_path, "run", **queue.environment)
+    assert first.returncode == 0, first.stderr
+    assert "messages new 17" in words(first.stdout)
+    assert "rows added 15" in words(first.stdout)
+    assert "items rejected 2" in words(first.stdout)
+    queue.publish(samples().values())
+    second = command(tmp_path, "run", **queue.environment)
+    assert second.returncode == 0, second.stderr
+    assert "rows added 0 silver duplicates dropped 15" in words(second.stdout)
+
+    status = command(tmp_path, "status", **queue.environment)
+    assert status.returncode == 0, status.stderr
+    said = words(status.stdout)
+    assert "bronze event_feed 34" in said
+    assert "clicks 1 " in said
+    assert "malformed_xml 4" in said
+    assert "Queue: 0 messages wait, 0 are in flight, 0 are delayed." in said
+    assert ".pii_key" in said
+    assert (tmp_path / ".lake" / ".pii_key").stat().st_mode & 0o777 == 0o600
+
+
+def test_run_keeps_its_budget(tmp_path: Path, queue: EmbeddedQueue) -> None:
+    queue.publish(["<ActivityItems/>"] * 15)
+    done = command(tmp_path, "run", "--max-messages", "4", **queue.environment)
+    assert done.returncode == 0, done.stderr
+    assert "messages new 4" in words(done.stdout)
+    assert queue.depth() == 11
+
+
+def test_settings_come_from_dotenv(tmp_path: Path, queue: EmbeddedQueue) -> None:
+    lines = [f"{name}={value}" for name, value in queue.environment.items()]
+    (tmp_path / ".env").write_text("\n".join([*lines, "MG_LAKE_URI=elsewhere"]))
+    queue.publish(["<ActivityItems/>"])
+    assert "1 messages wait" in command(tmp_path, "status").stdout
+    assert "elsewhere" in command(tmp_path, "status").stdout
+    assert "other" in command(tmp_path, "status", MG_LAKE_URI="other").stdout
+
+
+def test_demo_shows_the_numbers_and_what_to_type_next(tmp_path: Path) -> None:
+    done = command(tmp_path, "demo", "--events", "2000", "--seed", "3")
+    assert done.returncode == 0, done.stderr
+    for text in ("0 are left in the queue", "Best jobs", "Worst jobs", "Failures by category", "malformed_xml", "make dev", ".lake"):
+        assert text in done.stdout
+    again = command(tmp_path, "demo", "--events", "2000", "--seed", "3")
+    assert again.returncode == 0, again.stderr
+    assert "rows added 0 " in words(again.stdout)

@@ -1,0 +1,127 @@
+"""Wrong use and bad surroundings: one clear sentence, exit status 1, and everything as it was.
+
+Each runs the real command in a process and a folder of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+from deltalake import DeltaTable
+
+from mg_lakehouse.demo.queue import EmbeddedQueue
+from mg_lakehouse.demo.samples import samples
+
+COMMAND = str(Path(sys.executable).parent / "mg-lakehouse")
+
+
+def command(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run the command in a folder, with these variables and none of the caller's AWS, Dagster or own ones."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "MG_", "DAGSTER_"))}
+    # No credentials of the machine: neither its files nor its metadata service.
+    alone = {
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_CONFIG_FILE": str(folder / "none"),
+        "AWS_SHARED_CREDENTIALS_FILE": str(folder / "none"),
+    }
+    return subprocess.run(
+        [COMMAND, *arguments], cwd=folder, env=kept | alone | variables, capture_output=True, text=True, check=False, timeout=180
+    )
+
+
+def sentence(done: subprocess.CompletedProcess[str]) -> str:
+    """The one error that was printed, on one line."""
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.strip()]
+    assert len(lines) == 1, done.stderr
+    return lines[0]
+
+
+@pytest.fixture(scope="module")
+def queue() -> Iterator[EmbeddedQueue]:
+    with EmbeddedQueue() as embedded:
+        embedded.publish(list(samples().values())[:3])
+        yield embedded
+
+
+def of(queue: EmbeddedQueue, **changes: str) -> Mapping[str, str]:
+    return {**queue.environment, **changes}
+
+
+def test_no_queue_is_set(tmp_path: Path) -> None:
+    assert sentence(command(tmp_path, "run")) == (
+        "Error: No queue is set: put the address of the MessageGears event feed's SQS queue into MG_QUEUE_URL."
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_queue_does_not_exist(tmp_path: Path, queue: EmbeddedQueue) -> None:
+    gone = queue.queue_url + "-gone"
+    assert sentence(command(tmp_path, "run", **of(queue, MG_QUEUE_URL=gone))) == (
+        f"Error: The queue {gone} does not exist: correct MG_QUEUE_URL, or the region and account it names."
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_credentials_are_missing(tmp_path: Path, queue: EmbeddedQueue) -> None:
+    variables = dict(of(queue))
+    del variables["AWS_ACCESS_KEY_ID"], variables["AWS_SECRET_ACCESS_KEY"]
+    assert sentence(command(tmp_path, "run", **variables)) == (
+        "Error: No complete AWS credentials were found for the queue: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE or a role."
+    )
+
+
+def test_the_profile_is_unknown(tmp_path: Path, queue: EmbeddedQueue) -> None:
+    assert "Correct AWS_PROFILE or AWS_REGION" in sentence(command(tmp_path, "run", **of(queue, AWS_PROFILE="nobody")))
+
+
+def test_nobody_answers_at_the_endpoint(tmp_path: Path, queue: EmbeddedQueue) -> None:
+    said = sentence(command(tmp_path, "run", **of(queue, AWS_ENDPOINT_URL="http://127.0.0.1:9")))
+    assert said == f"Error: The queue {queue.queue_url} did not answer: check the network, MG_QUEUE_URL and AWS_ENDPOINT_URL."
+
+
+def test_a_setting_is_unusable(tmp_path: Path) -> None:
+    said = sentence(command(tmp_path, "run", MG_BUSINESS_TIMEZONE="Atlantis"))
+    assert said.startswith("Error: MG_BUSINESS_TIMEZONE: ")
+    assert "'Atlantis' is no IANA time zone; use a name such as America/New_York" in said
+    assert "MG_BATCH_MESSAGES" in sentence(command(tmp_path, "run", MG_BATCH_MESSAGES="many"))
+
+
+def test_the_dbt_project_is_not_found(tmp_path: Path, queue: EmbeddedQueue) -> None:
+    said = sentence(command(tmp_path, "run", **of(queue, MG_DBT_PROJECT_DIR=str(tmp_path / "nowhere"))))
+    assert "No dbt project was found in" in said
+    assert "set MG_DBT_PROJECT_DIR to the folder that holds dbt_project.yml" in said
+    assert queue.depth() == 3
+
+
+def test_the_lake_cannot_be_written(tmp_path: Path, queue: EmbeddedQueue) -> None:
+    (tmp_path / "file").write_text("no folder")
+    done = command(tmp_path, "run", **of(queue, MG_LAKE_URI=str(tmp_path / "file" / "lake")))
+    said = done.stderr.replace("\n", " ")
+    assert done.returncode == 1
+    assert "bronze/event_feed in the lake" in said
+    assert "cannot be written or read: access was refused. Check MG_LAKE_URI" in said
+    # Whatever was received is back, and nothing was deleted.
+    counts = queue.client().get_queue_attributes(QueueUrl=queue.queue_url, AttributeNames=["All"])["Attributes"]
+    assert (counts["ApproximateNumberOfMessages"], counts["ApproximateNumberOfMessagesNotVisible"]) == ("3", "0")
+
+
+def test_the_lake_was_written_by_a_newer_contract(tmp_path: Path, queue: EmbeddedQueue) -> None:
+    lake = tmp_path / "lake"
+    first = command(tmp_path, "run", **of(queue, MG_LAKE_URI=str(lake)))
+    assert first.returncode == 0, first.stderr
+    DeltaTable(str(lake / "bronze" / "event_feed")).alter.set_table_properties(
+        {"mg_lakehouse.contractVersion": "2"}, raise_if_not_exists=False
+    )
+    queue.publish(list(samples().values())[:3])
+    done = command(tmp_path, "run", **of(queue, MG_LAKE_URI=str(lake)))
+    assert done.returncode == 1
+    assert "was written by contract version 2, and this mg-lakehouse knows 1: upgrade mg-lakehouse." in done.stderr.replace("\n", " ")
+    assert queue.depth() == 3
+    assert "contract version 2" in sentence(command(tmp_path, "status", MG_LAKE_URI=str(lake)))

@@ -1,0 +1,154 @@
+"""A whole feed over a real socket, through Dagster, against an independent reckoning, row for row.
+
+The expected rows come from what the generator decided (:mod:`mg_lakehouse.demo.truth`) and from plain Python over it
+(:mod:`mg_lakehouse_tests.reckoning`); neither has read the XML or run the SQL.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from mg_lakehouse.demo.feed import Feed, FeedPlan, generate
+from mg_lakehouse.demo.queue import EmbeddedQueue
+from mg_lakehouse.demo.show import embedded_environment
+from mg_lakehouse.events.catalogue import silver_tables
+from mg_lakehouse.running import run_once
+from mg_lakehouse.settings import load_settings
+from mg_lakehouse.stores.lake import Lake
+from mg_lakehouse_tests.reckoning.compare import difference
+from mg_lakehouse_tests.reckoning.gold import PRIMARY_KEYS, expected_gold
+from mg_lakehouse_tests.reckoning.silver import expected_rejected, expected_rows
+from mg_lakehouse_tests.stores.feeds import rows_of
+
+pytestmark = pytest.mark.e2e
+
+LINEAGE = ["source", "message_id", "item_index", "received_at", "received_date"]
+END = datetime(2026, 3, 20, 12, tzinfo=UTC)
+AS_OF = END + timedelta(hours=5)
+KEY = "a-key-of-the-tests"
+ZONE = "America/New_York"
+SEEDS = Path(__file__).parents[2] / "dbt_project" / "seeds"
+
+
+@dataclass(frozen=True)
+class Done:
+    """A feed, published in two halves with a run behind each, and the lake that it became."""
+
+    feed: Feed
+    lake: Lake
+    published: int
+    left: int
+    silver: dict[str, list[dict[str, Any]]]
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
+    feed = generate(FeedPlan(seed=20260320, events=20_000, start=END - timedelta(days=40), end=END))
+    lake = Lake(str(tmp_path_factory.mktemp("lake")))
+    bodies = [bundle.body for bundle in feed.bundles]
+    half = len(bodies) // 2
+    variables = {"MG_LAKE_URI": lake.root, "MG_PII_KEY": KEY, "MG_BUSINESS_TIMEZONE": ZONE, "MG_AS_OF": AS_OF.isoformat()}
+    with EmbeddedQueue() as queue, embedded_environment(queue.environment | variables):
+        published = 0
+        for part in (bodies[:half], bodies[half:]):
+            published += queue.publish(part, duplicates=0.05, seed=7)
+            result = run_once(load_settings(dotenv=None))
+            assert result.failures == ()
+        left = queue.depth()
+    silver = {table: found.drop(LINEAGE).to_dicts() for table in silver_tables() if (found := table_or_none(lake, table)) is not None}
+    return Done(feed, lake, published, left, silver)
+
+
+def table_or_none(lake: Lake, table: str) -> pl.DataFrame | None:
+    if table == "rejected_items" or lake.open("silver", table) is None:
+        return None
+    found = rows_of(lake, "silver", table)
+    return None if found.is_empty() else found
+
+
+def content(row: dict[str, Any]) -> str:
+    """A row's content as text, apart from its id; ``_rescued_data`` by its meaning."""
+    rescued = row["_rescued_data"]
+    plain = row | {"activity_id": None, "_rescued_data": None if rescued is None else json.loads(rescued)}
+    return json.dumps(plain, sort_keys=True, default=str)
+
+
+@pytest.fixture(scope="module")
+def expected_silver(done: Done) -> dict[str, list[dict[str, Any]]]:
+    """The true rows. Items that carry no id have the one that the pipeline gave the row of the same content."""
+    given = {table: {content(row): row["activity_id"] for row in rows} for table, rows in done.silver.items()}
+    expected = expected_rows(done.feed.truth)
+    for table, rows in expected.items():
+        for row in rows:
+            if row["activity_id"].startswith("sha256:"):
+                row["activity_id"] = given[table].get(content(row), row["activity_id"])
+    return expected
+
+
+def test_every_message_is_in_bronze_and_out_of_the_queue(done: Done) -> None:
+    bronze = rows_of(done.lake, "bronze", "event_feed")
+    assert (bronze.height, bronze["message_id"].n_unique(), done.left) == (done.published, done.published, 0)
+    assert set(bronze["body"]) == {bundle.body for bundle in done.feed.bundles}
+
+
+@pytest.mark.parametrize("table", [table for table in silver_tables() if table != "rejected_items"])
+def test_silver_is_the_truth_row_for_row(done: Done, expected_silver: dict[str, list[dict[str, Any]]], table: str) -> None:
+    expected = expected_silver[table]
+    assert len(expected) > 0
+    assert difference(expected, done.silver[table], key=("activity_id",)) == ""
+
+
+def test_rejects_are_the_ones_that_were_broken(done: Done) -> None:
+    """A bundle that was published twice has its rejects twice: they are two messages."""
+    received = Counter(rows_of(done.lake, "bronze", "event_feed")["body"])
+    written = Counter(bundle.body for bundle in done.feed.bundles)
+    expected: Counter[tuple[str, str | None]] = Counter()
+    for rejected in done.feed.truth.rejected:
+        body = done.feed.bundles[rejected.bundle].body
+        # Some broken bodies were written several times; each of those was received its share of times.
+        expected[rejected.reason, rejected.element] += Fraction(received[body], written[body])  # type: ignore[assignment]
+    found = rows_of(done.lake, "silver", "rejected_items")
+    # An unreadable root has a name in the table; the truth says nothing of it.
+    readable = [
+        (reason, None if reason == "not_activity_items" else element) for reason, element in found.select("reason", "element").rows()
+    ]
+    assert Counter(readable) == Counter({(r, None if r == "not_activity_items" else e): n for (r, e), n in expected.items()})
+    assert set(expected_rejected(done.feed.truth)) == set(expected)
+
+
+@pytest.fixture(scope="module")
+def gold(expected_silver: dict[str, list[dict[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
+    return expected_gold(
+        expected_silver,
+        as_of=AS_OF,
+        zone=ZONE,
+        pii_key=KEY,
+        categories=SEEDS / "bounce_categories.csv",
+        providers=SEEDS / "mailbox_providers.csv",
+    )
+
+
+@pytest.mark.parametrize("model", PRIMARY_KEYS)
+def test_gold_is_the_reckoning_row_for_row(done: Done, gold: dict[str, list[dict[str, Any]]], model: str) -> None:
+    """Built in two increments, from a feed in no order, with duplicates of items and of messages."""
+    assert len(gold[model]) > 0
+    assert difference(gold[model], rows_of(done.lake, "gold", model).to_dicts(), key=PRIMARY_KEYS[model]) == ""
+
+
+def test_no_address_is_in_gold_nor_in_any_log(done: Done, expected_silver: dict[str, list[dict[str, Any]]]) -> None:
+    secrets = {row["email_address"] for row in expected_silver["deliveries"] if row["email_address"]}
+    secrets |= {row["sms_address"] for row in expected_silver["sms_deliveries"]} | {KEY}
+    assert len(secrets) > 1_000
+    text = "".join(path.read_text() for path in Path(done.lake.root).rglob("_delta_log/*.json"))
+    for model in PRIMARY_KEYS:
+        text += rows_of(done.lake, "gold", model).write_json()
+    assert [secret for secret in secrets if secret in text] == []

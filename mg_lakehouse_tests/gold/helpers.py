@@ -1,0 +1,169 @@
+"""What the tests of gold share: silver rows made by hand, builds in this process, tables read back."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import polars as pl
+from dbt.adapters.duckdb.connections import DuckDBConnectionManager
+from dbt.cli.main import dbtRunner
+from deltalake import DeltaTable, write_deltalake
+
+from mg_lakehouse.events.catalogue import columns_of
+from mg_lakehouse.events.schemas import silver_schema
+from mg_lakehouse.settings import Settings
+from mg_lakehouse.stores.dbt_project import AS_OF, dbt_environment, ensure_manifest
+from mg_lakehouse.stores.lake import Lake
+from mg_lakehouse.stores.tables import silver_spec
+
+PII_KEY: Final = "a key that only tests use"
+NOON: Final = datetime(2026, 3, 10, 12, tzinfo=UTC)
+"""When the jobs of the tests are sent, unless a test says otherwise."""
+MARTS: Final = (
+    "dim_bounce_categories",
+    "fct_messages",
+    "dim_jobs",
+    "job_metrics",
+    "job_metrics_daily",
+    "job_bounce_categories",
+    "bounce_days",
+    "bounce_categories_daily",
+)
+
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class Event:
+    """One row of a silver table: the columns that matter, the rest null."""
+
+    table: str
+    values: Mapping[str, Any]
+
+
+def event(table: str, seconds: float = 0, *, at: datetime = NOON, request: str | None = "t06926-job", **values: Any) -> Event:
+    """An event `seconds` after `at`. Columns by name; `email`, `phone` and `device` are short for the addresses."""
+    short = {"email": "email_address", "phone": "sms_address", "device": "device_id"}
+    named = {short.get(name, name): value for name, value in values.items()}
+    return Event(
+        table,
+        {"activity_id": f"a{next(_numbers):06d}", "event_at": at + timedelta(seconds=seconds), "request_id": request} | named,
+    )
+
+
+def append(lake: Lake, events: Iterable[Event], *, received: datetime = NOON) -> None:
+    """Append events to their silver tables, one commit for each table."""
+    by_table: dict[str, list[dict[str, Any]]] = {}
+    for each in events:
+        unknown = set(each.values) - {column.name for column in columns_of(each.table)}
+        assert not unknown, f"{each.table} has no {unknown}"
+        derived = {"event_date": each.values["event_at"].date(), "received_at": received, "received_date": received.date()}
+        lineage = {"source": "event_feed", "message_id": each.values["activity_id"], "item_index": 0}
+        by_table.setdefault(each.table, []).append(dict(each.values) | derived | lineage)
+    for table, rows in by_table.items():
+        frame = pl.DataFrame(rows, schema=silver_schema(table))
+        handle = lake.ensure(silver_spec(table))
+        write_deltalake(handle, frame.to_arrow(compat_level=pl.CompatLevel.oldest()), mode="append")
+
+
+def settings(lake: Lake, **changes: Any) -> Settings:
+    return Settings(**{"lake_uri": lake.root, "pii_key": PII_KEY} | changes)
+
+
+@dataclass(frozen=True)
+class Built:
+    """What a build did: the status of each node by its short name, and whether all went well."""
+
+    ok: bool
+    statuses: Mapping[str, str]
+    messages: Mapping[str, str] = field(default_factory=dict)
+
+
+def run_dbt(
+    lake: Lake,
+    arguments: Sequence[str],
+    *,
+    as_of: datetime = NOON + timedelta(days=1),
+    environment: Mapping[str, str] | None = None,
+) -> Built:
+    """dbt in this process, which saves it the seconds that starting takes; each run has a DuckDB of its own."""
+    ensure_manifest(Settings())
+    wanted = settings(lake)
+    variables = dbt_environment(wanted, lake) | {"MG_PII_KEY": PII_KEY, AS_OF: as_of.isoformat(), "DBT_LOG_PATH": f"{lake.root}-logs"}
+    with environ(variables | dict(environment or {})):
+        _forget_connections()
+        try:
+            result = dbtRunner().invoke(["--quiet", *arguments])
+        finally:
+            _forget_connections()
+    if result.exception is not None:
+        raise result.exception
+    nodes = list(result.result or [])  # type: ignore[arg-type]
+    return Built(
+        ok=result.success,
+        statuses={node.node.unique_id.split(".", 2)[2]: str(node.status) for node in nodes},
+        messages={node.node.unique_id.split(".", 2)[2]: str(node.message) for node in nodes},
+    )
+
+
+def build(lake: Lake, *arguments: str, as_of: datetime = NOON + timedelta(days=1), environment: Mapping[str, str] | None = None) -> Built:
+    """`dbt build` without the unit tests; fails the test where a node failed."""
+    built = run_dbt(
+        lake, ["build", "--exclude", "resource_type:unit_test", "resource_type:seed", *arguments], as_of=as_of, environment=environment
+    )
+    problems = {name: built.messages[name] for name, status in built.statuses.items() if status in {"error", "fail"}}
+    assert not problems, problems
+    return built
+
+
+def _forget_connections() -> None:
+    forget: Any = DuckDBConnectionManager.close_all_connections
+    forget()
+
+
+@contextmanager
+def environ(changes: Mapping[str, str]) -> Iterator[None]:
+    before = dict(os.environ)
+    os.environ.update(changes)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def table(lake: Lake, name: str) -> pl.DataFrame:
+    """A gold table, read by delta-rs and Polars: not by what wrote it."""
+    return pl.read_delta(f"{lake.root}/gold/{name}")
+
+
+def version(lake: Lake, name: str) -> int:
+    return int(DeltaTable(f"{lake.root}/gold/{name}").version())
+
+
+def versions(lake: Lake) -> dict[str, int]:
+    return {name: version(lake, name) for name in MARTS}
+
+
+def one(frame: pl.DataFrame, **where: Any) -> dict[str, Any]:
+    """The only row that has these values."""
+    rows = frame.filter(*(pl.col(name).eq_missing(pl.lit(value)) for name, value in where.items()))
+    assert rows.height == 1, f"{rows.height} rows have {where}"
+    return rows.row(0, named=True)
+
+
+def rows_of(lake: Lake, name: str) -> list[tuple[Any, ...]]:
+    """All rows of a table in an order that depends on their content only."""
+    return sorted(table(lake, name).rows(), key=repr)
+
+
+def log_text(lake: Lake) -> str:
+    """All text that gold's Delta logs hold."""
+    return "\n".join(file.read_text() for file in sorted(Path(lake.root, "gold").glob("*/_delta_log/*.json")))

@@ -1,0 +1,53 @@
+"""The rows of every gold table, reckoned from silver rows. Primary keys in ``PRIMARY_KEYS``."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from mg_lakehouse_tests.reckoning.bounces import bounce_categories_daily
+from mg_lakehouse_tests.reckoning.events import Rows, message_events
+from mg_lakehouse_tests.reckoning.jobs import dim_jobs, job_bounce_categories, job_metrics, job_metrics_daily
+from mg_lakehouse_tests.reckoning.messages import fct_messages
+from mg_lakehouse_tests.reckoning.seeds import read_seeds
+
+Row = dict[str, Any]
+
+PRIMARY_KEYS = {
+    "dim_bounce_categories": ("channel", "category_key"),
+    "fct_messages": ("request_id", "channel", "recipient_key"),
+    "dim_jobs": ("request_id",),
+    "job_metrics": ("request_id", "channel"),
+    "job_metrics_daily": ("request_id", "channel", "event_date"),
+    "job_bounce_categories": ("request_id", "channel", "category_key"),
+    "bounce_categories_daily": ("event_date", "channel", "mailbox_provider", "category_key"),
+}
+
+
+def expected_gold(rows: Rows, *, as_of: datetime, zone: str, pii_key: str, categories: Path, providers: Path) -> dict[str, list[Row]]:
+    """Rows of each gold table.
+
+    Args:
+        rows: rows of each silver table, as :func:`mg_lakehouse_tests.reckoning.silver.expected_rows` gives them or as
+            they stand in the tables (further columns do not matter).
+        as_of: the refresh's time, for the maturity of jobs.
+        zone: the business time zone.
+        pii_key: key of the hash of addresses.
+        categories: CSV file of the bounce categories.
+        providers: CSV file of the mailbox providers.
+    """
+    seeds = read_seeds(categories, providers)
+    events = message_events(rows, seeds, pii_key)
+    messages = fct_messages(events, seeds)
+    jobs = dim_jobs(rows, as_of=as_of, zone=zone)
+    metrics = job_metrics(messages, jobs, rows, seeds)
+    return {
+        "dim_bounce_categories": list(seeds.categories.values()),
+        "fct_messages": messages,
+        "dim_jobs": jobs,
+        "job_metrics": metrics,
+        "job_metrics_daily": job_metrics_daily(events, messages),
+        "job_bounce_categories": job_bounce_categories(events, messages, metrics, seeds),
+        "bounce_categories_daily": bounce_categories_daily(events, messages, seeds),
+    }

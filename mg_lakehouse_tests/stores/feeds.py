@@ -1,0 +1,35 @@
+"""Messages put straight into bronze, for tests of what lies behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+import polars as pl
+
+from mg_lakehouse.events.schemas import BRONZE_SCHEMA
+from mg_lakehouse.stores.bronze import BatchReceipt, append_batch
+from mg_lakehouse.stores.lake import Lake
+
+START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+
+
+def batch(bodies: dict[str, str], *, batch_id: str, sent_at: datetime = START, received_at: datetime = START) -> pl.DataFrame:
+    """Rows of bronze for bodies by message id."""
+    rows = [
+        (message_id, body, "0" * 64, sent_at, received_at + timedelta(milliseconds=index), 1, "{}", "feed", batch_id, received_at.date())
+        for index, (message_id, body) in enumerate(bodies.items())
+    ]
+    return pl.DataFrame(rows, BRONZE_SCHEMA, orient="row")
+
+
+def receive(lake: Lake, bodies: Sequence[str], *, first: int = 0, received_at: datetime = START) -> BatchReceipt:
+    """Commit bodies to bronze as messages ``m<first>``, …"""
+    named = {f"m{first + index}": body for index, body in enumerate(bodies)}
+    batch_id = f"batch-{first}"
+    return append_batch(lake, batch(named, batch_id=batch_id, sent_at=received_at, received_at=received_at), batch_id)
+
+
+def rows_of(lake: Lake, layer: str, table: str) -> pl.DataFrame:
+    """All rows of a table."""
+    return pl.read_delta(f"{lake.root}/{layer}/{table}")
