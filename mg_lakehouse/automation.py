@@ -1,21 +1,40 @@
-"""When gold builds itself: after silver changed and every blocking check of silver passed.
+"""When gold builds itself: after silver changed, while every blocking check of silver stands passed.
 
-Plain ``eager()`` never fires for an unpartitioned asset below daily partitions (each day without data counts as
-missing), and it ignores blocking checks of earlier runs; the two changes cure that. Only silver's checks count here: dbt's
-own tests block within a build, and waiting for them would split one build into as many runs as the models are deep.
+The condition is the same for every model and asks about the same assets, so that a tick requests all models or none. What
+depends on a model's own dependencies does not do: Dagster looks at assets one after another, and an ingest that starts or ends
+in between once had two models of eight requested, which then failed for want of the others. Two more things differ from
+``eager()``. It never fires below daily partitions, where each day without data counts as missing. And it waits while
+a dependency is being made; a busy feed always has an ingest under way, and gold would stand still.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from functools import reduce
+from operator import and_, or_
+from typing import Any, Final
 
 import dagster as dg
 
-__all__ = ["GOLD_CONDITION", "build_automation_sensor"]
+from mg_lakehouse.events.catalogue import silver_tables
+from mg_lakehouse.keys import gold_key, silver_key
 
-GOLD_CONDITION: Final = dg.AutomationCondition.eager().without(
-    ~dg.AutomationCondition.any_deps_missing()
-) & dg.AutomationCondition.all_deps_blocking_checks_passed().allow(dg.AssetSelection.groups("silver"))
+__all__ = ["build_automation_sensor", "gold_condition"]
+
+_LAST_MODEL: Final = "bounce_categories_daily"
+"""A model at the end of the graph: while it is in progress, a build is."""
+
+
+def gold_condition() -> dg.AutomationCondition[Any]:
+    """The condition of every gold model."""
+    of_asset = dg.AutomationCondition.asset_matches
+    updated = [of_asset(silver_key(table), dg.AutomationCondition.newly_updated()) for table in silver_tables()]
+    passed = dg.AutomationCondition.all_checks_match(dg.AutomationCondition.check_passed(), blocking_only=True)
+    requested = dg.AutomationCondition.newly_requested() | dg.AutomationCondition.initial_evaluation()
+    return (
+        reduce(or_, updated).since(requested).with_label("silver_changed_since_the_last_request")
+        & reduce(and_, (of_asset(silver_key(table), passed) for table in silver_tables())).with_label("blocking_checks_of_silver_passed")
+        & ~of_asset(gold_key(_LAST_MODEL), dg.AutomationCondition.in_progress()).with_label("gold_is_being_built")
+    )
 
 
 def build_automation_sensor() -> dg.AutomationConditionSensorDefinition:

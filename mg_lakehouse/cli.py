@@ -119,7 +119,7 @@ def dev(
     """Open the Dagster UI on an embedded queue with a steady trickle: assets fill while you watch."""
     from mg_lakehouse.demo.dev import run_dev  # noqa: PLC0415
 
-    raise typer.Exit(run_dev(load_settings(), out, port=port, bundles_a_minute=bundles_a_minute))
+    run_dev(load_settings(), out, port=port, bundles_a_minute=bundles_a_minute)
 
 
 def _print_failures(failures: Sequence[str], log: Path) -> None:

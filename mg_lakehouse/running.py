@@ -54,7 +54,7 @@ def run_once(settings: Settings, *, max_messages: int | None = None, max_seconds
     # Asked before anything starts, so that a wrong address costs a second and one sentence.
     open_queue(settings).depth()
     definitions = build_definitions(settings)
-    budget = DrainConfig(max_messages=max_messages, max_seconds=max_seconds)
+    budget = DrainConfig(max_messages=max_messages, max_seconds=max_seconds, until_empty=True)
     with _instance() as instance:
         ingest = _run(definitions, instance, INGEST_JOB, partition_key=today(), ops={EVENT_FEED_KEY.to_python_identifier(): budget})
         if not ingest.succeeded:

@@ -32,10 +32,11 @@ _COLUMNS: Final = (
 
 
 class DrainConfig(dg.Config):
-    """Budget of one drain. Without one, it ends when the queue is empty or after `MG_MAX_SECONDS`."""
+    """Budget of one drain. Without one, it ends when it has received as many messages as waited when it began."""
 
     max_messages: int | None = Field(default=None, ge=1, description="Receive no more messages than this.")
-    max_seconds: float | None = Field(default=None, gt=0, description="Receive no longer than this, in seconds.")
+    max_seconds: float | None = Field(default=None, gt=0, description="Receive no longer than this, in seconds; by default MG_MAX_SECONDS.")
+    until_empty: bool = Field(default=False, description="Go on until the queue is empty, whatever arrives meanwhile.")
 
 
 def queue_spec(settings: Settings) -> dg.AssetSpec:
@@ -87,6 +88,7 @@ def build_event_feed(settings: Settings) -> dg.AssetsDefinition:
                 settings,
                 max_messages=config.max_messages,
                 max_seconds=config.max_seconds,
+                until_empty=config.until_empty,
                 progress=lambda so_far: progress.report(context.log, Step("bronze", so_far.received, "messages received")),
             )
             if report.corrupted:

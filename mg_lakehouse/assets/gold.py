@@ -13,7 +13,7 @@ from dagster_dbt import DagsterDbtTranslator, DbtCliInvocation, DbtCliResource, 
 from dagster_dbt.errors import DagsterDbtCliRuntimeError
 
 from mg_lakehouse.assets.reporting import OWNERS, RETRY_TRANSIENT, as_failure, table_metadata
-from mg_lakehouse.automation import GOLD_CONDITION
+from mg_lakehouse.automation import gold_condition
 from mg_lakehouse.errors import PermanentError
 from mg_lakehouse.events.catalogue import REJECTED_ITEMS
 from mg_lakehouse.keys import silver_key
@@ -24,6 +24,7 @@ from mg_lakehouse.stores.dbt_project import dbt_environment, ensure_manifest, pr
 
 __all__ = ["build_dbt_resource", "build_gold"]
 
+_LAYERS = ("silver", "gold")
 _NOT_BUILT = "resource_type:unit_test resource_type:seed"
 """Unit tests check the code and belong to its tests; the seeds are loaded into every connection."""
 
@@ -31,17 +32,24 @@ _NOT_BUILT = "resource_type:unit_test resource_type:seed"
 class GoldTranslator(DagsterDbtTranslator):
     """How dbt's models appear in Dagster."""
 
+    def get_description(self, dbt_resource_props: Mapping[str, Any]) -> str:
+        """What the model says of itself, without its SQL, which would push the columns off the page."""
+        return str(dbt_resource_props["description"])
+
     def get_asset_spec(self, manifest: Mapping[str, Any], unique_id: str, project: Any) -> dg.AssetSpec:
         """The spec that dagster-dbt makes, with this project's owners, kinds, condition and freshness."""
         spec = super().get_asset_spec(manifest, unique_id, project)
         if spec.key.path[0] != "gold":
             return spec
         return spec.replace_attributes(
-            # Every model waits for the check that nothing was lost, which is a check of `rejected_items`.
-            deps=[*spec.deps, dg.AssetDep(silver_key(REJECTED_ITEMS))],
+            # The seeds are part of the code, no assets. Every model waits for the check that nothing was lost, which is a
+            # check of `rejected_items`.
+            deps=[*(dep for dep in spec.deps if dep.asset_key.path[0] in _LAYERS), dg.AssetDep(silver_key(REJECTED_ITEMS))],
+            # dbt's name of a table is DuckDB's, which is in memory; the address in the lake comes with each materialization.
+            metadata={name: value for name, value in spec.metadata.items() if name != "dagster/table_name"},
             owners=list(OWNERS),
             kinds={"dbt", "duckdb", "deltalake"},
-            automation_condition=GOLD_CONDITION,
+            automation_condition=gold_condition(),
             freshness_policy=dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=24), warn_window=timedelta(hours=6)),
         )
 

@@ -48,9 +48,12 @@ def build_silver(settings: Settings) -> dg.AssetsDefinition:
                 slice_bytes=settings.flatten_bytes,
                 progress=lambda so_far: progress.report(context.log, Step("silver", so_far.items, "events flattened")),
             )
-            for table in selected:
-                yield dg.MaterializeResult(silver_key(table), metadata=_metadata(store, table, report))
-            yield from silver_check_results(store, report, before, context.selected_asset_check_keys)
+            checks = list(silver_check_results(store, report, before, context.selected_asset_check_keys))
+            # The check that nothing was lost goes first, and each check with its table: nobody sees the tables new and the checks old.
+            for table in sorted(selected, key=lambda table: table != REJECTED_ITEMS):
+                own = [check for check in checks if check.asset_key == silver_key(table)]
+                yield dg.MaterializeResult(silver_key(table), metadata=_metadata(store, table, report), check_results=own)
+            yield from (check for check in checks if check.asset_key not in context.selected_asset_keys)
 
     return silver
 

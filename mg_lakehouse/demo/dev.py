@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 from typing import Final
@@ -14,30 +20,33 @@ from typing import Final
 from rich.console import Console
 
 from mg_lakehouse.demo.queue import EmbeddedQueue, trickle
+from mg_lakehouse.errors import ConfigurationError, PermanentError
 from mg_lakehouse.settings import Settings
+from mg_lakehouse.stores.dbt_project import ensure_manifest
 from mg_lakehouse.stores.lake import Lake
 
 __all__ = ["dagster_home", "run_dev"]
 
 _HOST: Final = "127.0.0.1"
+_START_SECONDS: Final = 180
 _GRACE_SECONDS: Final = 20
+_POLL_SECONDS: Final = 0.2
+_LOG: Final = "dev.log"
 
 
-def run_dev(settings: Settings, out: Console, *, port: int, bundles_a_minute: float) -> int:
-    """Run the UI until it ends or is interrupted. Returns its exit status, 0 after an interrupt.
+def run_dev(settings: Settings, out: Console, *, port: int, bundles_a_minute: float) -> None:
+    """Run the UI until it is interrupted; then everything that it started has ended.
 
     Raises:
-        ConfigurationError: the embedded queue is not installed.
+        ConfigurationError: the embedded queue is not installed, or the port is taken.
+        PermanentError: the UI ended by itself.
     """
+    _require_free(port)
+    # Here, where it can fail in one sentence, rather than in a process of Dagster's.
+    ensure_manifest(settings)
     home = dagster_home()
-    stop = threading.Event()
-    with EmbeddedQueue() as queue:
-        feeder = threading.Thread(target=trickle, args=(queue, stop), kwargs={"bundles_a_minute": bundles_a_minute}, daemon=True)
-        feeder.start()
-        out.print(
-            f"Dagster UI: http://{_HOST}:{port}   lake: {Lake(settings.lake_uri).root}   runs: {home}", highlight=False, soft_wrap=True
-        )
-        out.print("The sensor starts an ingest every half minute; gold follows. Ctrl-C ends it all.")
+    log = home / _LOG
+    with EmbeddedQueue() as queue, _trickling(queue, bundles_a_minute):
         environment = {
             **os.environ,
             **queue.environment,
@@ -45,11 +54,17 @@ def run_dev(settings: Settings, out: Console, *, port: int, bundles_a_minute: fl
             "DAGSTER_HOME": str(home),
             "DAGSTER_DISABLE_TELEMETRY": "1",
         }
-        try:
-            return _serve(environment, port)
-        finally:
-            stop.set()
-            feeder.join()
+        with _interruptible(), _services(environment, port, log) as server:
+            url = f"http://{_HOST}:{port}"
+            with out.status(f"Dagster starts; its log is {log} ..."):
+                _await_answer(server, url, log)
+            out.print(f"Dagster UI: {url}", highlight=False, soft_wrap=True)
+            out.print(f"Lake: {Lake(settings.lake_uri).root}   runs and log: {home}", highlight=False, soft_wrap=True)
+            out.print(
+                "The sensor starts an ingest every half minute, and gold follows. Ctrl-C ends it all.", highlight=False, soft_wrap=True
+            )
+            status = server.wait()
+            raise PermanentError(f"Dagster ended by itself with status {status}: see {log}.")
 
 
 def dagster_home() -> Path:
@@ -62,33 +77,82 @@ def dagster_home() -> Path:
     return home
 
 
-def _serve(environment: dict[str, str], port: int) -> int:
-    command = [sys.executable, "-m", "dagster", "dev", "-m", "mg_lakehouse.definitions", "-h", _HOST, "-p", str(port)]
-    # A group of its own: `dagster dev` starts a daemon, a code server and a web server, and all must end.
-    with subprocess.Popen(command, env=environment, start_new_session=True) as server:
-        previous = signal.signal(signal.SIGTERM, _interrupt)
+def _require_free(port: int) -> None:
+    with socket.socket() as probe:
+        # As servers do: a port that a server left a moment ago is free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            return server.wait()
-        except KeyboardInterrupt:
-            return 0
-        finally:
-            signal.signal(signal.SIGTERM, previous)
-            _end(server)
+            probe.bind((_HOST, port))
+        except OSError as error:
+            raise ConfigurationError(
+                f"Port {port} of {_HOST} is taken: end what listens there, or name another one with --port."
+            ) from error
+
+
+@contextmanager
+def _trickling(queue: EmbeddedQueue, bundles_a_minute: float) -> Iterator[None]:
+    stop = threading.Event()
+    feeder = threading.Thread(target=trickle, args=(queue, stop), kwargs={"bundles_a_minute": bundles_a_minute}, daemon=True)
+    feeder.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        feeder.join()
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Within, SIGINT and SIGTERM end the block quietly, even where a shell had us started with SIGINT ignored."""
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(each, _interrupt) for each in signals]
+    try:
+        yield
+    except KeyboardInterrupt:
+        pass
+    finally:
+        for each, handler in zip(signals, before, strict=True):
+            signal.signal(each, handler)
 
 
 def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def _end(server: subprocess.Popen[bytes]) -> None:
-    """End the whole group, first politely."""
+@contextmanager
+def _services(environment: Mapping[str, str], port: int, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """`dagster dev` in a process group of its own, all of which ends with the block: it starts a daemon, a code server, a UI and runs."""
+    command = [sys.executable, "-m", "dagster", "dev", "-m", "mg_lakehouse.definitions", "-h", _HOST, "-p", str(port)]
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(command, env=environment, start_new_session=True, stdout=output, stderr=subprocess.STDOUT) as server,
+    ):
+        try:
+            yield server
+        finally:
+            _end_group(server)
+
+
+def _await_answer(server: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while server.poll() is None and time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(f"{url}/server_info", timeout=5):  # noqa: S310  our own address
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(_POLL_SECONDS)
+    raise PermanentError(f"Dagster did not start: see {log}.")
+
+
+def _end_group(server: subprocess.Popen[bytes]) -> None:
+    """End the whole group, first politely: its leader may be gone before the runs that it started."""
     for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
         try:
             os.killpg(server.pid, sign)
-            server.wait(timeout=_GRACE_SECONDS)
+            deadline = time.monotonic() + _GRACE_SECONDS
+            while time.monotonic() < deadline:
+                server.poll()  # a leader that nobody waited for would stay in its group
+                os.killpg(server.pid, 0)
+                time.sleep(_POLL_SECONDS)
         except ProcessLookupError:
-            return
-        except subprocess.TimeoutExpired:
-            continue
-        else:
             return

@@ -32,6 +32,7 @@ __all__ = ["DrainReport", "drain"]
 _DELETE_TRIES: Final = 3
 _FAILED_RECEIVES_ALLOWED: Final = 5
 _TICK_SECONDS: Final = 0.2
+_ONE_RECEIVE: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,7 @@ def drain(
     *,
     max_messages: int | None = None,
     max_seconds: float | None = None,
+    until_empty: bool = True,
     stop: threading.Event | None = None,
     progress: Progress | None = None,
 ) -> DrainReport:
@@ -76,6 +78,8 @@ def drain(
         settings: batch sizes, threads and timeouts.
         max_messages: receive no more than this many messages.
         max_seconds: receive no longer than this; what is held by then is still committed and deleted.
+        until_empty: otherwise receive no more messages than wait now. A feed that never pauses never leaves its queue empty:
+            two messages a second kept a drain going for its whole ten minutes, and everything behind it waiting.
         stop: set it to stop receiving at once; what is not committed goes back to the queue.
         progress: called after each commit.
 
@@ -84,6 +88,10 @@ def drain(
     """
     deadline = time.monotonic() + (settings.max_seconds if max_seconds is None else max_seconds)
     stop = stop or threading.Event()
+    if not until_empty:
+        # The depth is approximate, and may well be 0 where a message waits.
+        waiting = max(queue.depth().visible, _ONE_RECEIVE)
+        max_messages = waiting if max_messages is None else min(max_messages, waiting)
     with Heartbeat(queue, settings.visibility_seconds) as heartbeat:
         receivers = _Receivers(queue, settings, heartbeat, stop=stop, deadline=deadline, max_messages=max_messages)
         committer = _Committer(queue, lake, settings, heartbeat, progress)
@@ -123,7 +131,7 @@ class _Receivers:
         self._left = max_messages
         self._lock = threading.Lock()
         # Two commits' worth may wait for the committer; then receiving pauses.
-        self._arrived: stdlib_queue.Queue[list[Received]] = stdlib_queue.Queue(max(1, 2 * settings.batch_messages // 10))
+        self._arrived: stdlib_queue.Queue[list[Received]] = stdlib_queue.Queue(max(1, 2 * settings.batch_messages // _ONE_RECEIVE))
         self._threads = [threading.Thread(target=self._run, name=f"receiver-{number}", daemon=True) for number in range(settings.receivers)]
         self.failure: LakehouseError | None = None
         self.corrupted = 0
@@ -180,8 +188,8 @@ class _Receivers:
         """How many messages may be asked for now, set aside until they came; 0 when the budget is spent."""
         with self._lock:
             if self._left is None:
-                return 10
-            wanted = min(10, self._left)
+                return _ONE_RECEIVE
+            wanted = min(_ONE_RECEIVE, self._left)
             self._left -= wanted
             return wanted
 

@@ -15,7 +15,7 @@ from mg_lakehouse.settings import Settings
 from mg_lakehouse.stores import drain as drain_module
 from mg_lakehouse.stores.drain import DrainReport, drain
 from mg_lakehouse.stores.lake import Lake
-from mg_lakehouse.stores.queue import Delivery, EventQueue
+from mg_lakehouse.stores.queue import Delivery, EventQueue, QueueDepth
 from mg_lakehouse.stores.visibility import Heartbeat
 from mg_lakehouse_tests.stores.feeds import rows_of
 
@@ -209,6 +209,24 @@ def test_the_budget_of_messages_is_kept(embedded: EmbeddedQueue, lake: Lake, bud
     embedded.publish(bundles(25))
     assert drain(Between(embedded), lake, SETTINGS, max_messages=budget).received == expected
     assert counts(embedded) == (25 - expected, 0)
+
+
+def test_a_feed_that_never_pauses_does_not_keep_a_drain_going(embedded: EmbeddedQueue, lake: Lake) -> None:
+    def more(call: str) -> None:
+        if call == "receive":
+            embedded.publish(bundles(20))
+
+    embedded.publish(bundles(25))
+    report = drain(Between(embedded, more), lake, SETTINGS, max_seconds=120, until_empty=False)
+    assert (report.received, report.deleted) == (25, 25)
+
+
+def test_what_waits_and_is_not_counted_yet_is_received_all_the_same(embedded: EmbeddedQueue, lake: Lake) -> None:
+    """SQS counts within a minute or so: a fresh message waits at a depth of 0."""
+    embedded.publish(bundles(3))
+    queue = Between(embedded)
+    queue.depth = lambda: QueueDepth(visible=0, in_flight=0, delayed=0)  # type: ignore[method-assign]
+    assert drain(queue, lake, SETTINGS, until_empty=False).received == 3
 
 
 def test_a_budget_of_no_time_takes_nothing(embedded: EmbeddedQueue, lake: Lake) -> None:

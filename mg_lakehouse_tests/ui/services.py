@@ -1,0 +1,120 @@
+"""`mg-lakehouse dev` in a folder and on a port of its own, and a browser."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from playwright.sync_api import Browser, sync_playwright
+
+from mg_lakehouse_tests.cli.test_wrong_use import COMMAND
+
+_READY: Final = "Ctrl-C ends it all."
+_CHROMIUM: Final = "/usr/bin/chromium"
+_FLAGS: Final = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@dataclass(frozen=True)
+class Dev:
+    """A running `mg-lakehouse dev`."""
+
+    process: subprocess.Popen[bytes]
+    folder: Path
+    port: int
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def said(self) -> str:
+        return (self.folder / "said.txt").read_text()
+
+    def log(self) -> str:
+        log = self.folder / ".dagster" / "dev.log"
+        return log.read_text()[-3_000:] if log.exists() else ""
+
+    def interrupt(self) -> int:
+        """Ctrl-C; the exit status."""
+        self.process.send_signal(signal.SIGINT)
+        return self.process.wait(timeout=90)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def bare_environment(folder: Path, **variables: str) -> dict[str, str]:
+    """The caller's environment without its AWS, Dagster or own variables."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "MG_", "DAGSTER_"))}
+    return kept | {"HOME": str(folder), "AWS_EC2_METADATA_DISABLED": "true"} | variables
+
+
+@contextmanager
+def dev(folder: Path, **variables: str) -> Iterator[Dev]:
+    """Start it, wait until it says that it is ready, and end it."""
+    port = free_port()
+    with (folder / "said.txt").open("wb") as said:
+        process = subprocess.Popen(
+            [COMMAND, "dev", "--port", str(port), "--bundles-a-minute", "120"],
+            cwd=folder,
+            env=bare_environment(folder, **variables),
+            stdout=said,
+            stderr=subprocess.STDOUT,
+        )
+    running = Dev(process, folder, port)
+    try:
+        wait_until(lambda: _READY in running.said() or process.poll() is not None, seconds=120)
+        assert process.poll() is None, running.said() + running.log()
+        yield running
+    finally:
+        if process.poll() is None:
+            running.interrupt()
+
+
+@contextmanager
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=_CHROMIUM, args=_FLAGS)
+        try:
+            yield started
+        finally:
+            started.close()
+
+
+def wait_until(holds: Callable[[], bool], *, seconds: float) -> None:
+    """Look at a condition until it holds; fail the test when it does not in time."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, f"it did not hold within {seconds} s"
+        time.sleep(0.1)
+
+
+def processes_of_group(group: int) -> list[int]:
+    """Ids of the living processes of a process group."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[2]) == group and fields[0] != "Z":
+            found.append(int(stat.parent.name))
+    return found

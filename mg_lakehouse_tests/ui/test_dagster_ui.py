@@ -1,0 +1,114 @@
+"""What a person sees and clicks in the Dagster UI, in a real browser."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import polars as pl
+import pytest
+from playwright.sync_api import Page, expect
+
+from mg_lakehouse.events.catalogue import silver_tables
+from mg_lakehouse_tests.gold.helpers import MARTS
+from mg_lakehouse_tests.ui.services import Dev, browser, dev, wait_until
+
+pytestmark = pytest.mark.ui
+
+_MILLISECONDS = 1_000
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dev]:
+    with dev(tmp_path_factory.mktemp("dev"), MG_SENSOR_SECONDS="5") as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def page(running: Dev) -> Iterator[Page]:
+    with browser() as chromium:
+        page = chromium.new_page(viewport={"width": 1500, "height": 1000}, base_url=running.url)
+        page.set_default_timeout(60 * _MILLISECONDS)
+        yield page
+
+
+def graphql(page: Page, query: str) -> dict[str, Any]:
+    """What the UI's own interface answers."""
+    answer: dict[str, Any] = page.request.post("/graphql", data={"query": query}).json()["data"]
+    return answer
+
+
+def test_the_graph_shows_the_queue_and_the_three_layers(page: Page) -> None:
+    page.goto("/asset-groups")
+    for group in ("messagegears", "bronze", "silver", "gold"):
+        expect(page.get_by_text(group, exact=True).first).to_be_visible()
+    page.get_by_text("Materialize all").wait_for()
+    page.keyboard.press("Alt+e")
+    page.wait_for_url("**expanded=**")
+    for asset in ("event_feed_queue", "event_feed", "opens", "fct_messages", "job_metrics"):
+        expect(page.get_by_text(asset, exact=True).first).to_be_attached()
+
+
+def test_the_catalogue_lists_every_table(page: Page) -> None:
+    nodes = graphql(page, "{ assetNodes { assetKey { path } isExecutable } }")["assetNodes"]
+    executable = {"/".join(node["assetKey"]["path"]) for node in nodes if node["isExecutable"]}
+    assert executable == {"bronze/event_feed", *(f"silver/{table}" for table in silver_tables()), *(f"gold/{mart}" for mart in MARTS)}
+
+
+def test_assets_fill_while_one_watches(page: Page, running: Dev) -> None:
+    """Nobody clicks: the sensor starts an ingest, and gold follows."""
+    query = '{ assetOrError(assetKey: {path: ["gold", "job_metrics"]}) { ... on Asset { assetMaterializations(limit: 1) { runId } } } }'
+    wait_until(lambda: bool(graphql(page, query)["assetOrError"].get("assetMaterializations")), seconds=180)
+    page.goto("/assets/gold/job_metrics")
+    expect(page.get_by_text("Row count")).to_be_visible()
+    page.goto("/runs")
+    expect(page.get_by_text("event_feed_sensor").first).to_be_visible()
+    expect(page.get_by_text("gold_automation").first).to_be_visible()
+    assert pl.read_delta(f"{running.folder}/.lake/gold/job_metrics").height > 0
+
+
+def test_gold_follows_an_ingest_in_one_run(page: Page, running: Dev) -> None:
+    """Eight models that started eight runs would build on each other's halves."""
+    query = '{ runsOrError(filter: {tags: [{key: "dagster/from_automation_condition", value: "true"}]}) { ... on Runs { results { assetSelection { path } } } } }'
+
+    def selections() -> list[set[str]]:
+        return [{each["path"][-1] for each in run["assetSelection"]} for run in graphql(page, query)["runsOrError"]["results"]]
+
+    wait_until(lambda: bool(selections()), seconds=180)
+    assert all(selection == set(MARTS) for selection in selections())
+
+
+def test_a_materialization_of_gold_started_by_clicking_succeeds(page: Page) -> None:
+    page.goto("/assets/gold/job_metrics")
+    page.get_by_role("button", name=re.compile("Materialize$")).first.click()
+    _see_it_succeed(page)
+
+
+def test_a_materialization_of_todays_bronze_started_by_clicking_succeeds(page: Page) -> None:
+    page.goto("/assets/bronze/event_feed")
+    page.get_by_role("button", name=re.compile("Materialize")).first.click()
+    page.get_by_role("button", name="Latest", exact=True).click()
+    page.get_by_role("button", name="Launch 1 run").click()
+    _see_it_succeed(page)
+
+
+def test_the_page_of_an_asset_says_what_its_columns_are(page: Page) -> None:
+    page.goto("/assets/silver/deliveries")
+    expect(page.get_by_text("recipient_id", exact=True).first).to_be_visible()
+    page.goto("/assets/gold/job_metrics")
+    expect(page.get_by_text("bounce_rate", exact=True).first).to_be_attached()
+    expect(page.get_by_text("Every count and rate of a job.")).to_be_visible()
+
+
+def test_the_check_that_nothing_was_lost_is_seen_to_pass(page: Page) -> None:
+    page.goto("/assets/silver/rejected_items?view=checks")
+    expect(page.get_by_text("This is a blocking asset check.")).to_be_visible()
+    expect(page.get_by_text("Passed", exact=True)).to_be_visible(timeout=180 * _MILLISECONDS)
+
+
+def _see_it_succeed(page: Page) -> None:
+    page.get_by_text(re.compile("Launched run")).wait_for()
+    page.get_by_role("link", name=re.compile("View$")).or_(page.get_by_role("button", name=re.compile("View$"))).last.click()
+    page.wait_for_url("**/runs/**")
+    expect(page.get_by_text("Success", exact=True).first).to_be_visible(timeout=180 * _MILLISECONDS)
