@@ -4,7 +4,8 @@ The condition is the same for every model and asks about the same assets, so tha
 depends on a model's own dependencies does not do: Dagster looks at assets one after another, and an ingest that starts or ends
 in between once had two models of eight requested, which then failed for want of the others. Two more things differ from
 ``eager()``. It never fires below daily partitions, where each day without data counts as missing. And it waits while
-a dependency is being made; a busy feed always has an ingest under way, and gold would stand still.
+a dependency is being made; a busy feed always has an ingest under way, and gold would stand still. For the same reason a
+failed check is remembered until all have passed: while an ingest waits to start, its checks count as neither.
 """
 
 from __future__ import annotations
@@ -27,12 +28,18 @@ _LAST_MODEL: Final = "bounce_categories_daily"
 def gold_condition() -> dg.AutomationCondition[Any]:
     """The condition of every gold model."""
     of_asset = dg.AutomationCondition.asset_matches
-    updated = [of_asset(silver_key(table), dg.AutomationCondition.newly_updated()) for table in silver_tables()]
+    updated = dg.AutomationCondition.newly_updated()
+    failed = dg.AutomationCondition.any_checks_match(dg.AutomationCondition.check_failed(), blocking_only=True)
     passed = dg.AutomationCondition.all_checks_match(dg.AutomationCondition.check_passed(), blocking_only=True)
-    requested = dg.AutomationCondition.newly_requested() | dg.AutomationCondition.initial_evaluation()
+    tables = [silver_key(table) for table in silver_tables()]
+    any_updated = reduce(or_, (of_asset(table, updated) for table in tables))
+    any_failed = reduce(or_, (of_asset(table, failed) for table in tables))
+    # Of a trigger and a reset in one tick the reset wins: an update that came right after a request would be forgotten.
+    handled = (dg.AutomationCondition.newly_requested() & ~any_updated) | dg.AutomationCondition.initial_evaluation()
+    all_passed = reduce(and_, (of_asset(table, passed) for table in tables))
     return (
-        reduce(or_, updated).since(requested).with_label("silver_changed_since_the_last_request")
-        & reduce(and_, (of_asset(silver_key(table), passed) for table in silver_tables())).with_label("blocking_checks_of_silver_passed")
+        any_updated.since(handled).with_label("silver_changed_since_the_last_request")
+        & ~any_failed.since(all_passed).with_label("a_blocking_check_of_silver_failed")
         & ~of_asset(gold_key(_LAST_MODEL), dg.AutomationCondition.in_progress()).with_label("gold_is_being_built")
     )
 

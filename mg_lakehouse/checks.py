@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final
 
 import dagster as dg
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
 from mg_lakehouse.assets.reporting import as_failure
 from mg_lakehouse.events.catalogue import REJECTED_ITEMS, UNRECOGNIZED, silver_tables
@@ -26,6 +27,7 @@ __all__ = [
     "STANDING_UNIQUENESS",
     "UNIQUENESS",
     "build_standing_checks",
+    "failed_blocking_check",
     "silver_check_results",
     "silver_check_specs",
     "standing_check_keys",
@@ -60,6 +62,16 @@ def silver_check_specs() -> list[dg.AssetCheckSpec]:
             _DRIFT, asset=silver_key(UNRECOGNIZED), description="The batch had no kind of activity that the catalogue does not know."
         ),
     ]
+
+
+def failed_blocking_check(instance: dg.DagsterInstance) -> dg.AssetCheckKey | None:
+    """A blocking check of silver whose newest evaluation failed, if there is one. One that is only planned tells nothing."""
+    evaluated = {AssetCheckExecutionRecordStatus.SUCCEEDED, AssetCheckExecutionRecordStatus.FAILED}
+    for spec in silver_check_specs():
+        newest = instance.event_log_storage.get_asset_check_execution_history(spec.key, limit=1, status=evaluated)
+        if spec.blocking and newest and newest[0].status == AssetCheckExecutionRecordStatus.FAILED:
+            return spec.key
+    return None
 
 
 def silver_check_results(

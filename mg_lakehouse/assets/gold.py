@@ -14,6 +14,7 @@ from dagster_dbt.errors import DagsterDbtCliRuntimeError
 
 from mg_lakehouse.assets.reporting import OWNERS, RETRY_TRANSIENT, as_failure, table_metadata
 from mg_lakehouse.automation import gold_condition
+from mg_lakehouse.checks import failed_blocking_check
 from mg_lakehouse.errors import PermanentError
 from mg_lakehouse.events.catalogue import REJECTED_ITEMS
 from mg_lakehouse.keys import silver_key
@@ -72,6 +73,7 @@ def build_gold(settings: Settings) -> dg.AssetsDefinition:
     )
     def gold(context: dg.AssetExecutionContext, dbt: DbtCliResource, lake: LakeResource, progress: ProgressResource) -> Iterator[Any]:
         with as_failure():
+            _require_passed_checks(context.instance)
             store = lake.get()
             # dbt runs in a process of its own and takes the lake from its environment.
             os.environ.update(dbt_environment(settings, store))
@@ -89,6 +91,15 @@ def build_gold(settings: Settings) -> dg.AssetsDefinition:
                 shutil.rmtree(invocation.target_path, ignore_errors=True)
 
     return gold
+
+
+def _require_passed_checks(instance: dg.DagsterInstance) -> None:
+    """Whoever asks for gold, automation, schedule or person, gets none over a batch that a blocking check found wanting."""
+    if (failed := failed_blocking_check(instance)) is not None:
+        raise PermanentError(
+            f"The blocking check {failed.name} of {failed.asset_key.to_user_string()} failed, so gold stands as it was: "
+            "see that check for the cause, and ingest or execute the check again before building gold."
+        )
 
 
 def _stream(invocation: DbtCliInvocation) -> Iterator[Any]:

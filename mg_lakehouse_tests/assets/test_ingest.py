@@ -127,6 +127,31 @@ def test_a_failed_blocking_check_keeps_gold_from_building(
     assert not failed.success
     count, cursor = wanted(cursor)
     assert count == 0
+
+    # The next ingest waits to start, its checks are planned: the failure is still known. A person who clicks is told.
+    ingest_job = definitions.resolve_job_def(INGEST_JOB)
+    waiting = instance.create_run_for_job(ingest_job, status=dg.DagsterRunStatus.NOT_STARTED, tags={"dagster/partition": today()})
+    count, cursor = wanted(cursor)
+    assert count == 0
+    by_hand = definitions.resolve_job_def(GOLD_JOB).execute_in_process(instance=instance, raise_on_error=False)
+    (failure,) = (event for event in by_hand.all_events if event.event_type == dg.DagsterEventType.STEP_FAILURE)
+    said = failure.step_failure_data.user_failure_data
+    assert said is not None
+    assert said.description is not None
+    assert said.description.startswith("The blocking check conservation of silver/rejected_items failed, so gold stands as it was")
+    assert Lake(settings.lake_uri).open("gold", "fct_messages") is None
+
+    # A batch that adds up sets gold free again, and an ingest under way does not hold it back.
+    instance.report_run_canceled(waiting)
+    queue.publish(samples().values())
+    assert ingest(settings, instance).success
+    count, cursor = wanted(cursor)
+    assert count == len(gold)
+    queue.publish(samples().values())
+    assert ingest(settings, instance).success
+    instance.create_run_for_job(ingest_job, status=dg.DagsterRunStatus.STARTED, tags={"dagster/partition": today()})
+    count, cursor = wanted(cursor)
+    assert count == len(gold)
     evaluations = failed.get_asset_check_evaluations()
     (conservation,) = (check for check in evaluations if check.check_name == "conservation")
     assert not conservation.passed
