@@ -9,7 +9,7 @@ INSTALLED := $(VENV)/.installed
 export DAGSTER_HOME ?= $(CURDIR)/.dagster
 export DAGSTER_DISABLE_TELEMETRY := 1
 
-.PHONY: demo dev test lint format types sql unit lock clean help
+.PHONY: demo dev test lint format types sql unit screenshots lock clean help
 .DEFAULT_GOAL := help
 
 help:  ## Say what there is
@@ -47,6 +47,9 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[demo,ui,postgres,dev]'
 	@touch $@
+
+screenshots: $(INSTALLED)  ## Take the README's pictures anew (needs chromium)
+	$(BIN)/python -m mg_lakehouse_tests.ui.screenshots
 
 lock:  ## Pin every dependency anew (needs uv)
 	uv pip compile pyproject.toml --all-extras --python-version 3.11 --no-emit-index-url --no-header --no-annotate --output-file constraints.txt

@@ -80,9 +80,7 @@ def run(
     with _progress(), _output_aside() as log:
         result = run_once(settings, max_messages=max_messages, max_seconds=max_seconds)
     print_pass(out, result)
-    if not result.succeeded:
-        _print_failures(result.failures, log)
-        raise typer.Exit(1)
+    _conclude(result.failures, log)
 
 
 @app.command()
@@ -100,15 +98,16 @@ def demo(
     seed: Annotated[int | None, typer.Option(help="Seed of the generated feed; by default a new one each time.")] = None,
 ) -> None:
     """Publish a generated feed to an embedded queue, run the pipeline on it, and show what came out."""
+    from mg_lakehouse.demo.dev import dagster_home  # noqa: PLC0415
     from mg_lakehouse.demo.show import print_demo, run_demo  # noqa: PLC0415
 
     settings = load_settings()
+    if os.environ.get("DAGSTER_HOME"):
+        dagster_home()
     with _progress(), _output_aside() as log:
         outcome = run_demo(events=events, seed=seed)
     print_demo(out, settings, outcome)
-    if not outcome.result.succeeded:
-        _print_failures(outcome.result.failures, log)
-        raise typer.Exit(1)
+    _conclude(outcome.result.failures, log)
 
 
 @app.command()
@@ -122,19 +121,29 @@ def dev(
     run_dev(load_settings(), out, port=port, bundles_a_minute=bundles_a_minute)
 
 
-def _print_failures(failures: Sequence[str], log: Path) -> None:
+def _conclude(failures: Sequence[str], log: Path) -> None:
+    """Print what failed and end with status 1. The log stays only where it can help."""
     for failure in failures:
         err.print(f"[bold red]Failed:[/] {escape(failure)}", highlight=False, soft_wrap=True)
-    if log.stat().st_size:
+    if failures and log.stat().st_size:
         err.print(f"What dbt said is in {log}.", highlight=False, soft_wrap=True)
+    else:
+        log.unlink()
+    if failures:
+        raise typer.Exit(1)
 
 
 @contextmanager
 def _output_aside() -> Iterator[Path]:
-    """Have what the steps print, dbt above all, written to a file of its own."""
+    """Have what the steps print, dbt above all, written to a file of its own; :func:`_conclude` decides whether it stays."""
     descriptor, name = tempfile.mkstemp(prefix="mg-lakehouse-", suffix=".log")
-    with os.fdopen(descriptor, "w") as log, redirect_stdout(log):
-        yield Path(name)
+    log = Path(name)
+    try:
+        with os.fdopen(descriptor, "w") as output, redirect_stdout(output):
+            yield log
+    except LakehouseError:
+        log.unlink()
+        raise
 
 
 @contextmanager

@@ -10,12 +10,14 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 import dagster as dg
 
 from mg_lakehouse.assets.bronze import DrainConfig
 from mg_lakehouse.definitions import build_definitions
+from mg_lakehouse.errors import ConfigurationError
 from mg_lakehouse.jobs import GOLD_JOB, INGEST_JOB
 from mg_lakehouse.keys import EVENT_FEED_KEY
 from mg_lakehouse.partitions import today
@@ -66,7 +68,10 @@ def run_once(settings: Settings, *, max_messages: int | None = None, max_seconds
 @contextmanager
 def _instance() -> Iterator[dg.DagsterInstance]:
     """The instance of ``DAGSTER_HOME``, where its UI shows the runs, or one that is gone afterwards."""
-    with dg.DagsterInstance.get() if os.environ.get("DAGSTER_HOME") else dg.DagsterInstance.ephemeral() as instance:
+    home = os.environ.get("DAGSTER_HOME")
+    if home and not (Path(home).is_absolute() and Path(home).is_dir()):
+        raise ConfigurationError(f"DAGSTER_HOME, {home}, is no absolute path of a folder: make the folder, or unset it.")
+    with dg.DagsterInstance.get() if home else dg.DagsterInstance.ephemeral() as instance:
         yield instance
 
 

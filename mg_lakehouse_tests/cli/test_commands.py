@@ -10,7 +10,7 @@ import pytest
 from mg_lakehouse import __version__
 from mg_lakehouse.demo.queue import EmbeddedQueue
 from mg_lakehouse.demo.samples import samples
-from mg_lakehouse_tests.cli.test_wrong_use import command
+from mg_lakehouse_tests.cli.commands import command
 
 
 @pytest.fixture

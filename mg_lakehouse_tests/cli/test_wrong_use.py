@@ -5,9 +5,6 @@ Each runs the real command in a process and a folder of its own.
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -16,31 +13,7 @@ from deltalake import DeltaTable
 
 from mg_lakehouse.demo.queue import EmbeddedQueue
 from mg_lakehouse.demo.samples import samples
-
-COMMAND = str(Path(sys.executable).parent / "mg-lakehouse")
-
-
-def command(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run the command in a folder, with these variables and none of the caller's AWS, Dagster or own ones."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "MG_", "DAGSTER_"))}
-    # No credentials of the machine: neither its files nor its metadata service.
-    alone = {
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "AWS_CONFIG_FILE": str(folder / "none"),
-        "AWS_SHARED_CREDENTIALS_FILE": str(folder / "none"),
-    }
-    return subprocess.run(
-        [COMMAND, *arguments], cwd=folder, env=kept | alone | variables, capture_output=True, text=True, check=False, timeout=180
-    )
-
-
-def sentence(done: subprocess.CompletedProcess[str]) -> str:
-    """The one error that was printed, on one line."""
-    assert done.returncode == 1, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    lines = [line for line in done.stderr.splitlines() if line.strip()]
-    assert len(lines) == 1, done.stderr
-    return lines[0]
+from mg_lakehouse_tests.cli.commands import command, sentence
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +57,13 @@ def test_the_profile_is_unknown(tmp_path: Path, queue: EmbeddedQueue) -> None:
 def test_nobody_answers_at_the_endpoint(tmp_path: Path, queue: EmbeddedQueue) -> None:
     said = sentence(command(tmp_path, "run", **of(queue, AWS_ENDPOINT_URL="http://127.0.0.1:9")))
     assert said == f"Error: The queue {queue.queue_url} did not answer: check the network, MG_QUEUE_URL and AWS_ENDPOINT_URL."
+
+
+def test_the_dagster_home_is_no_folder(tmp_path: Path, queue: EmbeddedQueue) -> None:
+    home = str(tmp_path / "gone")
+    said = sentence(command(tmp_path, "run", **of(queue, DAGSTER_HOME=home)))
+    assert said == f"Error: DAGSTER_HOME, {home}, is no absolute path of a folder: make the folder, or unset it."
+    assert queue.depth() == 3
 
 
 def test_a_setting_is_unusable(tmp_path: Path) -> None:

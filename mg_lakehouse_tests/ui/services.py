@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import subprocess
@@ -15,7 +14,7 @@ from typing import Final
 
 from playwright.sync_api import Browser, sync_playwright
 
-from mg_lakehouse_tests.cli.test_wrong_use import COMMAND
+from mg_lakehouse_tests.cli.commands import COMMAND, environment
 
 _READY: Final = "Ctrl-C ends it all."
 _CHROMIUM: Final = "/usr/bin/chromium"
@@ -61,12 +60,6 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def bare_environment(folder: Path, **variables: str) -> dict[str, str]:
-    """The caller's environment without its AWS, Dagster or own variables."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "MG_", "DAGSTER_"))}
-    return kept | {"HOME": str(folder), "AWS_EC2_METADATA_DISABLED": "true"} | variables
-
-
 @contextmanager
 def dev(folder: Path, **variables: str) -> Iterator[Dev]:
     """Start it, wait until it says that it is ready, and end it."""
@@ -75,7 +68,7 @@ def dev(folder: Path, **variables: str) -> Iterator[Dev]:
         process = subprocess.Popen(
             [COMMAND, "dev", "--port", str(port), "--bundles-a-minute", "120"],
             cwd=folder,
-            env=bare_environment(folder, **variables),
+            env=environment(folder, **variables),
             stdout=said,
             stderr=subprocess.STDOUT,
         )

@@ -7,7 +7,7 @@ import subprocess
 import urllib.request
 from pathlib import Path
 
-from mg_lakehouse_tests.cli.test_wrong_use import command, sentence
+from mg_lakehouse_tests.cli.commands import command, sentence
 from mg_lakehouse_tests.ui.services import dev, processes_of_group
 
 
