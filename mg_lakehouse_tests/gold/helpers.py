@@ -152,6 +152,12 @@ def versions(lake: Lake) -> dict[str, int]:
     return {name: version(lake, name) for name in MARTS}
 
 
+def replaced(lake: Lake, name: str) -> str | None:
+    """The condition on the rows that the table's newest commit replaced; ``None`` where it replaced all of them."""
+    predicate = DeltaTable(f"{lake.root}/gold/{name}").history(1)[0]["operationParameters"].get("predicate")
+    return None if predicate is None else str(predicate)
+
+
 def one(frame: pl.DataFrame, **where: Any) -> dict[str, Any]:
     """The only row that has these values."""
     rows = frame.filter(*(pl.col(name).eq_missing(pl.lit(value)) for name, value in where.items()))
