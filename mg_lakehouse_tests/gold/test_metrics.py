@@ -130,6 +130,9 @@ OTHER_JOBS: Final = [
     # Opens alone are no evidence of the time of sending.
     event("opens", request="02-c9-opened", recipient_id="1", user_agent=BROWSER),
     event("opens", 5, request="k3-external", recipient_id="1"),
+    # A code that nobody knows, under two names.
+    event("bounces", 1, request="d7-named", recipient_id="1", category_code=778, category="Grue"),
+    event("bounces", 2, request="d7-named", recipient_id="2", category_code=778, category=" Gremlin "),
 ]
 END: Final = NOON + timedelta(days=10)
 
@@ -324,6 +327,11 @@ def test_the_categories_of_a_job_are_complete(lake: Lake) -> None:
     assert one(rows, category_key="70")["last_seen_at"] == NOON + timedelta(seconds=10)
     assert one(rows, category_key="22")["category"] == "Mailbox Full"
     assert one(rows, category_key="777")["category"] == "777"
+
+
+def test_an_unknown_category_is_named_by_what_was_received(lake: Lake) -> None:
+    assert one(table(lake, "job_bounce_categories"), request_id="d7-named")["category"] == "Gremlin"
+    assert one(table(lake, "bounce_categories_daily"), category_key="778")["category"] == "Gremlin"
 
 
 # A provider of its own, so that nothing else is in its rates: of four messages a day, so many bounced with code 22.
