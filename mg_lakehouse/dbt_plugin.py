@@ -8,7 +8,6 @@ forgets everything; the Delta tables are the only state.
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -47,8 +46,7 @@ class Plugin(BasePlugin):
 
     def update_connection_config(self, creds: Any, config: dict[str, Any]) -> None:  # noqa: ARG002  dbt-duckdb's signature
         """Keep DuckDB off the network, and its spills out of the working folder."""
-        self._spill = tempfile.TemporaryDirectory(prefix="mg-lakehouse-duckdb-")
-        config.update(duck.CONNECTION_OPTIONS | {"temp_directory": self._spill.name})
+        config.update(duck.connection_options())
 
     def configure_connection(self, conn: duckdb.DuckDBPyConnection) -> None:
         """Load the extensions, show the seeds and the gold tables that exist: a run may select any part of the models."""

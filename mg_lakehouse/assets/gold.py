@@ -21,7 +21,7 @@ from mg_lakehouse.keys import silver_key
 from mg_lakehouse.progress import Step
 from mg_lakehouse.resources import LakeResource, ProgressResource
 from mg_lakehouse.settings import Settings
-from mg_lakehouse.stores.dbt_project import dbt_environment, ensure_manifest, project_dir
+from mg_lakehouse.stores.dbt_project import dbt_environment, ensure_manifest, key_environment, project_dir
 
 __all__ = ["build_dbt_resource", "build_gold"]
 
@@ -75,8 +75,8 @@ def build_gold(settings: Settings) -> dg.AssetsDefinition:
         with as_failure():
             _require_passed_checks(context.instance)
             store = lake.get()
-            # dbt runs in a process of its own and takes the lake from its environment.
-            os.environ.update(dbt_environment(settings, store))
+            # dbt runs in a process of its own and takes the lake and the key from its environment.
+            os.environ.update(dbt_environment(settings, store) | key_environment(settings, store))
             invocation = dbt.cli(["build"], context=context)
             try:
                 for built, event in _numbered(_stream(invocation)):

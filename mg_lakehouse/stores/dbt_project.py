@@ -18,8 +18,20 @@ from typing import Any, Final, NamedTuple
 from mg_lakehouse.errors import ConfigurationError, PermanentError
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.stores.lake import Lake
+from mg_lakehouse.stores.pii_key import pii_key
 
-__all__ = ["AS_OF", "BuildResult", "NodeResult", "build", "dbt_environment", "ensure_manifest", "gold_models", "project_dir", "target_dir"]
+__all__ = [
+    "AS_OF",
+    "BuildResult",
+    "NodeResult",
+    "build",
+    "dbt_environment",
+    "ensure_manifest",
+    "gold_models",
+    "key_environment",
+    "project_dir",
+    "target_dir",
+]
 
 AS_OF: Final = "MG_AS_OF"
 """Environment variable that fixes the time a build is made for; default now."""
@@ -78,7 +90,7 @@ def target_dir(project: Path) -> Path:
 
 
 def dbt_environment(settings: Settings, lake: Lake | None = None) -> dict[str, str]:
-    """The environment variables that dbt needs on top of its caller's. The key is not among them: the plugin finds it."""
+    """The environment variables that dbt needs on top of its caller's, without the key: see `key_environment`."""
     project = project_dir(settings)
     return {
         "MG_LAKE_URI": (lake or Lake(settings.lake_uri)).root,
@@ -92,6 +104,16 @@ def dbt_environment(settings: Settings, lake: Lake | None = None) -> dict[str, s
         "DBT_VERSION_CHECK": "false",
         "DO_NOT_TRACK": "1",
     }
+
+
+def key_environment(settings: Settings, lake: Lake) -> dict[str, str]:
+    """The key as an environment variable, for the process of a build and no other; empty where the lake keeps its own.
+
+    Raises:
+        ConfigurationError: the lake has no key. dbt would say so below a page of its own stack.
+    """
+    pii_key(settings, lake)
+    return {} if settings.pii_key is None else {"MG_PII_KEY": settings.pii_key.get_secret_value()}
 
 
 def gold_models(settings: Settings) -> tuple[str, ...]:
@@ -135,10 +157,11 @@ def build(
     A model that fails is reported, not raised: what it stood at stays whole, and what does not depend on it is built.
 
     Raises:
-        ConfigurationError: there is no project.
+        ConfigurationError: there is no project, or no key of the addresses' hashes.
         PermanentError: dbt stopped before it ran anything.
     """
     project = project_dir(settings)
+    key = key_environment(settings, lake)
     arguments = ["build"]
     arguments += ["--full-refresh"] if full_refresh else []
     arguments += ["--select", *select] if select else []
@@ -147,7 +170,7 @@ def build(
     with tempfile.TemporaryDirectory(prefix="mg-lakehouse-dbt-") as logs:
         results = target_dir(project) / "run_results.json"
         results.unlink(missing_ok=True)
-        done = _run_dbt(arguments, settings, lake=lake, environment={"DBT_LOG_PATH": logs} | dict(environment or {}))
+        done = _run_dbt(arguments, settings, lake=lake, environment={"DBT_LOG_PATH": logs} | key | dict(environment or {}))
         if not results.is_file():
             raise PermanentError(f"dbt stopped before it ran a model: {done.stdout.strip()[-2_000:]}")
         document = json.loads(results.read_text())
@@ -167,10 +190,9 @@ def _last_change(project: Path) -> float:
 def _run_dbt(
     arguments: Sequence[str], settings: Settings, *, lake: Lake | None = None, environment: Mapping[str, str]
 ) -> subprocess.CompletedProcess[str]:
-    key = {"MG_PII_KEY": settings.pii_key.get_secret_value()} if settings.pii_key is not None else {}
     return subprocess.run(
         [sys.executable, "-m", "dbt.cli.main", "--no-use-colors", *arguments],
-        env=os.environ | dbt_environment(settings, lake) | key | dict(environment),
+        env=os.environ | dbt_environment(settings, lake) | dict(environment),
         cwd=project_dir(settings),
         capture_output=True,
         text=True,

@@ -6,8 +6,13 @@ written to a home folder. What is queried is the business of the dbt project and
 
 from __future__ import annotations
 
+import atexit
+import itertools
+import shutil
 import tempfile
 from collections.abc import Sequence
+from functools import cache
+from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
@@ -17,13 +22,10 @@ import duckdb
 from mg_lakehouse.errors import ConfigurationError
 from mg_lakehouse.stores.lake import Lake
 
-__all__ = ["CONNECTION_OPTIONS", "configure", "configure_cursor", "connect", "identifier", "text", "text_list"]
+__all__ = ["configure", "configure_cursor", "connect", "connection_options", "identifier", "text", "text_list"]
 
-CONNECTION_OPTIONS: Final[dict[str, str]] = {
-    "autoinstall_known_extensions": "false",
-    "autoload_known_extensions": "false",
-}
-"""Options of `duckdb.connect` that keep DuckDB from reaching for the network."""
+_IN_MEMORY: Final = ":memory:"
+_databases: Final = itertools.count(1)
 
 
 def text(value: str) -> str:
@@ -58,14 +60,35 @@ def extension_file(name: str) -> Path:
     )
 
 
-def connect(lake: Lake, database: str = ":memory:", *, read_only: bool = False) -> duckdb.DuckDBPyConnection:
+def connection_options(database: str = _IN_MEMORY) -> dict[str, str]:
+    """Options of `duckdb.connect` for one database: off the network, and with a place of its own to spill to.
+
+    DuckDB makes the place when it first spills and removes it with the database. Two databases in one place would
+    overwrite each other's data, while the connections of a process to one file must name the same place.
+    """
+    place = next(_databases) if database == _IN_MEMORY else sha256(str(Path(database).absolute()).encode()).hexdigest()
+    return {
+        "autoinstall_known_extensions": "false",
+        "autoload_known_extensions": "false",
+        "temp_directory": f"{_private_folder()}/{place}",
+    }
+
+
+@cache
+def _private_folder() -> str:
+    """A folder of this process, removed as it ends. What spills can hold addresses, and DuckDB leaves it readable to all."""
+    folder = tempfile.mkdtemp(prefix="mg-lakehouse-duckdb-")  # mode 0700
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def connect(lake: Lake, database: str = _IN_MEMORY, *, read_only: bool = False) -> duckdb.DuckDBPyConnection:
     """A connection that can `delta_scan` the tables of the lake.
 
     Raises:
         ConfigurationError: an extension is not installed.
     """
-    options = CONNECTION_OPTIONS | {"temp_directory": tempfile.mkdtemp(prefix="mg-lakehouse-duckdb-")}
-    connection = duckdb.connect(database, read_only=read_only, config=dict(options))
+    connection = duckdb.connect(database, read_only=read_only, config={**connection_options(database)})
     configure(connection, lake)
     configure_cursor(connection)
     return connection

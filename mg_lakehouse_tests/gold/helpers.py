@@ -141,15 +141,25 @@ def environ(changes: Mapping[str, str]) -> Iterator[None]:
 
 def table(lake: Lake, name: str) -> pl.DataFrame:
     """A gold table, read by delta-rs and Polars: not by what wrote it."""
-    return pl.read_delta(f"{lake.root}/gold/{name}")
+    return pl.read_delta(lake.uri_of("gold", name), storage_options=lake.storage_options())
 
 
 def version(lake: Lake, name: str) -> int:
-    return int(DeltaTable(f"{lake.root}/gold/{name}").version())
+    return int(_opened(lake, name).version())
+
+
+def _opened(lake: Lake, name: str) -> DeltaTable:
+    return DeltaTable(lake.uri_of("gold", name), storage_options=lake.storage_options())
 
 
 def versions(lake: Lake) -> dict[str, int]:
     return {name: version(lake, name) for name in MARTS}
+
+
+def replaced(lake: Lake, name: str) -> str | None:
+    """The condition on the rows that the table's newest commit replaced; ``None`` where it replaced all of them."""
+    predicate = _opened(lake, name).history(1)[0]["operationParameters"].get("predicate")
+    return None if predicate is None else str(predicate)
 
 
 def one(frame: pl.DataFrame, **where: Any) -> dict[str, Any]:

@@ -302,7 +302,8 @@ def job_bounce_categories(events: Iterable[Event], messages: Iterable[Row], metr
 
 
 def category_name(channel: str, key: str, failures: list[Event], seeds: Seeds) -> str:
-    """The seed's name of a category, else the text received (of several the earliest event's that has one), else the key."""
+    """The seed's name of a category, else the text received (of several the first in the order of their characters), else the key (G3)."""
     if (channel, key) in seeds.categories:
         return str(seeds.categories[channel, key]["category"])
-    return next((event.text for event in sorted(failures, key=lambda event: event.order) if event.text is not None), key)
+    texts = [event.text.strip() for event in failures if event.text and event.text.strip()]
+    return min(texts, default=key)

@@ -1,0 +1,45 @@
+"""A gold build through Dagster."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from mg_lakehouse.definitions import build_definitions
+from mg_lakehouse.keys import gold_key
+from mg_lakehouse.settings import Settings
+from mg_lakehouse.stores.dbt_project import project_dir, target_dir
+from mg_lakehouse.stores.lake import Lake
+from mg_lakehouse_tests.gold.helpers import PII_KEY, append, environ, event, one, settings, table
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    lake = Lake(str(tmp_path / "lake"))
+    append(lake, [event("deliveries", email="ada@gmail.com")])
+    return lake
+
+
+def test_a_model_built_alone_has_the_key_of_the_settings_and_leaves_no_artefacts(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The key is in the settings of the code location and not in the environment.
+    monkeypatch.delenv("MG_PII_KEY", raising=False)
+    target = target_dir(project_dir(Settings()))
+    with environ({}), dg.DagsterInstance.ephemeral() as instance:
+        job = build_definitions(settings(lake)).resolve_implicit_global_asset_job_def()
+        before = folders(target)
+        done = job.execute_in_process(instance=instance, asset_selection=[gold_key("fct_messages")])
+    assert done.success
+    assert all(check.passed for check in done.get_asset_check_evaluations())
+    hashed = hmac.new(PII_KEY.encode(), b"ada@gmail.com", hashlib.sha256).hexdigest()
+    assert one(table(lake, "fct_messages"))["recipient_key"] == f"email:{hashed}"
+    assert not Path(lake.root, ".pii_key").exists()
+    # Each run writes artefacts into a folder of its own; runs of other processes may stand beside it.
+    assert [name for name in folders(target) - before if done.run_id[:7] in name] == []
+
+
+def folders(target: Path) -> set[str]:
+    return {path.name for path in target.iterdir() if path.is_dir()}

@@ -1,0 +1,308 @@
+"""An incremental build equals a full rebuild, row for row, however the events came; and it touches only what changed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import polars as pl
+import pytest
+from deltalake import DeltaTable
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from mg_lakehouse.events.catalogue import columns_of
+from mg_lakehouse.settings import Settings
+from mg_lakehouse.stores import gold
+from mg_lakehouse.stores.dbt_project import project_dir
+from mg_lakehouse.stores.lake import Lake
+from mg_lakehouse_tests.gold.helpers import (
+    MARTS,
+    NOON,
+    PII_KEY,
+    Event,
+    append,
+    build,
+    event,
+    one,
+    replaced,
+    rows_of,
+    run_dbt,
+    table,
+    versions,
+)
+from mg_lakehouse_tests.reckoning.compare import difference
+from mg_lakehouse_tests.reckoning.gold import PRIMARY_KEYS, expected_gold
+
+DAY: Final = 86_400
+OF_EVENTS: Final = tuple(name for name in MARTS if name != "dim_bounce_categories")
+JOBS: Final = ("b1-first", "02-c2-second", "b1-first", "02-c2-second", None)
+ADDRESSES: Final[dict[str, tuple[str, Sequence[str | None]]]] = {
+    "email": ("email", (None, "a@gmail.com", " A@GMAIL.com", "b@yahoo.com", "0beec7b5ea3f0fdb")),
+    "sms": ("phone", (None, "+15550001", "+15550002")),
+    "push": ("device", (None, "device-1", "device-2")),
+}
+"""By channel: the name of its address, and few addresses, so that they meet."""
+
+COLUMNS: Final[dict[str, tuple[str, dict[str, Sequence[Any]]]]] = {
+    "deliveries": ("email", {}),
+    "bounces": ("email", {"category_code": (10, 22, 51, 70, 131, 110, 777, None), "category": ("Mailbox Full", "Gremlins", None)}),
+    "opens": ("email", {"user_agent": (None, "Mozilla/5.0", "Mozilla/5.0 (Macintosh)")}),
+    "clicks": ("email", {"url": ("u1", "u2", "u3"), "user_agent": (None, "barracuda")}),
+    "unsubscribes": ("email", {}),
+    "spam_complaints": ("email", {}),
+    "render_errors": ("email", {"job_category": (None, "news")}),
+    "sms_deliveries": ("sms", {}),
+    "sms_delivery_failures": ("sms", {"category": ("INVALID_ADDRESS", "JOB_CANCELLED", "new")}),
+    "mobile_push_deliveries": ("push", {"service": (None, "APNS")}),
+    "mobile_push_delivery_failures": ("push", {"category": ("TRANSIENT_FAILURE", "EXPIRED"), "service": (None, "FCM")}),
+}
+"""The tables of the feeds: the channel, and the columns that decide something with few values each."""
+
+# Deliveries and bounces come often, of few messages: what moves between days is a message with several.
+TABLES: Final = ("deliveries", "bounces", "bounces", *COLUMNS, "job_errors", "requests")
+# Ties, the windows of bots, and the days that the week and the four weeks of the rolling rates begin and end on.
+SECONDS: Final = (0, 1, 2, 4, 3_600, 13 * 3_600, DAY, 6 * DAY, 7 * DAY, 28 * DAY, 29 * DAY)
+END: Final = NOON + timedelta(days=31)
+
+
+@st.composite
+def events(draw: st.DrawFn) -> tuple[str, float, dict[str, Any]]:
+    name = draw(st.sampled_from(TABLES))
+    values: dict[str, Any] = {"request": draw(st.sampled_from(JOBS))}
+    if name in COLUMNS:
+        channel, columns = COLUMNS[name]
+        address, addresses = ADDRESSES[channel]
+        values |= {address: draw(st.sampled_from(addresses)), "recipient_id": draw(st.sampled_from(("1", "2", None)))}
+        values |= {column: draw(st.sampled_from(some)) for column, some in columns.items()}
+    return name, draw(st.sampled_from(SECONDS)), values
+
+
+@st.composite
+def feeds(draw: st.DrawFn) -> list[list[Event]]:
+    """A feed in some pieces, in the order they arrive in: any event can come in any piece, long after its time."""
+    drawn = draw(st.lists(events(), min_size=30, max_size=60))
+    pieces = draw(st.integers(2, 3))
+    arrival = draw(st.lists(st.integers(0, pieces - 1), min_size=len(drawn), max_size=len(drawn)))
+    made = [event(name, seconds, activity_id=f"a{number:03d}", **values) for number, (name, seconds, values) in enumerate(drawn)]
+    split = [[each for each, piece in zip(made, arrival, strict=True) if piece == wanted] for wanted in range(pieces)]
+    return [piece for piece in split if piece]
+
+
+times = st.sampled_from([NOON + timedelta(minutes=30), NOON + timedelta(days=2), END, NOON + timedelta(days=90)])
+
+
+# Without shrinking: a smaller example would cost some minutes of builds, and the failing feed says enough.
+@settings(max_examples=3, deadline=None, phases=[Phase.generate], suppress_health_check=[HealthCheck.too_slow])
+@given(pieces=feeds(), between=st.lists(times, min_size=2, max_size=2))
+def test_the_way_the_events_came_leaves_no_trace(pieces: list[list[Event]], between: list[datetime]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        by_pieces, at_once = Lake(f"{folder}/pieces"), Lake(f"{folder}/at-once")
+        for number, piece in enumerate(pieces):
+            append(by_pieces, piece)
+            build(by_pieces, as_of=END if number == len(pieces) - 1 else between[number])
+        append(at_once, [each for piece in pieces for each in piece])
+        build(at_once, as_of=END)
+        for name in MARTS:
+            assert rows_of(by_pieces, name) == rows_of(at_once, name), name
+        expected = reckoned([each for piece in pieces for each in piece])
+        for name, key in PRIMARY_KEYS.items():
+            assert not difference(expected[name], table(by_pieces, name).to_dicts(), key=key), name
+
+
+def reckoned(feed: Sequence[Event]) -> dict[str, list[dict[str, Any]]]:
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for each in feed:
+        rows.setdefault(each.table, []).append({column.name: None for column in columns_of(each.table)} | dict(each.values))
+    seeds = project_dir(Settings()) / "seeds"
+    return expected_gold(
+        rows,
+        as_of=END,
+        zone="America/New_York",
+        pii_key=PII_KEY,
+        categories=seeds / "bounce_categories.csv",
+        providers=seeds / "mailbox_providers.csv",
+    )
+
+
+LONG_AGO: Final = NOON - timedelta(days=10)
+NEW_OPEN: Final = event("opens", 60, request="b1-new", recipient_id="1", user_agent="Safari")
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Lake:
+    """Two jobs a day after the newer one, as a build left them: copy it, do not change it."""
+    lake = Lake(str(tmp_path_factory.mktemp("built") / "lake"))
+    append(lake, [event("deliveries", request="b1-old", recipient_id=str(number), at=LONG_AGO) for number in range(3)])
+    append(lake, [event("opens", 90, request="b1-old", recipient_id="1", at=LONG_AGO, user_agent="Safari")])
+    build(lake)
+    append(lake, [event("deliveries", request="b1-new", recipient_id="1"), event("deliveries", request="b1-new", recipient_id="2")])
+    append(lake, [event("bounces", request="b1-new", recipient_id="3", category_code=70), event("opens", 5, request=None)])
+    append(lake, [event("bounces", request="b1-new", recipient_id="4", category_code=10)])
+    build(lake)
+    return lake
+
+
+@pytest.fixture
+def lake(built: Lake, tmp_path: Path) -> Lake:
+    shutil.copytree(built.root, tmp_path / "lake")
+    return Lake(str(tmp_path / "lake"))
+
+
+def everything(lake: Lake) -> dict[str, list[tuple[Any, ...]]]:
+    return {name: rows_of(lake, name) for name in MARTS}
+
+
+def files(lake: Lake, name: str) -> set[str]:
+    return {uri.rsplit("/", 1)[-1] for uri in DeltaTable(f"{lake.root}/gold/{name}").file_uris()}
+
+
+def test_a_build_with_nothing_new_commits_nothing(lake: Lake) -> None:
+    before = versions(lake)
+    build(lake)
+    assert versions(lake) == before
+
+
+def test_a_full_refresh_gives_the_same_rows(lake: Lake) -> None:
+    before, rows = versions(lake), everything(lake)
+    build(lake, "--full-refresh")
+    assert versions(lake) == {name: version + 1 for name, version in before.items()}
+    assert everything(lake) == rows
+
+
+def test_compacting_silver_touches_nothing(lake: Lake) -> None:
+    before = versions(lake)
+    DeltaTable(f"{lake.root}/silver/bounces").optimize.compact()
+    build(lake)
+    assert versions(lake) == before
+
+
+def test_an_event_rewrites_the_rows_of_its_job_only(lake: Lake) -> None:
+    # A wrong number in the other job shows whether anything looked at it.
+    metrics = DeltaTable(f"{lake.root}/gold/job_metrics")
+    metrics.update(updates={"open_events": "99"}, predicate="request_id = 'b1-old'")
+    old_files = files(lake, "fct_messages")
+    append(lake, [NEW_OPEN])
+    build(lake)
+    assert {row["request_id"]: row["open_events"] for row in table(lake, "job_metrics").to_dicts()} == {"b1-old": 99, "b1-new": 1}
+    for name in ("fct_messages", "dim_jobs", "job_metrics", "job_metrics_daily", "job_bounce_categories", "bounce_days"):
+        predicate = str(replaced(lake, name))
+        assert "b1-new" in predicate, name
+        assert "b1-old" not in predicate, name
+    # What the first build wrote holds the old job alone, and stands.
+    assert len(files(lake, "fct_messages") & old_files) >= 1
+
+
+def test_an_event_of_no_job_rewrites_the_orphans_of_its_day(lake: Lake) -> None:
+    before = rows_of(lake, "dim_jobs")
+    append(lake, [event("opens", 7, request=None, activity_id="orphan"), event("clicks", 7, request=None, at=LONG_AGO, url="u")])
+    build(lake)
+    orphans = table(lake, "fct_messages").filter(pl.col("request_id").is_null())
+    assert sorted(orphans["first_event_at"].dt.date().to_list()) == [LONG_AGO.date(), NOON.date(), NOON.date()]
+    daily = table(lake, "job_metrics_daily").filter(pl.col("request_id").is_null())
+    assert one(daily, event_date=NOON.date())["open_events"] == 2
+    assert one(daily, event_date=LONG_AGO.date())["click_events"] == 1
+    assert rows_of(lake, "dim_jobs") == before
+
+
+def test_an_event_of_a_later_day_moves_what_stands_on_an_earlier_one(lake: Lake) -> None:
+    assert bounces_at_noon(lake) == {"messages": 1, "events": 1, "denominator": 4, "rate_median_28d": 0.0}
+    # Delivered a day later, the message did not bounce.
+    append(lake, [event("deliveries", 13 * 3_600, request="b1-new", recipient_id="4")])
+    build(lake)
+    assert bounces_at_noon(lake) == {"messages": 0, "events": 1, "denominator": 4, "rate_median_28d": 0.0}
+
+
+def test_an_event_moves_the_four_weeks_after_its_day(lake: Lake) -> None:
+    # 28 days before, the only message bounced: the days compared with are no longer one at 0, but one at 0 and one at 1.
+    append(lake, [event("bounces", request="b1-late", recipient_id="1", category_code=10, at=NOON - timedelta(days=28))])
+    build(lake)
+    assert bounces_at_noon(lake) == {"messages": 1, "events": 1, "denominator": 4, "rate_median_28d": 0.5}
+
+
+def bounces_at_noon(lake: Lake) -> dict[str, Any]:
+    row = one(table(lake, "bounce_categories_daily"), event_date=NOON.date(), category_key="10")
+    return {name: row[name] for name in ("messages", "events", "denominator", "rate_median_28d")}
+
+
+def test_time_alone_matures_the_jobs_that_it_makes_stale(lake: Lake) -> None:
+    before = versions(lake)
+    assert maturities(lake) == {"b1-old": "engaging", "b1-new": "settling"}
+    assert one(table(lake, "job_metrics"), request_id="b1-new")["settled_bounce_rate"] is None
+    build(lake, as_of=NOON + timedelta(hours=72))
+    assert maturities(lake) == {"b1-old": "engaging", "b1-new": "engaging"}
+    # Of four attempted messages one bounced and one is put off for good.
+    assert one(table(lake, "job_metrics"), request_id="b1-new")["settled_bounce_rate"] == 0.5
+    moved = {name for name, version in versions(lake).items() if version != before[name]}
+    assert moved == {"dim_jobs", "job_metrics"}
+    assert all("b1-old" not in str(replaced(lake, name)) for name in moved)
+
+
+def maturities(lake: Lake) -> dict[str, str]:
+    jobs = dict(table(lake, "dim_jobs").select("request_id", "maturity").rows())
+    assert jobs == dict(table(lake, "job_metrics").select("request_id", "maturity").rows())
+    return jobs
+
+
+def test_a_changed_threshold_rebuilds_everything(lake: Lake) -> None:
+    before = versions(lake)
+    build(lake, "--vars", json.dumps({"machine_open_user_agent": "Safari"}))
+    assert one(table(lake, "job_metrics"), request_id="b1-old")["unique_human_openers"] == 0
+    assert versions(lake) == {name: version + 1 for name, version in before.items()}
+    assert [replaced(lake, name) for name in MARTS] == [None] * len(MARTS)
+
+
+def test_another_business_time_zone_rebuilds_everything(lake: Lake) -> None:
+    before = versions(lake)
+    # At 12:00 UTC the 11th has begun on Kiritimati, 14 hours ahead.
+    build(lake, environment={"MG_BUSINESS_TIMEZONE": "Pacific/Kiritimati"})
+    assert one(table(lake, "dim_jobs"), request_id="b1-new")["job_date_local"] == date(2026, 3, 11)
+    assert versions(lake) == {name: version + 1 for name, version in before.items()}
+
+
+def test_a_silver_table_made_anew_rebuilds_what_reads_it(lake: Lake) -> None:
+    shutil.rmtree(f"{lake.root}/silver/opens")
+    append(lake, [NEW_OPEN])
+    build(lake)
+    # The opens that went with the old table are gone, the new one is there.
+    opens = table(lake, "fct_messages").filter(pl.col("open_events") > 0)
+    assert opens.select("request_id", "recipient_key").rows() == [("b1-new", "id:1")]
+    assert [replaced(lake, name) for name in OF_EVENTS] == [None] * len(OF_EVENTS)
+
+
+def test_a_build_that_died_between_two_models_is_resumed(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    append(lake, [NEW_OPEN, event("bounces", 9, request="b1-old", recipient_id="0", category_code=22, at=LONG_AGO)])
+    commit = gold.commit
+
+    def dying(lake: Lake, spec: Any, *arguments: Any, **options: Any) -> int:
+        if spec.name in {"job_metrics", "bounce_days"}:
+            raise OSError("the power went")
+        return commit(lake, spec, *arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(gold, "commit", dying)
+        dead = run_dbt(lake, ["build", "--exclude", "resource_type:unit_test", "resource_type:seed"])
+    assert not dead.ok
+    assert dead.statuses["job_bounce_categories"] == "skipped"
+    assert one(table(lake, "fct_messages"), request_id="b1-new", recipient_key="id:1")["open_events"] == 1
+    assert one(table(lake, "job_metrics"), request_id="b1-new")["open_events"] == 0
+    build(lake)
+    assert replaced(lake, "job_metrics") is not None
+    assert one(table(lake, "job_metrics"), request_id="b1-new")["open_events"] == 1
+    resumed = everything(lake)
+    build(lake, "--full-refresh")
+    assert everything(lake) == resumed
+
+
+def test_an_empty_lake_builds_to_empty_tables_that_the_first_events_fill(tmp_path: Path) -> None:
+    lake = Lake(str(tmp_path / "lake"))
+    build(lake)
+    assert {name: table(lake, name).height for name in OF_EVENTS} == dict.fromkeys(OF_EVENTS, 0)
+    append(lake, [NEW_OPEN])
+    build(lake)
+    assert one(table(lake, "job_metrics"))["implied_delivered"] == 1

@@ -1,0 +1,274 @@
+"""The dbt project: its tests fail where a table is wrong, its models keep their contracts, and no artefact holds a secret."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow as pa
+import pytest
+import yaml
+from deltalake import DeltaTable, write_deltalake
+
+from mg_lakehouse.errors import ConfigurationError
+from mg_lakehouse.settings import Settings
+from mg_lakehouse.stores import dbt_project, gold
+from mg_lakehouse.stores.dbt_project import BuildResult, project_dir
+from mg_lakehouse.stores.lake import Lake
+from mg_lakehouse.stores.pii_key import hmac_pads
+from mg_lakehouse_tests.gold.helpers import MARTS, PII_KEY, append, event, log_text, run_dbt, settings, table
+
+EMAIL, PHONE, DEVICE = "ada.lovelace@gmail.com", "+15550142857", "device-8f14e45f"
+FEED = [
+    event("deliveries", request="b1-job", email=EMAIL),
+    event("opens", 60, request="b1-job", email=EMAIL.upper()),
+    event("clicks", 90, request="b1-job", email=EMAIL, url="https://a.example"),
+    event("bounces", request="b1-job", email="grace.hopper@yahoo.com", category_code=10, details=f"550 no such user {EMAIL}"),
+    # A code that the seed does not know.
+    event("bounces", request="b1-job", recipient_id="7", category_code=777),
+    event("bounces", request="b1-suppressed", recipient_id="1", category_code=131),
+    event("sms_deliveries", request="b1-job", phone=PHONE),
+    event("sms_delivery_failures", request="b1-job", phone="+15550271828", category="INVALID_ADDRESS"),
+    event("mobile_push_deliveries", request="b1-job", device=DEVICE, service="APNS"),
+    event("opens", request=None, email=EMAIL),
+]
+SECRETS: Final = {
+    "the key": PII_KEY,
+    "the key's inner pad": hmac_pads(PII_KEY.encode()).inner.hex(),
+    "the key's outer pad": hmac_pads(PII_KEY.encode()).outer.hex(),
+    "an address": EMAIL,
+    "the name in an address": "grace.hopper",
+    "a phone number": PHONE[1:],
+    "another phone number": "15550271828",
+    "a device": DEVICE,
+}
+
+
+@dataclass(frozen=True)
+class Project:
+    """A copy of the project, built once in a process of its own."""
+
+    folder: Path
+    lake: Lake
+    result: BuildResult
+    manifest: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    root = tmp_path_factory.mktemp("project")
+    shutil.copytree(project_dir(Settings()), root / "dbt_project", ignore=shutil.ignore_patterns("target", "logs"))
+    (root / "temp").mkdir()
+    lake = Lake(str(root / "lake"))
+    append(lake, FEED)
+    result = dbt_project.build(
+        lake,
+        settings(lake, dbt_project_dir=root / "dbt_project"),
+        environment={"DBT_LOG_PATH": str(root / "logs"), "TMPDIR": str(root / "temp")},
+    )
+    return Project(root, lake, result, json.loads((root / "dbt_project" / "target" / "manifest.json").read_text()))
+
+
+@pytest.fixture
+def lake(project: Project, tmp_path: Path) -> Lake:
+    shutil.copytree(project.lake.root, tmp_path / "lake")
+    return Lake(str(tmp_path / "lake"))
+
+
+def test_a_build_reports_every_model_and_every_test(project: Project) -> None:
+    assert project.result.ok
+    nodes = project.manifest["nodes"]
+    wanted = {name for name, node in nodes.items() if node["config"]["materialized"] == "delta" or node["resource_type"] == "test"}
+    assert set(project.result.nodes) == wanted
+    models = {name: project.result.nodes[f"model.mg_lakehouse.{name}"].status for name in MARTS}
+    assert models == dict.fromkeys(MARTS, "success")
+
+
+def test_an_unknown_category_warns_and_fails_nothing(project: Project) -> None:
+    others = {name: node.status for name, node in project.result.nodes.items() if node.status not in {"success", "pass"}}
+    assert [name.split(".")[2] for name in others] == ["no_unknown_category_job_bounce_categories_"]
+    assert list(others.values()) == ["warn"]
+
+
+def test_a_build_leaves_nothing_in_the_temporary_folder(project: Project) -> None:
+    assert list((project.folder / "temp").iterdir()) == []
+
+
+@pytest.mark.parametrize("mart", MARTS)
+def test_a_mart_has_an_enforced_contract_with_every_column_described(project: Project, mart: str) -> None:
+    node = project.manifest["nodes"][f"model.mg_lakehouse.{mart}"]
+    assert node["config"]["contract"]["enforced"]
+    assert node["description"]
+    assert {name for name, column in node["columns"].items() if not column["description"].strip() or not column["data_type"]} == set()
+    # What stands in the lake is what the contract says.
+    assert list(node["columns"]) == table(project.lake, mart).columns
+
+
+@pytest.mark.parametrize("mart", MARTS)
+def test_a_mart_is_tested_by_its_primary_key_and_its_values(project: Project, mart: str) -> None:
+    attached = {node["test_metadata"]["name"] for node in attached_tests(project) if node["attached_node"] == f"model.mg_lakehouse.{mart}"}
+    assert attached >= {"primary_key", "allowed_values"}
+
+
+def test_every_generic_test_is_attached_to_a_mart(project: Project) -> None:
+    files = {file.stem for file in (project.folder / "dbt_project" / "tests" / "generic").glob("*.sql")}
+    assert {node["test_metadata"]["name"] for node in attached_tests(project)} == files
+    assert all(node["attached_node"] for node in attached_tests(project))
+
+
+def attached_tests(project: Project) -> list[dict[str, Any]]:
+    return [node for node in project.manifest["nodes"].values() if node["resource_type"] == "test"]
+
+
+def test_every_threshold_is_part_of_the_definition(project: Project) -> None:
+    folder = project.folder / "dbt_project"
+    # A threshold that the plugin does not hear of would change new rows only.
+    macro = (folder / "macros" / "delta.sql").read_text()
+    thresholds = yaml.safe_load((folder / "dbt_project.yml").read_text())["vars"]
+    assert set(thresholds) - set(re.findall(r'"(\w+)"', macro)) == set()
+
+
+def artefacts(project: Project) -> Iterator[tuple[str, str]]:
+    for folder in ("dbt_project/target", "logs"):
+        files = [file for file in (project.folder / folder).rglob("*") if file.is_file()]
+        assert files, folder
+        for file in files:
+            yield file.relative_to(project.folder).as_posix(), file.read_bytes().decode("latin-1")
+    yield "what dbt printed", project.result.output
+    yield "gold's Delta logs", log_text(project.lake)
+    for mart in MARTS:
+        yield mart, table(project.lake, mart).write_ndjson()
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+def test_no_artefact_holds(project: Project, secret: str) -> None:
+    assert [name for name, text in artefacts(project) if SECRETS[secret].lower() in text.lower()] == []
+
+
+def test_what_is_searched_for_secrets_is_what_dbt_wrote(project: Project) -> None:
+    found = dict(artefacts(project))
+    names = set(found)
+    assert names >= {"dbt_project/target/manifest.json", "dbt_project/target/run_results.json", "logs/dbt.log"}
+    assert {name.split("/")[2] for name in names if name.startswith("dbt_project/target/")} >= {"compiled", "run"}
+    assert all(f'"{kind}:' in found["fct_messages"] for kind in ("email", "sms", "device"))
+
+
+def update(mart: str, column: str, value: str, where: str) -> Callable[[Lake], None]:
+    def change(lake: Lake) -> None:
+        changed = DeltaTable(f"{lake.root}/gold/{mart}").update(updates={column: value}, predicate=where)
+        assert changed["num_updated_rows"] > 0
+
+    return change
+
+
+def delete(mart: str, where: str | None = None) -> Callable[[Lake], None]:
+    def change(lake: Lake) -> None:
+        before = table(lake, mart).height
+        DeltaTable(f"{lake.root}/gold/{mart}").delete(where)
+        assert table(lake, mart).height < before
+
+    return change
+
+
+def repeat(mart: str) -> Callable[[Lake], None]:
+    def change(lake: Lake) -> None:
+        write_deltalake(f"{lake.root}/gold/{mart}", DeltaTable(f"{lake.root}/gold/{mart}").to_pyarrow_table(), mode="append")
+
+    return change
+
+
+FIRSTS, CATEGORIES = "firsts_sum_to_job_metrics_job_metrics_daily_", "messages_sum_to_failures_job_bounce_categories_"
+WRONG: Final[dict[str, tuple[Callable[[Lake], None], str, set[str]]]] = {
+    "a wrong count": (
+        update("job_metrics", "accepted", "accepted + 1", "channel = 'email'"),
+        "job_metrics",
+        {"identities_hold_job_metrics_"},
+    ),
+    "a rate above one": (update("job_metrics", "bounce_rate", "1.5", "channel = 'sms'"), "job_metrics", {"identities_hold_job_metrics_"}),
+    "a rate below nought": (
+        update("bounce_categories_daily", "rate_7d", "-0.1", "channel = 'sms'"),
+        "bounce_categories_daily",
+        {"identities_hold_bounce_categories_daily_"},
+    ),
+    "a job twice": (repeat("dim_jobs"), "dim_jobs", {"primary_key_dim_jobs_request_id"}),
+    "an orphan twice": (repeat("fct_messages"), "fct_messages", {"primary_key_fct_messages_request_id__channel__recipient_key"}),
+    "an outcome that is none": (
+        update("fct_messages", "outcome", "'lost'", "outcome = 'suppressed'"),
+        "fct_messages",
+        {"allowed_values_fct_messages_"},
+    ),
+    "no categories": (delete("dim_bounce_categories"), "dim_bounce_categories", {"not_empty_dim_bounce_categories_"}),
+    "a wrong first count": (
+        update("job_metrics_daily", "first_opens", "first_opens + 1", "request_id = 'b1-job' and channel = 'email'"),
+        "job_metrics job_metrics_daily",
+        {FIRSTS},
+    ),
+    "a job without days": (delete("job_metrics_daily", "request_id = 'b1-job'"), "job_metrics job_metrics_daily", {FIRSTS}),
+    # Nothing of it is counted by a first_* column.
+    "a suppressed job without days": (
+        delete("job_metrics_daily", "request_id = 'b1-suppressed'"),
+        "job_metrics job_metrics_daily",
+        {FIRSTS},
+    ),
+    "a job without categories": (delete("job_bounce_categories", "request_id = 'b1-suppressed'"), "job_bounce_categories", {CATEGORIES}),
+    "a category too few": (delete("job_bounce_categories", "category_key = '777'"), "job_bounce_categories", {CATEGORIES}),
+    "days and categories of no job": (
+        delete("job_metrics", "request_id = 'b1-suppressed'"),
+        "job_metrics job_metrics_daily job_bounce_categories",
+        {FIRSTS, CATEGORIES},
+    ),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_dbt_test_finds(lake: Lake, wrong: str) -> None:
+    corrupt, models, failing = WRONG[wrong]
+    corrupt(lake)
+    found = run_dbt(lake, ["test", "--select", *models.split()])
+    assert not found.ok
+    failed = {name.rpartition(".")[0] for name, status in found.statuses.items() if status == "fail"}
+    assert {next((name for name in failing if test.startswith(name)), test) for test in failed} == failing
+
+
+def test_dbt_test_passes_what_a_build_made(lake: Lake) -> None:
+    found = run_dbt(lake, ["test"])
+    assert found.ok
+    assert set(found.statuses.values()) == {"pass", "warn"}
+
+
+def test_a_job_that_an_incremental_build_lost_is_found_by_its_tests(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    commit = gold.commit
+
+    def losing(lake: Lake, spec: Any, rows: pa.RecordBatchReader, **options: Any) -> int:
+        lost = spec.name in {"job_metrics_daily", "job_bounce_categories"}
+        return commit(lake, spec, rows.schema.empty_table().to_reader() if lost else rows, **options)
+
+    monkeypatch.setattr(gold, "commit", losing)
+    append(lake, [event("deliveries", request="b1-suppressed", recipient_id="2")])
+    found = run_dbt(lake, ["build", "--exclude", "resource_type:unit_test", "resource_type:seed"])
+    assert {name.rpartition(".")[0] for name, status in found.statuses.items() if status == "fail"} == {FIRSTS, CATEGORIES}
+
+
+def test_a_part_built_alone_is_not_held_against_what_was_not_built_with_it(lake: Lake) -> None:
+    append(lake, [event("deliveries", request="b1-suppressed", recipient_id="2")])
+    found = run_dbt(lake, ["build", "--select", "fct_messages", "dim_jobs", "job_metrics"])
+    assert found.ok
+    assert {name for name, status in found.statuses.items() if status == "success"} == {"fct_messages", "dim_jobs", "job_metrics"}
+
+
+def test_a_model_whose_input_was_never_built_says_what_to_build(tmp_path: Path) -> None:
+    found = run_dbt(Lake(str(tmp_path / "lake")), ["build", "--select", "job_metrics"])
+    assert not found.ok
+    assert found.statuses["job_metrics"] == "error"
+    assert "build dim_jobs first" in found.messages["job_metrics"] or "build fct_messages first" in found.messages["job_metrics"]
+
+
+def test_a_missing_project_is_named_with_the_setting(tmp_path: Path) -> None:
+    lake = Lake(str(tmp_path / "lake"))
+    with pytest.raises(ConfigurationError, match=f"{tmp_path}/nowhere: set MG_DBT_PROJECT_DIR"):
+        dbt_project.build(lake, settings(lake, dbt_project_dir=tmp_path / "nowhere"))

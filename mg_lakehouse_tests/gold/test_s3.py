@@ -1,0 +1,125 @@
+"""Gold on an S3 lake: the same builds, with the standard AWS settings."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import boto3
+import pytest
+
+from mg_lakehouse.errors import ConfigurationError
+from mg_lakehouse.settings import Settings
+from mg_lakehouse.stores import dbt_project, duck
+from mg_lakehouse.stores.lake import Lake
+from mg_lakehouse_tests.gold.helpers import MARTS, append, environ, event, one, replaced, rows_of, run_dbt, table
+
+# In a process of its own: a call of DuckDB's that waits for the server with the interpreter's lock held would wait for ever.
+SERVER: Final = """
+import logging, sys
+from moto.server import ThreadedMotoServer
+logging.getLogger("werkzeug").setLevel(logging.ERROR)
+server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+server.start()
+print(server.get_host_and_port()[1], flush=True)
+sys.stdin.read()
+server.stop()
+"""
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[str]:
+    with subprocess.Popen([sys.executable, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        aws = {
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{int(server.stdout.readline())}",
+            "AWS_ACCESS_KEY_ID": "test-id",
+            "AWS_SECRET_ACCESS_KEY": "test-secret",
+            "AWS_SESSION_TOKEN": "test-token",
+            "AWS_DEFAULT_REGION": "eu-west-1",
+            "AWS_CONFIG_FILE": "/dev/null",
+            "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+            "NO_PROXY": "127.0.0.1",
+        }
+        with environ(aws):
+            os.environ.pop("AWS_PROFILE", None)
+            boto3.client("s3").create_bucket(Bucket="events", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+            yield "s3://events"
+        assert server.stdin is not None
+        server.stdin.close()
+
+
+FIRST = [
+    event("deliveries", recipient_id="1", email="ada@gmail.com"),
+    event("bounces", recipient_id="2", category_code=10),
+    event("sms_deliveries", request="t1-texts", recipient_id="1", phone="+15550001"),
+]
+LATER = [event("opens", 60, email="ada@gmail.com"), event("opens", 60, request=None)]
+
+
+@pytest.fixture(scope="module")
+def lake(bucket: str, tmp_path_factory: pytest.TempPathFactory) -> Lake:
+    """A lake built twice: the second time over news of one job."""
+    lake = Lake(f"{bucket}/some/prefix/")
+    append(lake, FIRST)
+    run(lake, tmp_path_factory.mktemp("logs"))
+    append(lake, LATER)
+    run(lake, tmp_path_factory.mktemp("logs"))
+    return lake
+
+
+def run(lake: Lake, logs: Path) -> None:
+    """Build without the tests: each would ask the stand-in a hundred times."""
+    found = run_dbt(lake, ["run"], environment={"DBT_LOG_PATH": str(logs)})
+    assert found.ok, found.messages
+
+
+def test_a_lake_on_s3_has_the_rows_of_a_local_one(lake: Lake, tmp_path: Path) -> None:
+    local = Lake(str(tmp_path / "lake"))
+    append(local, [*FIRST, *LATER])
+    run(local, tmp_path)
+    for name in MARTS:
+        assert rows_of(lake, name) == rows_of(local, name), name
+
+
+def test_the_second_build_on_s3_rewrote_the_touched_job_only(lake: Lake) -> None:
+    predicate = str(replaced(lake, "job_metrics"))
+    assert "t06926-job" in predicate
+    assert "t1-texts" not in predicate
+    assert one(table(lake, "job_metrics"), channel="email")["unique_openers"] == 1
+
+
+def test_duckdb_reads_an_s3_lake(lake: Lake) -> None:
+    with duck.connect(lake) as connection:
+        query = f"select request_id, accepted from delta_scan({duck.text(lake.uri_of('gold', 'job_metrics'))}) order by all"
+        assert connection.execute(query).fetchall() == [("t06926-job", 1), ("t1-texts", 1)]
+
+
+def test_the_secret_of_duckdb_is_for_the_lake_alone_and_hides_its_values(lake: Lake) -> None:
+    with duck.connect(lake) as connection:
+        (secret,) = connection.execute("select scope, secret_string, persistent from duckdb_secrets()").fetchall()
+    scope, text, persistent = secret
+    assert scope == ["s3://events/some/prefix"]
+    assert not persistent
+    assert "test-secret" not in text
+    assert "test-token" not in text
+
+
+def test_an_s3_lake_without_a_key_is_refused_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MG_PII_KEY", raising=False)
+    lake = Lake("s3://events")
+    with pytest.raises(ConfigurationError) as refused:
+        dbt_project.build(lake, Settings(lake_uri=lake.uri))
+    assert str(refused.value) == (
+        "MG_PII_KEY is not set, and the lake s3://events is not a local folder: set it to a long random text and keep it, "
+        "for the recipient keys in gold depend on it."
+    )
+
+
+def test_dbt_run_by_hand_says_the_same(bucket: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"^MG_PII_KEY is not set"):
+        run_dbt(Lake(f"{bucket}/other"), ["run"], environment={"MG_PII_KEY": "", "DBT_LOG_PATH": str(tmp_path)})
