@@ -41,7 +41,7 @@ def build_silver(settings: Settings) -> dg.AssetsDefinition:
         selected = [table for table in silver_tables() if silver_key(table) in context.selected_asset_keys]
         with as_failure():
             store = lake.get()
-            before = {table: _version(store, table) for table in silver_tables()}
+            before = {table: _version(store, table) for table in selected}
             report = flatten_new(
                 store,
                 tables=selected,

@@ -98,7 +98,7 @@ def flatten_new(
     Args:
         lake: the lake.
         source: the bronze table.
-        tables: silver tables to bring up to date; all of them by default, and with ``rejected_items``, whose commit says
+        tables: silver tables to bring up to date, none of them maybe; all by default, and with ``rejected_items``, whose commit says
             that all have the slice. With fewer the common progress stays, and a later full run gives the others what they lack.
         slice_bytes: bytes of bodies to flatten at a time, which bounds the memory.
         progress: called after each slice.
@@ -112,6 +112,8 @@ def flatten_new(
         return SilverReport(0, 0)
     app = f"silver:{bronze.metadata().id}"
     done = _progress(lake, app)
+    if not wanted:
+        return SilverReport(done.all_tables, done.all_tables)
     target = bronze.version()
     start = min(max(done.all_tables, done.own.get(table, 0)) for table in wanted)
     report = SilverReport(start, target)

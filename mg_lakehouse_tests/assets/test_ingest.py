@@ -174,6 +174,24 @@ def test_a_failed_blocking_check_stops_what_lies_behind_it_in_the_same_run(
     assert instance.get_latest_materialization_event(gold_key("fct_messages")) is None
 
 
+def test_executing_a_failed_check_again_sets_gold_free(
+    queue: EmbeddedQueue, settings: Settings, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = dg.AssetCheckKey(silver_key("rejected_items"), checks.CONSERVATION)
+    queue.publish(samples().values())
+    with monkeypatch.context() as patched:
+        patched.setattr(checks, "conservation", broken)
+        assert not ingest(settings, instance).success
+    assert checks.failed_blocking_check(instance) == key
+    again = dg.define_asset_job("again", dg.AssetSelection.checks(key), executor_def=dg.in_process_executor)
+    job = dg.Definitions.merge(build_definitions(settings), dg.Definitions(jobs=[again])).resolve_job_def("again")
+    result = job.execute_in_process(instance=instance)
+    assert checks.failed_blocking_check(instance) is None
+    # It added up the batch again, not nothing.
+    (check,) = result.get_asset_check_evaluations()
+    assert check.metadata["items"].value == 17
+
+
 def test_the_standing_checks_see_a_copied_row(queue: EmbeddedQueue, settings: Settings, instance: dg.DagsterInstance) -> None:
     queue.publish(samples().values())
     assert ingest(settings, instance).success
