@@ -13,11 +13,11 @@ from typing import NamedTuple
 import polars as pl
 from deltalake import DeltaTable
 
-from mg_lakehouse.events.catalogue import REJECTED_ITEMS, silver_tables
+from mg_lakehouse.events.catalogue import REJECTED_ITEMS
 from mg_lakehouse.events.schemas import silver_schema
 from mg_lakehouse.stores.bronze import files_between
 from mg_lakehouse.stores.lake import Lake, Layer
-from mg_lakehouse.stores.silver import day_spans, ledgers
+from mg_lakehouse.stores.silver import EVENT_TABLES, day_spans, ledgers
 
 __all__ = ["Conservation", "TableStanding", "conservation", "repeated_ids", "repeated_new_ids", "schema_differences", "standing"]
 
@@ -63,20 +63,24 @@ def conservation(lake: Lake, *, source: str = "event_feed", above: int) -> Conse
     Raises:
         PermanentError, TransientError: the lake cannot be read.
     """
-    messages = items = rows = duplicates = rejected = 0
-    miscounted = []
-    for table in silver_tables():
+    common = lake.open("silver", REJECTED_ITEMS)
+    slices = [] if common is None else list(ledgers(common, source, above))
+    # A slice that another run is in the middle of is not summed up before `rejected_items`, which comes last, has it.
+    finished = max((ledger.high for ledger, _ in slices), default=above)
+    messages = sum(ledger.messages for ledger, _ in slices)
+    items = sum(ledger.items for ledger, _ in slices)
+    rejected = sum(ledger.rows for ledger, _ in slices)
+    rows = duplicates = 0
+    miscounted = [REJECTED_ITEMS] if any(ledger.rows != added for ledger, added in slices) else []
+    for table in EVENT_TABLES:
         handle = lake.open("silver", table)
-        if handle is None:
-            continue
-        for ledger, added in ledgers(handle, source, above):
-            if ledger.rows != added:
+        for ledger, added in ledgers(handle, source, above) if handle is not None else ():
+            if ledger.high > finished:
+                continue
+            if ledger.rows != added and table not in miscounted:
                 miscounted.append(table)
-            if table == REJECTED_ITEMS:
-                messages, items, rejected = messages + ledger.messages, items + ledger.items, rejected + ledger.rows
-            else:
-                rows, duplicates = rows + ledger.rows, duplicates + ledger.duplicates
-    return Conservation(messages, items, rows, duplicates, rejected, tuple(dict.fromkeys(miscounted)))
+            rows, duplicates = rows + ledger.rows, duplicates + ledger.duplicates
+    return Conservation(messages, items, rows, duplicates, rejected, tuple(miscounted))
 
 
 def repeated_new_ids(lake: Lake, table: str, *, above: int) -> int:

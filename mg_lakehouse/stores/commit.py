@@ -35,6 +35,7 @@ from deltalake import (
 )
 
 from mg_lakehouse.errors import PermanentError
+from mg_lakehouse.stores.failpoints import Failpoint, reached
 from mg_lakehouse.stores.lake import store_error
 
 __all__ = ["Append", "Landed", "commit_once"]
@@ -93,7 +94,9 @@ def commit_once(what: str, open_table: Callable[[], DeltaTable], decide: Callabl
         if failure is not None and isinstance(sorted_out := store_error(failure, what), PermanentError):
             raise sorted_out from failure
         try:
+            reached(Failpoint.COMMIT_LOOKED, what)
             _append(handle, decision)
+            reached(Failpoint.COMMIT_LANDED, what)
         except Exception as error:  # noqa: BLE001  whatever it is, the table decides
             failure = error
             longest = min(_LONGEST_WAIT_SECONDS, _FIRST_WAIT_SECONDS * 2**attempt)

@@ -23,6 +23,7 @@ from mg_lakehouse.errors import LakehouseError, TransientError
 from mg_lakehouse.events.schemas import BRONZE_SCHEMA
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.stores.bronze import append_batch
+from mg_lakehouse.stores.failpoints import Failpoint, reached
 from mg_lakehouse.stores.lake import Lake
 from mg_lakehouse.stores.queue import EventQueue, Received
 from mg_lakehouse.stores.visibility import Heartbeat
@@ -229,9 +230,11 @@ class _Committer:
             return
         batch_id = uuid.uuid4().hex
         receipt = append_batch(self._lake, _frame(list(self._messages.values()), self._queue.name, batch_id), batch_id)
+        reached(Failpoint.BATCH_COMMITTED)
         received = sum(map(len, self._handles.values()))
         # The latest handle of each message is the one that deletes it; older ones are answered with success and do nothing.
         failures = self._delete([handles[-1] for handles in self._handles.values()])
+        reached(Failpoint.BATCH_DELETED)
         sent = [message.sent_at for message in self._messages.values()]
         before = self.report
         self.report = replace(
@@ -300,6 +303,7 @@ def _hand_back(queue: EventQueue, heartbeat: Heartbeat) -> None:
     handles = heartbeat.held()
     if not handles:
         return
+    reached(Failpoint.HANDING_BACK)
     try:
         queue.hide(handles, 0)
     except LakehouseError:

@@ -31,6 +31,7 @@ from botocore.exceptions import (
 
 from mg_lakehouse.errors import ConfigurationError, LakehouseError, PermanentError, TransientError
 from mg_lakehouse.settings import Settings
+from mg_lakehouse.stores.failpoints import Failpoint, reached
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -181,6 +182,7 @@ class EventQueue:
                 MessageSystemAttributeNames=["All"],
                 MessageAttributeNames=["All"],
             )
+        reached(Failpoint.RECEIVED)
         now = datetime.now(UTC)
         delivered = answer.get("Messages", [])
         intact = [_received(message, now) for message in delivered if _is_intact(message)]
@@ -199,6 +201,7 @@ class EventQueue:
             with _sorted_errors(self.url):
                 answer = self._client.delete_message_batch(QueueUrl=self.url, Entries=entries)  # type: ignore[arg-type]
             failed += [chunk[int(entry["Id"])] for entry in answer.get("Failed", [])]
+            reached(Failpoint.DELETED_SOME)
         return failed
 
     def hide(self, handles: Sequence[str], seconds: int) -> list[str]:

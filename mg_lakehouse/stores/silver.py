@@ -28,6 +28,7 @@ from mg_lakehouse.events.rejection import Reason
 from mg_lakehouse.events.schemas import silver_schema
 from mg_lakehouse.stores.bronze import files_between
 from mg_lakehouse.stores.commit import Append, Landed, commit_once
+from mg_lakehouse.stores.failpoints import Failpoint, reached
 from mg_lakehouse.stores.lake import Lake, store_error
 from mg_lakehouse.stores.tables import silver_spec
 
@@ -84,6 +85,14 @@ class _Progress(NamedTuple):
     all_tables: int
     own: dict[str, int]
 
+    def of(self, tables: Sequence[str]) -> int:
+        """The version that all of these tables have."""
+        return min(max(self.all_tables, self.own.get(table, 0)) for table in tables)
+
+
+class _OvertakenError(Exception):
+    """Another run brought a table into the middle of our slice. Its ledger and ours would overlap, so the rest is cut anew."""
+
 
 def flatten_new(
     lake: Lake,
@@ -115,12 +124,17 @@ def flatten_new(
     if not wanted:
         return SilverReport(done.all_tables, done.all_tables)
     target = bronze.version()
-    start = min(max(done.all_tables, done.own.get(table, 0)) for table in wanted)
-    report = SilverReport(start, target)
-    for low, high in _slices(bronze, start, target, cuts=(done.all_tables, *done.own.values()), slice_bytes=slice_bytes):
-        report = _flatten_slice(lake, bronze, _Slice(source, app, low, high, done), wanted, report)
-        if progress is not None:
-            progress(report)
+    report = SilverReport(done.of(wanted), target)
+    while (start := done.of(wanted)) < target:
+        try:
+            for low, high in _slices(bronze, start, target, cuts=(done.all_tables, *done.own.values()), slice_bytes=slice_bytes):
+                report = _flatten_slice(lake, bronze, _Slice(source, app, low, high, done), wanted, report)
+                if progress is not None:
+                    progress(report)
+        except _OvertakenError:
+            done = _progress(lake, app)
+        else:
+            break
     return report
 
 
@@ -178,6 +192,7 @@ def _slices(bronze: DeltaTable, start: int, target: int, *, cuts: Sequence[int],
 def _flatten_slice(lake: Lake, bronze: DeltaTable, part: _Slice, wanted: Sequence[str], report: SilverReport) -> SilverReport:
     messages = _read_bronze(lake, bronze, part)
     flattened = flatten(messages, source=part.source, carry=(_VERSION,))
+    reached(Failpoint.SILVER_READ)
     counts: dict[str, TableCount] = {}
     conflicts: list[pl.DataFrame] = []
     for table in EVENT_TABLES:
@@ -220,6 +235,8 @@ def _commit_table(lake: Lake, part: _Slice, table: str, rows: pl.DataFrame) -> t
         count = TableCount(against.kept.height, among.duplicates + against.duplicates, conflicts.height)
         if has >= part.high:
             return Landed((count._replace(rows=against.landed), conflicts))
+        if has > part.floor(table):
+            raise _OvertakenError
         lacking = against.kept.filter(pl.col(_VERSION) > has)
         ledger = Ledger(part.source, part.low, part.high, **count._asdict())
         transactions = (Transaction(part.app, part.high),)
@@ -286,6 +303,8 @@ def _commit_rejected(lake: Lake, part: _Slice, rejected: pl.DataFrame, flattened
         has = handle.transaction_version(part.app) or 0
         if has >= part.high:
             return Landed(None)
+        if has > part.floor(REJECTED_ITEMS):
+            raise _OvertakenError
         rows = rejected.filter(pl.col(_VERSION) > has).select(silver_schema(REJECTED_ITEMS).names())
         ledger = Ledger(part.source, part.low, part.high, rows=rejected.height, messages=flattened.messages, items=flattened.items)
         return Append(rows, (Transaction(part.app, part.high),), None, ledger.metadata())

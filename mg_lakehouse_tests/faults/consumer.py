@@ -1,0 +1,64 @@
+"""A consumer in a process of its own: it drains and flattens, and is killed at a point where the trial says so."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
+from typing import Final
+
+from mg_lakehouse.settings import Settings
+from mg_lakehouse.stores import failpoints
+from mg_lakehouse.stores.drain import drain
+from mg_lakehouse.stores.failpoints import Failpoint
+from mg_lakehouse.stores.lake import Lake
+from mg_lakehouse.stores.queue import open_queue
+from mg_lakehouse.stores.silver import flatten_new
+
+KILLED: Final = -signal.SIGKILL
+
+# Imports take a second and a half; a fork of a server that has them, a few milliseconds.
+_forks: Final = multiprocessing.get_context("forkserver")
+_forks.set_forkserver_preload([__name__])
+
+
+@dataclass(frozen=True)
+class Crash:
+    """Where a consumer dies: the `nth` time that it comes to a point about something whose name holds `about`."""
+
+    point: Failpoint
+    nth: int = 1
+    about: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.point}{f'({self.about})' if self.about else ''}#{self.nth}"
+
+
+def start_consumer(lake: Lake, environment: Mapping[str, str], crash: Crash | None = None) -> BaseProcess:
+    process = _forks.Process(target=_consume, args=(lake.root, dict(environment), crash), daemon=True)
+    process.start()
+    return process
+
+
+def _consume(root: str, environment: dict[str, str], crash: Crash | None) -> None:
+    os.environ.update(environment)
+    if crash is not None:
+        failpoints.on_reached(_killer(crash))
+    settings = Settings(lake_uri=root, queue_url=environment["MG_QUEUE_URL"], wait_seconds=0, batch_messages=5, receivers=2)
+    drain(open_queue(settings), Lake(root), settings)
+    flatten_new(Lake(root), slice_bytes=1)
+
+
+class _killer:  # noqa: N801  a function with a counter
+    def __init__(self, crash: Crash) -> None:
+        self._crash = crash
+        self._left = crash.nth
+
+    def __call__(self, point: Failpoint, about: str) -> None:
+        if point == self._crash.point and self._crash.about in about:
+            self._left -= 1
+            if self._left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)

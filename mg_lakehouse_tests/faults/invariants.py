@@ -1,0 +1,70 @@
+"""The four invariants, looked at from outside: by what is in the queue, in the tables and in their change feeds."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import polars as pl
+
+from mg_lakehouse.demo.feed import Feed
+from mg_lakehouse.events.catalogue import REJECTED_ITEMS, silver_tables
+from mg_lakehouse.stores.audit import conservation
+from mg_lakehouse.stores.lake import Lake, Layer
+
+
+def column(lake: Lake, layer: Layer, table: str, name: str) -> list[str]:
+    """A column of a table's newest version; empty where there is no table."""
+    handle = lake.open(layer, table)
+    rows: list[Any] = [] if handle is None else handle.to_pyarrow_table(columns=[name])[name].to_pylist()
+    return rows
+
+
+def fed(lake: Lake, layer: Layer, table: str, name: str) -> list[str]:
+    """The same column of all rows that the change feed ever showed."""
+    handle = lake.open(layer, table)
+    if handle is None or handle.version() == 0:
+        return []
+    feed = pl.DataFrame(handle.load_cdf(1, handle.version(), columns=[name, "_change_type"]).read_all())
+    assert set(feed["_change_type"]) <= {"insert"}, f"{layer}/{table} was changed, not only appended to"
+    return feed[name].to_list()
+
+
+def nothing_is_lost(lake: Lake, published: Collection[str], in_queue: Collection[str]) -> None:
+    """I1: what left the queue is in bronze. Holds at every moment."""
+    gone = set(published) - set(in_queue) - set(column(lake, "bronze", "event_feed", "message_id"))
+    assert not gone, f"{len(gone)} messages are neither in the queue nor in bronze"
+
+
+def nothing_is_twice(lake: Lake) -> None:
+    """I2 and I3: no message id in bronze and no activity id in a silver table more than once. Holds at every moment."""
+    keys: list[tuple[Layer, str, str]] = [("bronze", "event_feed", "message_id")]
+    keys += [("silver", table, "activity_id") for table in silver_tables() if table != REJECTED_ITEMS]
+    for layer, table, name in keys:
+        rows = Counter(column(lake, layer, table, name))
+        assert not rows or max(rows.values()) == 1, f"{layer}/{table} has rows twice"
+        assert Counter(fed(lake, layer, table, name)) == rows, f"the change feed of {layer}/{table} differs from its rows"
+
+
+def everything_arrived(lake: Lake, published: Collection[str], feed: Feed, sent: Sequence[int]) -> None:
+    """I4, in the end: every message is in bronze, and every item is a row, a reject or a counted duplicate, as the feed's author knows.
+
+    `sent` are the numbers of the bundles that were sent, each as often as it was.
+    """
+    truth = feed.truth
+    assert sorted(column(lake, "bronze", "event_feed", "message_id")) == sorted(published)
+    expected = {table: Counter(row.values["activity_id"] for row in rows) for table, rows in truth.by_table().items()}
+    for table in silver_tables():
+        if table == REJECTED_ITEMS:
+            continue
+        found = Counter(None if id_.startswith("sha256:") else id_ for id_ in column(lake, "silver", table, "activity_id"))
+        assert found == expected.get(table, Counter()), f"silver/{table} differs from what was published"
+    rejected = column(lake, "silver", REJECTED_ITEMS, "reason")
+    # A reject has no id to know it again by: a bundle that was sent twice is rejected twice.
+    assert Counter(rejected) == Counter(each.reason for bundle in sent for each in truth.rejected if each.bundle == bundle)
+    summed = conservation(lake, above=0)
+    assert summed.holds, summed
+    unreadable = {each.bundle for each in truth.rejected if each.item is None}
+    assert summed.items == sum(feed.bundles[bundle].items + (bundle in unreadable) for bundle in sent)
+    assert summed.messages == len(published) == len(sent)

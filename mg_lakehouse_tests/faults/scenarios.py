@@ -1,0 +1,246 @@
+"""The protocol's decisive moments, forced in one process: each function fails where an invariant breaks.
+
+They are run on the code as it is (`test_protocol.py`), and on the code broken on purpose, where they must fail (`test_mutations.py`).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from mg_lakehouse.demo.queue import EmbeddedQueue
+from mg_lakehouse.demo.samples import samples
+from mg_lakehouse.settings import Settings
+from mg_lakehouse.stores import failpoints, silver
+from mg_lakehouse.stores.audit import conservation
+from mg_lakehouse.stores.bronze import append_batch
+from mg_lakehouse.stores.drain import DrainReport, drain
+from mg_lakehouse.stores.failpoints import Failpoint
+from mg_lakehouse.stores.lake import Lake
+from mg_lakehouse.stores.queue import EventQueue
+from mg_lakehouse.stores.silver import flatten_new
+from mg_lakehouse.stores.tables import EVENT_FEED
+from mg_lakehouse_tests.faults.held import expire, kept
+from mg_lakehouse_tests.faults.invariants import column, fed, nothing_is_twice
+from mg_lakehouse_tests.stores.feeds import batch, receive
+
+Scenario = Callable[[Lake, EmbeddedQueue], None]
+
+BODIES: Final = {f"m{number}": f"<ActivityItems><!-- {number} --></ActivityItems>" for number in range(7)}
+
+
+class Died(BaseException):
+    """The process ends here; nothing catches it."""
+
+
+@contextmanager
+def at(point: Failpoint, act: Callable[[], None], *, about: str = "", nth: int = 1) -> Iterator[None]:
+    """Within, `act` is done the `nth` time that the point is reached, and never again."""
+    reached: list[str] = []
+
+    def handler(which: Failpoint, subject: str) -> None:
+        if which == point and about in subject:
+            reached.append(subject)
+            if len(reached) == nth:
+                act()
+
+    failpoints.on_reached(handler)
+    try:
+        yield
+    finally:
+        failpoints.on_reached(None)
+        assert len(reached) >= nth, f"{point} was not reached"
+
+
+def fail() -> None:
+    raise OSError("the connection was reset")
+
+
+def die() -> None:
+    raise Died
+
+
+def once_each(lake: Lake, expected: set[str]) -> None:
+    rows = Counter(column(lake, "bronze", "event_feed", "message_id"))
+    assert rows == Counter(expected), f"{sum(rows.values())} rows, {len(expected)} messages"
+    assert Counter(fed(lake, "bronze", "event_feed", "message_id")) == rows
+
+
+def the_answer_of_a_commit_is_lost(lake: Lake, _: EmbeddedQueue) -> None:
+    """The append landed, and whoever asked for it is told that it failed."""
+    with at(Failpoint.COMMIT_LANDED, fail):
+        receipt = append_batch(lake, batch(BODIES, batch_id="one"), "one")
+    once_each(lake, set(BODIES))
+    assert receipt == (len(BODIES), 0), "a batch that landed is not known as its own"
+
+
+def a_commit_fails(lake: Lake, _: EmbeddedQueue) -> None:
+    """The append did not land; the next try does."""
+    with at(Failpoint.COMMIT_LOOKED, fail):
+        assert append_batch(lake, batch(BODIES, batch_id="one"), "one") == (len(BODIES), 0)
+    once_each(lake, set(BODIES))
+
+
+def another_consumer_commits_in_between(lake: Lake, _: EmbeddedQueue) -> None:
+    """Two consumers hold the same messages; both looked, and neither saw them in bronze."""
+    lake.ensure(EVENT_FEED)
+
+    def other() -> None:
+        failpoints.on_reached(None)
+        append_batch(lake, batch(BODIES, batch_id="two"), "two")
+
+    with at(Failpoint.COMMIT_LOOKED, other):
+        receipt = append_batch(lake, batch(BODIES, batch_id="one"), "one")
+    once_each(lake, set(BODIES))
+    assert receipt == (0, len(BODIES))
+
+
+def the_process_dies_before_its_commit(lake: Lake, queue: EmbeddedQueue) -> None:
+    """Nothing is in bronze, so everything must be in the queue."""
+    queue.publish(BODIES.values())
+    with at(Failpoint.COMMIT_LOOKED, die), _dying():
+        _drain(lake, queue)
+    assert column(lake, "bronze", "event_feed", "message_id") == []
+    assert _messages(queue) == len(BODIES), "a message is neither in the queue nor in bronze"
+
+
+def the_process_dies_before_its_deletes(lake: Lake, queue: EmbeddedQueue) -> None:
+    """Everything is in both; the redelivery is absorbed."""
+    queue.publish(BODIES.values())
+    with at(Failpoint.BATCH_COMMITTED, die), _dying():
+        _drain(lake, queue)
+    first = set(column(lake, "bronze", "event_feed", "message_id"))
+    assert _messages(queue) == len(BODIES)
+    _drain(lake, queue)
+    assert len(first) == len(BODIES)
+    once_each(lake, first)
+    assert _messages(queue) == 0
+
+
+def a_delete_fails_in_part(lake: Lake, queue: EmbeddedQueue) -> None:
+    """SQS answers with success and a list of what it did not delete."""
+    queue.publish(BODIES.values())
+    client = queue.client()
+    answers: list[dict[str, Any]] = []
+    delete = client.delete_message_batch
+
+    def partly(**request: Any) -> Any:
+        if answers:
+            return delete(**request)
+        refused, taken = request["Entries"][:2], request["Entries"][2:]
+        answers.append({"Failed": [{"Id": entry["Id"], "Code": "InternalError", "SenderFault": False} for entry in refused]})
+        return {**delete(QueueUrl=request["QueueUrl"], Entries=taken), **answers[0]}
+
+    client.delete_message_batch = partly  # type: ignore[method-assign]
+    report = _drain(lake, queue, client=client)
+    assert report.deleted == len(BODIES)
+    assert _messages(queue) == 0, "a message whose delete failed was forgotten"
+
+
+def silver_dies_between_two_tables(lake: Lake, _: EmbeddedQueue) -> None:
+    """Some tables have the slice and some have not; the next run gives each what it lacks."""
+    receive(lake, list(samples().values()))
+    with at(Failpoint.COMMIT_LANDED, die, about="silver", nth=5), _dying():
+        flatten_new(lake)
+    flatten_new(lake)
+    _silver_is_whole(lake)
+
+
+def the_answer_of_a_silver_commit_is_lost(lake: Lake, _: EmbeddedQueue) -> None:
+    receive(lake, list(samples().values()))
+    with at(Failpoint.COMMIT_LANDED, fail, about="silver/clicks"):
+        flatten_new(lake)
+    _silver_is_whole(lake)
+
+
+def another_run_flattens_in_between(lake: Lake, _: EmbeddedQueue) -> None:
+    """Both looked at the same table; the other one commits first."""
+    receive(lake, list(samples().values()))
+
+    def other() -> None:
+        failpoints.on_reached(None)
+        flatten_new(lake)
+
+    with at(Failpoint.COMMIT_LOOKED, other, about="silver", nth=3):
+        flatten_new(lake)
+    _silver_is_whole(lake)
+
+
+def a_run_is_overtaken_in_the_middle_of_its_slice(lake: Lake, _: EmbeddedQueue) -> None:
+    """It is about to commit two messages to its third table, when another brings all tables up to the first message alone.
+
+    The ledgers of the two must not overlap, or conservation would count items twice and block gold over nothing.
+    """
+    bodies = list(samples().values())
+    receive(lake, bodies[:9])
+    stopped_at = lake.ensure(EVENT_FEED).version()
+    receive(lake, bodies[9:], first=9)
+
+    def other() -> None:
+        failpoints.on_reached(None)
+        _flatten_up_to(lake, stopped_at)
+
+    with at(Failpoint.SILVER_READ, other):
+        flatten_new(lake)
+    _silver_is_whole(lake)
+
+
+SCENARIOS: Final[dict[str, Scenario]] = {
+    scenario.__name__: scenario
+    for scenario in (
+        the_answer_of_a_commit_is_lost,
+        a_commit_fails,
+        another_consumer_commits_in_between,
+        the_process_dies_before_its_commit,
+        the_process_dies_before_its_deletes,
+        a_delete_fails_in_part,
+        silver_dies_between_two_tables,
+        the_answer_of_a_silver_commit_is_lost,
+        another_run_flattens_in_between,
+        a_run_is_overtaken_in_the_middle_of_its_slice,
+    )
+}
+
+
+def _silver_is_whole(lake: Lake) -> None:
+    """15 of the 17 samples are rows, two are malformed as published."""
+    nothing_is_twice(lake)
+    summed = conservation(lake, above=0)
+    assert summed.holds, summed
+    assert (summed.messages, summed.items, summed.rows, summed.rejected, summed.duplicates) == (17, 17, 15, 2, 0)
+
+
+def _flatten_up_to(lake: Lake, version: int) -> None:
+    """A run that began when bronze stood at `version`."""
+    real = silver._slices  # what a run that opened bronze earlier would cut
+
+    def shorter(bronze: Any, start: int, target: int, **options: Any) -> Any:
+        return real(bronze, start, min(target, version), **options)
+
+    silver._slices = shorter
+    try:
+        flatten_new(lake)
+    finally:
+        silver._slices = real
+
+
+def _drain(lake: Lake, queue: EmbeddedQueue, client: Any = None) -> DrainReport:
+    settings = Settings(queue_url=queue.queue_url, wait_seconds=0, receivers=1, batch_messages=10)
+    return drain(EventQueue(client or queue.client(), queue.queue_url), lake, settings)
+
+
+def _messages(queue: EmbeddedQueue) -> int:
+    """Number of messages that are not deleted; they wait again, as if their time were over."""
+    expire(queue)
+    return len(kept(queue))
+
+
+@contextmanager
+def _dying() -> Iterator[None]:
+    try:
+        yield
+    except Died:
+        return
+    raise AssertionError("it did not die")
