@@ -30,9 +30,9 @@ __all__ = ["DemoOutcome", "embedded_environment", "print_demo", "run_demo"]
 
 _DAYS: Final = timedelta(days=40)
 _NEXT: Final = (
-    ("make dev", "the Dagster UI on http://127.0.0.1:3000, with a trickle of events"),
-    ("make demo", "once more: it adds to the lake, and the numbers stay right"),
-    (".venv/bin/mg-lakehouse status", "every table, its age and its lag"),
+    ("dev", "the Dagster UI on http://127.0.0.1:3000, with a trickle of events"),
+    ("demo", "once more: it adds to the lake, and the numbers stay right"),
+    ("status", "every table, its age and its lag"),
 )
 
 
@@ -94,7 +94,14 @@ def print_demo(out: Console, settings: Settings, outcome: DemoOutcome) -> None:
     _print_gold(out, lake)
     out.print(f"\nThe lake is {lake.root}. Next:", highlight=False, soft_wrap=True)
     for command, what in _NEXT:
-        out.print(f"  [bold]{command:<32}[/]{what}", highlight=False, soft_wrap=True)
+        out.print(f"  [bold]{_typed(command):<32}[/]{what}", highlight=False, soft_wrap=True)
+
+
+def _typed(command: str) -> str:
+    """A command as this person would type it: within `make`, the program is in an environment that nobody activated."""
+    if "MAKELEVEL" not in os.environ:
+        return f"mg-lakehouse {command}"
+    return f"make {command}" if command in ("demo", "dev") else f".venv/bin/mg-lakehouse {command}"
 
 
 def _print_layers(out: Console, settings: Settings) -> None:

@@ -13,7 +13,7 @@ COMMAND: Final = str(Path(sys.executable).parent / "mg-lakehouse")
 
 def environment(folder: Path, **variables: str) -> dict[str, str]:
     """The caller's environment without its AWS, Dagster or own variables, and with no credentials of the machine."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "MG_", "DAGSTER_"))}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "MG_", "DAGSTER_", "MAKE"))}
     alone = {
         "AWS_EC2_METADATA_DISABLED": "true",
         "AWS_CONFIG_FILE": str(folder / "none"),

@@ -83,7 +83,15 @@ def test_settings_come_from_dotenv(tmp_path: Path, queue: EmbeddedQueue) -> None
 def test_demo_shows_the_numbers_and_what_to_type_next(tmp_path: Path) -> None:
     done = command(tmp_path, "demo", "--events", "2000", "--seed", "3")
     assert done.returncode == 0, done.stderr
-    for text in ("0 are left in the queue", "Best jobs", "Worst jobs", "Failures by category", "malformed_xml", "make dev", ".lake"):
+    for text in (
+        "0 are left in the queue",
+        "Best jobs",
+        "Worst jobs",
+        "Failures by category",
+        "malformed_xml",
+        "mg-lakehouse dev",
+        ".lake",
+    ):
         assert text in done.stdout
     again = command(tmp_path, "demo", "--events", "2000", "--seed", "3")
     assert again.returncode == 0, again.stderr

@@ -30,7 +30,7 @@ def main() -> None:
         said = subprocess.run(
             [COMMAND, "demo", "--seed", "2026"],
             cwd=folder,
-            env=environment(folder, FORCE_COLOR="1", COLUMNS=str(_COLUMNS), DAGSTER_HOME=str(_home(folder))),
+            env=environment(folder, FORCE_COLOR="1", COLUMNS=str(_COLUMNS), DAGSTER_HOME=str(_home(folder)), MAKELEVEL="1"),
             stdout=subprocess.PIPE,
             text=True,
             check=True,
