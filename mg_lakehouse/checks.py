@@ -8,6 +8,7 @@ The numbers come from :mod:`mg_lakehouse.stores.audit`.
 """
 
 from collections.abc import Collection, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import dagster as dg
@@ -19,6 +20,7 @@ from mg_lakehouse.keys import silver_key
 from mg_lakehouse.resources import LakeResource
 from mg_lakehouse.stores.audit import conservation, repeated_ids, repeated_new_ids, schema_differences
 from mg_lakehouse.stores.lake import Lake
+from mg_lakehouse.stores.reconcile import Reconciliation, reconcile
 from mg_lakehouse.stores.silver import EVENT_TABLES, SilverReport
 
 __all__ = [
@@ -28,6 +30,7 @@ __all__ = [
     "UNIQUENESS",
     "build_standing_checks",
     "failed_blocking_check",
+    "reconciliation_key",
     "silver_check_results",
     "silver_check_specs",
     "standing_check_keys",
@@ -39,6 +42,8 @@ STANDING_UNIQUENESS: Final = "unique_activity_id_ever"
 SCHEMA: Final = "schema_as_catalogued"
 _RECHECKED_VERSIONS: Final = 100
 """Bronze versions that conservation is added up for when it is executed alone, without a batch."""
+RECONCILED: Final = "hours_balance"
+_RECONCILED: Final = timedelta(hours=2)
 _DRIFT: Final = "no_unknown_activities"
 _REJECTS: Final = "nothing_rejected"
 
@@ -66,13 +71,18 @@ def silver_check_specs() -> list[dg.AssetCheckSpec]:
     ]
 
 
+def reconciliation_key() -> dg.AssetCheckKey:
+    """Key of the check that balances the hours."""
+    return dg.AssetCheckKey(silver_key(REJECTED_ITEMS), RECONCILED)
+
+
 def failed_blocking_check(instance: dg.DagsterInstance) -> dg.AssetCheckKey | None:
     """A blocking check of silver whose newest evaluation failed, if there is one. One that is only planned tells nothing."""
     evaluated = {AssetCheckExecutionRecordStatus.SUCCEEDED, AssetCheckExecutionRecordStatus.FAILED}
-    for spec in silver_check_specs():
-        newest = instance.event_log_storage.get_asset_check_execution_history(spec.key, limit=1, status=evaluated)
-        if spec.blocking and newest and newest[0].status == AssetCheckExecutionRecordStatus.FAILED:
-            return spec.key
+    for key in (*(spec.key for spec in silver_check_specs() if spec.blocking), reconciliation_key()):
+        newest = instance.event_log_storage.get_asset_check_execution_history(key, limit=1, status=evaluated)
+        if newest and newest[0].status == AssetCheckExecutionRecordStatus.FAILED:
+            return key
     return None
 
 
@@ -139,7 +149,43 @@ def build_standing_checks() -> list[dg.AssetChecksDefinition]:
                         asset_key=key.asset_key, check_name=key.name, passed=repeated == 0, metadata={"activity_ids_repeated": repeated}
                     )
 
-    return [silver_standing_checks]
+    return [silver_standing_checks, _build_reconciliation()]
+
+
+def _build_reconciliation() -> dg.AssetChecksDefinition:
+    @dg.asset_check(
+        name=RECONCILED,
+        asset=silver_key(REJECTED_ITEMS),
+        blocking=True,
+        description="In each of the last hours: messages received = rows of bronze, and items = rows of silver + rejected + duplicates.",
+    )
+    def reconciliation(lake: LakeResource) -> dg.AssetCheckResult:
+        now = datetime.now(UTC)
+        with as_failure():
+            found = reconcile(lake.get(), now - _RECONCILED, now)
+        wrong = [hour for hour in found.hours if not hour.balances]
+        return dg.AssetCheckResult(
+            passed=found.balances,
+            description=None if found.balances else _unbalanced(found),
+            metadata={
+                "hours": len(found.hours),
+                "hours_that_do_not_balance": len(wrong),
+                "messages": sum(hour.in_bronze for hour in found.hours),
+                "items": sum(hour.items for hour in found.hours),
+                "messages_missing": sum(hour.messages_missing for hour in found.hours),
+                "items_missing": sum(hour.items_missing for hour in found.hours),
+                "changed_batches": len(found.changed_batches),
+            },
+        )
+
+    return reconciliation
+
+
+def _unbalanced(found: Reconciliation) -> str:
+    if found.changed_batches:
+        return f"The messages of {len(found.changed_batches)} batches are not those that were committed."
+    hours = ", ".join(hour.hour for hour in found.hours if not hour.balances)
+    return f"These hours do not balance: {hours}. Run `mg-lakehouse reconcile` for the numbers."
 
 
 def _conservation(lake: Lake, above: int) -> dg.AssetCheckResult:

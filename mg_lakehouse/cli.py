@@ -93,6 +93,24 @@ def status() -> None:
 
 
 @app.command()
+def reconcile(
+    hours: Annotated[int, typer.Option(min=1, max=24 * 30, help="How many hours back, this one included.")] = 24,
+) -> None:
+    """Add up what the queue gave, bronze, silver, rejected and duplicates, hour by hour. Exit status 1 where an hour does not balance."""
+    from datetime import UTC, datetime, timedelta  # noqa: PLC0415
+
+    from mg_lakehouse.report import print_reconciliation  # noqa: PLC0415
+    from mg_lakehouse.stores.lake import Lake  # noqa: PLC0415
+    from mg_lakehouse.stores.reconcile import reconcile as balance  # noqa: PLC0415
+
+    now = datetime.now(UTC)
+    found = balance(Lake(load_settings().lake_uri), now - timedelta(hours=hours - 1), now)
+    print_reconciliation(out, found)
+    if not found.balances:
+        raise typer.Exit(1)
+
+
+@app.command()
 def demo(
     events: Annotated[int, typer.Option(min=1, help="Events to generate.")] = 20_000,
     seed: Annotated[int | None, typer.Option(help="Seed of the generated feed; by default a new one each time.")] = None,

@@ -6,13 +6,14 @@ from typing import Final
 
 import dagster as dg
 
-from mg_lakehouse.checks import STANDING_UNIQUENESS, standing_check_keys
+from mg_lakehouse.checks import STANDING_UNIQUENESS, reconciliation_key, standing_check_keys
 from mg_lakehouse.keys import EVENT_FEED_KEY
 
-__all__ = ["GOLD_JOB", "INGEST_JOB", "STANDING_CHECKS_JOB", "build_jobs"]
+__all__ = ["GOLD_JOB", "INGEST_JOB", "RECONCILIATION_JOB", "STANDING_CHECKS_JOB", "build_jobs"]
 
 INGEST_JOB: Final = "ingest"
 GOLD_JOB: Final = "gold"
+RECONCILIATION_JOB: Final = "reconciliation"
 STANDING_CHECKS_JOB: Final = "standing_checks"
 
 _ONE_PROCESS: Final = dg.in_process_executor
@@ -22,10 +23,11 @@ _ONE_PROCESS: Final = dg.in_process_executor
 def build_jobs() -> list[dg.UnresolvedAssetJobDefinition]:
     """All jobs of the package."""
     standing = dg.AssetSelection.checks(*standing_check_keys())
+    reconciliation = dg.AssetSelection.checks(reconciliation_key())
     return [
         dg.define_asset_job(
             INGEST_JOB,
-            (dg.AssetSelection.assets(EVENT_FEED_KEY) | dg.AssetSelection.groups("silver")) - standing,
+            (dg.AssetSelection.assets(EVENT_FEED_KEY) | dg.AssetSelection.groups("silver")) - standing - reconciliation,
             description="Drain the queue into bronze and flatten what bronze committed into silver.",
             executor_def=_ONE_PROCESS,
         ),
@@ -33,6 +35,12 @@ def build_jobs() -> list[dg.UnresolvedAssetJobDefinition]:
             GOLD_JOB,
             dg.AssetSelection.groups("gold"),
             description="Build the dbt models over what silver has.",
+            executor_def=_ONE_PROCESS,
+        ),
+        dg.define_asset_job(
+            RECONCILIATION_JOB,
+            reconciliation,
+            description="Balance the last hours: queue, bronze, silver, rejected and duplicates.",
             executor_def=_ONE_PROCESS,
         ),
         dg.define_asset_job(

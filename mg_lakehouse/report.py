@@ -11,11 +11,12 @@ from rich.table import Table
 
 from mg_lakehouse.status import LakeStatus
 from mg_lakehouse.stores.queue import QueueDepth
+from mg_lakehouse.stores.reconcile import Reconciliation
 
 if TYPE_CHECKING:  # Dagster takes seconds to import, and `status` does without it
     from mg_lakehouse.running import PassResult
 
-__all__ = ["print_pass", "print_status", "span"]
+__all__ = ["print_pass", "print_reconciliation", "print_status", "span"]
 
 
 def print_pass(console: Console, result: PassResult) -> None:
@@ -67,6 +68,27 @@ def print_status(console: Console, status: LakeStatus) -> None:
             "Recipient keys are hashed with a key that was generated beside the lake (.pii_key): keep it with the lake, or set MG_PII_KEY.",
             soft_wrap=True,
         )
+
+
+def print_reconciliation(console: Console, found: Reconciliation) -> None:
+    """The books of each hour, and whether they balance: received = bronze, and items = rows + rejected + twice."""
+    if not found.hours:
+        console.print("Nothing was received in these hours.")
+        return
+    heads = ("hour (UTC)", "received", "bronze", "waiting", "items", "rows", "rejected", "twice", "missing")
+    table = Table(*heads, box=box.SIMPLE_HEAD, pad_edge=False)
+    table.columns[0].no_wrap = True
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for hour in found.hours:
+        numbers = (hour.received, hour.in_bronze, hour.waiting, hour.items, hour.rows, hour.rejected, hour.duplicates)
+        missing = "0" if hour.balances else f"[bold red]{hour.messages_missing:+,} messages, {hour.items_missing:+,} items[/]"
+        table.add_row(hour.hour.replace("T", " "), *(f"{number:,}" for number in numbers), missing)
+    console.print(table)
+    for batch in found.changed_batches:
+        console.print(f"[bold red]The messages of batch {batch} are not those that were committed.[/]", highlight=False)
+    if found.balances:
+        console.print("Every hour balances: nothing is missing, nothing is twice.")
 
 
 def _print_tables(console: Console, status: LakeStatus) -> None:

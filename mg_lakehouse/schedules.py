@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dagster as dg
 
-from mg_lakehouse.jobs import GOLD_JOB, STANDING_CHECKS_JOB
+from mg_lakehouse.jobs import GOLD_JOB, RECONCILIATION_JOB, STANDING_CHECKS_JOB
 
 __all__ = ["build_schedules"]
 
@@ -19,6 +19,13 @@ def build_schedules() -> list[dg.ScheduleDefinition]:
             default_status=dg.DefaultScheduleStatus.RUNNING,
             description="Builds gold once an hour, whatever the automation missed: a crash between a commit and its event, a job "
             "whose maturity changed by time alone.",
+        ),
+        dg.ScheduleDefinition(
+            name="reconciliation_hourly",
+            job_name=RECONCILIATION_JOB,
+            cron_schedule="13 * * * *",
+            default_status=dg.DefaultScheduleStatus.RUNNING,
+            description="Balances the last hours, before gold's catch-up.",
         ),
         dg.ScheduleDefinition(
             name="standing_checks_daily",

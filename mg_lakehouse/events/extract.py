@@ -39,12 +39,12 @@ class Extraction:
     """What a batch of bodies holds.
 
     ``cells`` has one frame per event table with rows, with the columns of :func:`raw_schema`;
-    ``rejections`` the columns of ``RAW_REJECTIONS``. ``items`` counts every item seen, readable or not.
+    ``rejections`` the columns of ``RAW_REJECTIONS``. ``items`` counts every item seen, readable or not, of each body.
     """
 
     cells: dict[str, pl.DataFrame]
     rejections: pl.DataFrame
-    items: int
+    items: list[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,17 +118,19 @@ class Extractor:
     def __init__(self) -> None:
         self._rows: dict[str, list[list[Any]]] = {event.table: [] for event in EVENTS}
         self._rejections: list[tuple[Any, ...]] = []
-        self._items = 0
+        self._items: list[int] = []
 
     def add(self, message: int, text: str) -> None:
         """Read one body; ``message`` is its row in the batch."""
         body = Body(text)
+        items = 0
         for read in body.read():
-            self._items += 1
+            items += 1
             if isinstance(read, Rejection):
                 self._rejections.append((message, read.position, read.element, read.reason.value, read.detail, read.fragment))
             else:
                 self._add_item(message, body, read)
+        self._items.append(items)
 
     def finish(self) -> Extraction:
         """The cells collected so far."""

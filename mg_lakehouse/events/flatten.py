@@ -25,14 +25,23 @@ class Flattened:
     """The rows of a batch of messages, before de-duplication.
 
     ``tables`` has the event tables with rows, ``rejected`` the rows of ``rejected_items``; each with the
-    contract's columns, and the carried ones behind them. ``items`` counts every item seen, readable or not, so that
-    ``items == sum of rows + rejected``.
+    contract's columns, and the carried ones behind them. ``items_of`` has, for each message, how many items were seen in it, readable
+    or not, so that ``items == sum of rows + rejected``.
     """
 
     tables: dict[str, pl.DataFrame]
     rejected: pl.DataFrame
-    messages: int
-    items: int
+    items_of: pl.Series
+
+    @property
+    def messages(self) -> int:
+        """Number of messages."""
+        return self.items_of.len()
+
+    @property
+    def items(self) -> int:
+        """Number of items in all of them."""
+        return int(self.items_of.sum())
 
 
 def flatten(messages: pl.DataFrame, *, source: str, carry: tuple[str, ...] = ()) -> Flattened:
@@ -63,7 +72,7 @@ def flatten(messages: pl.DataFrame, *, source: str, carry: tuple[str, ...] = ())
         .select(*silver_schema(REJECTED_ITEMS), *carry)
         .sort("received_at", "message_id", "item_index", nulls_last=False)
     )
-    return Flattened(tables, rejected, messages.height, extraction.items)
+    return Flattened(tables, rejected, pl.Series("items", extraction.items, pl.Int64))
 
 
 def fragments(bodies: Iterable[str], indexes: Iterable[int]) -> list[str]:

@@ -17,7 +17,8 @@ from mg_lakehouse.events.catalogue import REJECTED_ITEMS
 from mg_lakehouse.events.schemas import silver_schema
 from mg_lakehouse.stores.bronze import files_between
 from mg_lakehouse.stores.lake import Lake, Layer
-from mg_lakehouse.stores.silver import EVENT_TABLES, day_spans, ledgers
+from mg_lakehouse.stores.ledger import posted_slices
+from mg_lakehouse.stores.silver import EVENT_TABLES, day_spans
 
 __all__ = ["Conservation", "TableStanding", "conservation", "repeated_ids", "repeated_new_ids", "schema_differences", "standing"]
 
@@ -64,22 +65,22 @@ def conservation(lake: Lake, *, source: str = "event_feed", above: int) -> Conse
         PermanentError, TransientError: the lake cannot be read.
     """
     common = lake.open("silver", REJECTED_ITEMS)
-    slices = [] if common is None else list(ledgers(common, source, above))
+    slices = [] if common is None else list(posted_slices(common, source, above))
     # A slice that another run is in the middle of is not summed up before `rejected_items`, which comes last, has it.
-    finished = max((ledger.high for ledger, _ in slices), default=above)
-    messages = sum(ledger.messages for ledger, _ in slices)
-    items = sum(ledger.items for ledger, _ in slices)
-    rejected = sum(ledger.rows for ledger, _ in slices)
+    finished = max((posted.ledger.high for posted in slices), default=above)
+    messages = sum(posted.ledger.messages for posted in slices)
+    items = sum(posted.ledger.items for posted in slices)
+    rejected = sum(posted.ledger.rows for posted in slices)
     rows = duplicates = 0
-    miscounted = [REJECTED_ITEMS] if any(ledger.rows != added for ledger, added in slices) else []
+    miscounted = [REJECTED_ITEMS] if any(posted.ledger.rows != posted.rows_added for posted in slices) else []
     for table in EVENT_TABLES:
         handle = lake.open("silver", table)
-        for ledger, added in ledgers(handle, source, above) if handle is not None else ():
-            if ledger.high > finished:
+        for posted in posted_slices(handle, source, above) if handle is not None else ():
+            if posted.ledger.high > finished:
                 continue
-            if ledger.rows != added and table not in miscounted:
+            if posted.ledger.rows != posted.rows_added and table not in miscounted:
                 miscounted.append(table)
-            rows, duplicates = rows + ledger.rows, duplicates + ledger.duplicates
+            rows, duplicates = rows + posted.ledger.rows, duplicates + posted.ledger.duplicates
     return Conservation(messages, items, rows, duplicates, rejected, tuple(miscounted))
 
 

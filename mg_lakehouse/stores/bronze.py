@@ -17,9 +17,10 @@ from deltalake import DeltaTable, Transaction
 
 from mg_lakehouse.stores.commit import Append, Landed, commit_once
 from mg_lakehouse.stores.lake import Lake
+from mg_lakehouse.stores.ledger import BatchLedger, hours_of, ids_digest
 from mg_lakehouse.stores.tables import EVENT_FEED
 
-__all__ = ["BatchReceipt", "append_batch", "files_between"]
+__all__ = ["BatchReceipt", "Uncommitted", "append_batch", "files_between"]
 
 _LANE: Final = "lane"
 
@@ -31,13 +32,25 @@ class BatchReceipt(NamedTuple):
     already: int
 
 
-def append_batch(lake: Lake, batch: pl.DataFrame, batch_id: str) -> BatchReceipt:
+class Uncommitted(NamedTuple):
+    """What happened since the last commit and has no account yet: deliveries that brought nothing new, deletes that failed."""
+
+    repeated: int = 0
+    already: int = 0
+    delete_failures: int = 0
+
+
+_NOTHING: Final = Uncommitted()
+
+
+def append_batch(lake: Lake, batch: pl.DataFrame, batch_id: str, uncommitted: Uncommitted = _NOTHING) -> BatchReceipt:
     """Commit a batch of messages, each message id once.
 
     Args:
         lake: the lake.
         batch: rows of ``BRONZE_SCHEMA``, no message id twice.
         batch_id: id of the batch, the same in each try.
+        uncommitted: what the commit's ledger accounts for beside the batch's rows.
 
     Returns:
         After it, every message of the batch is in a committed version of bronze.
@@ -57,7 +70,7 @@ def append_batch(lake: Lake, batch: pl.DataFrame, batch_id: str) -> BatchReceipt
             return Landed(receipt)
         lane = handle.transaction_version(_LANE) or 0
         transactions = (Transaction(_LANE, lane + 1), Transaction(marker, 1, last_updated=int(time.time() * 1000)))
-        return Append(rows, transactions, receipt, _ledger(rows, receipt, batch_id))
+        return Append(rows, transactions, receipt, _ledger(rows, receipt, batch_id, uncommitted).metadata())
 
     return commit_once(f"bronze/{EVENT_FEED.name} in the lake {lake.uri}", lambda: lake.ensure(EVENT_FEED), decide)
 
@@ -104,13 +117,19 @@ def _rows_of_batch(lake: Lake, handle: DeltaTable, batch: pl.DataFrame, batch_id
     return lake.scan(files).filter(pl.col("batch_id") == batch_id).select(pl.len()).collect().item() if files else 0
 
 
-def _ledger(rows: pl.DataFrame, receipt: BatchReceipt, batch_id: str) -> dict[str, str]:
-    size = rows["body"].str.len_bytes().sum()
-    return {
-        "mg.batch_id": batch_id,
-        "mg.messages": str(receipt.new),
-        "mg.already": str(receipt.already),
-        "mg.bytes": str(size),
-        "mg.first_sent_at": str(rows["sent_at"].min()),
-        "mg.last_sent_at": str(rows["sent_at"].max()),
-    }
+def _ledger(rows: pl.DataFrame, receipt: BatchReceipt, batch_id: str, uncommitted: Uncommitted) -> BatchLedger:
+    already = receipt.already + uncommitted.already
+    first, last = rows.select(first=pl.col("sent_at").min(), last=pl.col("sent_at").max()).row(0)
+    return BatchLedger(
+        batch_id=batch_id,
+        received=receipt.new + uncommitted.repeated + already,
+        new=receipt.new,
+        repeated=uncommitted.repeated,
+        already=already,
+        delete_failures=uncommitted.delete_failures,
+        bytes=int(rows["body"].str.len_bytes().sum()),
+        first_sent_at=first.isoformat(),
+        last_sent_at=last.isoformat(),
+        ids=ids_digest(rows["message_id"]),
+        hours=hours_of(rows["received_at"]),
+    )

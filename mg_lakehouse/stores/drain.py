@@ -22,7 +22,7 @@ import polars as pl
 from mg_lakehouse.errors import LakehouseError, TransientError
 from mg_lakehouse.events.schemas import BRONZE_SCHEMA
 from mg_lakehouse.settings import Settings
-from mg_lakehouse.stores.bronze import append_batch
+from mg_lakehouse.stores.bronze import Uncommitted, append_batch
 from mg_lakehouse.stores.failpoints import Failpoint, reached
 from mg_lakehouse.stores.lake import Lake
 from mg_lakehouse.stores.queue import EventQueue, Received
@@ -212,6 +212,7 @@ class _Committer:
         self._messages: dict[str, Received] = {}
         self._handles: dict[str, list[str]] = {}
         self._bytes = 0
+        self._uncommitted = Uncommitted()
         self._since = time.monotonic()
         self.report = DrainReport()
 
@@ -229,11 +230,15 @@ class _Committer:
         if not self._messages:
             return
         batch_id = uuid.uuid4().hex
-        receipt = append_batch(self._lake, _frame(list(self._messages.values()), self._queue.name, batch_id), batch_id)
-        reached(Failpoint.BATCH_COMMITTED)
         received = sum(map(len, self._handles.values()))
+        waiting = self._uncommitted
+        waiting = waiting._replace(repeated=waiting.repeated + received - len(self._messages))
+        receipt = append_batch(self._lake, _frame(list(self._messages.values()), self._queue.name, batch_id), batch_id, waiting)
+        reached(Failpoint.BATCH_COMMITTED)
         # The latest handle of each message is the one that deletes it; older ones are answered with success and do nothing.
         failures = self._delete([handles[-1] for handles in self._handles.values()])
+        waiting = Uncommitted() if receipt.new else waiting._replace(already=waiting.already + receipt.already)
+        self._uncommitted = waiting._replace(delete_failures=waiting.delete_failures + failures)
         reached(Failpoint.BATCH_DELETED)
         sent = [message.sent_at for message in self._messages.values()]
         before = self.report

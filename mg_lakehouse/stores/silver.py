@@ -5,16 +5,16 @@ rows and progress land together. ``rejected_items`` is committed last, with ever
 rejects: its transaction says that all tables have the slice. A crash between two tables leaves some ahead of it,
 and the next run takes for each table only what that table lacks.
 
-The commit's metadata is the ledger of the slice (:class:`Ledger`), which the conservation check adds up.
+The commit's metadata is the ledger of the slice (:class:`~mg_lakehouse.stores.ledger.SliceLedger`), which the conservation check adds up.
 """
 
 from __future__ import annotations
 
-import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from typing import Final, NamedTuple
 
 import polars as pl
@@ -30,18 +30,16 @@ from mg_lakehouse.stores.bronze import files_between
 from mg_lakehouse.stores.commit import Append, Landed, commit_once
 from mg_lakehouse.stores.failpoints import Failpoint, reached
 from mg_lakehouse.stores.lake import Lake, store_error
+from mg_lakehouse.stores.ledger import SliceLedger, hours_of, posted_batches
 from mg_lakehouse.stores.tables import silver_spec
 
-__all__ = ["SilverReport", "TableCount", "day_spans", "flatten_new", "ledgers", "unflattened"]
+__all__ = ["SilverReport", "TableCount", "day_spans", "flatten_new", "silver_progress", "unflattened"]
 
 EVENT_TABLES: Final = tuple(table for table in silver_tables() if table != REJECTED_ITEMS)
 
 _VERSION: Final = "__bronze_version"
 _LARGEST_SLICE: Final = 500
 """Bronze versions in one slice, at most; bytes cut it sooner."""
-
-_LEDGERS: Final = 5_000
-"""Commits of a table that are looked at for ledgers, at most."""
 
 _NEAR: Final = timedelta(days=1)
 _SPANS: Final = 64
@@ -143,7 +141,13 @@ def unflattened(lake: Lake, source: str = "event_feed") -> int:
     bronze = lake.open("bronze", source)
     if bronze is None:
         return 0
-    return bronze.version() - _progress(lake, f"silver:{bronze.metadata().id}").all_tables
+    return bronze.version() - silver_progress(lake, bronze)
+
+
+def silver_progress(lake: Lake, bronze: DeltaTable) -> int:
+    """The bronze version up to which every silver table has everything."""
+    rejected = lake.open("silver", REJECTED_ITEMS)
+    return 0 if rejected is None else rejected.transaction_version(f"silver:{bronze.metadata().id}") or 0
 
 
 class _Slice(NamedTuple):
@@ -178,7 +182,8 @@ def _slices(bronze: DeltaTable, start: int, target: int, *, cuts: Sequence[int],
     """
     if target <= start:
         return
-    sizes = {int(commit["version"]): int(commit.get("mg.bytes", 0)) for commit in bronze.history(target - start)}
+    newest = takewhile(lambda posted: posted.version > start, posted_batches(bronze))
+    sizes = {posted.version: posted.ledger.bytes for posted in newest}
     borders = [start]
     size = 0
     for version in range(start + 1, target + 1):
@@ -201,7 +206,7 @@ def _flatten_slice(lake: Lake, bronze: DeltaTable, part: _Slice, wanted: Sequenc
             conflicts.append(_as_rejected(conflicting, table, messages))
     rejected = pl.concat([flattened.rejected, *conflicts])
     if REJECTED_ITEMS in wanted:
-        _commit_rejected(lake, part, rejected, flattened)
+        _commit_rejected(lake, part, rejected, flattened, messages["received_at"])
     reasons = dict(rejected.group_by("reason").len().iter_rows())
     return SilverReport(
         report.from_version,
@@ -238,7 +243,9 @@ def _commit_table(lake: Lake, part: _Slice, table: str, rows: pl.DataFrame) -> t
         if has > part.floor(table):
             raise _OvertakenError
         lacking = against.kept.filter(pl.col(_VERSION) > has)
-        ledger = Ledger(part.source, part.low, part.high, **count._asdict())
+        hours = Counter(hours_of(rows["received_at"]))
+        hours.subtract(Counter(hours_of(against.kept["received_at"])) + Counter(hours_of(conflicts["received_at"])))
+        ledger = SliceLedger(part.source, part.low, part.high, **count._asdict(), hours={hour: n for hour, n in hours.items() if n})
         transactions = (Transaction(part.app, part.high),)
         return Append(lacking.select(silver_schema(table).names()), transactions, (count, conflicts), ledger.metadata())
 
@@ -298,7 +305,9 @@ def _as_rejected(conflicts: pl.DataFrame, table: str, messages: pl.DataFrame) ->
     )
 
 
-def _commit_rejected(lake: Lake, part: _Slice, rejected: pl.DataFrame, flattened: Flattened) -> None:
+def _commit_rejected(lake: Lake, part: _Slice, rejected: pl.DataFrame, flattened: Flattened, received_at: pl.Series) -> None:
+    hours = hours_of(received_at.repeat_by(flattened.items_of).explode().drop_nulls())
+
     def decide(handle: DeltaTable) -> Landed[None] | Append[None]:
         has = handle.transaction_version(part.app) or 0
         if has >= part.high:
@@ -306,42 +315,9 @@ def _commit_rejected(lake: Lake, part: _Slice, rejected: pl.DataFrame, flattened
         if has > part.floor(REJECTED_ITEMS):
             raise _OvertakenError
         rows = rejected.filter(pl.col(_VERSION) > has).select(silver_schema(REJECTED_ITEMS).names())
-        ledger = Ledger(part.source, part.low, part.high, rows=rejected.height, messages=flattened.messages, items=flattened.items)
+        ledger = SliceLedger(
+            part.source, part.low, part.high, rows=rejected.height, messages=flattened.messages, items=flattened.items, hours=hours
+        )
         return Append(rows, (Transaction(part.app, part.high),), None, ledger.metadata())
 
     commit_once(f"silver/{REJECTED_ITEMS} in the lake {lake.uri}", lambda: lake.ensure(silver_spec(REJECTED_ITEMS)), decide)
-
-
-@dataclass(frozen=True, slots=True)
-class Ledger:
-    """What a silver commit says of itself: bronze versions ``low + 1`` to ``high`` and the numbers they gave.
-
-    ``messages`` and ``items`` are of the slice and stand in the ledger of ``rejected_items`` only.
-    """
-
-    source: str
-    low: int
-    high: int
-    rows: int = 0
-    duplicates: int = 0
-    conflicts: int = 0
-    messages: int = 0
-    items: int = 0
-
-    def metadata(self) -> dict[str, str]:
-        """As metadata of a Delta commit."""
-        return {"mg.ledger": json.dumps(asdict(self))}
-
-
-def ledgers(handle: DeltaTable, source: str, above: int) -> Iterator[tuple[Ledger, int]]:
-    """Ledgers of a table's commits of bronze versions above ``above``, newest first, each with the rows that Delta counted."""
-    for commit in handle.history(_LEDGERS):
-        text = commit.get("mg.ledger")
-        if text is None:
-            continue
-        ledger = Ledger(**json.loads(text))
-        if ledger.source != source:
-            continue
-        if ledger.high <= above:
-            return
-        yield ledger, int(commit.get("operationMetrics", {}).get("num_added_rows", 0))

@@ -9,12 +9,13 @@ from typing import Any
 import dagster as dg
 import polars as pl
 import pytest
+from deltalake import DeltaTable
 
 from mg_lakehouse import checks
 from mg_lakehouse.definitions import build_definitions
 from mg_lakehouse.demo.queue import EmbeddedQueue
 from mg_lakehouse.demo.samples import samples
-from mg_lakehouse.jobs import GOLD_JOB, INGEST_JOB, STANDING_CHECKS_JOB
+from mg_lakehouse.jobs import GOLD_JOB, INGEST_JOB, RECONCILIATION_JOB, STANDING_CHECKS_JOB
 from mg_lakehouse.keys import EVENT_FEED_KEY, gold_key, silver_key
 from mg_lakehouse.partitions import today
 from mg_lakehouse.settings import Settings, load_settings
@@ -190,6 +191,25 @@ def test_executing_a_failed_check_again_sets_gold_free(
     # It added up the batch again, not nothing.
     (check,) = result.get_asset_check_evaluations()
     assert check.metadata["items"].value == 17
+
+
+def test_an_hour_that_does_not_balance_blocks_gold(queue: EmbeddedQueue, settings: Settings, instance: dg.DagsterInstance) -> None:
+    queue.publish(samples().values())
+    assert ingest(settings, instance).success
+    job = build_definitions(settings).resolve_job_def(RECONCILIATION_JOB)
+    result = job.execute_in_process(instance=instance)
+    (check,) = result.get_asset_check_evaluations()
+    numbers = {name: value.value for name, value in check.metadata.items()}
+    assert (check.passed, numbers["messages"], numbers["items"], numbers["items_missing"]) == (True, 17, 17, 0)
+    assert checks.failed_blocking_check(instance) is None
+
+    DeltaTable(Lake(settings.lake_uri).uri_of("silver", "clicks")).delete()
+    result = job.execute_in_process(instance=instance, raise_on_error=False)
+    (check,) = result.get_asset_check_evaluations()
+    assert not check.passed
+    assert check.metadata["items_missing"].value == 1
+    assert "Run `mg-lakehouse reconcile` for the numbers." in (check.description or "")
+    assert checks.failed_blocking_check(instance) == checks.reconciliation_key()
 
 
 def test_the_standing_checks_see_a_copied_row(queue: EmbeddedQueue, settings: Settings, instance: dg.DagsterInstance) -> None:

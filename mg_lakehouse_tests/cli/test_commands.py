@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from deltalake import DeltaTable
 
 from mg_lakehouse import __version__
 from mg_lakehouse.demo.queue import EmbeddedQueue
@@ -60,6 +61,14 @@ def test_run_then_status(tmp_path: Path, queue: EmbeddedQueue) -> None:
     assert "malformed_xml 4" in said
     assert "Queue: 0 messages wait, 0 are in flight, 0 are delayed." in said
     assert ".pii_key" in said
+    books = command(tmp_path, "reconcile", COLUMNS="100")
+    assert books.returncode == 0, books.stderr
+    assert "Every hour balances: nothing is missing, nothing is twice." in books.stdout
+    DeltaTable(tmp_path / ".lake" / "silver" / "clicks").delete()
+    broken = command(tmp_path, "reconcile", COLUMNS="120")
+    assert broken.returncode == 1
+    assert "+0 messages, +1 items" in broken.stdout
+
     assert (tmp_path / ".lake" / ".pii_key").stat().st_mode & 0o777 == 0o600
 
 

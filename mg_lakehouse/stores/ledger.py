@@ -1,0 +1,138 @@
+"""The ledger: what each commit of bronze and silver says of itself, in the commit's own metadata.
+
+So a commit and its account land together or not at all. Hours are UTC hours of receiving, written as ``2026-01-31T13``, for a
+batch or slice may straddle one. What the accounts add up to is :mod:`mg_lakehouse.stores.audit`'s business.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final, Generic, Self, TypeVar
+
+import polars as pl
+from deltalake import DeltaTable
+
+__all__ = ["BatchLedger", "Posted", "SliceLedger", "hours_of", "ids_digest", "posted_batches", "posted_slices"]
+
+_KEY: Final = "mg.ledger"
+_HOUR: Final = "%Y-%m-%dT%H"
+_FIRST_LOOK: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class _Ledger:
+    def metadata(self) -> dict[str, str]:
+        """As metadata of a Delta commit."""
+        return {_KEY: json.dumps(asdict(self), separators=(",", ":"))}
+
+    @classmethod
+    def of(cls, commit: dict[str, Any]) -> Self | None:
+        """The ledger of a commit, ``None`` where it has none. Fields that this version does not know are left out."""
+        text = commit.get(_KEY)
+        if text is None:
+            return None
+        known = cls.__dataclass_fields__
+        return cls(**{name: value for name, value in json.loads(text).items() if name in known})
+
+
+@dataclass(frozen=True, slots=True)
+class BatchLedger(_Ledger):
+    """The account of a bronze commit.
+
+    ``received`` deliveries = ``new`` + ``repeated`` (the same message twice in the batch) + ``already`` (bronze had it). Deliveries of
+    batches that brought nothing new, and deletes that failed, are in the account of the next commit. ``ids`` is
+    :func:`ids_digest` of the new message ids; times are ISO 8601 in UTC, ``bytes`` those of the bodies.
+    """
+
+    batch_id: str
+    received: int
+    new: int
+    repeated: int
+    already: int
+    delete_failures: int
+    bytes: int
+    first_sent_at: str
+    last_sent_at: str
+    ids: str
+    hours: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class SliceLedger(_Ledger):
+    """The account of a silver commit: bronze versions ``low + 1`` to ``high`` and the numbers they gave.
+
+    ``messages`` and ``items`` are of the slice and stand in the ledger of ``rejected_items`` only. ``hours`` are the duplicates of a
+    table by hour, in ``rejected_items`` the items.
+    """
+
+    source: str
+    low: int
+    high: int
+    rows: int = 0
+    duplicates: int = 0
+    conflicts: int = 0
+    messages: int = 0
+    items: int = 0
+    hours: dict[str, int] = field(default_factory=dict)
+
+
+L = TypeVar("L", bound=_Ledger)
+
+
+@dataclass(frozen=True, slots=True)
+class Posted(Generic[L]):
+    """A ledger as it stands in a table: with the commit's version and time, and the rows that Delta itself counted."""
+
+    ledger: L
+    version: int
+    committed_at: datetime
+    rows_added: int
+
+
+def posted_batches(bronze: DeltaTable) -> Iterator[Posted[BatchLedger]]:
+    """Accounts of bronze's commits, newest first, as far back as the log goes. Read as they are asked for."""
+    return _posted(bronze, BatchLedger)
+
+
+def posted_slices(table: DeltaTable, source: str, above: int = -1) -> Iterator[Posted[SliceLedger]]:
+    """Accounts of a silver table's commits of the bronze table ``source``, above bronze version ``above``, newest first."""
+    for posted in _posted(table, SliceLedger):
+        if posted.ledger.source != source:
+            continue
+        if posted.ledger.high <= above:
+            return
+        yield posted
+
+
+def _posted(table: DeltaTable, kind: type[L]) -> Iterator[Posted[L]]:
+    for commit in _commits(table):
+        ledger = kind.of(commit)
+        if ledger is not None:
+            committed_at = datetime.fromtimestamp(commit["timestamp"] / 1000, UTC)
+            yield Posted(ledger, int(commit["version"]), committed_at, int(commit.get("operationMetrics", {}).get("num_added_rows", 0)))
+
+
+def _commits(table: DeltaTable) -> Iterator[dict[str, Any]]:
+    """Commits, newest first, read in growing numbers: whoever wants the newest pays for few."""
+    seen, limit = 0, _FIRST_LOOK
+    while True:
+        commits = table.history(limit)
+        yield from commits[seen:]
+        if len(commits) < limit:
+            return
+        seen, limit = len(commits), limit * 4
+
+
+def hours_of(times: pl.Series) -> dict[str, int]:
+    """How many of some UTC times lie in each hour, in order."""
+    counted = times.dt.strftime(_HOUR).alias("hour").value_counts().sort("hour")
+    return dict(counted.iter_rows())
+
+
+def ids_digest(message_ids: Iterable[str]) -> str:
+    """SHA-256, in hex, of some message ids whatever their order: it tells whether a batch is whole."""
+    return hashlib.sha256("\n".join(sorted(message_ids)).encode()).hexdigest()

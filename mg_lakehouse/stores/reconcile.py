@@ -1,0 +1,162 @@
+"""Hour by hour: what the queue gave against what is in bronze, and what bronze holds against what became of it.
+
+Three sources that know nothing of each other are added up: the accounts in bronze's commits (what was received), the rows that stand in
+the tables now, and the accounts in silver's commits (items seen, duplicates dropped). All hours are UTC hours of receiving.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import takewhile
+from typing import Final, NamedTuple
+
+import polars as pl
+from deltalake import DeltaTable
+
+from mg_lakehouse.events.catalogue import REJECTED_ITEMS
+from mg_lakehouse.stores.bronze import files_between
+from mg_lakehouse.stores.lake import Lake
+from mg_lakehouse.stores.ledger import BatchLedger, Posted, hours_of, ids_digest, posted_batches, posted_slices
+from mg_lakehouse.stores.silver import EVENT_TABLES, silver_progress
+
+__all__ = ["HourBalance", "Reconciliation", "reconcile"]
+
+_SKEW: Final = timedelta(minutes=15)
+"""How much earlier than its messages a commit may seem to be made, where two clocks differ; AWS refuses more."""
+
+_READERS: Final = 8
+
+
+class HourBalance(NamedTuple):
+    """An hour's books. Messages: ``received`` by the accounts, ``in_bronze`` as rows, ``waiting`` of them to be flattened. Then items."""
+
+    hour: str
+    received: int
+    in_bronze: int
+    waiting: int
+    items: int
+    rows: int
+    rejected: int
+    duplicates: int
+
+    @property
+    def messages_missing(self) -> int:
+        """Messages that were received and are not in bronze; negative where bronze has more."""
+        return self.received - self.in_bronze
+
+    @property
+    def items_missing(self) -> int:
+        """Items that are nowhere; negative where something is counted twice."""
+        return self.items - self.rows - self.rejected - self.duplicates
+
+    @property
+    def balances(self) -> bool:
+        """Whether nothing is missing and nothing is twice."""
+        return self.messages_missing == self.items_missing == 0
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciliation:
+    """The hours that hold anything, in order, and the ids of batches whose messages are not those that were committed."""
+
+    hours: tuple[HourBalance, ...]
+    changed_batches: tuple[str, ...]
+
+    @property
+    def balances(self) -> bool:
+        """Whether every hour does and every batch is as it was committed."""
+        return not self.changed_batches and all(hour.balances for hour in self.hours)
+
+
+def reconcile(lake: Lake, first: datetime, last: datetime, *, source: str = "event_feed") -> Reconciliation:
+    """Balance the hours from that of ``first`` to that of ``last``, both included, as far as the Delta logs go back.
+
+    Raises:
+        PermanentError, TransientError: the lake cannot be read.
+    """
+    span = _Span(_hour(first), _hour(last) + timedelta(hours=1) - timedelta(microseconds=1))
+    bronze = lake.open("bronze", source)
+    if bronze is None:
+        return Reconciliation((), ())
+    finished = silver_progress(lake, bronze)
+    batches = list(takewhile(lambda posted: posted.committed_at >= span.first - _SKEW, posted_batches(bronze)))
+    held = _rows(lake, bronze, span, "message_id", "batch_id", "received_at")
+    with ThreadPoolExecutor(_READERS) as pool:
+        silver = list(pool.map(lambda table: _table(lake, table, source, finished, span), (*EVENT_TABLES, REJECTED_ITEMS)))
+    rejected = silver.pop()
+    received = _sum(posted.ledger.hours for posted in batches)
+    waiting = _sum(posted.ledger.hours for posted in batches if posted.version > finished)
+    in_bronze = Counter(hours_of(held["received_at"]))
+    rows = _sum(found.rows for found in silver)
+    duplicates = _sum(found.account for found in silver)
+    hours = sorted(hour for hour in {*received, *in_bronze, *rejected.account, *rows, *rejected.rows} if span.holds(hour))
+    balances = (
+        HourBalance(
+            hour, received[hour], in_bronze[hour], waiting[hour], rejected.account[hour], rows[hour], rejected.rows[hour], duplicates[hour]
+        )
+        for hour in hours
+    )
+    return Reconciliation(tuple(balances), tuple(_changed(batches, held, span)))
+
+
+class _Span(NamedTuple):
+    """Whole hours, from the first to the last microsecond."""
+
+    first: datetime
+    last: datetime
+
+    def holds(self, hour: str) -> bool:
+        return self.first <= datetime.fromisoformat(f"{hour}:00+00:00") <= self.last
+
+
+class _Table(NamedTuple):
+    """A silver table's rows by hour, and what its accounts say of each: duplicates, or items for ``rejected_items``."""
+
+    rows: Counter[str]
+    account: Counter[str]
+
+
+def _table(lake: Lake, table: str, source: str, finished: int, span: _Span) -> _Table:
+    handle = lake.open("silver", table)
+    if handle is None:
+        return _Table(Counter(), Counter())
+    newest = takewhile(lambda posted: posted.committed_at >= span.first - _SKEW, posted_slices(handle, source))
+    posted = list(newest)
+    # What another run is in the middle of is in some tables and not in others; the books are closed at the last whole slice.
+    ahead = [each.version for each in posted if each.ledger.high > finished]
+    if ahead:
+        handle.load_as_version(min(ahead) - 1)
+    rows = _rows(lake, handle, span, "received_at", "source").filter(pl.col("source") == source)
+    return _Table(Counter(hours_of(rows["received_at"])), _sum(each.ledger.hours for each in posted if each.ledger.high <= finished))
+
+
+def _rows(lake: Lake, handle: DeltaTable, span: _Span, *columns: str) -> pl.DataFrame:
+    """Some columns of the rows that were received between two times."""
+    files = files_between(handle, "received_at", [span])
+    if not files:
+        return pl.DataFrame(schema={name: pl.Datetime("us", "UTC") if name.endswith("_at") else pl.String() for name in columns})
+    return lake.scan(files).filter(pl.col("received_at").is_between(*span)).select(columns).collect(engine="streaming")
+
+
+def _changed(batches: list[Posted[BatchLedger]], held: pl.DataFrame, span: _Span) -> Iterator[str]:
+    """Batches that lie within the hours and whose message ids are not those of their account."""
+    found = {str(batch): list(ids) for batch, ids in held.group_by("batch_id").agg("message_id").iter_rows()}
+    for posted in batches:
+        whole = all(span.holds(hour) for hour in posted.ledger.hours)
+        if whole and ids_digest(found.get(posted.ledger.batch_id, [])) != posted.ledger.ids:
+            yield posted.ledger.batch_id
+
+
+def _hour(time: datetime) -> datetime:
+    return time.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+
+
+def _sum(counts: Iterator[dict[str, int]] | Iterator[Counter[str]]) -> Counter[str]:
+    total: Counter[str] = Counter()
+    for each in counts:
+        total.update(each)
+    return total

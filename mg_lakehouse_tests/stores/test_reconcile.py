@@ -1,0 +1,135 @@
+"""The books of an hour, reckoned by hand, and what unbalances them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+from deltalake import DeltaTable
+
+from mg_lakehouse.demo.samples import samples
+from mg_lakehouse.stores.bronze import Uncommitted, append_batch
+from mg_lakehouse.stores.lake import Lake
+from mg_lakehouse.stores.ledger import BatchLedger, ids_digest, posted_batches
+from mg_lakehouse.stores.reconcile import HourBalance, Reconciliation, reconcile
+from mg_lakehouse.stores.silver import flatten_new
+from mg_lakehouse_tests.stores.feeds import START, batch, receive, rows_of
+
+BODIES = list(samples().values())
+HOUR, NEXT = "2026-03-01T12", "2026-03-01T13"
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    """Samples 1 to 9 in one hour; in the next the other eight, two of them malformed (12 and 15), and the first three again."""
+    lake = Lake(str(tmp_path / "lake"))
+    receive(lake, BODIES[:9])
+    flatten_new(lake)
+    receive(lake, [*BODIES[9:], *BODIES[:3]], first=9, received_at=START + timedelta(hours=1))
+    return lake
+
+
+def books(lake: Lake) -> Reconciliation:
+    return reconcile(lake, START, START + timedelta(hours=1))
+
+
+def test_the_hours_balance(lake: Lake) -> None:
+    flatten_new(lake)
+    found = books(lake)
+    assert found.balances
+    assert found.hours == (
+        HourBalance(HOUR, received=9, in_bronze=9, waiting=0, items=9, rows=9, rejected=0, duplicates=0),
+        HourBalance(NEXT, received=11, in_bronze=11, waiting=0, items=11, rows=6, rejected=2, duplicates=3),
+    )
+
+
+def test_what_is_not_flattened_yet_waits_and_is_not_missing(lake: Lake) -> None:
+    found = books(lake)
+    assert found.balances
+    assert found.hours[1] == HourBalance(NEXT, received=11, in_bronze=11, waiting=11, items=0, rows=0, rejected=0, duplicates=0)
+
+
+def test_only_the_hours_that_are_asked_for_are_looked_at(lake: Lake) -> None:
+    flatten_new(lake)
+    assert [hour.hour for hour in reconcile(lake, START + timedelta(hours=1), START + timedelta(hours=5)).hours] == [NEXT]
+    assert reconcile(lake, START + timedelta(hours=2), START + timedelta(hours=5)).hours == ()
+
+
+def test_a_row_that_vanished_from_silver_is_missing_in_its_hour(lake: Lake) -> None:
+    flatten_new(lake)
+    DeltaTable(lake.uri_of("silver", "deliveries")).delete()
+    found = books(lake)
+    assert not found.balances
+    assert [(hour.hour, hour.items_missing) for hour in found.hours if not hour.balances] == [(HOUR, 1)]
+
+
+def test_a_row_that_stands_in_silver_twice_is_one_too_many(lake: Lake) -> None:
+    flatten_new(lake)
+    rows_of(lake, "silver", "deliveries").write_delta(lake.uri_of("silver", "deliveries"), mode="append")
+    assert [hour.items_missing for hour in books(lake).hours] == [-1, 0]
+
+
+def test_a_message_that_vanished_from_bronze_is_missing_and_its_batch_named(lake: Lake) -> None:
+    flatten_new(lake)
+    table = DeltaTable(lake.uri_of("bronze", "event_feed"))
+    table.alter.set_table_properties({"delta.appendOnly": "false"})
+    table.delete("message_id = 'm10'")
+    found = books(lake)
+    assert [hour.messages_missing for hour in found.hours] == [0, 1]
+    assert found.changed_batches == ("batch-9",)
+
+
+def test_a_message_that_was_exchanged_is_seen_by_the_digest_alone(lake: Lake) -> None:
+    flatten_new(lake)
+    table = DeltaTable(lake.uri_of("bronze", "event_feed"))
+    table.alter.set_table_properties({"delta.appendOnly": "false"})
+    table.update(predicate="message_id = 'm2'", new_values={"message_id": "another"})
+    found = books(lake)
+    assert all(hour.balances for hour in found.hours)
+    assert found.changed_batches == ("batch-0",)
+    assert not found.balances
+
+
+def test_a_lake_without_bronze_has_no_hours(tmp_path: Path) -> None:
+    assert books(Lake(str(tmp_path / "lake"))) == Reconciliation((), ())
+
+
+def test_the_account_of_a_batch_is_in_its_commit(tmp_path: Path) -> None:
+    lake = Lake(str(tmp_path / "lake"))
+    append_batch(lake, batch({"a": "x", "b": "yy"}, batch_id="one"), "one")
+    append_batch(lake, batch({"b": "yy", "c": "zzz"}, batch_id="two"), "two", Uncommitted(repeated=1, already=4, delete_failures=2))
+    handle = lake.open("bronze", "event_feed")
+    assert handle is not None
+    newest = next(posted_batches(handle))
+    assert newest.rows_added == 1
+    assert newest.ledger == BatchLedger(
+        batch_id="two",
+        received=1 + 1 + (1 + 4),
+        new=1,
+        repeated=1,
+        already=5,
+        delete_failures=2,
+        bytes=3,
+        first_sent_at="2026-03-01T12:00:00+00:00",
+        last_sent_at="2026-03-01T12:00:00+00:00",
+        # Of "c" alone, by sha256sum.
+        ids="2e7d2c03a9507ae265ecf5b5356885a53393a2029d241394997265a1a25aefc6",
+        hours={HOUR: 1},
+    )
+
+
+def test_a_digest_does_not_depend_on_the_order() -> None:
+    assert ids_digest(["b", "a"]) == ids_digest(["a", "b"]) != ids_digest(["ab"])
+
+
+def test_all_accounts_are_found_behind_many_commits(tmp_path: Path) -> None:
+    lake = Lake(str(tmp_path / "lake"))
+    for number in range(40):
+        receive(lake, ["<ActivityItems/>"], first=number)
+    handle = lake.open("bronze", "event_feed")
+    assert handle is not None
+    versions = [posted.version for posted in posted_batches(handle)]
+    assert versions == list(range(40, 0, -1))
+    assert pl.Series([posted.ledger.new for posted in posted_batches(handle)]).sum() == 40
