@@ -59,10 +59,20 @@ def print_status(console: Console, status: LakeStatus) -> None:
     match status.queue:
         case None:
             console.print("Queue: none is set (MG_QUEUE_URL).")
-        case QueueDepth(visible, in_flight, delayed):
-            console.print(f"Queue: {visible:,} messages wait, {in_flight:,} are in flight, {delayed:,} are delayed.")
+        case QueueDepth() as depth:
+            console.print(
+                f"Queue: {depth.visible:,} messages wait, {depth.in_flight:,} are in flight, {depth.delayed:,} are delayed; "
+                f"room in flight for {depth.head_room:,} more.",
+                soft_wrap=True,
+            )
         case sentence:
             console.print(f"Queue: {sentence}", soft_wrap=True)
+    if status.newest_batch is not None:
+        ledger = status.newest_batch.ledger
+        waited = status.newest_batch.committed_at - datetime.fromisoformat(ledger.first_sent_at)
+        margin = ledger.least_margin_seconds
+        least = "" if margin is None else f"; the tightest delete before it had {margin:,.0f} s of visibility left"
+        console.print(f"The newest batch: {ledger.new:,} messages, of which the oldest had waited {span(waited)}{least}.", soft_wrap=True)
     if status.key_is_generated:
         console.print(
             "Recipient keys are hashed with a key that was generated beside the lake (.pii_key): keep it with the lake, or set MG_PII_KEY.",

@@ -12,6 +12,7 @@ from mg_lakehouse.settings import Settings
 from mg_lakehouse.stores.audit import TableStanding, rejected_by_reason, standing
 from mg_lakehouse.stores.dbt_project import gold_models
 from mg_lakehouse.stores.lake import Lake, Layer
+from mg_lakehouse.stores.ledger import BatchLedger, Posted, posted_batches
 from mg_lakehouse.stores.pii_key import is_generated
 from mg_lakehouse.stores.queue import QueueDepth, open_queue
 from mg_lakehouse.stores.silver import unflattened
@@ -32,6 +33,7 @@ class LakeStatus:
     unflattened_versions: int
     queue: QueueDepth | str | None
     key_is_generated: bool
+    newest_batch: Posted[BatchLedger] | None = None
 
 
 def read_status(settings: Settings) -> LakeStatus:
@@ -55,7 +57,13 @@ def read_status(settings: Settings) -> LakeStatus:
         unflattened_versions=unflattened(lake),
         queue=_queue(settings),
         key_is_generated=is_generated(settings, lake),
+        newest_batch=_newest_batch(lake),
     )
+
+
+def _newest_batch(lake: Lake) -> Posted[BatchLedger] | None:
+    bronze = lake.open("bronze", BRONZE_TABLES[0])
+    return None if bronze is None else next(posted_batches(bronze), None)
 
 
 def _queue(settings: Settings) -> QueueDepth | str | None:

@@ -1,6 +1,6 @@
 """The queue as an external asset, and the bronze asset that drains it."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import dagster as dg
@@ -82,8 +82,9 @@ def build_event_feed(settings: Settings) -> dg.AssetsDefinition:
             context.log.warning(note)
             return dg.MaterializeResult(metadata={"note": note})
         with as_failure():
+            queue = event_feed.get(settings)
             report = drain(
-                event_feed.get(settings),
+                queue,
                 lake.get(),
                 settings,
                 max_messages=config.max_messages,
@@ -93,7 +94,8 @@ def build_event_feed(settings: Settings) -> dg.AssetsDefinition:
             )
             if report.corrupted:
                 context.log.warning("%s messages did not match SQS's checksum and were left in the queue.", report.corrupted)
-            return dg.MaterializeResult(metadata={**_numbers(report), **table_metadata(lake.get(), "bronze", "event_feed")})
+            room = {"in_flight_head_room": queue.depth().head_room}
+            return dg.MaterializeResult(metadata={**_numbers(report), **room, **table_metadata(lake.get(), "bronze", "event_feed")})
 
     return event_feed
 
@@ -112,6 +114,7 @@ def _numbers(report: DrainReport) -> dict[str, Any]:
     if report.first_sent_at and report.last_sent_at:
         numbers["first_sent_at"] = dg.MetadataValue.timestamp(report.first_sent_at)
         numbers["last_sent_at"] = dg.MetadataValue.timestamp(report.last_sent_at)
+        numbers["oldest_message_seconds"] = round((datetime.now(UTC) - report.first_sent_at).total_seconds(), 1)
     if report.least_margin_seconds is not None:
         numbers["least_visibility_margin_seconds"] = round(report.least_margin_seconds, 1)
     return numbers

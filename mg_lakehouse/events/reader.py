@@ -63,8 +63,10 @@ class Body:
         try:
             root = _parse(self.text)
         except etree.XMLSyntaxError as error:
+            self._parses = False
             yield from self._read_pieces(error)
             return
+        self._parses = True
         bundle = _activity_items(root)
         if bundle is None:
             root_name = name_of(root)
@@ -78,8 +80,18 @@ class Body:
         return self._fragments[index]
 
     @cached_property
+    def _parses(self) -> bool:
+        """Whether the body is well-formed, where it was not read: its items have other positions where it is not."""
+        try:
+            _parse(self.text)
+        except etree.XMLSyntaxError:
+            return False
+        return True
+
+    @cached_property
     def _fragments(self) -> dict[int, str]:
-        return {index: self.text[piece.start : piece.end] for index, piece in enumerate(item_slices(self.text))}
+        pieces = item_slices(self.text) if self._parses else cut(self.text)[2]
+        return {index: self.text[piece.start : piece.end] for index, piece in enumerate(pieces)}
 
     def _read_pieces(self, error: etree.XMLSyntaxError) -> Iterator[Item | Rejection]:
         before, after, pieces = cut(self.text)

@@ -33,11 +33,15 @@ class BatchReceipt(NamedTuple):
 
 
 class Uncommitted(NamedTuple):
-    """What happened since the last commit and has no account yet: deliveries that brought nothing new, deletes that failed."""
+    """What happened since the last commit and has no account yet: deliveries that brought nothing new, deletes that failed.
+
+    ``least_margin_seconds`` is the visibility that was left at the tightest delete.
+    """
 
     repeated: int = 0
     already: int = 0
     delete_failures: int = 0
+    least_margin_seconds: float | None = None
 
 
 _NOTHING: Final = Uncommitted()
@@ -127,6 +131,7 @@ def _ledger(rows: pl.DataFrame, receipt: BatchReceipt, batch_id: str, uncommitte
         repeated=uncommitted.repeated,
         already=already,
         delete_failures=uncommitted.delete_failures,
+        least_margin_seconds=uncommitted.least_margin_seconds,
         bytes=int(rows["body"].str.len_bytes().sum()),
         first_sent_at=first.isoformat(),
         last_sent_at=last.isoformat(),

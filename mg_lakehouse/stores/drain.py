@@ -232,7 +232,10 @@ class _Committer:
         batch_id = uuid.uuid4().hex
         received = sum(map(len, self._handles.values()))
         waiting = self._uncommitted
-        waiting = waiting._replace(repeated=waiting.repeated + received - len(self._messages))
+        margin = self._heartbeat.least_margin_seconds
+        waiting = waiting._replace(
+            repeated=waiting.repeated + received - len(self._messages), least_margin_seconds=None if margin is None else round(margin, 1)
+        )
         receipt = append_batch(self._lake, _frame(list(self._messages.values()), self._queue.name, batch_id), batch_id, waiting)
         reached(Failpoint.BATCH_COMMITTED)
         # The latest handle of each message is the one that deletes it; older ones are answered with success and do nothing.

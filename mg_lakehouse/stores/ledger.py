@@ -45,7 +45,8 @@ class BatchLedger(_Ledger):
 
     ``received`` deliveries = ``new`` + ``repeated`` (the same message twice in the batch) + ``already`` (bronze had it). Deliveries of
     batches that brought nothing new, and deletes that failed, are in the account of the next commit. ``ids`` is
-    :func:`ids_digest` of the new message ids; times are ISO 8601 in UTC, ``bytes`` those of the bodies.
+    :func:`ids_digest` of the new message ids; times are ISO 8601 in UTC, ``bytes`` those of the bodies. ``least_margin_seconds`` is the
+    visibility that was left at the tightest delete before this commit; ``None`` for the first of a drain.
     """
 
     batch_id: str
@@ -59,6 +60,7 @@ class BatchLedger(_Ledger):
     last_sent_at: str
     ids: str
     hours: dict[str, int] = field(default_factory=dict)
+    least_margin_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,8 @@ __all__ = ["Delivery", "EventQueue", "QueueDepth", "Received", "open_queue", "qu
 _BATCH: Final = 10
 """Messages in one SQS call, at most."""
 
+_IN_FLIGHT_QUOTA: Final = 120_000
+
 _NO_SUCH_QUEUE: Final = ("NonExistentQueue", "QueueDoesNotExist", "InvalidAddress")
 _REFUSED: Final = (
     "AccessDenied",
@@ -61,6 +63,11 @@ class QueueDepth(NamedTuple):
     visible: int
     in_flight: int
     delayed: int
+
+    @property
+    def head_room(self) -> int:
+        """How many more messages may be in flight before SQS refuses to hand out any (quotas of a standard queue: 120,000)."""
+        return max(0, _IN_FLIGHT_QUOTA - self.in_flight)
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,7 +59,8 @@ def test_run_then_status(tmp_path: Path, queue: EmbeddedQueue) -> None:
     assert "bronze event_feed 34" in said
     assert "clicks 1 " in said
     assert "malformed_xml 4" in said
-    assert "Queue: 0 messages wait, 0 are in flight, 0 are delayed." in said
+    assert "Queue: 0 messages wait, 0 are in flight, 0 are delayed; room in flight for 120,000 more." in said
+    assert "The newest batch: 17 messages, of which the oldest had waited" in said
     assert ".pii_key" in said
     books = command(tmp_path, "reconcile", COLUMNS="100")
     assert books.returncode == 0, books.stderr

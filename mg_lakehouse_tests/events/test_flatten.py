@@ -315,6 +315,16 @@ def test_an_item_inside_a_comment_or_cdata_of_a_malformed_body_is_no_event() -> 
     assert flattened.rejected["element"].to_list() == ["RequestActivity"]
 
 
+def test_an_item_with_a_bad_time_in_a_malformed_body_is_rejected_with_its_own_text() -> None:
+    """Found by fuzzing: where a body does not parse, its items have other positions, and one such message stopped silver for good."""
+    late = item("ClickActivity", Timestamp="x")
+    flattened = flat(f"<ActivityItems stray < text {GOOD}{late}</ActivityItems>")
+    assert flattened.tables["opens"].height == 1
+    rejected = {row["reason"]: row["fragment"] for row in flattened.rejected.to_dicts()}
+    assert rejected["invalid_timestamp"] == late
+    assert flattened.items == 3
+
+
 def test_the_prefix_of_a_malformed_bundle_still_binds() -> None:
     good = GOOD.replace("</", "</m:").replace("<", "<m:").replace("<m:/m:", "</m:")
     body = f'<m:ActivityItems xmlns:m="urn:x">{good}<m:ClickActivity><m:Url>a&b</m:Url></m:ClickActivity></m:ActivityItems>'

@@ -1,0 +1,65 @@
+"""A coverage-guided fuzzer of the flattening: ``python -m mg_lakehouse_tests.security.fuzz_bodies -runs=N CORPUS``.
+
+libFuzzer's options are passed on. What it finds stays in the working folder as ``crash-*``, to become a test.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import atheris
+
+with atheris.instrument_imports(include=["mg_lakehouse.events"]):
+    from mg_lakehouse_tests.security.laws import check
+
+from mg_lakehouse.demo.samples import samples
+from mg_lakehouse.events.catalogue import EVENTS
+
+
+def one(data: bytes) -> None:
+    """A body as SQS could hand it out: any text, lone surrogates included."""
+    check(data.decode("utf-8", "surrogatepass") if _is_text(data) else data.decode("latin-1"))
+
+
+def _is_text(data: bytes) -> bool:
+    try:
+        data.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _words() -> list[str]:
+    """What bytes seldom make by chance: markup, and the names of the feed."""
+    markup = [
+        "<!--",
+        "-->",
+        "<![CDATA[",
+        "]]>",
+        "<!DOCTYPE x [",
+        "<!ENTITY a SYSTEM 'file:///etc/passwd'>",
+        "&a;",
+        "&#0;",
+        "&#x10ffff;",
+        "<?xml ?>",
+    ]
+    envelopes = ["<ActivityItems>", "</ActivityItems>", "<m:ActivityItems xmlns:m='u'>", "<AccountActivityResponse>", "<ActivityItems/>"]
+    items = [f"<{tag}{name}>" for event in EVENTS for name in event.elements for tag in ("", "/")]
+    return [word.replace("\\", "\\\\").replace('"', '\\"') for word in (*markup, *envelopes, *items, "<Timestamp>", "</Timestamp>")]
+
+
+def main() -> None:
+    """Begin with the samples, and fuzz."""
+    corpus = Path(sys.argv[-1])
+    corpus.mkdir(parents=True, exist_ok=True)
+    for name, body in samples().items():
+        (corpus / str(name)).write_text(body)
+    words = corpus.with_name(f"{corpus.name}.dict")
+    words.write_text("".join(f'"{word}"\n' for word in _words()))
+    atheris.Setup([sys.argv[0], f"-dict={words}", *sys.argv[1:]], one)
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,32 @@
+"""A short run of the coverage-guided fuzzer, so that it cannot rot; `make faults` runs the long one."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def fuzz(folder: Path, runs: int, seed: int) -> None:
+    options = [f"-runs={runs}", f"-seed={seed}", "-max_len=4096", "-timeout=20", "-rss_limit_mb=2048", f"-artifact_prefix={folder}/"]
+    done = subprocess.run(
+        [sys.executable, "-m", "mg_lakehouse_tests.security.fuzz_bodies", *options, str(folder / "corpus")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3_000:]
+    assert f"Done {runs} runs" in done.stderr
+
+
+def test_the_fuzzer_finds_nothing_in_a_short_run(tmp_path: Path) -> None:
+    fuzz(tmp_path, runs=2_000, seed=1)
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(1_200)
+@pytest.mark.parametrize("seed", range(4))
+def test_the_fuzzer_finds_nothing_in_a_long_run(tmp_path: Path, seed: int) -> None:
+    fuzz(tmp_path, runs=50_000, seed=seed)
