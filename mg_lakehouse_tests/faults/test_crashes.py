@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from random import Random
 from typing import Final
 
 import pytest
+from deltalake import DeltaTable
 
 from mg_lakehouse.demo.feed import Feed, FeedPlan, generate
 from mg_lakehouse.demo.queue import EmbeddedQueue
@@ -37,6 +40,21 @@ class Trial:
     def run(self, *crashes: Crash | None) -> list[int | None]:
         """A consumer for each crash, at once; their exit codes. Then every held message is visible again."""
         consumers = [start_consumer(self.lake, self.queue.environment, crash) for crash in crashes]
+        return self._look_at(consumers)
+
+    def run_and_kill(self, when: Callable[[], bool]) -> list[int | None]:
+        """A consumer that is killed from outside as soon as something is seen, or ends before."""
+        consumer = start_consumer(self.lake, self.queue.environment)
+        while consumer.is_alive() and not when():
+            pass
+        consumer.kill()
+        return self._look_at([consumer])
+
+    def files(self) -> set[Path]:
+        """All files of the lake, half-written ones included."""
+        return {path for path in Path(self.lake.root).rglob("*.parquet*") if "_delta_log" not in path.parts}
+
+    def _look_at(self, consumers: list[BaseProcess]) -> list[int | None]:
         for consumer in consumers:
             consumer.join(DEADLINE)
             assert consumer.exitcode is not None, "a consumer hangs"
@@ -82,6 +100,31 @@ def test_a_consumer_killed_anywhere_loses_and_doubles_nothing(queue: EmbeddedQue
     trial.finish()
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_a_consumer_killed_with_a_parquet_file_and_no_commit_leaves_an_orphan_and_nothing_else(
+    queue: EmbeddedQueue, tmp_path: Path, seed: int
+) -> None:
+    """The nth file of the lake is there, or begun; its commit mostly is not."""
+    trial = Trial(queue, Lake(str(tmp_path / "lake")), seed)
+    assert trial.run_and_kill(lambda: len(trial.files()) > 3 * seed) in ([KILLED], [0])
+    trial.finish()
+    for path in Path(trial.lake.root).glob("*/*"):
+        DeltaTable(path).vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False, full=True)
+    everything_arrived(trial.lake, trial.published, trial.feed, trial.sent)
+    named = {Path(file) for path in Path(trial.lake.root).glob("*/*") for file in DeltaTable(path).file_uris()}
+    assert {path for path in trial.files() if path.suffix == ".parquet"} == named
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_consumer_killed_at_any_moment_loses_and_doubles_nothing(queue: EmbeddedQueue, tmp_path: Path, seed: int) -> None:
+    rng = Random(seed)
+    trial = Trial(queue, Lake(str(tmp_path / "lake")), seed)
+    for _ in range(3):
+        moment = time.monotonic() + rng.uniform(0.05, 0.8)
+        trial.run_and_kill(lambda moment=moment: time.monotonic() > moment)  # type: ignore[misc]
+    trial.finish()
+
+
 @pytest.mark.parametrize("seed", range(2))
 def test_four_consumers_killed_again_and_again_lose_and_double_nothing(queue: EmbeddedQueue, tmp_path: Path, seed: int) -> None:
     rng = Random(seed)
@@ -89,4 +132,22 @@ def test_four_consumers_killed_again_and_again_lose_and_double_nothing(queue: Em
     for _ in range(2):
         trial.run(*rng.sample(POINTS, 4))
     assert trial.run(None, None, None, None) == [0, 0, 0, 0]
+    trial.finish()
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("seed", range(100, 108))
+@pytest.mark.parametrize("crash", [None, *POINTS], ids=str)
+def test_the_long_matrix(queue: EmbeddedQueue, tmp_path: Path, crash: Crash | None, seed: int) -> None:
+    """One consumer killed at the point, then four at once with the point among theirs; `None` stands for random moments."""
+    rng = Random(seed)
+    trial = Trial(queue, Lake(str(tmp_path / "lake")), seed)
+    if crash is None:
+        for _ in range(5):
+            moment = time.monotonic() + rng.uniform(0.02, 1.5)
+            trial.run_and_kill(lambda moment=moment: time.monotonic() > moment)  # type: ignore[misc]
+    else:
+        trial.run(crash)
+        trial.run(crash, *rng.sample(POINTS, 3))
+    trial.run(None, None, None, None)
     trial.finish()
