@@ -210,12 +210,13 @@ class Account:
         visibility = _within(request, "VisibilityTimeout", 0, LONGEST_VISIBILITY, queue.visibility_seconds)
         if self.faults.strike(Fault.EMPTY, "ReceiveMessage"):
             return {}
-        delivered = queue.receive(at_most=int(at_most), visibility_seconds=visibility, long_poll=wait > 0)
-        for one in list(delivered):
+        twice = at_most > 1 and queue.counts().visible > 0 and self.faults.strike(Fault.REPEATED, "ReceiveMessage") is not None
+        delivered = queue.receive(at_most=int(at_most) - twice, visibility_seconds=visibility, long_poll=wait > 0)
+        for one in delivered:
             if self.faults.strike(Fault.DELIVERED_TWICE, "ReceiveMessage"):
                 queue.show([one.message.message_id])
-            if len(delivered) < at_most and self.faults.strike(Fault.REPEATED, "ReceiveMessage"):
-                delivered.append(queue.deliver_again(one))
+        if twice and delivered:
+            delivered.append(queue.deliver_again(delivered[0]))
         messages = [self._message(one, request) for one in delivered]
         return {"Messages": messages} if messages else {}
 
