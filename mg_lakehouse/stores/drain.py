@@ -25,7 +25,7 @@ from mg_lakehouse.settings import Settings
 from mg_lakehouse.stores.bronze import Uncommitted, append_batch
 from mg_lakehouse.stores.failpoints import Failpoint, reached
 from mg_lakehouse.stores.lake import Lake
-from mg_lakehouse.stores.queue import EventQueue, Received
+from mg_lakehouse.stores.queue import EventQueue, InFlightLimitError, Received
 from mg_lakehouse.stores.visibility import Heartbeat
 
 __all__ = ["DrainReport", "drain"]
@@ -97,10 +97,11 @@ def drain(
         receivers = _Receivers(queue, settings, heartbeat, stop=stop, deadline=deadline, max_messages=max_messages)
         committer = _Committer(queue, lake, settings, heartbeat, progress)
         try:
-            receivers.start()
-            while not receivers.finished():
-                committer.take(receivers.next())
-            if not stop.is_set():
+            while receivers.start():
+                while not receivers.finished():
+                    committer.take(receivers.next())
+                if stop.is_set():
+                    break
                 committer.flush()
         finally:
             stop.set()
@@ -112,7 +113,11 @@ def drain(
 
 
 class _Receivers:
-    """Threads that receive until each finds the queue empty."""
+    """Threads that receive until each finds nothing.
+
+    Nothing found is not yet an empty queue: at the in-flight limit long polling finds nothing as well, and short polling may
+    anywhere. So when they are done, and what they brought is deleted, they start again as long as messages wait.
+    """
 
     def __init__(
         self,
@@ -133,13 +138,35 @@ class _Receivers:
         self._lock = threading.Lock()
         # Two commits' worth may wait for the committer; then receiving pauses.
         self._arrived: stdlib_queue.Queue[list[Received]] = stdlib_queue.Queue(max(1, 2 * settings.batch_messages // _ONE_RECEIVE))
-        self._threads = [threading.Thread(target=self._run, name=f"receiver-{number}", daemon=True) for number in range(settings.receivers)]
+        self._threads: list[threading.Thread] = []
+        self._brought = 0
+        self._brought_before = 0
+        self._at_limit: InFlightLimitError | None = None
         self.failure: LakehouseError | None = None
         self.corrupted = 0
 
-    def start(self) -> None:
+    def start(self) -> bool:
+        """Start the threads, for the first time or, if there is reason to, again; whether they were."""
+        if self._threads and not self._more_waits():
+            return False
+        self._brought_before = self._brought
+        self._threads = [
+            threading.Thread(target=self._run, name=f"receiver-{number}", daemon=True) for number in range(self._settings.receivers)
+        ]
         for thread in self._threads:
             thread.start()
+        return True
+
+    def _more_waits(self) -> bool:
+        """Whether to go on. Not after a round that brought nothing: the number is approximate, or others hold all that may be in flight."""
+        if not self._brought:
+            self.failure = self.failure or self._at_limit
+        if self._brought == self._brought_before or self.failure is not None or self._left == 0 or time.monotonic() >= self._deadline:
+            return False
+        try:
+            return self._queue.depth().visible > 0
+        except LakehouseError:
+            return False  # everything received is in bronze: the next drain takes the rest
 
     def join(self) -> None:
         """Wait for the threads, emptying their way: one may be waiting for a place. Safe where none was started."""
@@ -162,6 +189,10 @@ class _Receivers:
                 messages, corrupted = self._queue.receive(
                     at_most=wanted, wait_seconds=self._settings.wait_seconds, visibility_seconds=self._settings.visibility_seconds
                 )
+            except InFlightLimitError as error:
+                self._give_back(wanted)
+                self._at_limit = error
+                return
             except TransientError as error:
                 self._give_back(wanted)
                 failures += 1
@@ -180,6 +211,7 @@ class _Receivers:
                 self._heartbeat.hold(message.receipt_handle)
             with self._lock:
                 self.corrupted += corrupted
+                self._brought += len(messages)
             if messages:
                 self._arrived.put(messages)
             elif not corrupted:

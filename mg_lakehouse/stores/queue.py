@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -35,8 +35,11 @@ from mg_lakehouse.stores.failpoints import Failpoint, reached
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_sqs.type_defs import ChangeMessageVisibilityBatchResultTypeDef, DeleteMessageBatchResultTypeDef
 
-__all__ = ["Delivery", "EventQueue", "QueueDepth", "Received", "open_queue", "queue_client"]
+    _BatchResult = ChangeMessageVisibilityBatchResultTypeDef | DeleteMessageBatchResultTypeDef
+
+__all__ = ["Delivery", "EventQueue", "InFlightLimitError", "QueueDepth", "Received", "open_queue", "queue_client"]
 
 _BATCH: Final = 10
 """Messages in one SQS call, at most."""
@@ -55,6 +58,10 @@ _REFUSED: Final = (
     "SignatureDoesNotMatch",
     "UnrecognizedClient",
 )
+
+
+class InFlightLimitError(TransientError):
+    """The queue has as many messages in flight as SQS allows. Only short polling is told; long polling finds nothing."""
 
 
 class QueueDepth(NamedTuple):
@@ -196,39 +203,47 @@ class EventQueue:
         return Delivery(intact, len(delivered) - len(intact))
 
     def delete(self, handles: Sequence[str]) -> list[str]:
-        """Delete messages by their handles. Returns the handles that SQS says it failed to delete.
+        """Delete messages by their handles. Returns the handles of which it is not known that they were deleted.
 
         Raises:
-            PermanentError, TransientError: not known what was deleted; what was not comes again.
+            PermanentError: not known what was deleted; what was not comes again.
         """
-        failed: list[str] = []
-        for chunk in _tens(handles):
+
+        def delete(ten: Sequence[str]) -> DeleteMessageBatchResultTypeDef:
             # Positional ids: a message that came twice would give the same entry id twice, which fails the whole call.
-            entries = [{"Id": str(index), "ReceiptHandle": handle} for index, handle in enumerate(chunk)]
-            with _sorted_errors(self.url):
-                answer = self._client.delete_message_batch(QueueUrl=self.url, Entries=entries)  # type: ignore[arg-type]
-            failed += [chunk[int(entry["Id"])] for entry in answer.get("Failed", [])]
+            entries = [{"Id": str(index), "ReceiptHandle": handle} for index, handle in enumerate(ten)]
+            answer = self._client.delete_message_batch(QueueUrl=self.url, Entries=entries)  # type: ignore[arg-type]
             reached(Failpoint.DELETED_SOME)
-        return failed
+            return answer
+
+        return self._in_tens(handles, delete)
 
     def hide(self, handles: Sequence[str], seconds: int) -> list[str]:
-        """Hide messages for ``seconds`` from now; 0 hands them back at once. Returns the handles that failed.
+        """Hide messages for ``seconds`` from now; 0 hands them back at once. Returns the handles of which it is not known to have worked.
 
         Raises:
-            PermanentError, TransientError: not known what was changed.
+            PermanentError: not known what was changed.
         """
+
+        def hide(ten: Sequence[str]) -> ChangeMessageVisibilityBatchResultTypeDef:
+            entries = [{"Id": str(index), "ReceiptHandle": handle, "VisibilityTimeout": seconds} for index, handle in enumerate(ten)]
+            return self._client.change_message_visibility_batch(QueueUrl=self.url, Entries=entries)  # type: ignore[arg-type]
+
+        return self._in_tens(handles, hide)
+
+    def _in_tens(self, handles: Sequence[str], call: Callable[[Sequence[str]], _BatchResult]) -> list[str]:
+        """Make a call for ten handles at a time. A call that fails costs its own ten and not those behind it."""
         failed: list[str] = []
-        for chunk in _tens(handles):
-            entries = [{"Id": str(index), "ReceiptHandle": handle, "VisibilityTimeout": seconds} for index, handle in enumerate(chunk)]
-            with _sorted_errors(self.url):
-                answer = self._client.change_message_visibility_batch(QueueUrl=self.url, Entries=entries)  # type: ignore[arg-type]
-            failed += [chunk[int(entry["Id"])] for entry in answer.get("Failed", [])]
+        for start in range(0, len(handles), _BATCH):
+            ten = handles[start : start + _BATCH]
+            try:
+                with _sorted_errors(self.url):
+                    answer = call(ten)
+            except TransientError:
+                failed += ten
+            else:
+                failed += [ten[int(entry["Id"])] for entry in answer.get("Failed", [])]
         return failed
-
-
-def _tens(handles: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(handles), _BATCH):
-        yield handles[start : start + _BATCH]
 
 
 def _region_of(queue_url: str) -> str:
@@ -295,5 +310,5 @@ def _sorted_answer(error: ClientError, url: str) -> LakehouseError:
             "sqs:DeleteMessage, sqs:ChangeMessageVisibility and sqs:GetQueueAttributes."
         )
     if code == "OverLimit":
-        return TransientError(f"The queue {url} has as many messages in flight as SQS allows: wait until some are deleted or return.")
+        return InFlightLimitError(f"The queue {url} has as many messages in flight as SQS allows: wait until some are deleted or return.")
     return TransientError(f"The queue {url} answered with {code or 'an error'}.")

@@ -1,0 +1,185 @@
+"""The real drain on a queue that fails in every way that SQS can: nothing is lost, and nothing is doubled."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import polars as pl
+import pytest
+
+from mg_lakehouse.errors import PermanentError, TransientError
+from mg_lakehouse.settings import Settings
+from mg_lakehouse.stores.bronze import BatchReceipt, Uncommitted, append_batch
+from mg_lakehouse.stores.drain import drain
+from mg_lakehouse.stores.lake import Lake
+from mg_lakehouse.stores.queue import EventQueue
+from mg_lakehouse_tests.faults.ingest import Guard, assert_exactly_once, drain_until_nothing_is_left
+from mg_lakehouse_tests.standins.sqs import Fault, Rule, SqsStandIn, VirtualClock
+
+SETTINGS: Final = Settings(wait_seconds=1, batch_messages=50, receivers=3, visibility_seconds=30)
+MESSAGES: Final = 200
+# More of them for a long night: each is another schedule of the same faults.
+SEEDS: Final = range(int(os.environ.get("MG_TEST_FAULT_SEEDS", "4")))
+
+# Calls that a fault can be seen in, and how often it strikes there; of entries less, for each message is an occasion.
+SINGLE: Final[dict[str, list[tuple[Fault, str, float]]]] = {
+    "answer of a receive lost": [(Fault.ANSWER_LOST, "ReceiveMessage", 0.2)],
+    "answer of a delete lost": [(Fault.ANSWER_LOST, "DeleteMessageBatch", 0.5)],
+    "receive dropped": [(Fault.DROPPED, "ReceiveMessage", 0.2)],
+    "delete dropped": [(Fault.DROPPED, "DeleteMessageBatch", 0.5)],
+    "receive throttled": [(Fault.THROTTLED, "ReceiveMessage", 0.1), (Fault.REQUEST_THROTTLED, "ReceiveMessage", 0.1)],
+    "delete throttled": [(Fault.THROTTLED, "DeleteMessageBatch", 0.3), (Fault.REQUEST_THROTTLED, "DeleteMessageBatch", 0.3)],
+    "internal error": [(Fault.INTERNAL_ERROR, "ReceiveMessage", 0.2), (Fault.INTERNAL_ERROR, "DeleteMessageBatch", 0.3)],
+    "entries of deletes fail": [(Fault.ENTRY_FAILED, "DeleteMessageBatch", 0.5)],
+    "deleted messages return": [(Fault.DELETED_RETURNS, "DeleteMessageBatch", 0.3)],
+    "two hold a message": [(Fault.DELIVERED_TWICE, "ReceiveMessage", 0.3)],
+    "a message twice in a receive": [(Fault.REPEATED, "ReceiveMessage", 0.5)],
+    "wrong checksum": [(Fault.WRONG_MD5, "ReceiveMessage", 0.1)],
+    "nothing found": [(Fault.EMPTY, "ReceiveMessage", 0.3)],
+    "slow": [(Fault.SLOW, "ReceiveMessage", 0.2), (Fault.SLOW, "DeleteMessageBatch", 0.2)],
+}
+
+
+@pytest.fixture
+def clock() -> VirtualClock:
+    return VirtualClock()
+
+
+@pytest.fixture
+def sqs(clock: VirtualClock) -> Iterator[SqsStandIn]:
+    with SqsStandIn(clock=clock, seed=1) as standin:
+        yield standin
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    return Lake(str(tmp_path / "lake"))
+
+
+def queue_of(sqs: SqsStandIn, *, attempts: int = 1) -> EventQueue:
+    return EventQueue(sqs.client(attempts=attempts), sqs.queue_url)
+
+
+def bundles(count: int) -> list[str]:
+    return [f"<ActivityItems><!-- {number} --></ActivityItems>" for number in range(count)]
+
+
+def switch_on(sqs: SqsStandIn, faults: list[tuple[Fault, str, float]], seed: int) -> list[Rule]:
+    return [sqs.faults.add(fault, call, probability=probability, seed=seed, seconds=0.05) for fault, call, probability in faults]
+
+
+@pytest.mark.parametrize("name", SINGLE)
+def test_each_fault_loses_nothing_and_doubles_nothing(sqs: SqsStandIn, clock: VirtualClock, lake: Lake, name: str) -> None:
+    published = sqs.publish(bundles(MESSAGES))
+    guard = Guard(sqs.queue, lake)
+    rules = switch_on(sqs, SINGLE[name], seed=7)
+    drain_until_nothing_is_left(sqs, clock, queue_of(sqs), lake, SETTINGS)
+    assert any(rule.fired for rule in rules)
+    assert_exactly_once(lake, published)
+    assert guard.lost == []
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_all_faults_together_lose_nothing_and_double_nothing(sqs: SqsStandIn, clock: VirtualClock, lake: Lake, seed: int) -> None:
+    """Half of the seeds with boto3's own repetitions, as in production, half without."""
+    published = sqs.publish(bundles(MESSAGES))
+    guard = Guard(sqs.queue, lake)
+    every = [(fault, call, probability / 4) for faults in SINGLE.values() for fault, call, probability in faults]
+    rules = switch_on(sqs, every, seed)
+    drain_until_nothing_is_left(sqs, clock, queue_of(sqs, attempts=1 + seed % 2), lake, SETTINGS)
+    assert sum(rule.fired for rule in rules) > 20
+    assert_exactly_once(lake, published)
+    assert guard.lost == []
+
+
+def test_a_slow_commit_does_not_let_its_messages_go(
+    sqs: SqsStandIn, clock: VirtualClock, lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The commit takes several visibility timeouts: the clock moves on by 0.3 of one with each ten that the heartbeat extends."""
+    settings = SETTINGS.model_copy(update={"visibility_seconds": 1, "batch_messages": 10})
+    seen_by_another: list[Any] = []
+
+    def slow(lake: Lake, batch: pl.DataFrame, batch_id: str, uncommitted: Uncommitted) -> BatchReceipt:
+        for _ in range(12):
+            sqs.wait_for("ChangeMessageVisibilityBatch", sqs.calls.get("ChangeMessageVisibilityBatch", 0) + 1)
+            clock.advance(0.3)
+            seen_by_another.extend(sqs.queue.receive())
+        return append_batch(lake, batch, batch_id, uncommitted)
+
+    monkeypatch.setattr("mg_lakehouse.stores.drain.append_batch", slow)
+    published = sqs.publish(bundles(25))
+    started = clock.now()
+    report = drain(queue_of(sqs), lake, settings)
+    assert clock.now() > started + 3
+    assert seen_by_another == []
+    assert (report.received, report.new, report.deleted) == (25, 25, 25)
+    assert sqs.queue.message_ids() == []
+    assert_exactly_once(lake, published)
+
+
+@pytest.mark.parametrize("wait_seconds", [0, 1], ids=["short polling", "long polling"])
+def test_at_the_in_flight_quota_a_drain_commits_what_it_has_and_goes_on(sqs: SqsStandIn, lake: Lake, wait_seconds: int) -> None:
+    """Short polling is answered with an error there and long polling with nothing, which is not an empty queue."""
+    sqs.queue.in_flight_limit = 50
+    published = sqs.publish(bundles(500))
+    report = drain(queue_of(sqs), lake, SETTINGS.model_copy(update={"wait_seconds": wait_seconds, "batch_messages": 2_000}))
+    assert (report.received, report.new, report.deleted) == (500, 500, 500)
+    assert sqs.queue.message_ids() == []
+    assert_exactly_once(lake, published)
+
+
+def test_where_others_hold_all_that_may_be_in_flight_a_drain_says_so(sqs: SqsStandIn, lake: Lake) -> None:
+    sqs.queue.in_flight_limit = 10
+    sqs.publish(bundles(20))
+    assert len(sqs.queue.receive()) == 10
+    with pytest.raises(TransientError, match="in flight as SQS allows"):
+        drain(queue_of(sqs), lake, SETTINGS.model_copy(update={"wait_seconds": 0}))
+
+
+def test_a_delete_that_fails_costs_its_own_ten(sqs: SqsStandIn, lake: Lake) -> None:
+    """Fifty messages are five calls; the one that was dropped is made again, and no other."""
+    sqs.publish(bundles(50))
+    sqs.faults.add(Fault.DROPPED, "DeleteMessageBatch", count=1, skip=1)
+    report = drain(queue_of(sqs), lake, SETTINGS)
+    assert (report.deleted, report.delete_failures) == (50, 0)
+    assert sqs.calls["DeleteMessageBatch"] == 6
+    assert sqs.queue.message_ids() == []
+
+
+def test_a_hand_back_that_fails_costs_its_own_ten(sqs: SqsStandIn, lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermanentError("the lake is closed")
+
+    monkeypatch.setattr("mg_lakehouse.stores.drain.append_batch", refuse)
+    sqs.publish(bundles(50))
+    sqs.faults.add(Fault.DROPPED, "ChangeMessageVisibilityBatch", count=1, skip=1)
+    with pytest.raises(PermanentError, match="closed"):
+        drain(queue_of(sqs), lake, SETTINGS)
+    assert sqs.queue.counts() == (40, 10, 0)
+
+
+def test_bodies_at_the_limit_come_through_to_the_byte(sqs: SqsStandIn, clock: VirtualClock, lake: Lake) -> None:
+    """A mebibyte of text with characters of four bytes, and one of each below it."""
+    open_tag, close = "<ActivityItems>", "</ActivityItems>"
+    room = 1_048_576 - len(open_tag) - len(close)
+    bodies = [open_tag + letter * (room // len(letter.encode())) + close for letter in ("x", "ä", "€", "𝄞")]
+    for body in bodies:
+        sqs.client().send_message(QueueUrl=sqs.queue_url, MessageBody=body)
+    drain_until_nothing_is_left(sqs, clock, queue_of(sqs), lake, SETTINGS)
+    rows = pl.read_delta(lake.uri_of("bronze", "event_feed"))
+    assert sorted(rows["body"]) == sorted(bodies)
+
+
+def test_a_message_from_the_future_is_kept_as_any_other(sqs: SqsStandIn, clock: VirtualClock, lake: Lake) -> None:
+    """The queue's clock is an hour ahead of ours: received before it was sent, delivered again, and still one row."""
+    clock.advance(3600)
+    published = sqs.publish(bundles(20))
+    sqs.faults.add(Fault.DELETED_RETURNS, count=5)
+    reports = drain_until_nothing_is_left(sqs, clock, queue_of(sqs), lake, SETTINGS)
+    rows = pl.read_delta(lake.uri_of("bronze", "event_feed"))
+    assert rows.filter(pl.col("received_at") < pl.col("sent_at")).height == 20
+    assert sum(report.already for report in reports) == 5
+    assert_exactly_once(lake, published)
