@@ -242,6 +242,8 @@ class _Committer:
         self._progress = progress
         self._messages: dict[str, Received] = {}
         self._handles: dict[str, list[str]] = {}
+        # The latest handle of each message is the one that deletes it; older ones are answered with success and do nothing.
+        self._latest: dict[str, tuple[int, str]] = {}
         self._bytes = 0
         self._since = time.monotonic()
         self.report = DrainReport()
@@ -262,8 +264,7 @@ class _Committer:
         batch_id = uuid.uuid4().hex
         receipt = append_batch(self._lake, _frame(list(self._messages.values()), self._queue.name, batch_id), batch_id)
         received = sum(map(len, self._handles.values()))
-        # The latest handle of each message is the one that deletes it; older ones are answered with success and do nothing.
-        failures = self._delete([handles[-1] for handles in self._handles.values()])
+        failures = self._delete([handle for _, handle in self._latest.values()])
         sent = [message.sent_at for message in self._messages.values()]
         before = self.report
         self.report = replace(
@@ -278,7 +279,7 @@ class _Committer:
             first_sent_at=min(sent if before.first_sent_at is None else [before.first_sent_at, *sent]),
             last_sent_at=max(sent if before.last_sent_at is None else [before.last_sent_at, *sent]),
         )
-        self._messages, self._handles, self._bytes = {}, {}, 0
+        self._messages, self._handles, self._latest, self._bytes = {}, {}, {}, 0
         if self._progress is not None:
             self._progress(self.report)
 
@@ -286,6 +287,9 @@ class _Committer:
         if not self._messages:
             self._since = time.monotonic()
         self._handles.setdefault(message.message_id, []).append(message.receipt_handle)
+        # By SQS's count, for what two receivers got may arrive here in the other order.
+        if message.receive_count >= self._latest.get(message.message_id, (0, ""))[0]:
+            self._latest[message.message_id] = message.receive_count, message.receipt_handle
         if message.message_id not in self._messages:
             self._messages[message.message_id] = message
             self._bytes += len(message.body.encode("utf-8", "replace"))

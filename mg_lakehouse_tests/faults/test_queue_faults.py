@@ -15,7 +15,7 @@ from mg_lakehouse.settings import Settings
 from mg_lakehouse.stores.bronze import BatchReceipt, append_batch
 from mg_lakehouse.stores.drain import drain
 from mg_lakehouse.stores.lake import Lake
-from mg_lakehouse.stores.queue import EventQueue
+from mg_lakehouse.stores.queue import Delivery, EventQueue
 from mg_lakehouse_tests.faults.ingest import Guard, assert_exactly_once, drain_until_nothing_is_left
 from mg_lakehouse_tests.standins.sqs import Fault, Rule, SqsStandIn, VirtualClock
 
@@ -137,6 +137,22 @@ def test_where_others_hold_all_that_may_be_in_flight_a_drain_says_so(sqs: SqsSta
     assert len(sqs.queue.receive()) == 10
     with pytest.raises(TransientError, match="in flight as SQS allows"):
         drain(queue_of(sqs), lake, SETTINGS.model_copy(update={"wait_seconds": 0}))
+
+
+def test_the_newest_handle_deletes_whatever_order_deliveries_arrive_in(sqs: SqsStandIn, lake: Lake) -> None:
+    """Two receivers race: what the second got may reach the committer first, and the older handle deletes nothing."""
+
+    class Reversed(EventQueue):
+        def receive(self, **options: Any) -> Delivery:
+            messages, corrupted = super().receive(**options)
+            return Delivery(messages[::-1], corrupted)
+
+    published = sqs.publish(bundles(20))
+    rule = sqs.faults.add(Fault.REPEATED, "ReceiveMessage")
+    drain(Reversed(sqs.client(), sqs.queue_url), lake, SETTINGS)
+    assert rule.fired >= 2
+    assert sqs.queue.message_ids() == []
+    assert_exactly_once(lake, published)
 
 
 def test_a_delete_that_fails_costs_its_own_ten(sqs: SqsStandIn, lake: Lake) -> None:
