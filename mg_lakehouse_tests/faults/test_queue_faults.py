@@ -16,8 +16,10 @@ from mg_lakehouse.stores.bronze import BatchReceipt, append_batch
 from mg_lakehouse.stores.drain import drain
 from mg_lakehouse.stores.lake import Lake
 from mg_lakehouse.stores.queue import Delivery, EventQueue
+from mg_lakehouse.stores.silver import flatten_new
 from mg_lakehouse_tests.faults.ingest import Guard, assert_exactly_once, drain_until_nothing_is_left
 from mg_lakehouse_tests.standins.sqs import Fault, Rule, SqsStandIn, VirtualClock
+from mg_lakehouse_tests.stores.feeds import rows_of
 
 SETTINGS: Final = Settings(wait_seconds=1, batch_messages=50, receivers=3, visibility_seconds=30)
 MESSAGES: Final = 200
@@ -199,3 +201,48 @@ def test_a_message_from_the_future_is_kept_as_any_other(sqs: SqsStandIn, clock: 
     assert rows.filter(pl.col("received_at") < pl.col("sent_at")).height == 20
     assert sum(report.already for report in reports) == 5
     assert_exactly_once(lake, published)
+
+
+def clicks(first: int, count: int) -> str:
+    """A bundle of clicks with the activity ids ``a-<first>``, …"""
+    items = "".join(
+        f"<ClickActivity><RequestId>r-{number}</RequestId><CorrelationId>7</CorrelationId><ActivityId>a-{number}</ActivityId>"
+        f"<EmailAddress>{number}@example.com</EmailAddress><Timestamp>2026-03-01T12:00:00Z</Timestamp></ClickActivity>"
+        for number in range(first, first + count)
+    )
+    return f"<ActivityItems>{items}</ActivityItems>"
+
+
+def test_bundles_of_thousands_of_items_come_through(sqs: SqsStandIn, clock: VirtualClock, lake: Lake) -> None:
+    """Three bundles near the mebibyte that SQS takes, each delivered twice: every item is one row."""
+    bodies = [clicks(number * 4_800, 4_800) for number in range(3)]
+    assert all(1_000_000 < len(body.encode()) <= 1_048_576 for body in bodies)
+    for body in bodies:
+        sqs.client().send_message(QueueUrl=sqs.queue_url, MessageBody=body)
+    sqs.faults.add(Fault.DELETED_RETURNS, count=3)
+    drain_until_nothing_is_left(sqs, clock, queue_of(sqs), lake, SETTINGS)
+    report = flatten_new(lake)
+    assert (report.messages, report.items, report.rows) == (3, 14_400, 14_400)
+    assert set(rows_of(lake, "silver", "clicks")["activity_id"]) == {f"a-{number}" for number in range(14_400)}
+
+
+def test_a_message_that_went_to_the_dead_letters_and_back_is_two_in_bronze_and_one_in_silver(
+    sqs: SqsStandIn, clock: VirtualClock, lake: Lake
+) -> None:
+    """It was committed and could not be deleted; its redrive is a new message to SQS, with the same body."""
+    dead = sqs.account.create("dead-letters")
+    sqs.queue.dead_letters, sqs.queue.max_receive_count = dead, 1
+    (first,) = sqs.publish([clicks(0, 3)])
+    sqs.faults.add(Fault.DROPPED, "DeleteMessageBatch")
+    assert drain(queue_of(sqs), lake, SETTINGS).delete_failures == 1
+    flatten_new(lake)
+    sqs.faults.clear()
+    clock.advance(SETTINGS.visibility_seconds + 1)
+    assert drain(queue_of(sqs), lake, SETTINGS).received == 0
+    assert dead.message_ids() == [first]
+    sqs.client().start_message_move_task(SourceArn=dead.arn)
+    (second,) = sqs.queue.message_ids()
+    assert drain(queue_of(sqs), lake, SETTINGS).new == 1
+    assert flatten_new(lake).rows == 0
+    assert_exactly_once(lake, [first, second])
+    assert sorted(rows_of(lake, "silver", "clicks")["activity_id"]) == ["a-0", "a-1", "a-2"]
