@@ -167,6 +167,39 @@ def test_a_delete_that_fails_costs_its_own_ten(sqs: SqsStandIn, lake: Lake) -> N
     assert sqs.queue.message_ids() == []
 
 
+def test_entries_that_sqs_failed_to_delete_are_deleted_by_the_same_drain(sqs: SqsStandIn, lake: Lake) -> None:
+    """Otherwise each would stay hidden for its whole timeout and come again."""
+    published = sqs.publish(bundles(50))
+    rule = sqs.faults.add(Fault.ENTRY_FAILED, "DeleteMessageBatch", count=7, skip=5)
+    report = drain(queue_of(sqs), lake, SETTINGS)
+    assert rule.fired == 7
+    assert (report.deleted, report.delete_failures) == (50, 0)
+    assert sorted(sqs.queue.deleted) == sorted(published)
+
+
+def test_entries_that_cannot_be_deleted_are_counted(sqs: SqsStandIn, clock: VirtualClock, lake: Lake) -> None:
+    sqs.publish(bundles(50))
+    failing = sqs.faults.add(Fault.ENTRY_FAILED, "DeleteMessageBatch")
+    report = drain(queue_of(sqs), lake, SETTINGS)
+    assert (report.new, report.deleted, report.delete_failures) == (50, 0, 50)
+    assert failing.fired == 150
+    sqs.faults.clear()
+    clock.advance(SETTINGS.visibility_seconds + 1)
+    again = drain(queue_of(sqs), lake, SETTINGS)
+    assert (again.new, again.already, again.deleted) == (0, 50, 50)
+
+
+def test_a_body_that_does_not_match_its_checksum_is_neither_kept_nor_deleted(sqs: SqsStandIn, clock: VirtualClock, lake: Lake) -> None:
+    published = sqs.publish(bundles(20))
+    sqs.faults.add(Fault.WRONG_MD5, "ReceiveMessage", count=3)
+    report = drain(queue_of(sqs), lake, SETTINGS)
+    assert (report.new, report.corrupted, report.deleted) == (17, 3, 17)
+    assert len(sqs.queue.message_ids()) == 3
+    clock.advance(SETTINGS.visibility_seconds + 1)
+    assert drain(queue_of(sqs), lake, SETTINGS).new == 3
+    assert_exactly_once(lake, published)
+
+
 def test_a_hand_back_that_fails_costs_its_own_ten(sqs: SqsStandIn, lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise PermanentError("the lake is closed")
