@@ -7,7 +7,7 @@ and never holds message content, an address or a credential.
 
 from __future__ import annotations
 
-__all__ = ["ConfigurationError", "LakehouseError", "PermanentError", "TransientError"]
+__all__ = ["ConfigurationError", "InterruptedRunError", "LakehouseError", "PermanentError", "TransientError"]
 
 
 class LakehouseError(Exception):
@@ -24,3 +24,7 @@ class ConfigurationError(PermanentError):
 
 class TransientError(LakehouseError):
     """Trying again may succeed: a throttled call, a dropped connection."""
+
+
+class InterruptedRunError(LakehouseError):
+    """Somebody stopped the run, with SIGTERM or Ctrl-C."""

@@ -18,6 +18,7 @@ import dagster as dg
 from mg_lakehouse.assets.bronze import DrainConfig
 from mg_lakehouse.definitions import build_definitions
 from mg_lakehouse.errors import ConfigurationError
+from mg_lakehouse.interrupts import in_a_sentence
 from mg_lakehouse.jobs import GOLD_JOB, INGEST_JOB
 from mg_lakehouse.keys import EVENT_FEED_KEY
 from mg_lakehouse.partitions import today
@@ -52,12 +53,13 @@ def run_once(settings: Settings, *, max_messages: int | None = None, max_seconds
 
     Raises:
         PermanentError, TransientError: the queue cannot be asked, or the settings are unusable; nothing was started.
+        InterruptedRunError: the run was stopped, by SIGTERM or Ctrl-C.
     """
     # Asked before anything starts, so that a wrong address costs a second and one sentence.
     open_queue(settings).depth()
     definitions = build_definitions(settings)
     budget = DrainConfig(max_messages=max_messages, max_seconds=max_seconds, until_empty=True)
-    with _instance() as instance:
+    with in_a_sentence(), _instance() as instance:
         ingest = _run(definitions, instance, INGEST_JOB, partition_key=today(), ops={EVENT_FEED_KEY.to_python_identifier(): budget})
         if not ingest.succeeded:
             return ingest

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from mg_lakehouse.assets.reporting import OWNERS, RETRY_TRANSIENT, as_failure, column_schema, table_metadata
 from mg_lakehouse.events.catalogue import Column
+from mg_lakehouse.interrupts import put_off
 from mg_lakehouse.keys import EVENT_FEED_KEY, QUEUE_KEY
 from mg_lakehouse.partitions import RECEIVED_DATE, today
 from mg_lakehouse.progress import Step
@@ -83,15 +84,18 @@ def build_event_feed(settings: Settings) -> dg.AssetsDefinition:
             return dg.MaterializeResult(metadata={"note": note})
         with as_failure():
             queue = event_feed.get(settings)
-            report = drain(
-                queue,
-                lake.get(),
-                settings,
-                max_messages=config.max_messages,
-                max_seconds=config.max_seconds,
-                until_empty=config.until_empty,
-                progress=lambda so_far: progress.report(context.log, Step("bronze", so_far.received, "messages received")),
-            )
+            # A stopped run finishes the commit that it is at, deletes what is committed and hands the rest back.
+            with put_off() as stop:
+                report = drain(
+                    queue,
+                    lake.get(),
+                    settings,
+                    max_messages=config.max_messages,
+                    max_seconds=config.max_seconds,
+                    until_empty=config.until_empty,
+                    stop=stop,
+                    progress=lambda so_far: progress.report(context.log, Step("bronze", so_far.received, "messages received")),
+                )
             if report.corrupted:
                 context.log.warning("%s messages did not match SQS's checksum and were left in the queue.", report.corrupted)
             room = {"in_flight_head_room": queue.depth().head_room}

@@ -14,6 +14,7 @@ import dagster as dg
 
 from mg_lakehouse.errors import PermanentError, TransientError
 from mg_lakehouse.events.catalogue import Column
+from mg_lakehouse.interrupts import STOPPED
 from mg_lakehouse.stores.audit import standing
 from mg_lakehouse.stores.lake import Lake, Layer
 
@@ -27,13 +28,19 @@ RETRY_TRANSIENT: Final = dg.RetryPolicy(max_retries=3, delay=5, backoff=dg.Backo
 
 @contextmanager
 def as_failure() -> Iterator[None]:
-    """Turn our errors into Dagster failures: permanent ones are not retried, and either is one clear sentence."""
+    """Turn our errors into Dagster failures: permanent ones are not retried, and either is one clear sentence.
+
+    So is an interrupt. Dagster (1.13) would have the retry policy apply to it and start the step again: a run that was told to
+    stop went on until its queue was empty.
+    """
     try:
         yield
     except PermanentError as error:
         raise dg.Failure(description=str(error), allow_retries=False) from error
     except TransientError as error:
         raise dg.Failure(description=str(error), allow_retries=True) from error
+    except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError) as interrupt:
+        raise dg.Failure(description=STOPPED, allow_retries=False) from interrupt
 
 
 def column_schema(columns: Sequence[Column]) -> dg.TableSchema:

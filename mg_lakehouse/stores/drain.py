@@ -243,6 +243,8 @@ class _Committer:
         self._progress = progress
         self._messages: dict[str, Received] = {}
         self._handles: dict[str, list[str]] = {}
+        # The latest handle of each message is the one that deletes it; older ones are answered with success and do nothing.
+        self._latest: dict[str, tuple[int, str]] = {}
         self._bytes = 0
         self._uncommitted = Uncommitted()
         self._since = time.monotonic()
@@ -270,8 +272,7 @@ class _Committer:
         )
         receipt = append_batch(self._lake, _frame(list(self._messages.values()), self._queue.name, batch_id), batch_id, waiting)
         reached(Failpoint.BATCH_COMMITTED)
-        # The latest handle of each message is the one that deletes it; older ones are answered with success and do nothing.
-        failures = self._delete([handles[-1] for handles in self._handles.values()])
+        failures = self._delete([handle for _, handle in self._latest.values()])
         waiting = Uncommitted() if receipt.new else waiting._replace(already=waiting.already + receipt.already)
         self._uncommitted = waiting._replace(delete_failures=waiting.delete_failures + failures)
         reached(Failpoint.BATCH_DELETED)
@@ -289,7 +290,7 @@ class _Committer:
             first_sent_at=min(sent if before.first_sent_at is None else [before.first_sent_at, *sent]),
             last_sent_at=max(sent if before.last_sent_at is None else [before.last_sent_at, *sent]),
         )
-        self._messages, self._handles, self._bytes = {}, {}, 0
+        self._messages, self._handles, self._latest, self._bytes = {}, {}, {}, 0
         if self._progress is not None:
             self._progress(self.report)
 
@@ -297,6 +298,9 @@ class _Committer:
         if not self._messages:
             self._since = time.monotonic()
         self._handles.setdefault(message.message_id, []).append(message.receipt_handle)
+        # By SQS's count, for what two receivers got may arrive here in the other order.
+        if message.receive_count >= self._latest.get(message.message_id, (0, ""))[0]:
+            self._latest[message.message_id] = message.receive_count, message.receipt_handle
         if message.message_id not in self._messages:
             self._messages[message.message_id] = message
             self._bytes += len(message.body.encode("utf-8", "replace"))

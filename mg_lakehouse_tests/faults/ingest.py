@@ -25,9 +25,10 @@ class Guard:
         self._commits: list[str] = []
         self._held: set[str] = set()
         self.lost: list[str] = []
-        queue.before_delete = self._look
+        queue.before_delete = self.look
 
-    def _look(self, deleting: Sequence[str]) -> None:
+    def look(self, deleting: Sequence[str]) -> None:
+        """Note which of these are not in bronze yet."""
         commits = sorted(path.name for path in self._table.glob("_delta_log/*.json"))
         if commits != self._commits:
             self._commits = commits

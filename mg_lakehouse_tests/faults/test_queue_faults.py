@@ -15,9 +15,11 @@ from mg_lakehouse.settings import Settings
 from mg_lakehouse.stores.bronze import BatchReceipt, Uncommitted, append_batch
 from mg_lakehouse.stores.drain import drain
 from mg_lakehouse.stores.lake import Lake
-from mg_lakehouse.stores.queue import EventQueue
+from mg_lakehouse.stores.queue import Delivery, EventQueue
+from mg_lakehouse.stores.silver import flatten_new
 from mg_lakehouse_tests.faults.ingest import Guard, assert_exactly_once, drain_until_nothing_is_left
 from mg_lakehouse_tests.standins.sqs import Fault, Rule, SqsStandIn, VirtualClock
+from mg_lakehouse_tests.stores.feeds import rows_of
 
 SETTINGS: Final = Settings(wait_seconds=1, batch_messages=50, receivers=3, visibility_seconds=30)
 MESSAGES: Final = 200
@@ -139,6 +141,22 @@ def test_where_others_hold_all_that_may_be_in_flight_a_drain_says_so(sqs: SqsSta
         drain(queue_of(sqs), lake, SETTINGS.model_copy(update={"wait_seconds": 0}))
 
 
+def test_the_newest_handle_deletes_whatever_order_deliveries_arrive_in(sqs: SqsStandIn, lake: Lake) -> None:
+    """Two receivers race: what the second got may reach the committer first, and the older handle deletes nothing."""
+
+    class Reversed(EventQueue):
+        def receive(self, **options: Any) -> Delivery:
+            messages, corrupted = super().receive(**options)
+            return Delivery(messages[::-1], corrupted)
+
+    published = sqs.publish(bundles(20))
+    rule = sqs.faults.add(Fault.REPEATED, "ReceiveMessage")
+    drain(Reversed(sqs.client(), sqs.queue_url), lake, SETTINGS)
+    assert rule.fired >= 2
+    assert sqs.queue.message_ids() == []
+    assert_exactly_once(lake, published)
+
+
 def test_a_delete_that_fails_costs_its_own_ten(sqs: SqsStandIn, lake: Lake) -> None:
     """Fifty messages are five calls; the one that was dropped is made again, and no other."""
     sqs.publish(bundles(50))
@@ -147,6 +165,39 @@ def test_a_delete_that_fails_costs_its_own_ten(sqs: SqsStandIn, lake: Lake) -> N
     assert (report.deleted, report.delete_failures) == (50, 0)
     assert sqs.calls["DeleteMessageBatch"] == 6
     assert sqs.queue.message_ids() == []
+
+
+def test_entries_that_sqs_failed_to_delete_are_deleted_by_the_same_drain(sqs: SqsStandIn, lake: Lake) -> None:
+    """Otherwise each would stay hidden for its whole timeout and come again."""
+    published = sqs.publish(bundles(50))
+    rule = sqs.faults.add(Fault.ENTRY_FAILED, "DeleteMessageBatch", count=7, skip=5)
+    report = drain(queue_of(sqs), lake, SETTINGS)
+    assert rule.fired == 7
+    assert (report.deleted, report.delete_failures) == (50, 0)
+    assert sorted(sqs.queue.deleted) == sorted(published)
+
+
+def test_entries_that_cannot_be_deleted_are_counted(sqs: SqsStandIn, clock: VirtualClock, lake: Lake) -> None:
+    sqs.publish(bundles(50))
+    failing = sqs.faults.add(Fault.ENTRY_FAILED, "DeleteMessageBatch")
+    report = drain(queue_of(sqs), lake, SETTINGS)
+    assert (report.new, report.deleted, report.delete_failures) == (50, 0, 50)
+    assert failing.fired == 150
+    sqs.faults.clear()
+    clock.advance(SETTINGS.visibility_seconds + 1)
+    again = drain(queue_of(sqs), lake, SETTINGS)
+    assert (again.new, again.already, again.deleted) == (0, 50, 50)
+
+
+def test_a_body_that_does_not_match_its_checksum_is_neither_kept_nor_deleted(sqs: SqsStandIn, clock: VirtualClock, lake: Lake) -> None:
+    published = sqs.publish(bundles(20))
+    sqs.faults.add(Fault.WRONG_MD5, "ReceiveMessage", count=3)
+    report = drain(queue_of(sqs), lake, SETTINGS)
+    assert (report.new, report.corrupted, report.deleted) == (17, 3, 17)
+    assert len(sqs.queue.message_ids()) == 3
+    clock.advance(SETTINGS.visibility_seconds + 1)
+    assert drain(queue_of(sqs), lake, SETTINGS).new == 3
+    assert_exactly_once(lake, published)
 
 
 def test_a_hand_back_that_fails_costs_its_own_ten(sqs: SqsStandIn, lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,3 +234,48 @@ def test_a_message_from_the_future_is_kept_as_any_other(sqs: SqsStandIn, clock: 
     assert rows.filter(pl.col("received_at") < pl.col("sent_at")).height == 20
     assert sum(report.already for report in reports) == 5
     assert_exactly_once(lake, published)
+
+
+def clicks(first: int, count: int) -> str:
+    """A bundle of clicks with the activity ids ``a-<first>``, …"""
+    items = "".join(
+        f"<ClickActivity><RequestId>r-{number}</RequestId><CorrelationId>7</CorrelationId><ActivityId>a-{number}</ActivityId>"
+        f"<EmailAddress>{number}@example.com</EmailAddress><Timestamp>2026-03-01T12:00:00Z</Timestamp></ClickActivity>"
+        for number in range(first, first + count)
+    )
+    return f"<ActivityItems>{items}</ActivityItems>"
+
+
+def test_bundles_of_thousands_of_items_come_through(sqs: SqsStandIn, clock: VirtualClock, lake: Lake) -> None:
+    """Three bundles near the mebibyte that SQS takes, each delivered twice: every item is one row."""
+    bodies = [clicks(number * 4_800, 4_800) for number in range(3)]
+    assert all(1_000_000 < len(body.encode()) <= 1_048_576 for body in bodies)
+    for body in bodies:
+        sqs.client().send_message(QueueUrl=sqs.queue_url, MessageBody=body)
+    sqs.faults.add(Fault.DELETED_RETURNS, count=3)
+    drain_until_nothing_is_left(sqs, clock, queue_of(sqs), lake, SETTINGS)
+    report = flatten_new(lake)
+    assert (report.messages, report.items, report.rows) == (3, 14_400, 14_400)
+    assert set(rows_of(lake, "silver", "clicks")["activity_id"]) == {f"a-{number}" for number in range(14_400)}
+
+
+def test_a_message_that_went_to_the_dead_letters_and_back_is_two_in_bronze_and_one_in_silver(
+    sqs: SqsStandIn, clock: VirtualClock, lake: Lake
+) -> None:
+    """It was committed and could not be deleted; its redrive is a new message to SQS, with the same body."""
+    dead = sqs.account.create("dead-letters")
+    sqs.queue.dead_letters, sqs.queue.max_receive_count = dead, 1
+    (first,) = sqs.publish([clicks(0, 3)])
+    sqs.faults.add(Fault.DROPPED, "DeleteMessageBatch")
+    assert drain(queue_of(sqs), lake, SETTINGS).delete_failures == 1
+    flatten_new(lake)
+    sqs.faults.clear()
+    clock.advance(SETTINGS.visibility_seconds + 1)
+    assert drain(queue_of(sqs), lake, SETTINGS).received == 0
+    assert dead.message_ids() == [first]
+    sqs.client().start_message_move_task(SourceArn=dead.arn)
+    (second,) = sqs.queue.message_ids()
+    assert drain(queue_of(sqs), lake, SETTINGS).new == 1
+    assert flatten_new(lake).rows == 0
+    assert_exactly_once(lake, [first, second])
+    assert sorted(rows_of(lake, "silver", "clicks")["activity_id"]) == ["a-0", "a-1", "a-2"]
