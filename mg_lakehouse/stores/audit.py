@@ -16,7 +16,7 @@ from deltalake import DeltaTable
 from mg_lakehouse.events.catalogue import REJECTED_ITEMS, silver_tables
 from mg_lakehouse.events.schemas import silver_schema
 from mg_lakehouse.stores.bronze import files_between
-from mg_lakehouse.stores.lake import Lake, Layer
+from mg_lakehouse.stores.lake import Lake, Layer, store_errors
 from mg_lakehouse.stores.silver import day_spans, ledgers
 
 __all__ = ["Conservation", "TableStanding", "conservation", "repeated_ids", "repeated_new_ids", "schema_differences", "standing"]
@@ -69,7 +69,9 @@ def conservation(lake: Lake, *, source: str = "event_feed", above: int) -> Conse
         handle = lake.open("silver", table)
         if handle is None:
             continue
-        for ledger, added in ledgers(handle, source, above):
+        with store_errors(f"silver/{table} in the lake {lake.uri}"):
+            found = list(ledgers(handle, source, above))
+        for ledger, added in found:
             if ledger.rows != added:
                 miscounted.append(table)
             if table == REJECTED_ITEMS:
@@ -87,21 +89,23 @@ def repeated_new_ids(lake: Lake, table: str, *, above: int) -> int:
     handle = lake.open("silver", table)
     if handle is None or handle.version() <= above:
         return 0
-    stream = handle.load_cdf(above + 1, handle.version(), columns=["activity_id", "event_date"], allow_out_of_range=True)
-    new = pl.DataFrame(stream.read_all())
-    if new.is_empty():
-        return 0
-    spans = day_spans(new["event_date"].unique().sort().to_list())
-    near = pl.any_horizontal(*(pl.col("event_at").is_between(first, last) for first, last in spans))
-    scanned = lake.scan(files_between(handle, "event_at", spans)).filter(near).select("activity_id")
-    return _repeated(scanned.join(new.lazy().select("activity_id").unique(), on="activity_id", how="semi"))
+    with store_errors(f"silver/{table} in the lake {lake.uri}"):
+        stream = handle.load_cdf(above + 1, handle.version(), columns=["activity_id", "event_date"], allow_out_of_range=True)
+        new = pl.DataFrame(stream.read_all())
+        if new.is_empty():
+            return 0
+        spans = day_spans(new["event_date"].unique().sort().to_list())
+        near = pl.any_horizontal(*(pl.col("event_at").is_between(first, last) for first, last in spans))
+        scanned = lake.scan(files_between(handle, "event_at", spans)).filter(near).select("activity_id")
+        return _repeated(scanned.join(new.lazy().select("activity_id").unique(), on="activity_id", how="semi"))
 
 
 def repeated_ids(lake: Lake, table: str) -> int:
     """Activity ids that occur more than once in the whole table."""
     handle = lake.open("silver", table)
     files = [] if handle is None else handle.file_uris()
-    return _repeated(lake.scan(files).select("activity_id")) if files else 0
+    with store_errors(f"silver/{table} in the lake {lake.uri}"):
+        return _repeated(lake.scan(files).select("activity_id")) if files else 0
 
 
 def _repeated(ids: pl.LazyFrame) -> int:
@@ -130,7 +134,9 @@ def standing(lake: Lake, layer: Layer, table: str) -> TableStanding | None:
     actions = pl.DataFrame(handle.get_add_actions(flatten=True))
     rows = 0 if actions.is_empty() else int(actions["num_records"].sum())
     newest = actions["max.received_at"].max() if "max.received_at" in actions.columns else None
-    return TableStanding(rows, handle.version(), _updated_at(handle), newest if isinstance(newest, datetime) else None)
+    with store_errors(f"{layer}/{table} in the lake {lake.uri}"):
+        updated_at = _updated_at(handle)
+    return TableStanding(rows, handle.version(), updated_at, newest if isinstance(newest, datetime) else None)
 
 
 def _updated_at(handle: DeltaTable) -> datetime:
@@ -143,5 +149,6 @@ def rejected_by_reason(lake: Lake) -> dict[str, int]:
     files = [] if handle is None else handle.file_uris()
     if not files:
         return {}
-    counted = lake.scan(files).group_by("reason").len().sort("len", "reason", descending=[True, False]).collect()
+    with store_errors(f"silver/{REJECTED_ITEMS} in the lake {lake.uri}"):
+        counted = lake.scan(files).group_by("reason").len().sort("len", "reason", descending=[True, False]).collect()
     return dict(counted.iter_rows())
