@@ -9,7 +9,7 @@ INSTALLED := $(VENV)/.installed
 export DAGSTER_HOME ?= $(CURDIR)/.dagster
 export DAGSTER_DISABLE_TELEMETRY := 1
 
-.PHONY: demo dev test lint format types sql unit screenshots lock clean help
+.PHONY: demo dev test faults lint format types sql unit screenshots lock clean help
 .DEFAULT_GOAL := help
 
 help:  ## Say what there is
@@ -39,6 +39,9 @@ sql: $(INSTALLED)
 
 unit: $(INSTALLED)
 	env -u DAGSTER_HOME $(BIN)/pytest --numprocesses 2 --dist loadscope
+
+faults: $(INSTALLED)  ## The long matrix of faults, which takes minutes
+	env -u DAGSTER_HOME $(BIN)/pytest -m faults
 
 # With the timestamp, an environment is made once and again only when what it holds changes.
 $(INSTALLED): pyproject.toml constraints.txt

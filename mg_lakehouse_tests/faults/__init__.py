@@ -1,0 +1,1 @@
+"""Faults of the store and of the machine, forced from outside: the product's code runs unchanged."""
