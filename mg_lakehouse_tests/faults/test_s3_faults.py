@@ -299,7 +299,8 @@ GOLD_FAULTS: Final = {
 }
 
 
-@pytest.mark.parametrize("faults", ["landed", *(pytest.param(name, marks=pytest.mark.faults) for name in ("refused", "reads"))])
+@pytest.mark.faults
+@pytest.mark.parametrize("faults", GOLD_FAULTS)
 def test_a_gold_table_is_at_a_whole_version_and_the_next_build_is_right(
     lake: Lake, s3_proxy: FaultProxy, tmp_path: Path, faults: str
 ) -> None:
