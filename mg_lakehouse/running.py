@@ -23,7 +23,10 @@ from mg_lakehouse.jobs import GOLD_JOB, INGEST_JOB
 from mg_lakehouse.keys import EVENT_FEED_KEY
 from mg_lakehouse.partitions import today
 from mg_lakehouse.settings import Settings
+from mg_lakehouse.stores.lake import Lake
+from mg_lakehouse.stores.pii_key import pii_key
 from mg_lakehouse.stores.queue import open_queue
+from mg_lakehouse.stores.tables import EVENT_FEED
 
 __all__ = ["PassResult", "run_once"]
 
@@ -52,11 +55,15 @@ def run_once(settings: Settings, *, max_messages: int | None = None, max_seconds
     Gold is not built when the ingest failed or one of its blocking checks did.
 
     Raises:
-        PermanentError, TransientError: the queue cannot be asked, or the settings are unusable; nothing was started.
+        PermanentError, TransientError: the queue or the lake cannot be asked, or the settings are unusable; nothing was started.
         InterruptedRunError: the run was stopped, by SIGTERM or Ctrl-C.
     """
     # Asked before anything starts, so that a wrong address costs a second and one sentence.
     open_queue(settings).depth()
+    lake = Lake(settings.lake_uri)
+    lake.open(EVENT_FEED.layer, EVENT_FEED.name)
+    if not lake.is_local:
+        pii_key(settings, lake)  # gold would miss it, after everything else was done
     definitions = build_definitions(settings)
     budget = DrainConfig(max_messages=max_messages, max_seconds=max_seconds, until_empty=True)
     with in_a_sentence(), _instance() as instance:

@@ -16,8 +16,8 @@ from deltalake import DeltaTable
 from mg_lakehouse.events.catalogue import REJECTED_ITEMS
 from mg_lakehouse.events.schemas import silver_schema
 from mg_lakehouse.stores.bronze import files_between
-from mg_lakehouse.stores.lake import Lake, Layer
-from mg_lakehouse.stores.ledger import posted_slices
+from mg_lakehouse.stores.lake import Lake, Layer, store_errors
+from mg_lakehouse.stores.ledger import Posted, SliceLedger, posted_slices
 from mg_lakehouse.stores.silver import EVENT_TABLES, day_spans
 
 __all__ = ["Conservation", "TableStanding", "conservation", "repeated_ids", "repeated_new_ids", "schema_differences", "standing"]
@@ -64,8 +64,7 @@ def conservation(lake: Lake, *, source: str = "event_feed", above: int) -> Conse
     Raises:
         PermanentError, TransientError: the lake cannot be read.
     """
-    common = lake.open("silver", REJECTED_ITEMS)
-    slices = [] if common is None else list(posted_slices(common, source, above))
+    slices = _posted(lake, REJECTED_ITEMS, source, above)
     # A slice that another run is in the middle of is not summed up before `rejected_items`, which comes last, has it.
     finished = max((posted.ledger.high for posted in slices), default=above)
     messages = sum(posted.ledger.messages for posted in slices)
@@ -74,14 +73,21 @@ def conservation(lake: Lake, *, source: str = "event_feed", above: int) -> Conse
     rows = duplicates = 0
     miscounted = [REJECTED_ITEMS] if any(posted.ledger.rows != posted.rows_added for posted in slices) else []
     for table in EVENT_TABLES:
-        handle = lake.open("silver", table)
-        for posted in posted_slices(handle, source, above) if handle is not None else ():
+        for posted in _posted(lake, table, source, above):
             if posted.ledger.high > finished:
                 continue
             if posted.ledger.rows != posted.rows_added and table not in miscounted:
                 miscounted.append(table)
             rows, duplicates = rows + posted.ledger.rows, duplicates + posted.ledger.duplicates
     return Conservation(messages, items, rows, duplicates, rejected, tuple(miscounted))
+
+
+def _posted(lake: Lake, table: str, source: str, above: int) -> list[Posted[SliceLedger]]:
+    handle = lake.open("silver", table)
+    if handle is None:
+        return []
+    with store_errors(f"silver/{table} in the lake {lake.uri}"):
+        return list(posted_slices(handle, source, above))
 
 
 def repeated_new_ids(lake: Lake, table: str, *, above: int) -> int:
@@ -92,21 +98,23 @@ def repeated_new_ids(lake: Lake, table: str, *, above: int) -> int:
     handle = lake.open("silver", table)
     if handle is None or handle.version() <= above:
         return 0
-    stream = handle.load_cdf(above + 1, handle.version(), columns=["activity_id", "event_date"], allow_out_of_range=True)
-    new = pl.DataFrame(stream.read_all())
-    if new.is_empty():
-        return 0
-    spans = day_spans(new["event_date"].unique().sort().to_list())
-    near = pl.any_horizontal(*(pl.col("event_at").is_between(first, last) for first, last in spans))
-    scanned = lake.scan(files_between(handle, "event_at", spans)).filter(near).select("activity_id")
-    return _repeated(scanned.join(new.lazy().select("activity_id").unique(), on="activity_id", how="semi"))
+    with store_errors(f"silver/{table} in the lake {lake.uri}"):
+        stream = handle.load_cdf(above + 1, handle.version(), columns=["activity_id", "event_date"], allow_out_of_range=True)
+        new = pl.DataFrame(stream.read_all())
+        if new.is_empty():
+            return 0
+        spans = day_spans(new["event_date"].unique().sort().to_list())
+        near = pl.any_horizontal(*(pl.col("event_at").is_between(first, last) for first, last in spans))
+        scanned = lake.scan(files_between(handle, "event_at", spans)).filter(near).select("activity_id")
+        return _repeated(scanned.join(new.lazy().select("activity_id").unique(), on="activity_id", how="semi"))
 
 
 def repeated_ids(lake: Lake, table: str) -> int:
     """Activity ids that occur more than once in the whole table."""
     handle = lake.open("silver", table)
     files = [] if handle is None else handle.file_uris()
-    return _repeated(lake.scan(files).select("activity_id")) if files else 0
+    with store_errors(f"silver/{table} in the lake {lake.uri}"):
+        return _repeated(lake.scan(files).select("activity_id")) if files else 0
 
 
 def _repeated(ids: pl.LazyFrame) -> int:
@@ -135,7 +143,9 @@ def standing(lake: Lake, layer: Layer, table: str) -> TableStanding | None:
     actions = pl.DataFrame(handle.get_add_actions(flatten=True))
     rows = 0 if actions.is_empty() else int(actions["num_records"].sum())
     newest = actions["max.received_at"].max() if "max.received_at" in actions.columns else None
-    return TableStanding(rows, handle.version(), _updated_at(handle), newest if isinstance(newest, datetime) else None)
+    with store_errors(f"{layer}/{table} in the lake {lake.uri}"):
+        updated_at = _updated_at(handle)
+    return TableStanding(rows, handle.version(), updated_at, newest if isinstance(newest, datetime) else None)
 
 
 def _updated_at(handle: DeltaTable) -> datetime:
@@ -148,5 +158,6 @@ def rejected_by_reason(lake: Lake) -> dict[str, int]:
     files = [] if handle is None else handle.file_uris()
     if not files:
         return {}
-    counted = lake.scan(files).group_by("reason").len().sort("len", "reason", descending=[True, False]).collect()
+    with store_errors(f"silver/{REJECTED_ITEMS} in the lake {lake.uri}"):
+        counted = lake.scan(files).group_by("reason").len().sort("len", "reason", descending=[True, False]).collect()
     return dict(counted.iter_rows())

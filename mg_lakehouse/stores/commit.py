@@ -34,9 +34,9 @@ from deltalake import (
     write_deltalake,
 )
 
-from mg_lakehouse.errors import PermanentError
+from mg_lakehouse.errors import LakehouseError, PermanentError, TransientError
 from mg_lakehouse.stores.failpoints import Failpoint, reached
-from mg_lakehouse.stores.lake import store_error
+from mg_lakehouse.stores.lake import store_error, store_errors
 
 __all__ = ["Append", "Landed", "commit_once"]
 
@@ -45,6 +45,7 @@ Result = TypeVar("Result")
 _ATTEMPTS: Final = 8
 _FIRST_WAIT_SECONDS: Final = 0.05
 _LONGEST_WAIT_SECONDS: Final = 5.0
+_PATIENCE_SECONDS: Final = 30.0
 
 # A hook that fails after the commit landed would look like a failed commit. Checkpoints are made beside the
 # pipeline (see `checkpoint`), where a failure costs nothing.
@@ -82,16 +83,26 @@ def commit_once(what: str, open_table: Callable[[], DeltaTable], decide: Callabl
         decide: looks at the handle and says what is left to append. Called anew for each try.
 
     Raises:
-        PermanentError: access is refused, and the table says that nothing landed.
-        TransientError: no try landed within about 15 seconds.
+        PermanentError: access is refused or the disk is full, and the table says that nothing landed.
+        TransientError: no try landed, of several in about half a minute; a store that fails slowly makes the last one longer.
     """
     failure: Exception | None = None
+    deadline = time.monotonic() + _PATIENCE_SECONDS
     for attempt in range(_ATTEMPTS):
-        handle = open_table()
-        decision = decide(handle)
+        if attempt:
+            if time.monotonic() > deadline:
+                break
+            _wait(attempt)
+        try:
+            with store_errors(what):
+                handle = open_table()
+                decision = decide(handle)
+        except TransientError as error:  # an answer that broke off is no reason to hand a whole batch back
+            failure = error
+            continue
         if isinstance(decision, Landed):
             return decision.result
-        if failure is not None and isinstance(sorted_out := store_error(failure, what), PermanentError):
+        if failure is not None and isinstance(sorted_out := _sorted(failure, what), PermanentError):
             raise sorted_out from failure
         try:
             reached(Failpoint.COMMIT_LOOKED, what)
@@ -99,13 +110,20 @@ def commit_once(what: str, open_table: Callable[[], DeltaTable], decide: Callabl
             reached(Failpoint.COMMIT_LANDED, what)
         except Exception as error:  # noqa: BLE001  whatever it is, the table decides
             failure = error
-            longest = min(_LONGEST_WAIT_SECONDS, _FIRST_WAIT_SECONDS * 2**attempt)
-            time.sleep(random.uniform(longest / 2, longest))  # noqa: S311  jitter
             continue
         checkpoint(handle)
         return decision.result
     assert failure is not None
-    raise store_error(failure, what) from failure
+    raise _sorted(failure, what) from failure
+
+
+def _sorted(failure: Exception, what: str) -> LakehouseError:
+    return failure if isinstance(failure, LakehouseError) else store_error(failure, what)
+
+
+def _wait(attempt: int) -> None:
+    longest = min(_LONGEST_WAIT_SECONDS, _FIRST_WAIT_SECONDS * 2 ** (attempt - 1))
+    time.sleep(random.uniform(longest / 2, longest))  # noqa: S311  jitter
 
 
 def _append(handle: DeltaTable, append: Append[Any]) -> None:

@@ -26,6 +26,7 @@ from mg_lakehouse.stores.bronze import Uncommitted, append_batch
 from mg_lakehouse.stores.failpoints import Failpoint, reached
 from mg_lakehouse.stores.lake import Lake
 from mg_lakehouse.stores.queue import EventQueue, InFlightLimitError, Received
+from mg_lakehouse.stores.tables import EVENT_FEED
 from mg_lakehouse.stores.visibility import Heartbeat
 
 __all__ = ["DrainReport", "drain"]
@@ -87,6 +88,8 @@ def drain(
     Raises:
         PermanentError, TransientError: everything uncommitted was handed back to the queue, or will return by itself.
     """
+    # Before anything is received: each receive counts towards the dead-letter queue, and a lake that is not there takes nothing.
+    lake.open(EVENT_FEED.layer, EVENT_FEED.name)
     deadline = time.monotonic() + (settings.max_seconds if max_seconds is None else max_seconds)
     stop = stop or threading.Event()
     if not until_empty:

@@ -7,7 +7,8 @@ commit is :mod:`mg_lakehouse.stores.commit`; what the tables hold is the catalog
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
@@ -18,7 +19,7 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from mg_lakehouse.errors import LakehouseError, PermanentError, TransientError
 
-__all__ = ["CONTRACT_VERSION", "Lake", "Layer", "TableSpec", "store_error"]
+__all__ = ["CONTRACT_VERSION", "Lake", "Layer", "TableSpec", "store_error", "store_errors"]
 
 Layer = Literal["bronze", "silver", "gold"]
 
@@ -30,12 +31,16 @@ _REFUSED: Final = (
     "read-only file system",
     "not a directory",
     "could not create local directory",
-    "forbidden",
-    "403",
+    "lacked the necessary privileges",
+    "403 forbidden",
     "accessdenied",
+    "expiredtoken",
     "invalidaccesskeyid",
+    "signaturedoesnotmatch",
 )
 """What stores say when trying again changes nothing, in lower case."""
+
+_FULL: Final = ("no space left", "disk quota exceeded", "file too large")
 
 _CONTRACT_PROPERTY: Final = "mg_lakehouse.contractVersion"
 
@@ -61,20 +66,37 @@ class TableSpec:
 def store_error(error: BaseException, what: str) -> LakehouseError:
     """Sort an error of the object store or file system into permanent or transient.
 
-    ``what`` names the thing that was tried, for the sentence. Texts of the store are kept to their first
-    line: a Delta error may carry a whole schema, an S3 error a signed request.
+    ``what`` names the thing that was tried, for the sentence. What the store said is looked at as a whole, for delta-rs gives the
+    reason of an S3 error some lines below "Generic S3 error"; of it the sentence has the first line only: a Delta error may carry
+    a whole schema, an S3 error a signed request.
     """
     text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    lowered = text.lower()
+    lowered = str(error).lower()
     if any(sign in lowered for sign in _REFUSED):
         return PermanentError(
             f"{what} cannot be written or read: access was refused. Check MG_LAKE_URI and the rights or AWS credentials behind it."
         )
     if any(sign in lowered for sign in ("nosuchbucket", "bucket does not exist")):
         return PermanentError(f"{what} cannot be reached: its bucket does not exist. Create it or correct MG_LAKE_URI.")
-    if "no space left" in lowered:
-        return TransientError(f"{what} cannot be written: the disk is full. Free some space; nothing was taken from the queue.")
+    if any(sign in lowered for sign in _FULL):
+        return PermanentError(f"{what} cannot be written: the disk is full, or a limit on its files is reached. Free some space.")
+    if "error sending request" in lowered or "connection refused" in lowered or "dns error" in lowered:
+        return TransientError(f"{what} cannot be reached: its store does not answer. Check the network and AWS_ENDPOINT_URL_S3.")
     return TransientError(f"{what} could not be reached or written ({type(error).__name__}: {text[:300]}).")
+
+
+@contextmanager
+def store_errors(what: str) -> Iterator[None]:
+    """Sort what delta-rs, its Arrow streams and Polars raise within the block; ``what`` is as for :func:`store_error`.
+
+    A stream of changes raises a bare ``Exception`` whatever it met. Anything else is a mistake of ours and stays as it is.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, DeltaError | OSError | pl.exceptions.PolarsError) or type(error) is Exception:
+            raise store_error(error, what) from error
+        raise
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from deltalake import DeltaTable
 
 from mg_lakehouse.events.catalogue import REJECTED_ITEMS
 from mg_lakehouse.stores.bronze import files_between
-from mg_lakehouse.stores.lake import Lake
+from mg_lakehouse.stores.lake import Lake, store_errors
 from mg_lakehouse.stores.ledger import BatchLedger, Posted, hours_of, ids_digest, posted_batches, posted_slices
 from mg_lakehouse.stores.silver import EVENT_TABLES, silver_progress
 
@@ -83,8 +83,9 @@ def reconcile(lake: Lake, first: datetime, last: datetime, *, source: str = "eve
     if bronze is None:
         return Reconciliation((), ())
     finished = silver_progress(lake, bronze)
-    batches = list(takewhile(lambda posted: posted.committed_at >= span.first - _SKEW, posted_batches(bronze)))
-    held = _rows(lake, bronze, span, "message_id", "batch_id", "received_at")
+    with store_errors(f"bronze/{source} in the lake {lake.uri}"):
+        batches = list(takewhile(lambda posted: posted.committed_at >= span.first - _SKEW, posted_batches(bronze)))
+        held = _rows(lake, bronze, span, "message_id", "batch_id", "received_at")
     with ThreadPoolExecutor(_READERS) as pool:
         silver = list(pool.map(lambda table: _table(lake, table, source, finished, span), (*EVENT_TABLES, REJECTED_ITEMS)))
     rejected = silver.pop()
@@ -124,13 +125,13 @@ def _table(lake: Lake, table: str, source: str, finished: int, span: _Span) -> _
     handle = lake.open("silver", table)
     if handle is None:
         return _Table(Counter(), Counter())
-    newest = takewhile(lambda posted: posted.committed_at >= span.first - _SKEW, posted_slices(handle, source))
-    posted = list(newest)
-    # What another run is in the middle of is in some tables and not in others; the books are closed at the last whole slice.
-    ahead = [each.version for each in posted if each.ledger.high > finished]
-    if ahead:
-        handle.load_as_version(min(ahead) - 1)
-    rows = _rows(lake, handle, span, "received_at", "source").filter(pl.col("source") == source)
+    with store_errors(f"silver/{table} in the lake {lake.uri}"):
+        posted = list(takewhile(lambda each: each.committed_at >= span.first - _SKEW, posted_slices(handle, source)))
+        # What another run is in the middle of is in some tables and not in others; the books are closed at the last whole slice.
+        ahead = [each.version for each in posted if each.ledger.high > finished]
+        if ahead:
+            handle.load_as_version(min(ahead) - 1)
+        rows = _rows(lake, handle, span, "received_at", "source").filter(pl.col("source") == source)
     return _Table(Counter(hours_of(rows["received_at"])), _sum(each.ledger.hours for each in posted if each.ledger.high <= finished))
 
 

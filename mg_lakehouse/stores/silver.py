@@ -19,7 +19,6 @@ from typing import Final, NamedTuple
 
 import polars as pl
 from deltalake import DeltaTable, Transaction
-from deltalake.exceptions import DeltaError
 
 from mg_lakehouse.events.catalogue import REJECTED_ITEMS, silver_tables
 from mg_lakehouse.events.dedupe import against_existing, content_columns, first_received
@@ -29,7 +28,7 @@ from mg_lakehouse.events.schemas import silver_schema
 from mg_lakehouse.stores.bronze import files_between
 from mg_lakehouse.stores.commit import Append, Landed, commit_once
 from mg_lakehouse.stores.failpoints import Failpoint, reached
-from mg_lakehouse.stores.lake import Lake, store_error
+from mg_lakehouse.stores.lake import Lake, store_errors
 from mg_lakehouse.stores.ledger import SliceLedger, hours_of, posted_batches
 from mg_lakehouse.stores.tables import silver_spec
 
@@ -124,8 +123,10 @@ def flatten_new(
     target = bronze.version()
     report = SilverReport(done.of(wanted), target)
     while (start := done.of(wanted)) < target:
+        with store_errors(f"bronze/{source} in the lake {lake.uri}"):
+            slices = list(_slices(bronze, start, target, cuts=(done.all_tables, *done.own.values()), slice_bytes=slice_bytes))
         try:
-            for low, high in _slices(bronze, start, target, cuts=(done.all_tables, *done.own.values()), slice_bytes=slice_bytes):
+            for low, high in slices:
                 report = _flatten_slice(lake, bronze, _Slice(source, app, low, high, done), wanted, report)
                 if progress is not None:
                     progress(report)
@@ -221,11 +222,9 @@ def _flatten_slice(lake: Lake, bronze: DeltaTable, part: _Slice, wanted: Sequenc
 def _read_bronze(lake: Lake, bronze: DeltaTable, part: _Slice) -> pl.DataFrame:
     """Messages of a slice, by the change feed: it shows what was appended and not what compaction rewrote."""
     columns = ["message_id", "body", "received_at", "received_date", "_commit_version"]
-    try:
+    with store_errors(f"bronze/{part.source} (versions {part.low + 1} to {part.high}) in the lake {lake.uri}"):
         stream = bronze.load_cdf(part.low + 1, part.high, columns=columns, allow_out_of_range=True)
         frame = pl.DataFrame(stream.read_all())
-    except (DeltaError, OSError) as error:
-        raise store_error(error, f"bronze/{part.source} (versions {part.low + 1} to {part.high}) in the lake {lake.uri}") from error
     return frame.select(*columns[:-1], pl.col("_commit_version").cast(pl.Int64).alias(_VERSION)).sort("received_at", "message_id")
 
 

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
 
-import boto3
 import pytest
 
 from mg_lakehouse.errors import ConfigurationError
@@ -17,40 +13,14 @@ from mg_lakehouse.settings import Settings
 from mg_lakehouse.stores import dbt_project, duck
 from mg_lakehouse.stores.lake import Lake
 from mg_lakehouse_tests.gold.helpers import MARTS, append, environ, event, one, replaced, rows_of, run_dbt, table
-
-# In a process of its own: a call of DuckDB's that waits for the server with the interpreter's lock held would wait for ever.
-SERVER: Final = """
-import logging, sys
-from moto.server import ThreadedMotoServer
-logging.getLogger("werkzeug").setLevel(logging.ERROR)
-server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-server.start()
-print(server.get_host_and_port()[1], flush=True)
-sys.stdin.read()
-server.stop()
-"""
+from mg_lakehouse_tests.standins.s3 import S3Server
 
 
 @pytest.fixture(scope="module")
-def bucket() -> Iterator[str]:
-    with subprocess.Popen([sys.executable, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
-        assert server.stdout is not None
-        aws = {
-            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{int(server.stdout.readline())}",
-            "AWS_ACCESS_KEY_ID": "test-id",
-            "AWS_SECRET_ACCESS_KEY": "test-secret",
-            "AWS_SESSION_TOKEN": "test-token",
-            "AWS_DEFAULT_REGION": "eu-west-1",
-            "AWS_CONFIG_FILE": "/dev/null",
-            "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
-            "NO_PROXY": "127.0.0.1",
-        }
-        with environ(aws):
-            os.environ.pop("AWS_PROFILE", None)
-            boto3.client("s3").create_bucket(Bucket="events", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
-            yield "s3://events"
-        assert server.stdin is not None
-        server.stdin.close()
+def bucket(s3_server: S3Server) -> Iterator[str]:
+    with environ(s3_server.environment):
+        os.environ.pop("AWS_PROFILE", None)
+        yield s3_server.make_bucket("gold")
 
 
 FIRST = [
@@ -73,7 +43,7 @@ def lake(bucket: str, tmp_path_factory: pytest.TempPathFactory) -> Lake:
 
 
 def run(lake: Lake, logs: Path) -> None:
-    """Build without the tests: each would ask the stand-in a hundred times."""
+    """Build without the tests: they ask the lake a hundred times."""
     found = run_dbt(lake, ["run"], environment={"DBT_LOG_PATH": str(logs)})
     assert found.ok, found.messages
 
@@ -99,11 +69,12 @@ def test_duckdb_reads_an_s3_lake(lake: Lake) -> None:
         assert connection.execute(query).fetchall() == [("t06926-job", 1), ("t1-texts", 1)]
 
 
-def test_the_secret_of_duckdb_is_for_the_lake_alone_and_hides_its_values(lake: Lake) -> None:
+def test_the_secret_of_duckdb_is_for_the_lake_alone_and_hides_its_values(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "test-token")
     with duck.connect(lake) as connection:
         (secret,) = connection.execute("select scope, secret_string, persistent from duckdb_secrets()").fetchall()
     scope, text, persistent = secret
-    assert scope == ["s3://events/some/prefix"]
+    assert scope == ["s3://gold/some/prefix"]
     assert not persistent
     assert "test-secret" not in text
     assert "test-token" not in text
@@ -111,11 +82,11 @@ def test_the_secret_of_duckdb_is_for_the_lake_alone_and_hides_its_values(lake: L
 
 def test_an_s3_lake_without_a_key_is_refused_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MG_PII_KEY", raising=False)
-    lake = Lake("s3://events")
+    lake = Lake("s3://gold")
     with pytest.raises(ConfigurationError) as refused:
         dbt_project.build(lake, Settings(lake_uri=lake.uri))
     assert str(refused.value) == (
-        "MG_PII_KEY is not set, and the lake s3://events is not a local folder: set it to a long random text and keep it, "
+        "MG_PII_KEY is not set, and the lake s3://gold is not a local folder: set it to a long random text and keep it, "
         "for the recipient keys in gold depend on it."
     )
 

@@ -1,0 +1,67 @@
+"""A local lake with no room for a batch: one sentence, a whole queue, and everything once as soon as there is room.
+
+Mounting a small disk takes rights that a test may not have. A limit on the size of a file takes none, and the kernel fails
+the same write at the same place; only the reason that it gives differs, and the product takes both for one.
+"""
+
+from __future__ import annotations
+
+import base64
+import errno
+import os
+import subprocess
+from pathlib import Path
+from random import Random
+from typing import Final
+
+import pytest
+
+from mg_lakehouse.demo.queue import EmbeddedQueue
+from mg_lakehouse.errors import PermanentError
+from mg_lakehouse.stores.lake import Lake, store_error
+from mg_lakehouse_tests.cli.commands import COMMAND, command, environment
+from mg_lakehouse_tests.stores.feeds import rows_of
+
+MESSAGES: Final = 10
+FULL: Final = "cannot be written: the disk is full, or a limit on its files is reached. Free some space."
+_LIMITED: Final = "trap '' XFSZ; ulimit -f 128; exec \"$@\""  # 128 blocks of 512 bytes: 64 KiB
+
+
+def large_bundle(number: int) -> str:
+    """A bundle that no compression makes small."""
+    noise = base64.b64encode(Random(number).randbytes(30_000)).decode()
+    return f"<ActivityItems><!-- {noise} --></ActivityItems>"
+
+
+def test_a_full_disk_leaves_the_queue_untouched_and_room_heals_it(tmp_path: Path) -> None:
+    with EmbeddedQueue() as queue:
+        bodies = [large_bundle(number) for number in range(MESSAGES)]
+        queue.publish(bodies)
+        variables = {**queue.environment, "MG_LAKE_URI": str(tmp_path / "lake")}
+        full = subprocess.run(
+            ["sh", "-c", _LIMITED, "sh", COMMAND, "run"],
+            cwd=tmp_path,
+            env=environment(tmp_path, **variables),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+        assert full.returncode == 1, full.stdout + full.stderr
+        failed = [line for line in full.stderr.splitlines() if line.startswith("Failed:")]
+        assert failed == [f"Failed: bronze/event_feed in the lake {tmp_path / 'lake'} {FULL}"], full.stderr
+        counts = queue.client().get_queue_attributes(QueueUrl=queue.queue_url, AttributeNames=["All"])["Attributes"]
+        assert (counts["ApproximateNumberOfMessages"], counts["ApproximateNumberOfMessagesNotVisible"]) == (str(MESSAGES), "0")
+
+        with_room = command(tmp_path, "run", **variables)
+        assert with_room.returncode == 0, with_room.stderr
+        assert queue.depth() == 0
+    rows = rows_of(Lake(str(tmp_path / "lake")), "bronze", "event_feed")
+    assert sorted(rows["body"]) == sorted(bodies)
+
+
+@pytest.mark.parametrize("reason", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_every_way_to_be_full_is_the_same_sentence(reason: int) -> None:
+    found = store_error(OSError(reason, os.strerror(reason)), "The table")
+    assert isinstance(found, PermanentError)
+    assert str(found) == f"The table {FULL}"

@@ -1,0 +1,22 @@
+"""Servers that several modules share: each is started once for a test process, where a test asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from mg_lakehouse_tests.standins.s3 import S3Server
+from mg_lakehouse_tests.standins.s3_proxy import FaultProxy
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3Server]:
+    with S3Server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def s3_proxy(s3_server: S3Server) -> Iterator[FaultProxy]:
+    with FaultProxy(s3_server.endpoint_url) as proxy:
+        yield proxy

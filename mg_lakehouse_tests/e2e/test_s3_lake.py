@@ -1,0 +1,185 @@
+"""The commands of a person on an S3 lake: a real S3 server, a queue at another endpoint, and the same rows as on a disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+import pytest
+
+from mg_lakehouse.demo.feed import FeedPlan, generate
+from mg_lakehouse.demo.queue import EmbeddedQueue
+from mg_lakehouse.demo.samples import samples
+from mg_lakehouse.events.catalogue import silver_tables
+from mg_lakehouse.stores import dbt_project, duck
+from mg_lakehouse.stores.bronze import append_batch
+from mg_lakehouse.stores.lake import Lake
+from mg_lakehouse.stores.silver import flatten_new
+from mg_lakehouse_tests.cli.commands import command, environment, sentence
+from mg_lakehouse_tests.gold.helpers import MARTS, environ, rows_of, settings
+from mg_lakehouse_tests.standins.s3 import S3Server
+
+pytestmark = pytest.mark.e2e
+
+END: Final = datetime(2026, 3, 20, 12, tzinfo=UTC)
+NOWHERE: Final = "http://127.0.0.1:9"
+PII: Final = {"MG_PII_KEY": "a key that only tests use", "MG_AS_OF": (END + timedelta(hours=5)).isoformat()}
+
+
+def variables_of(queue: EmbeddedQueue, server: S3Server, **more: str) -> dict[str, str]:
+    """One endpoint for the queue, one for the lake, and nobody at the one for everything else."""
+    aws = {**queue.environment, **server.environment}
+    return {**aws, **PII, "AWS_ENDPOINT_URL": NOWHERE, "AWS_ENDPOINT_URL_SQS": queue.endpoint_url, **more}
+
+
+@dataclass(frozen=True)
+class Done:
+    """A feed in two halves, each followed by `mg-lakehouse run`; then `mg-lakehouse status`."""
+
+    lake: Lake
+    bodies: list[str]
+    published: int
+    left: int
+    status: str
+
+
+def bodies_of(size: str) -> list[str]:
+    """A generated feed, or a few of its kinds of event: each table costs a hundred requests or so."""
+    if size == "feed":
+        return [bundle.body for bundle in generate(FeedPlan(seed=20260321, events=3_000, start=END - timedelta(days=20), end=END)).bundles]
+    few = [body for name, body in samples().items() if any(kind in name for kind in ("Click", "Delivered", "Open", "BouncedMessage"))]
+    return [body.replace("</RequestId>", f"{number}</RequestId>") for number in range(3) for body in few]
+
+
+@pytest.fixture(scope="module", params=["few", pytest.param("feed", marks=pytest.mark.faults)])
+def done(request: pytest.FixtureRequest, s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Done]:
+    folder = tmp_path_factory.mktemp("run")
+    lake = Lake(s3_server.make_bucket(f"pipeline-{request.param}") + "/some/prefix")
+    bodies = bodies_of(request.param)
+    half = len(bodies) // 2
+    with EmbeddedQueue() as queue:
+        variables = variables_of(queue, s3_server, MG_LAKE_URI=lake.uri)
+        published = 0
+        for part in (bodies[:half], bodies[half:]):
+            published += queue.publish(part, duplicates=0.05, seed=7)
+            ran = command(folder, "run", **variables)
+            assert ran.returncode == 0, ran.stdout + ran.stderr
+        status = command(folder, "status", **variables)
+        assert status.returncode == 0, status.stderr
+        left = queue.depth()
+    with environ(environment(folder, **variables)):
+        yield Done(lake, bodies, published, left, status.stdout)
+
+
+def read(lake: Lake, layer: str, name: str) -> pl.DataFrame:
+    return pl.read_delta(f"{lake.root}/{layer}/{name}", storage_options=lake.storage_options())
+
+
+@pytest.fixture(scope="module")
+def local(done: Done, tmp_path_factory: pytest.TempPathFactory) -> Lake:
+    """The same messages on this machine's disk, and gold in a single build over all of them."""
+    lake = Lake(str(tmp_path_factory.mktemp("lake")))
+    for (batch_id,), rows in read(done.lake, "bronze", "event_feed").group_by("batch_id"):
+        append_batch(lake, rows, str(batch_id))
+    flatten_new(lake)
+    built = dbt_project.build(lake, settings(lake), exclude=("resource_type:seed", "resource_type:unit_test", "resource_type:test"))
+    assert built.ok, built.output
+    return lake
+
+
+def test_every_message_is_in_bronze_once_and_out_of_the_queue(done: Done) -> None:
+    bronze = read(done.lake, "bronze", "event_feed")
+    assert (bronze.height, bronze["message_id"].n_unique(), done.left) == (done.published, done.published, 0)
+    assert set(bronze["body"]) == set(done.bodies)
+
+
+def test_silver_has_the_rows_of_a_local_lake(done: Done, local: Lake) -> None:
+    """Which of two copies is kept depends on which was received first, and that is the same in both: so is every column."""
+    total = 0
+    for name in silver_tables():
+        if local.open("silver", name) is None:
+            assert done.lake.open("silver", name) is None, name
+            continue
+        on_disk = read(local, "silver", name).sort("message_id", "item_index")
+        assert read(done.lake, "silver", name).sort("message_id", "item_index").equals(on_disk), name
+        total += on_disk.height
+    assert total >= len(done.bodies)
+
+
+def test_gold_built_in_two_increments_has_the_rows_of_a_local_lake(done: Done, local: Lake) -> None:
+    for name in MARTS:
+        assert rows_of(done.lake, name) == rows_of(local, name), name
+    assert len(rows_of(local, "job_metrics")) > 1
+
+
+def test_status_names_the_lake_and_its_rows(done: Done) -> None:
+    said = " ".join(done.status.split())
+    assert f"Lake {done.lake.root}" in said
+    assert f"bronze event_feed {done.published:,} " in said
+    assert "Queue: 0 messages wait, 0 are in flight" in said
+
+
+def test_duckdb_and_polars_read_the_same(done: Done) -> None:
+    with duck.connect(done.lake) as connection:
+        address = duck.text(done.lake.uri_of("gold", "job_metrics"))
+        query = f"select request_id, channel, accepted from delta_scan({address}) order by all"
+        by_duckdb = connection.execute(query).fetchall()
+    scanned = pl.scan_delta(done.lake.uri_of("gold", "job_metrics"), storage_options=done.lake.storage_options())
+    by_polars = scanned.select("request_id", "channel", "accepted").collect().rows()
+    assert len(by_duckdb) > 0
+    assert by_duckdb == sorted(by_polars)
+
+
+@pytest.fixture
+def queue() -> Iterator[EmbeddedQueue]:
+    with EmbeddedQueue() as embedded:
+        embedded.publish(list(samples().values())[:3])
+        yield embedded
+
+
+@pytest.mark.parametrize(
+    ("wrong", "expected"),
+    [
+        pytest.param(
+            {"MG_LAKE_URI": "s3://nobody-made-this/lake"},
+            "Error: bronze/event_feed in the lake s3://nobody-made-this/lake cannot be reached: its bucket does not exist. "
+            "Create it or correct MG_LAKE_URI.",
+            id="bucket-missing",
+        ),
+        pytest.param(
+            {"AWS_SECRET_ACCESS_KEY": "not-the-secret"},
+            "Error: bronze/event_feed in the lake s3://wrong-use/lake cannot be written or read: access was refused. "
+            "Check MG_LAKE_URI and the rights or AWS credentials behind it.",
+            id="credentials-refused",
+        ),
+        pytest.param(
+            {"AWS_ENDPOINT_URL_S3": NOWHERE},
+            "Error: bronze/event_feed in the lake s3://wrong-use/lake cannot be reached: its store does not answer. "
+            "Check the network and AWS_ENDPOINT_URL_S3.",
+            id="endpoint-unreachable",
+        ),
+        pytest.param(
+            {"MG_PII_KEY": ""},
+            "Error: MG_PII_KEY is not set, and the lake s3://wrong-use/lake is not a local folder: set it to a long random text and "
+            "keep it, for the recipient keys in gold depend on it.",
+            id="no-key",
+        ),
+    ],
+)
+def test_wrong_use_is_one_sentence_and_leaves_the_queue_untouched(
+    s3_server: S3Server, queue: EmbeddedQueue, tmp_path: Path, wrong: dict[str, str], expected: str
+) -> None:
+    if "wrong-use" not in {bucket["Name"] for bucket in s3_server.client().list_buckets()["Buckets"]}:
+        s3_server.make_bucket("wrong-use")
+    variables = variables_of(queue, s3_server, MG_LAKE_URI="s3://wrong-use/lake") | wrong
+    assert sentence(command(tmp_path, "run", **variables)) == expected
+    # Not even received and given back: each receive counts towards the dead-letter queue.
+    (received,) = queue.client().receive_message(
+        QueueUrl=queue.queue_url, MaxNumberOfMessages=1, VisibilityTimeout=0, MessageSystemAttributeNames=["All"]
+    )["Messages"]
+    assert queue.depth() == 3
+    assert received["Attributes"]["ApproximateReceiveCount"] == "1"

@@ -1,0 +1,185 @@
+"""A real S3 server for tests: SeaweedFS on the loopback interface, its data in a temporary folder.
+
+In a process of its own, and not only because it is written in Go: a call of DuckDB's that waits for a server of the
+same process, with the interpreter's lock held, would wait for ever.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from mg_lakehouse_tests.standins.addresses import ACCESS_KEY, HOST, REGION, SECRET_KEY, environment_of
+
+__all__ = ["S3Server"]
+
+_PROGRAM: Final = str(Path(sys.executable).parent / "weed")
+_READY_SECONDS: Final = 60.0
+_STARTS: Final = 3
+_PORTS: Final = (
+    "master.port",
+    "master.port.grpc",
+    "volume.port",
+    "volume.port.grpc",
+    "filer.port",
+    "filer.port.grpc",
+    "s3.port",
+    "s3.port.grpc",
+)
+
+
+class S3Server:
+    """A context manager: the server answers within it, and nothing of it is left afterwards."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self._endpoint_url = ""
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="s3-")))
+            for _ in range(_STARTS):
+                # Another test may take a port between our look and the server's start: then it ends, and gets others.
+                with suppress(_EndedError):
+                    self._wait(self._start(folder, stack), folder)
+                    self._stack = stack.pop_all()
+                    return self
+            raise RuntimeError(f"The S3 server does not start; it said: {_last_words(folder)}")
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self._stack.close()
+
+    @property
+    def endpoint_url(self) -> str:
+        """Address of the server."""
+        return self._endpoint_url
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The standard variables with which any process of this machine uses the server, for S3 and nothing else."""
+        return environment_of(self._endpoint_url)
+
+    def client(self) -> Any:
+        """A new boto3 client of the server; it looks at no variable and no file of the machine's."""
+        return boto3.session.Session().client(
+            "s3",
+            endpoint_url=self._endpoint_url,
+            region_name=REGION,
+            aws_access_key_id=ACCESS_KEY,
+            aws_secret_access_key=SECRET_KEY,
+            config=Config(
+                proxies={}, retries={"total_max_attempts": 1}, connect_timeout=2, read_timeout=10, s3={"addressing_style": "path"}
+            ),
+        )
+
+    def make_bucket(self, name: str) -> str:
+        """Make a bucket and return its address."""
+        self.client().create_bucket(Bucket=name)
+        return f"s3://{name}"
+
+    def _start(self, folder: Path, stack: ExitStack) -> subprocess.Popen[bytes]:
+        ports = dict(zip(_PORTS, free_ports(len(_PORTS)), strict=True))
+        (folder / "data").mkdir(exist_ok=True)
+        (folder / "s3.json").write_text(json.dumps(_IDENTITIES))
+        options: dict[str, str | int | bool] = {
+            **ports,
+            "dir": folder / "data",  # type: ignore[dict-item]
+            "ip": HOST,
+            "ip.bind": HOST,
+            # Off by default in neither: the server would call its maker, and open fixed ports.
+            "master.telemetry": "false",
+            "s3.port.iceberg": 0,
+            "s3.port.lance": 0,
+            "filer": "true",
+            "filer.localSocket": folder / "filer.sock",  # type: ignore[dict-item]
+            "s3": "true",
+            "s3.localSocket": folder / "s3.sock",  # type: ignore[dict-item]
+            "s3.config": folder / "s3.json",  # type: ignore[dict-item]
+            # As AWS has it: a bucket that nobody made does not exist.
+            "s3.autoCreateBucket": "false",
+            "s3.cacheCapacityMB": 0,
+            "master.volumeSizeLimitMB": 64,
+            "volume.max": 50,
+            "volume.index": "leveldb",
+            "volume.preStopSeconds": 0,
+            # A nearly full disk of the machine's is no reason to refuse a few kilobytes.
+            "volume.minFreeSpace": "1MiB",
+        }
+        log = stack.enter_context((folder / "log").open("wb"))
+        # Go's collector on a short leash, and few threads: the server shares the machine with the tests.
+        process = subprocess.Popen(
+            [_PROGRAM, f"-logdir={folder}", "server", *(f"-{name}={value}" for name, value in options.items())],
+            cwd=folder,
+            env={"GOMEMLIMIT": "256MiB", "GOMAXPROCS": "2", "HOME": str(folder), "PATH": ""},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+        stack.callback(_end, process)
+        self._endpoint_url = f"http://{HOST}:{ports['s3.port']}"
+        return process
+
+    def _wait(self, process: subprocess.Popen[bytes], folder: Path) -> None:
+        """Wait until an object can be written, which needs all four parts of the server."""
+        client = self.client()
+        deadline = time.monotonic() + _READY_SECONDS
+        while True:
+            try:
+                client.create_bucket(Bucket="ready")
+                client.put_object(Bucket="ready", Key="object", Body=b"x" * 4096)
+            except (BotoCoreError, ClientError) as error:
+                if process.poll() is not None:
+                    raise _EndedError from error
+                if time.monotonic() > deadline:
+                    raise RuntimeError(f"The S3 server does not answer ({error}); it said: {_last_words(folder)}") from error
+                if isinstance(error, ClientError) and error.response["Error"]["Code"].startswith("BucketAlready"):
+                    client.delete_bucket(Bucket="ready")
+                time.sleep(0.1)
+            else:
+                return
+
+
+_IDENTITIES: Final = {
+    "identities": [
+        {
+            "name": "tests",
+            "credentials": [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}],
+            "actions": ["Admin", "Read", "Write", "List"],
+        }
+    ]
+}
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody uses now. Held together until all are known, so that none comes twice."""
+    with ExitStack() as stack:
+        held = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in held:
+            each.bind((HOST, 0))
+        return [each.getsockname()[1] for each in held]
+
+
+def _last_words(folder: Path) -> str:
+    return (folder / "log").read_text(errors="replace")[-2_000:]
+
+
+class _EndedError(Exception):
+    """The server's process ended by itself."""
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End the server at once: its data goes with it."""
+    process.kill()
+    process.wait()

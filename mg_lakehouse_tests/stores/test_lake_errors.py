@@ -1,0 +1,45 @@
+"""What a store says, in its own words, and what becomes of it: permanent where only a person can help, with the remedy."""
+
+from __future__ import annotations
+
+import pytest
+from deltalake.exceptions import DeltaError
+
+from mg_lakehouse.errors import PermanentError, TransientError
+from mg_lakehouse.stores.lake import store_error, store_errors
+
+# As deltalake 1.6 writes them: the reason stands some lines below the first.
+_S3 = """Kernel error -> Generic S3 error
+          ↳ Error performing list request
+           ↳ Error performing GET http://127.0.0.1:8333/lake?list-type=2 in 1.318797ms - Server returned non-2xx status code
+            ↳ {status}
+             ↳ <Error><Code>{code}</Code><RequestId>4F403B</RequestId></Error>"""
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "remedy"),
+    [
+        ("404 Not Found", "NoSuchBucket", "its bucket does not exist. Create it or correct MG_LAKE_URI."),
+        ("403 Forbidden", "AccessDenied", "access was refused. Check MG_LAKE_URI and the rights or AWS credentials behind it."),
+        ("400 Bad Request", "ExpiredToken", "access was refused. Check MG_LAKE_URI and the rights or AWS credentials behind it."),
+    ],
+)
+def test_what_only_a_person_can_mend_is_permanent(status: str, code: str, remedy: str) -> None:
+    found = store_error(OSError(_S3.format(status=status, code=code)), "The table")
+    assert isinstance(found, PermanentError)
+    assert str(found).endswith(remedy)
+
+
+def test_what_may_pass_is_transient_whatever_numbers_are_in_it() -> None:
+    """A request id or a time with 403 in it was once taken for a refusal."""
+    found = store_error(OSError(_S3.format(status="500 Internal Server Error", code="InternalError")), "The table")
+    assert isinstance(found, TransientError)
+    assert str(found) == "The table could not be reached or written (OSError: Kernel error -> Generic S3 error)."
+    assert isinstance(store_error(DeltaError("part-00403-c000.parquet: the answer took 1.403 s"), "The table"), TransientError)
+
+
+def test_a_stream_that_breaks_off_is_sorted_and_a_mistake_of_ours_is_not() -> None:
+    with pytest.raises(TransientError, match=r"^The table could not be reached"), store_errors("The table"):
+        raise Exception("C Data interface error: External error")  # noqa: TRY002  what a change feed raises
+    with pytest.raises(KeyError), store_errors("The table"):
+        raise KeyError("column")
