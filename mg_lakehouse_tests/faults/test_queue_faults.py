@@ -105,7 +105,7 @@ def test_a_slow_commit_does_not_let_its_messages_go(
     seen_by_another: list[Any] = []
 
     def slow(lake: Lake, batch: pl.DataFrame, batch_id: str, uncommitted: Uncommitted) -> BatchReceipt:
-        for _ in range(12):
+        for _ in range(8):
             sqs.wait_for("ChangeMessageVisibilityBatch", sqs.calls.get("ChangeMessageVisibilityBatch", 0) + 1)
             clock.advance(0.3)
             seen_by_another.extend(sqs.queue.receive())
