@@ -6,7 +6,9 @@ same process, with the interpreter's lock held, would wait for ever.
 
 from __future__ import annotations
 
+import ctypes
 import json
+import signal
 import socket
 import subprocess
 import sys
@@ -28,6 +30,8 @@ __all__ = ["S3Server"]
 _PROGRAM: Final = str(Path(sys.executable).parent / "weed")
 _READY_SECONDS: Final = 60.0
 _STARTS: Final = 3
+_PR_SET_PDEATHSIG: Final = 1
+_LIBC: Final = ctypes.CDLL(None) if sys.platform == "linux" else None  # loaded here: after a fork is no time for it
 _PORTS: Final = (
     "master.port",
     "master.port.grpc",
@@ -126,6 +130,7 @@ class S3Server:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
+            preexec_fn=_end_with_parent,  # noqa: PLW1509  one system call and nothing that takes a lock
         )
         stack.callback(_end, process)
         self._endpoint_url = f"http://{HOST}:{ports['s3.port']}"
@@ -177,6 +182,12 @@ def _last_words(folder: Path) -> str:
 
 class _EndedError(Exception):
     """The server's process ended by itself."""
+
+
+def _end_with_parent() -> None:
+    """Have the kernel end the server where the tests are killed and can do so no more."""
+    if _LIBC is not None:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
