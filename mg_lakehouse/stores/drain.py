@@ -139,8 +139,12 @@ class _Receivers:
         self._deadline = deadline
         self._left = max_messages
         self._lock = threading.Lock()
-        # Two commits' worth may wait for the committer; then receiving pauses.
-        self._arrived: stdlib_queue.Queue[list[Received]] = stdlib_queue.Queue(max(1, 2 * settings.batch_messages // _ONE_RECEIVE))
+        self._arrived: stdlib_queue.SimpleQueue[list[Received]] = stdlib_queue.SimpleQueue()
+        # About another commit's worth may wait for the committer, in messages and in bytes; then receiving pauses. Counted in
+        # messages alone, bodies of 1 MiB would have filled 4 GiB.
+        self._room = threading.Condition()
+        self._waiting_messages = 0
+        self._waiting_bytes = 0
         self._threads: list[threading.Thread] = []
         self._brought = 0
         self._brought_before = 0
@@ -181,13 +185,36 @@ class _Receivers:
 
     def next(self) -> list[Received]:
         try:
-            return self._arrived.get(timeout=_TICK_SECONDS)
+            messages = self._arrived.get(timeout=_TICK_SECONDS)
         except stdlib_queue.Empty:
             return []
+        with self._room:
+            self._waiting_messages -= len(messages)
+            self._waiting_bytes -= _size(messages)
+            self._room.notify_all()
+        return messages
+
+    def _put(self, messages: list[Received]) -> None:
+        with self._room:
+            self._waiting_messages += len(messages)
+            self._waiting_bytes += _size(messages)
+        self._arrived.put(messages)
+
+    def _await_room(self) -> None:
+        """Wait until the committer has caught up, or there is no more to do."""
+        with self._room:
+            while not self._stop.is_set() and time.monotonic() < self._deadline and self._is_full():
+                self._room.wait(_TICK_SECONDS)
+
+    def _is_full(self) -> bool:
+        return self._waiting_messages >= self._settings.batch_messages or self._waiting_bytes >= self._settings.batch_bytes
 
     def _run(self) -> None:
         failures = 0
-        while not self._stop.is_set() and time.monotonic() < self._deadline and (wanted := self._reserve()):
+        while True:
+            self._await_room()
+            if self._stop.is_set() or time.monotonic() >= self._deadline or not (wanted := self._reserve()):
+                return
             try:
                 messages, corrupted = self._queue.receive(
                     at_most=wanted, wait_seconds=self._settings.wait_seconds, visibility_seconds=self._settings.visibility_seconds
@@ -216,7 +243,7 @@ class _Receivers:
                 self.corrupted += corrupted
                 self._brought += len(messages)
             if messages:
-                self._arrived.put(messages)
+                self._put(messages)
             elif not corrupted:
                 return
 
@@ -322,6 +349,11 @@ class _Committer:
                 break
         self._heartbeat.let_go([handle for held in self._handles.values() for handle in held])
         return len(remaining)
+
+
+def _size(messages: list[Received]) -> int:
+    """Characters of the bodies: of XML nearly its bytes, and counted in no time."""
+    return sum(len(message.body) for message in messages)
 
 
 def _frame(messages: list[Received], queue_name: str, batch_id: str) -> pl.DataFrame:

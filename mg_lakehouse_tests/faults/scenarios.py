@@ -139,10 +139,10 @@ def a_delete_fails_in_part(lake: Lake, queue: EmbeddedQueue) -> None:
     assert _messages(queue) == 0, "a message whose delete failed was forgotten"
 
 
-def silver_dies_between_two_tables(lake: Lake, _: EmbeddedQueue) -> None:
+def silver_dies_between_two_tables(lake: Lake, _: EmbeddedQueue, *, nth: int = 5) -> None:
     """Some tables have the slice and some have not; the next run gives each what it lacks."""
     receive(lake, list(samples().values()))
-    with at(Failpoint.COMMIT_LANDED, die, about="silver", nth=5), _dying():
+    with at(Failpoint.COMMIT_LANDED, die, about="silver", nth=nth), _dying():
         flatten_new(lake)
     flatten_new(lake)
     _silver_is_whole(lake)

@@ -15,7 +15,7 @@ from mg_lakehouse.stores import bronze, commit, drain, silver
 from mg_lakehouse.stores.failpoints import Failpoint, reached
 from mg_lakehouse.stores.lake import Lake
 from mg_lakehouse.stores.queue import EventQueue
-from mg_lakehouse_tests.faults.scenarios import SCENARIOS
+from mg_lakehouse_tests.faults.scenarios import SCENARIOS, silver_dies_between_two_tables
 
 
 @pytest.fixture
@@ -27,6 +27,15 @@ def queue() -> Iterator[EmbeddedQueue]:
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_the_protocol_holds_when(queue: EmbeddedQueue, tmp_path: Path, scenario: str) -> None:
     SCENARIOS[scenario](Lake(str(tmp_path / "lake")), queue)
+
+
+@pytest.mark.parametrize("nth", range(1, 17))
+def test_silver_resumes_after_a_death_between_any_two_tables(queue: EmbeddedQueue, tmp_path: Path, nth: int) -> None:
+    """The 15 good samples fill a table each, and `rejected_items` comes last: 16 commits."""
+    lake = Lake(str(tmp_path / "lake"))
+    silver_dies_between_two_tables(lake, queue, nth=nth)
+    silver = sorted(path.name for path in (tmp_path / "lake" / "silver").iterdir())
+    assert len(silver) == 16
 
 
 def append_by_address(handle: Any, append: Any) -> None:

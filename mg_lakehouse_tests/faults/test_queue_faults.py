@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -119,6 +120,27 @@ def test_a_slow_commit_does_not_let_its_messages_go(
     assert seen_by_another == []
     assert (report.received, report.new, report.deleted) == (25, 25, 25)
     assert sqs.queue.message_ids() == []
+    assert_exactly_once(lake, published)
+
+
+def test_receiving_pauses_where_the_committer_falls_behind(sqs: SqsStandIn, lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four bodies fill a batch, and four more may wait; what four receivers are about then comes on top, and no more of the 300."""
+    settings = SETTINGS.model_copy(update={"batch_bytes": 4 * 65_536, "receivers": 4})
+    most = (4 + 9) + (4 + 9) + 4 * 10
+    held: list[int] = []
+
+    def slow(lake: Lake, batch: pl.DataFrame, batch_id: str, uncommitted: Uncommitted) -> BatchReceipt:
+        deadline = time.monotonic() + (1 if not held else 0)
+        while sqs.queue.counts().in_flight <= most and time.monotonic() < deadline:
+            pass
+        held.append(sqs.queue.counts().in_flight)
+        return append_batch(lake, batch, batch_id, uncommitted)
+
+    monkeypatch.setattr("mg_lakehouse.stores.drain.append_batch", slow)
+    body = f"<ActivityItems><!-- {'x' * 65_536} --></ActivityItems>"
+    published = sqs.publish([body] * 300)
+    assert drain(queue_of(sqs), lake, settings).deleted == 300
+    assert 8 <= held[0] <= max(held) <= most
     assert_exactly_once(lake, published)
 
 
