@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
@@ -33,9 +35,13 @@ def page(running: Dev) -> Iterator[Page]:
         yield page
 
 
-def graphql(page: Page, query: str) -> dict[str, Any]:
-    """What the UI's own interface answers."""
-    answer: dict[str, Any] = page.request.post("/graphql", data={"query": query}).json()["data"]
+def graphql(running: Dev, query: str) -> dict[str, Any]:
+    """What the UI's own interface answers, each time over a new connection: the server closes idle ones, and a browser's may be about to."""
+    request = urllib.request.Request(
+        f"{running.url}/graphql", data=json.dumps({"query": query}).encode(), headers={"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=60) as response:
+        answer: dict[str, Any] = json.load(response)["data"]
     return answer
 
 
@@ -50,8 +56,8 @@ def test_the_graph_shows_the_queue_and_the_three_layers(page: Page) -> None:
         expect(page.get_by_text(asset, exact=True).first).to_be_attached()
 
 
-def test_the_catalogue_lists_every_table(page: Page) -> None:
-    nodes = graphql(page, "{ assetNodes { assetKey { path } isExecutable } }")["assetNodes"]
+def test_the_catalogue_lists_every_table(running: Dev) -> None:
+    nodes = graphql(running, "{ assetNodes { assetKey { path } isExecutable } }")["assetNodes"]
     executable = {"/".join(node["assetKey"]["path"]) for node in nodes if node["isExecutable"]}
     assert executable == {"bronze/event_feed", *(f"silver/{table}" for table in silver_tables()), *(f"gold/{mart}" for mart in MARTS)}
 
@@ -59,7 +65,7 @@ def test_the_catalogue_lists_every_table(page: Page) -> None:
 def test_assets_fill_while_one_watches(page: Page, running: Dev) -> None:
     """Nobody clicks: the sensor starts an ingest, and gold follows."""
     query = '{ assetOrError(assetKey: {path: ["gold", "job_metrics"]}) { ... on Asset { assetMaterializations(limit: 1) { runId } } } }'
-    wait_until(lambda: bool(graphql(page, query)["assetOrError"].get("assetMaterializations")), seconds=180)
+    wait_until(lambda: bool(graphql(running, query)["assetOrError"].get("assetMaterializations")), seconds=180)
     page.goto("/assets/gold/job_metrics")
     expect(page.get_by_text("Row count")).to_be_visible()
     page.goto("/runs")
@@ -68,12 +74,12 @@ def test_assets_fill_while_one_watches(page: Page, running: Dev) -> None:
     assert pl.read_delta(f"{running.folder}/.lake/gold/job_metrics").height > 0
 
 
-def test_gold_follows_an_ingest_in_one_run(page: Page, running: Dev) -> None:
+def test_gold_follows_an_ingest_in_one_run(running: Dev) -> None:
     """Eight models that started eight runs would build on each other's halves."""
     query = '{ runsOrError(filter: {tags: [{key: "dagster/from_automation_condition", value: "true"}]}) { ... on Runs { results { assetSelection { path } } } } }'
 
     def selections() -> list[set[str]]:
-        return [{each["path"][-1] for each in run["assetSelection"]} for run in graphql(page, query)["runsOrError"]["results"]]
+        return [{each["path"][-1] for each in run["assetSelection"]} for run in graphql(running, query)["runsOrError"]["results"]]
 
     wait_until(lambda: bool(selections()), seconds=180)
     assert all(selection == set(MARTS) for selection in selections())
