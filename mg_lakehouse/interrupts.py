@@ -9,13 +9,14 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from types import FrameType
 from typing import Final
 
 import dagster as dg
 
 from mg_lakehouse.errors import InterruptedRunError
+from mg_lakehouse.signals import handling
 
 __all__ = ["STOPPED", "in_a_sentence", "put_off"]
 
@@ -40,12 +41,10 @@ def put_off() -> Iterator[threading.Event]:
         came.append(number)
         stop.set()
 
-    before = [signal.signal(each, note) for each in _SIGNALS]
     try:
-        yield stop
+        with handling(note, *_SIGNALS):
+            yield stop
     finally:
-        for each, handler in zip(_SIGNALS, before, strict=True):
-            signal.signal(each, handler)
         if came:
             signal.raise_signal(came[0])
 
@@ -58,11 +57,8 @@ def in_a_sentence() -> Iterator[None]:
         InterruptedRunError: one of them came.
     """
     main = threading.current_thread() is threading.main_thread()
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler) if main else None
     try:
-        yield
+        with handling(signal.default_int_handler, signal.SIGTERM) if main else nullcontext():
+            yield
     except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError) as interrupt:
         raise InterruptedRunError(STOPPED) from interrupt
-    finally:
-        if main:
-            signal.signal(signal.SIGTERM, before)

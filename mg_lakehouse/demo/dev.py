@@ -12,7 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Final
@@ -22,6 +22,7 @@ from rich.console import Console
 from mg_lakehouse.demo.queue import EmbeddedQueue, trickle
 from mg_lakehouse.errors import ConfigurationError, PermanentError
 from mg_lakehouse.settings import Settings
+from mg_lakehouse.signals import handling
 from mg_lakehouse.stores.dbt_project import ensure_manifest
 from mg_lakehouse.stores.lake import Lake
 
@@ -104,19 +105,8 @@ def _trickling(queue: EmbeddedQueue, bundles_a_minute: float) -> Iterator[None]:
 @contextmanager
 def _interruptible() -> Iterator[None]:
     """Within, SIGINT and SIGTERM end the block quietly, even where a shell had us started with SIGINT ignored."""
-    signals = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(each, _interrupt) for each in signals]
-    try:
+    with suppress(KeyboardInterrupt), handling(signal.default_int_handler, signal.SIGINT, signal.SIGTERM):
         yield
-    except KeyboardInterrupt:
-        pass
-    finally:
-        for each, handler in zip(signals, before, strict=True):
-            signal.signal(each, handler)
-
-
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
 
 
 @contextmanager

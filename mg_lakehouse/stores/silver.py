@@ -116,8 +116,7 @@ def flatten_new(
     bronze = lake.open("bronze", source)
     if bronze is None:
         return SilverReport(0, 0)
-    app = f"silver:{bronze.metadata().id}"
-    done = _progress(lake, app)
+    done = _progress(lake, bronze)
     if not wanted:
         return SilverReport(done.all_tables, done.all_tables)
     target = bronze.version()
@@ -127,11 +126,11 @@ def flatten_new(
             slices = list(_slices(bronze, start, target, cuts=(done.all_tables, *done.own.values()), slice_bytes=slice_bytes))
         try:
             for low, high in slices:
-                report = _flatten_slice(lake, bronze, _Slice(source, app, low, high, done), wanted, report)
+                report = _flatten_slice(lake, bronze, _Slice(source, _app(bronze), low, high, done), wanted, report)
                 if progress is not None:
                     progress(report)
         except _OvertakenError:
-            done = _progress(lake, app)
+            done = _progress(lake, bronze)
         else:
             break
     return report
@@ -148,7 +147,12 @@ def unflattened(lake: Lake, source: str = "event_feed") -> int:
 def silver_progress(lake: Lake, bronze: DeltaTable) -> int:
     """The bronze version up to which every silver table has everything."""
     rejected = lake.open("silver", REJECTED_ITEMS)
-    return 0 if rejected is None else rejected.transaction_version(f"silver:{bronze.metadata().id}") or 0
+    return 0 if rejected is None else rejected.transaction_version(_app(bronze)) or 0
+
+
+def _app(bronze: DeltaTable) -> str:
+    """Id of the transactions in which silver keeps its progress. A bronze table that was made anew has another one."""
+    return f"silver:{bronze.metadata().id}"
 
 
 class _Slice(NamedTuple):
@@ -164,9 +168,9 @@ class _Slice(NamedTuple):
         return max(self.done.all_tables, self.done.own.get(table, 0))
 
 
-def _progress(lake: Lake, app: str) -> _Progress:
-    rejected = lake.open("silver", REJECTED_ITEMS)
-    all_tables = 0 if rejected is None else rejected.transaction_version(app) or 0
+def _progress(lake: Lake, bronze: DeltaTable) -> _Progress:
+    app = _app(bronze)
+    all_tables = silver_progress(lake, bronze)
     own = {}
     for table in EVENT_TABLES:
         handle = lake.open("silver", table)
@@ -181,8 +185,6 @@ def _slices(bronze: DeltaTable, start: int, target: int, *, cuts: Sequence[int],
 
     So a table's ledger never straddles a border, and the ledgers between two borders add up.
     """
-    if target <= start:
-        return
     newest = takewhile(lambda posted: posted.version > start, posted_batches(bronze))
     sizes = {posted.version: posted.ledger.bytes for posted in newest}
     borders = [start]
