@@ -1,4 +1,4 @@
-"""What the tests of faults share: draining until nothing is left, and what must hold afterwards."""
+"""What the tests of the failing queue share: a guard at its deletes, and draining until nothing is left."""
 
 from __future__ import annotations
 
@@ -6,14 +6,12 @@ import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
-import polars as pl
-from deltalake import DeltaTable
-
 from mg_lakehouse.errors import TransientError
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.stores.drain import DrainReport, drain
 from mg_lakehouse.stores.lake import Lake
 from mg_lakehouse.stores.queue import EventQueue
+from mg_lakehouse_tests.faults.invariants import column
 from mg_lakehouse_tests.standins.sqs import Queue, SqsStandIn, VirtualClock
 
 
@@ -21,7 +19,8 @@ class Guard:
     """Stands at a queue's deletes and notes each message that is not in bronze's newest version when it is deleted."""
 
     def __init__(self, queue: Queue, lake: Lake) -> None:
-        self._table = Path(lake.root) / "bronze" / "event_feed"
+        self._lake = lake
+        self._log = Path(lake.uri_of("bronze", "event_feed")) / "_delta_log"
         self._commits: list[str] = []
         self._held: set[str] = set()
         self.lost: list[str] = []
@@ -29,34 +28,11 @@ class Guard:
 
     def look(self, deleting: Sequence[str]) -> None:
         """Note which of these are not in bronze yet."""
-        commits = sorted(path.name for path in self._table.glob("_delta_log/*.json"))
+        commits = sorted(path.name for path in self._log.glob("*.json"))
         if commits != self._commits:
             self._commits = commits
-            self._held = set(bronze_ids(self._table))
+            self._held = set(column(self._lake, "bronze", "event_feed", "message_id"))
         self.lost += [message_id for message_id in deleting if message_id not in self._held]
-
-
-def bronze_ids(table: Path) -> list[str]:
-    """Message ids of bronze's newest version; none where there is no table."""
-    if not DeltaTable.is_deltatable(str(table)):
-        return []
-    ids: list[str] = pl.read_delta(str(table), columns=["message_id"])["message_id"].to_list()
-    return ids
-
-
-def changed_ids(table: Path) -> list[str]:
-    """Message ids of every row that the change feed shows."""
-    feed = pl.DataFrame(DeltaTable(str(table)).load_cdf(0).read_all())
-    assert feed["_change_type"].unique().to_list() == ["insert"]
-    ids: list[str] = feed["message_id"].to_list()
-    return ids
-
-
-def assert_exactly_once(lake: Lake, published: Sequence[str]) -> None:
-    """Each message is in bronze's snapshot once, and in its change feed once."""
-    table = Path(lake.root) / "bronze" / "event_feed"
-    assert sorted(bronze_ids(table)) == sorted(published)
-    assert sorted(changed_ids(table)) == sorted(published)
 
 
 def drain_until_nothing_is_left(

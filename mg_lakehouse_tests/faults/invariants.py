@@ -31,6 +31,12 @@ def fed(lake: Lake, layer: Layer, table: str, name: str) -> list[str]:
     return feed[name].to_list()
 
 
+def in_bronze_once(lake: Lake, published: Collection[str]) -> None:
+    """I2, in the end: each message is in bronze's newest version once, and in its change feed once."""
+    assert sorted(column(lake, "bronze", "event_feed", "message_id")) == sorted(published)
+    assert sorted(fed(lake, "bronze", "event_feed", "message_id")) == sorted(published)
+
+
 def nothing_is_lost(lake: Lake, published: Collection[str], in_queue: Collection[str]) -> None:
     """I1: what left the queue is in bronze. Holds at every moment."""
     gone = set(published) - set(in_queue) - set(column(lake, "bronze", "event_feed", "message_id"))
@@ -53,7 +59,7 @@ def everything_arrived(lake: Lake, published: Collection[str], feed: Feed, sent:
     `sent` are the numbers of the bundles that were sent, each as often as it was.
     """
     truth = feed.truth
-    assert sorted(column(lake, "bronze", "event_feed", "message_id")) == sorted(published)
+    in_bronze_once(lake, published)
     expected = {table: Counter(row.values["activity_id"] for row in rows) for table, rows in truth.by_table().items()}
     for table in silver_tables():
         if table == REJECTED_ITEMS:

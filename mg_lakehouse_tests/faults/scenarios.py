@@ -5,7 +5,6 @@ They are run on the code as it is (`test_protocol.py`), and on the code broken o
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -23,7 +22,7 @@ from mg_lakehouse.stores.queue import EventQueue
 from mg_lakehouse.stores.silver import flatten_new
 from mg_lakehouse.stores.tables import EVENT_FEED
 from mg_lakehouse_tests.faults.held import expire, kept
-from mg_lakehouse_tests.faults.invariants import column, fed, nothing_is_twice
+from mg_lakehouse_tests.faults.invariants import column, in_bronze_once, nothing_is_twice
 from mg_lakehouse_tests.stores.feeds import batch, receive
 
 Scenario = Callable[[Lake, EmbeddedQueue], None]
@@ -62,17 +61,11 @@ def die() -> None:
     raise Died
 
 
-def once_each(lake: Lake, expected: set[str]) -> None:
-    rows = Counter(column(lake, "bronze", "event_feed", "message_id"))
-    assert rows == Counter(expected), f"{sum(rows.values())} rows, {len(expected)} messages"
-    assert Counter(fed(lake, "bronze", "event_feed", "message_id")) == rows
-
-
 def the_answer_of_a_commit_is_lost(lake: Lake, _: EmbeddedQueue) -> None:
     """The append landed, and whoever asked for it is told that it failed."""
     with at(Failpoint.COMMIT_LANDED, fail):
         receipt = append_batch(lake, batch(BODIES, batch_id="one"), "one")
-    once_each(lake, set(BODIES))
+    in_bronze_once(lake, set(BODIES))
     assert receipt == (len(BODIES), 0), "a batch that landed is not known as its own"
 
 
@@ -80,7 +73,7 @@ def a_commit_fails(lake: Lake, _: EmbeddedQueue) -> None:
     """The append did not land; the next try does."""
     with at(Failpoint.COMMIT_LOOKED, fail):
         assert append_batch(lake, batch(BODIES, batch_id="one"), "one") == (len(BODIES), 0)
-    once_each(lake, set(BODIES))
+    in_bronze_once(lake, set(BODIES))
 
 
 def another_consumer_commits_in_between(lake: Lake, _: EmbeddedQueue) -> None:
@@ -93,7 +86,7 @@ def another_consumer_commits_in_between(lake: Lake, _: EmbeddedQueue) -> None:
 
     with at(Failpoint.COMMIT_LOOKED, other):
         receipt = append_batch(lake, batch(BODIES, batch_id="one"), "one")
-    once_each(lake, set(BODIES))
+    in_bronze_once(lake, set(BODIES))
     assert receipt == (0, len(BODIES))
 
 
@@ -115,7 +108,7 @@ def the_process_dies_before_its_deletes(lake: Lake, queue: EmbeddedQueue) -> Non
     assert _messages(queue) == len(BODIES)
     _drain(lake, queue)
     assert len(first) == len(BODIES)
-    once_each(lake, first)
+    in_bronze_once(lake, first)
     assert _messages(queue) == 0
 
 

@@ -17,8 +17,10 @@ from mg_lakehouse.stores.drain import drain
 from mg_lakehouse.stores.lake import Lake
 from mg_lakehouse.stores.queue import EventQueue
 from mg_lakehouse_tests.cli.commands import COMMAND, environment, sentence
-from mg_lakehouse_tests.faults.ingest import Guard, assert_exactly_once, bronze_ids
+from mg_lakehouse_tests.faults.ingest import Guard
+from mg_lakehouse_tests.faults.invariants import column, in_bronze_once
 from mg_lakehouse_tests.standins.sqs import Fault, SqsStandIn
+from mg_lakehouse_tests.stores.feeds import bundles
 
 SETTINGS: Final = Settings(wait_seconds=0, visibility_seconds=300)
 
@@ -43,10 +45,6 @@ def sqs() -> Iterator[SqsStandIn]:
 @pytest.fixture
 def lake(tmp_path: Path) -> Lake:
     return Lake(str(tmp_path / "lake"))
-
-
-def bundles(count: int) -> list[str]:
-    return [f"<ActivityItems><!-- {number} --></ActivityItems>" for number in range(count)]
 
 
 def start(tmp_path: Path, sqs: SqsStandIn, lake: Lake, *arguments: str, **variables: str) -> subprocess.Popen[str]:
@@ -80,13 +78,13 @@ def test_a_run_that_is_stopped_hands_back_what_it_did_not_commit(sqs: SqsStandIn
     done = ended(process)
     assert "stopped" in sentence(done)
     visible, in_flight, _ = sqs.queue.counts()
-    committed = bronze_ids(Path(lake.uri_of("bronze", "event_feed")))
+    committed = column(lake, "bronze", "event_feed", "message_id")
     assert in_flight == 0
     assert visible > 0
     assert sorted(committed) == sorted(sqs.queue.deleted)
     assert sorted([*committed, *sqs.queue.message_ids()]) == sorted(published)
     drain(EventQueue(sqs.client(), sqs.queue_url), lake, SETTINGS)
-    assert_exactly_once(lake, published)
+    in_bronze_once(lake, published)
     assert guard.lost == []
 
 
@@ -109,5 +107,5 @@ def test_two_deployments_on_one_queue_and_one_lake_stay_exact(sqs: SqsStandIn, l
     sqs.faults.clear()
     assert drain(EventQueue(sqs.client(), sqs.queue_url), lake, SETTINGS).new == 0
     assert sqs.queue.message_ids() == []
-    assert_exactly_once(lake, published)
+    in_bronze_once(lake, published)
     assert guard.lost == []

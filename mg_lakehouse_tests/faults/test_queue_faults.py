@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,14 +17,15 @@ from mg_lakehouse.stores.drain import drain
 from mg_lakehouse.stores.lake import Lake
 from mg_lakehouse.stores.queue import Delivery, EventQueue
 from mg_lakehouse.stores.silver import flatten_new
-from mg_lakehouse_tests.faults.ingest import Guard, assert_exactly_once, drain_until_nothing_is_left
+from mg_lakehouse_tests.faults.ingest import Guard, drain_until_nothing_is_left
+from mg_lakehouse_tests.faults.invariants import in_bronze_once
 from mg_lakehouse_tests.standins.sqs import Fault, Rule, SqsStandIn, VirtualClock
-from mg_lakehouse_tests.stores.feeds import rows_of
+from mg_lakehouse_tests.stores.feeds import bundles, rows_of
 
 SETTINGS: Final = Settings(wait_seconds=1, batch_messages=50, receivers=3, visibility_seconds=30)
 MESSAGES: Final = 200
-# More of them for a long night: each is another schedule of the same faults.
-SEEDS: Final = range(int(os.environ.get("MG_TEST_FAULT_SEEDS", "4")))
+# Each is another schedule of the same faults.
+SEEDS: Final = [*range(4), *(pytest.param(seed, marks=pytest.mark.faults) for seed in range(4, 24))]
 
 # Calls that a fault can be seen in, and how often it strikes there; of entries less, for each message is an occasion.
 SINGLE: Final[dict[str, list[tuple[Fault, str, float]]]] = {
@@ -66,10 +66,6 @@ def queue_of(sqs: SqsStandIn, *, attempts: int = 1) -> EventQueue:
     return EventQueue(sqs.client(attempts=attempts), sqs.queue_url)
 
 
-def bundles(count: int) -> list[str]:
-    return [f"<ActivityItems><!-- {number} --></ActivityItems>" for number in range(count)]
-
-
 def switch_on(sqs: SqsStandIn, faults: list[tuple[Fault, str, float]], seed: int) -> list[Rule]:
     return [sqs.faults.add(fault, call, probability=probability, seed=seed, seconds=0.05) for fault, call, probability in faults]
 
@@ -81,7 +77,7 @@ def test_each_fault_loses_nothing_and_doubles_nothing(sqs: SqsStandIn, clock: Vi
     rules = switch_on(sqs, SINGLE[name], seed=7)
     drain_until_nothing_is_left(sqs, clock, queue_of(sqs), lake, SETTINGS)
     assert any(rule.fired for rule in rules)
-    assert_exactly_once(lake, published)
+    in_bronze_once(lake, published)
     assert guard.lost == []
 
 
@@ -94,7 +90,7 @@ def test_all_faults_together_lose_nothing_and_double_nothing(sqs: SqsStandIn, cl
     rules = switch_on(sqs, every, seed)
     drain_until_nothing_is_left(sqs, clock, queue_of(sqs, attempts=1 + seed % 2), lake, SETTINGS)
     assert sum(rule.fired for rule in rules) > 20
-    assert_exactly_once(lake, published)
+    in_bronze_once(lake, published)
     assert guard.lost == []
 
 
@@ -120,7 +116,7 @@ def test_a_slow_commit_does_not_let_its_messages_go(
     assert seen_by_another == []
     assert (report.received, report.new, report.deleted) == (25, 25, 25)
     assert sqs.queue.message_ids() == []
-    assert_exactly_once(lake, published)
+    in_bronze_once(lake, published)
 
 
 def test_receiving_pauses_where_the_committer_falls_behind(sqs: SqsStandIn, lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,7 +137,7 @@ def test_receiving_pauses_where_the_committer_falls_behind(sqs: SqsStandIn, lake
     published = sqs.publish([body] * 300)
     assert drain(queue_of(sqs), lake, settings).deleted == 300
     assert 8 <= held[0] <= max(held) <= most
-    assert_exactly_once(lake, published)
+    in_bronze_once(lake, published)
 
 
 @pytest.mark.parametrize("wait_seconds", [0, 1], ids=["short polling", "long polling"])
@@ -152,7 +148,7 @@ def test_at_the_in_flight_quota_a_drain_commits_what_it_has_and_goes_on(sqs: Sqs
     report = drain(queue_of(sqs), lake, SETTINGS.model_copy(update={"wait_seconds": wait_seconds, "batch_messages": 2_000}))
     assert (report.received, report.new, report.deleted) == (500, 500, 500)
     assert sqs.queue.message_ids() == []
-    assert_exactly_once(lake, published)
+    in_bronze_once(lake, published)
 
 
 def test_where_others_hold_all_that_may_be_in_flight_a_drain_says_so(sqs: SqsStandIn, lake: Lake) -> None:
@@ -176,7 +172,7 @@ def test_the_newest_handle_deletes_whatever_order_deliveries_arrive_in(sqs: SqsS
     drain(Reversed(sqs.client(), sqs.queue_url), lake, SETTINGS)
     assert rule.fired >= 2
     assert sqs.queue.message_ids() == []
-    assert_exactly_once(lake, published)
+    in_bronze_once(lake, published)
 
 
 def test_a_delete_that_fails_costs_its_own_ten(sqs: SqsStandIn, lake: Lake) -> None:
@@ -219,7 +215,7 @@ def test_a_body_that_does_not_match_its_checksum_is_neither_kept_nor_deleted(sqs
     assert len(sqs.queue.message_ids()) == 3
     clock.advance(SETTINGS.visibility_seconds + 1)
     assert drain(queue_of(sqs), lake, SETTINGS).new == 3
-    assert_exactly_once(lake, published)
+    in_bronze_once(lake, published)
 
 
 def test_a_hand_back_that_fails_costs_its_own_ten(sqs: SqsStandIn, lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -255,7 +251,7 @@ def test_a_message_from_the_future_is_kept_as_any_other(sqs: SqsStandIn, clock: 
     rows = pl.read_delta(lake.uri_of("bronze", "event_feed"))
     assert rows.filter(pl.col("received_at") < pl.col("sent_at")).height == 20
     assert sum(report.already for report in reports) == 5
-    assert_exactly_once(lake, published)
+    in_bronze_once(lake, published)
 
 
 def clicks(first: int, count: int) -> str:
@@ -299,5 +295,5 @@ def test_a_message_that_went_to_the_dead_letters_and_back_is_two_in_bronze_and_o
     (second,) = sqs.queue.message_ids()
     assert drain(queue_of(sqs), lake, SETTINGS).new == 1
     assert flatten_new(lake).rows == 0
-    assert_exactly_once(lake, [first, second])
+    in_bronze_once(lake, [first, second])
     assert sorted(rows_of(lake, "silver", "clicks")["activity_id"]) == ["a-0", "a-1", "a-2"]

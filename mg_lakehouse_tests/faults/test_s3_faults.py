@@ -27,6 +27,7 @@ from mg_lakehouse.stores import dbt_project
 from mg_lakehouse.stores.bronze import BatchReceipt, append_batch
 from mg_lakehouse.stores.lake import Lake
 from mg_lakehouse.stores.silver import flatten_new
+from mg_lakehouse_tests.faults.invariants import in_bronze_once
 from mg_lakehouse_tests.gold.helpers import MARTS, append, environ, event, run_dbt, settings, table
 from mg_lakehouse_tests.gold.helpers import rows_of as gold_rows
 from mg_lakehouse_tests.standins.s3 import S3Server
@@ -81,13 +82,7 @@ def consume(lake: Lake, order: Sequence[int]) -> int:
 
 
 def assert_exactly_once(lake: Lake) -> None:
-    expected = sorted(f"m{index}" for index in range(MESSAGES))
-    handle = lake.open("bronze", "event_feed")
-    assert handle is not None
-    changes = pl.DataFrame(handle.load_cdf(0).read_all())
-    assert sorted(table_of(lake, "bronze", "event_feed")["message_id"]) == expected
-    assert sorted(changes["message_id"]) == expected
-    assert changes["_change_type"].unique().to_list() == ["insert"]
+    in_bronze_once(lake, [f"m{index}" for index in range(MESSAGES)])
 
 
 def table_of(lake: Lake, layer: str, name: str) -> pl.DataFrame:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import socket
+from contextlib import ExitStack
 from typing import Final
 
-__all__ = ["ACCESS_KEY", "HOST", "REGION", "SECRET_KEY", "environment_of"]
+__all__ = ["ACCESS_KEY", "HOST", "REGION", "SECRET_KEY", "environment_of", "free_ports"]
 
 HOST: Final = "127.0.0.1"
 REGION: Final = "us-east-1"
@@ -25,3 +27,12 @@ def environment_of(endpoint_url: str) -> dict[str, str]:
         "AWS_EC2_METADATA_DISABLED": "true",
         "NO_PROXY": HOST,
     }
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody uses now. Held together until all are known, so that none comes twice."""
+    with ExitStack() as stack:
+        held = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in held:
+            each.bind((HOST, 0))
+        return [each.getsockname()[1] for each in held]

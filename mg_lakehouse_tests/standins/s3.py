@@ -9,7 +9,6 @@ from __future__ import annotations
 import ctypes
 import json
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -23,7 +22,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from mg_lakehouse_tests.standins.addresses import ACCESS_KEY, HOST, REGION, SECRET_KEY, environment_of
+from mg_lakehouse_tests.standins.addresses import ACCESS_KEY, HOST, REGION, SECRET_KEY, environment_of, free_ports
 
 __all__ = ["S3Server"]
 
@@ -145,13 +144,13 @@ class S3Server:
                 client.create_bucket(Bucket="ready")
                 client.put_object(Bucket="ready", Key="object", Body=b"x" * 4096)
             except (BotoCoreError, ClientError) as error:
-                if process.poll() is not None:
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(timeout=0.1)
                     raise _EndedError from error
                 if time.monotonic() > deadline:
                     raise RuntimeError(f"The S3 server does not answer ({error}); it said: {_last_words(folder)}") from error
                 if isinstance(error, ClientError) and error.response["Error"]["Code"].startswith("BucketAlready"):
                     client.delete_bucket(Bucket="ready")
-                time.sleep(0.1)
             else:
                 return
 
@@ -165,15 +164,6 @@ _IDENTITIES: Final = {
         }
     ]
 }
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody uses now. Held together until all are known, so that none comes twice."""
-    with ExitStack() as stack:
-        held = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in held:
-            each.bind((HOST, 0))
-        return [each.getsockname()[1] for each in held]
 
 
 def _last_words(folder: Path) -> str:

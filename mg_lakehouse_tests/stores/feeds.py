@@ -14,6 +14,11 @@ from mg_lakehouse.stores.lake import Lake
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
 
+def bundles(count: int) -> list[str]:
+    """Bodies that all differ and hold no item."""
+    return [f"<ActivityItems><!-- {number} --></ActivityItems>" for number in range(count)]
+
+
 def batch(bodies: dict[str, str], *, batch_id: str, sent_at: datetime = START, received_at: datetime = START) -> pl.DataFrame:
     """Rows of bronze for bodies by message id."""
     rows = [

@@ -17,7 +17,8 @@ from mg_lakehouse.stores.drain import DrainReport, drain
 from mg_lakehouse.stores.lake import Lake
 from mg_lakehouse.stores.queue import Delivery, EventQueue, QueueDepth
 from mg_lakehouse.stores.visibility import Heartbeat
-from mg_lakehouse_tests.stores.feeds import rows_of
+from mg_lakehouse_tests.faults.held import expire
+from mg_lakehouse_tests.stores.feeds import bundles, rows_of
 
 # One receiver: moto locks nothing, and hands a message to two at once now and then. Several receive in `faults/`.
 SETTINGS = Settings(wait_seconds=0, batch_messages=10, receivers=1)
@@ -63,10 +64,6 @@ def counts(embedded: EmbeddedQueue) -> tuple[int, int]:
     """Messages waiting, and messages in flight."""
     found = embedded.client().get_queue_attributes(QueueUrl=embedded.queue_url, AttributeNames=["All"])["Attributes"]
     return int(found["ApproximateNumberOfMessages"]), int(found["ApproximateNumberOfMessagesNotVisible"])
-
-
-def bundles(count: int) -> list[str]:
-    return [f"<ActivityItems><!-- {number} --></ActivityItems>" for number in range(count)]
 
 
 def test_everything_that_waits_lands_in_bronze_and_leaves_the_queue(embedded: EmbeddedQueue, lake: Lake) -> None:
@@ -150,20 +147,10 @@ def test_a_message_that_could_not_be_deleted_comes_again_and_is_absorbed(
     first = drain(Between(embedded, always), lake, SETTINGS)
     assert (first.new, first.deleted, first.delete_failures) == (5, 0, 5)
     assert counts(embedded) == (0, 5)
-    make_visible(embedded)
+    expire(embedded)
     second = drain(Between(embedded), lake, SETTINGS)
     assert (second.received, second.new, second.already, second.deleted) == (5, 0, 5, 5)
     assert rows_of(lake, "bronze", "event_feed").height == 5
-
-
-def make_visible(embedded: EmbeddedQueue) -> None:
-    """Have moto believe that the visibility timeout of every message is over."""
-    from moto.sqs.models import sqs_backends
-
-    account, name = embedded.queue_url.split("/")[-2:]
-    queue = sqs_backends[account]["us-east-1"].queues[name]
-    for message in queue._messages:
-        message.change_visibility(0)
 
 
 def test_receiving_survives_passing_faults(embedded: EmbeddedQueue, lake: Lake) -> None:

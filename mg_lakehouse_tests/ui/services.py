@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from typing import Final
 from playwright.sync_api import Browser, sync_playwright
 
 from mg_lakehouse_tests.cli.commands import COMMAND, environment
+from mg_lakehouse_tests.standins.addresses import free_ports
 
 _READY: Final = "Ctrl-C ends it all."
 _CHROMIUM: Final = "/usr/bin/chromium"
@@ -54,16 +54,10 @@ class Dev:
         return self.process.wait(timeout=90)
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @contextmanager
 def dev(folder: Path, **variables: str) -> Iterator[Dev]:
     """Start it, wait until it says that it is ready, and end it."""
-    port = free_port()
+    (port,) = free_ports(1)
     with (folder / "said.txt").open("wb") as said:
         process = subprocess.Popen(
             [COMMAND, "dev", "--port", str(port), "--bundles-a-minute", "120"],
