@@ -31,7 +31,9 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dev]:
 def page(running: Dev) -> Iterator[Page]:
     with browser() as chromium:
         page = chromium.new_page(viewport={"width": 1500, "height": 1000}, base_url=running.url)
+        # Both: what is expected has a deadline of its own, of 5 s, which a machine that also runs the pipeline does not keep.
         page.set_default_timeout(60 * _MILLISECONDS)
+        expect.set_options(timeout=60 * _MILLISECONDS)
         yield page
 
 
