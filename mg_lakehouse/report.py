@@ -16,7 +16,7 @@ from mg_lakehouse.stores.reconcile import Reconciliation
 if TYPE_CHECKING:  # Dagster takes seconds to import, and `status` does without it
     from mg_lakehouse.running import PassResult
 
-__all__ = ["print_pass", "print_reconciliation", "print_status", "span"]
+__all__ = ["plain_table", "print_pass", "print_reconciliation", "print_status", "span"]
 
 
 def print_pass(console: Console, result: PassResult) -> None:
@@ -24,8 +24,7 @@ def print_pass(console: Console, result: PassResult) -> None:
     bronze = result.metadata.get("bronze/event_feed", {})
     silver = {key: values for key, values in result.metadata.items() if key.startswith("silver/")}
     rejected = silver.pop("silver/rejected_items", {})
-    table = Table("this pass", "", "", box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
-    table.columns[2].justify = "right"
+    table = plain_table("this pass", "", "", left=1)
     for what in ("messages_received", "messages_new", "messages_already_in_bronze", "messages_deleted", "checksum_mismatches"):
         if bronze.get(what) or (what in bronze and what != "checksum_mismatches"):
             table.add_row("bronze", what.replace("_", " "), f"{bronze[what]:,}")
@@ -49,8 +48,7 @@ def print_status(console: Console, status: LakeStatus) -> None:
     else:
         _print_tables(console, status)
     if status.rejected:
-        rejected = Table("rejected because", "items", box=box.SIMPLE_HEAD, pad_edge=False)
-        rejected.columns[1].justify = "right"
+        rejected = plain_table("rejected because", "items")
         for reason, count in status.rejected.items():
             rejected.add_row(reason, f"{count:,}")
         console.print(rejected)
@@ -85,15 +83,11 @@ def print_reconciliation(console: Console, found: Reconciliation) -> None:
     if not found.hours:
         console.print("Nothing was received in these hours.")
         return
-    heads = ("hour (UTC)", "received", "bronze", "waiting", "items", "rows", "rejected", "twice", "missing")
-    table = Table(*heads, box=box.SIMPLE_HEAD, pad_edge=False)
-    table.columns[0].no_wrap = True
-    for column in table.columns[1:]:
-        column.justify = "right"
+    table = plain_table("hour UTC", "received", "bronze", "waiting", "items", "rows", "rejected", "twice", "missing")
     for hour in found.hours:
         numbers = (hour.received, hour.in_bronze, hour.waiting, hour.items, hour.rows, hour.rejected, hour.duplicates)
         missing = "0" if hour.balances else f"[bold red]{hour.messages_missing:+,} messages, {hour.items_missing:+,} items[/]"
-        table.add_row(hour.hour.replace("T", " "), *(f"{number:,}" for number in numbers), missing)
+        table.add_row(hour.hour[5:].replace("T", " "), *(f"{number:,}" for number in numbers), missing)
     console.print(table)
     for batch in found.changed_batches:
         console.print(f"[bold red]The messages of batch {batch} are not those that were committed.[/]", highlight=False)
@@ -102,9 +96,7 @@ def print_reconciliation(console: Console, found: Reconciliation) -> None:
 
 
 def _print_tables(console: Console, status: LakeStatus) -> None:
-    table = Table("layer", "table", "rows", "version", "updated", "lag", box=box.SIMPLE_HEAD, pad_edge=False)
-    for index in (2, 3, 4, 5):
-        table.columns[index].justify = "right"
+    table = plain_table("layer", "table", "rows", "version", "updated", "lag", left=1)
     layer = None
     for (of, name), found in status.tables.items():
         if layer not in (None, of):
@@ -120,6 +112,17 @@ def _print_tables(console: Console, status: LakeStatus) -> None:
             span(status.at - newest) if isinstance(newest, datetime) else "",
         )
     console.print(table)
+
+
+def plain_table(*heads: str, left: int = 0) -> Table:
+    """A table of whole cells in little room: text in the first column and the ``left`` behind it, then numbers.
+
+    A number that is cut short is worse than none, and an ordinary terminal has 80 columns: what is too wide goes on in a second line.
+    """
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    for index, head in enumerate(heads):
+        table.add_column(head, justify="left" if index <= left else "right", overflow="fold")
+    return table
 
 
 def span(time: timedelta) -> str:

@@ -9,16 +9,14 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, time, timedelta
 from typing import Final, NamedTuple
 
-from rich import box
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from mg_lakehouse.demo.feed import FeedPlan, generate
 from mg_lakehouse.demo.queue import EmbeddedQueue
 from mg_lakehouse.demo.samples import samples
 from mg_lakehouse.progress import Step, announce
-from mg_lakehouse.report import print_pass
+from mg_lakehouse.report import plain_table, print_pass
 from mg_lakehouse.running import PassResult, run_once
 from mg_lakehouse.settings import Settings, load_settings
 from mg_lakehouse.status import read_status
@@ -87,7 +85,7 @@ def print_demo(out: Console, settings: Settings, outcome: DemoOutcome) -> None:
     if not result.succeeded:
         return
     _print_layers(out, settings)
-    rejected = _table("Rejected, and kept with the text", "items")
+    rejected = plain_table("Rejected, and kept with the text", "items")
     for reason, count in rejected_by_reason(lake).items():
         rejected.add_row(reason, f"{count:,}")
     out.print(rejected)
@@ -105,7 +103,7 @@ def _typed(command: str) -> str:
 
 
 def _print_layers(out: Console, settings: Settings) -> None:
-    table = _table("The lake", "tables", "rows")
+    table = plain_table("The lake", "tables", "rows")
     found = read_status(settings).tables
     for layer, what in (("bronze", "messages"), ("silver", "events"), ("gold", "rows")):
         rows = [standing.rows for (of, name), standing in found.items() if of == layer and name != "rejected_items"]
@@ -136,26 +134,17 @@ def _print_gold(out: Console, lake: Lake) -> None:
     gold = f"{lake.root}/gold"
     with connect(lake) as duck:
         for title, order in (("Best jobs", "desc"), ("Worst jobs", "asc")):
-            table = _table(title, "channel", "sent", "deliv.", "bounce", "open*", "click*", "spam")
+            table = plain_table(title, "channel", "sent", "deliv.", "bounce", "open*", "click*", "spam", left=1)
             for job, channel, targeted, *rates in duck.execute(_JOBS.format(gold=gold, order=order)).fetchall():
                 table.add_row(escape(job[:22]), channel, f"{targeted:,}", *(_percent(rate) for rate in rates))
             out.print(table)
         out.print("Ordered by delivery rate. * by people: opens by machines and clicks by bots are left out", style="dim")
-        table = _table("Failures by category", "channel", "key", "class", "messages", "remove")
+        table = plain_table("Failures by category", "channel", "key", "class", "messages", "remove", left=3)
         for channel, key, category, kind, messages, must_remove in duck.execute(_BOUNCES.format(gold=gold)).fetchall():
             # Push and SMS categories are named by their keys.
             shown = key if category != key else ""
             table.add_row(escape(category[:26]), channel, escape(shown), kind, f"{messages:,}", "must" if must_remove else "")
         out.print(table)
-
-
-def _table(title: str, *columns: str) -> Table:
-    """A table of at most 80 columns: a name, and short cells."""
-    table = Table(title, box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
-    for column in columns:
-        table.add_column(column, justify="left" if column in ("channel", "class", "key") else "right", no_wrap=True)
-    table.columns[0].no_wrap = True
-    return table
 
 
 def _percent(rate: float | None) -> str:

@@ -62,8 +62,9 @@ def test_run_then_status(tmp_path: Path, queue: EmbeddedQueue) -> None:
     assert "Queue: 0 messages wait, 0 are in flight, 0 are delayed; room in flight for 120,000 more." in said
     assert "The newest batch: 17 messages, of which the oldest had waited" in said
     assert ".pii_key" in said
-    books = command(tmp_path, "reconcile", COLUMNS="100")
+    books = command(tmp_path, "reconcile")
     assert books.returncode == 0, books.stderr
+    assert "…" not in books.stdout + status.stdout
     assert "Every hour balances: nothing is missing, nothing is twice." in books.stdout
     DeltaTable(tmp_path / ".lake" / "silver" / "clicks").delete()
     broken = command(tmp_path, "reconcile", COLUMNS="120")
@@ -103,6 +104,9 @@ def test_demo_shows_the_numbers_and_what_to_type_next(tmp_path: Path) -> None:
         ".lake",
     ):
         assert text in done.stdout
+    # An ordinary terminal has 80 columns, and no number is cut short in it.
+    assert "…" not in done.stdout
+    assert max(map(len, done.stdout.splitlines())) > 60
     again = command(tmp_path, "demo", "--events", "2000", "--seed", "3")
     assert again.returncode == 0, again.stderr
     assert "rows added 0 " in words(again.stdout)
