@@ -20,7 +20,7 @@ from mg_lakehouse.events.catalogue import COMMON_COLUMNS, EVENTS, UNRECOGNIZED, 
 from mg_lakehouse.events.reader import Body, Item, Rejection, inner_xml, name_of, text_of
 from mg_lakehouse.events.schemas import ERRORS
 
-__all__ = ["RAW_REJECTIONS", "Extraction", "Extractor", "raw_schema"]
+__all__ = ["RAW_REJECTIONS", "Extraction", "Extractor", "filled_columns", "raw_schema"]
 
 RAW_REJECTIONS: Final = pl.Schema(
     {
@@ -39,12 +39,12 @@ class Extraction:
     """What a batch of bodies holds.
 
     ``cells`` has one frame per event table with rows, with the columns of :func:`raw_schema`;
-    ``rejections`` the columns of ``RAW_REJECTIONS``. ``items`` counts every item seen, readable or not, of each body.
+    ``rejections`` the columns of ``RAW_REJECTIONS``. ``items`` (Int64) counts every item seen, readable or not, of each body.
     """
 
     cells: dict[str, pl.DataFrame]
     rejections: pl.DataFrame
-    items: list[int]
+    items: pl.Series
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ def raw_schema(table: str) -> pl.Schema:
     items), ``_rescued_data``, and a text cell for each column that elements fill (``errors`` as a list).
     """
     plan = _plan(table)
-    columns = {column.name: ERRORS if column.type == "errors" else pl.String() for column in _filled(plan.event)}
+    columns = {column.name: ERRORS if column.type == "errors" else pl.String() for column in filled_columns(plan.event)}
     return pl.Schema(
         {
             "message": pl.UInt32(),
@@ -90,7 +90,8 @@ _RESCUED: Final = 5
 _ACTIVITY_ID: Final = _FIXED
 
 
-def _filled(event: Event) -> list[Column]:
+def filled_columns(event: Event) -> list[Column]:
+    """Columns of an event that elements fill, in order, the common ones first."""
     return [column for column in (*COMMON_COLUMNS, *event.columns) if column.elements]
 
 
@@ -99,7 +100,7 @@ def _plan(table: str) -> _Plan:
     event = event_of_table(table)
     slots: dict[str, int] = {}
     alternatives, lists = [], []
-    columns = _filled(event)
+    columns = filled_columns(event)
     for index, column in enumerate(columns, start=_FIXED):
         if column.type == "errors":
             container, _, child = column.elements[0].partition("/")
@@ -135,7 +136,7 @@ class Extractor:
     def finish(self) -> Extraction:
         """The cells collected so far."""
         cells = {table: _frame(rows, raw_schema(table)) for table, rows in self._rows.items() if rows}
-        return Extraction(cells, pl.DataFrame(self._rejections, RAW_REJECTIONS, orient="row"), self._items)
+        return Extraction(cells, pl.DataFrame(self._rejections, RAW_REJECTIONS, orient="row"), pl.Series(self._items, dtype=pl.Int64))
 
     def _add_item(self, message: int, body: Body, item: Item) -> None:
         table, is_inferred = _table_of(item)

@@ -1,23 +1,31 @@
 """From bronze rows to silver rows: bodies in, one frame per event table out, nothing lost on the way.
 
-Pure: a frame of messages goes in, frames come out. De-duplication is
+Pure: a frame of messages goes in, frames come out. Plain bundles take the fast reading (:mod:`mg_lakehouse.events.plain`), all others
+the strict one (:mod:`mg_lakehouse.events.reader`); what follows is the same for both. De-duplication is
 :mod:`mg_lakehouse.events.dedupe`'s business, commits are the stores'.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from typing import Final
 
 import polars as pl
 
-from mg_lakehouse.events.catalogue import REJECTED_ITEMS
+from mg_lakehouse.events.catalogue import REJECTED_ITEMS, silver_tables
 from mg_lakehouse.events.extract import RAW_REJECTIONS, Extraction, Extractor
+from mg_lakehouse.events.plain import read_plain
 from mg_lakehouse.events.reader import Body
 from mg_lakehouse.events.schemas import silver_schema
 from mg_lakehouse.events.typing import type_cells
 
 __all__ = ["Flattened", "flatten", "fragments"]
+
+_CHUNK_BYTES: Final = 8 * 2**20
+"""Bytes of bodies that one thread takes at a time: small beside the memory of a machine, large beside what each call costs."""
 
 
 @dataclass(frozen=True)
@@ -45,34 +53,26 @@ class Flattened:
 
 
 def flatten(messages: pl.DataFrame, *, source: str, carry: tuple[str, ...] = ()) -> Flattened:
-    """Flatten messages into typed rows.
+    """Flatten messages into typed rows, in the order of the messages, on all cores that Polars may use.
 
     Args:
         messages: bronze rows; ``message_id``, ``body``, ``received_at``, ``received_date`` and the carried columns are read.
         source: name of the bronze table, for the ``source`` column.
         carry: columns of ``messages`` to repeat on each row, such as the commit version.
     """
-    extraction = _extract(messages["body"])
-    lineage = messages.select(
-        "message_id", "received_at", "received_date", *carry, source=pl.lit(source), message=pl.int_range(pl.len(), dtype=pl.UInt32)
+    flatten_chunk = partial(_flatten_chunk, source=source, carry=carry)
+    chunks = list(_chunks(messages))
+    if len(chunks) == 1:
+        parts = [flatten_chunk(messages)]
+    else:
+        with ThreadPoolExecutor(pl.thread_pool_size(), thread_name_prefix="flatten") as pool:
+            parts = list(pool.map(flatten_chunk, chunks))
+    tables = [table for table in silver_tables() if any(table in part.tables for part in parts)]
+    return Flattened(
+        {table: pl.concat([part.tables[table] for part in parts if table in part.tables]) for table in tables},
+        pl.concat([part.rejected for part in parts]).sort("received_at", "message_id", "item_index", nulls_last=False),
+        pl.concat([part.items_of for part in parts]),
     )
-    tables: dict[str, pl.DataFrame] = {}
-    rejections = [extraction.rejections]
-    for table, cells in extraction.cells.items():
-        typed = type_cells(cells, table)
-        rejections.append(typed.rejections)
-        if typed.rows.height:
-            tables[table] = (
-                typed.rows.join(lineage, on="message", how="left").select(*silver_schema(table), *carry).cast(silver_schema(table))
-            )
-    rejected = (
-        pl.concat(rejections)
-        .pipe(_with_fragments, messages["body"])
-        .join(lineage, on="message", how="left")
-        .select(*silver_schema(REJECTED_ITEMS), *carry)
-        .sort("received_at", "message_id", "item_index", nulls_last=False)
-    )
-    return Flattened(tables, rejected, pl.Series("items", extraction.items, pl.Int64))
 
 
 def fragments(bodies: Iterable[str], indexes: Iterable[int]) -> list[str]:
@@ -80,11 +80,47 @@ def fragments(bodies: Iterable[str], indexes: Iterable[int]) -> list[str]:
     return [Body(body).fragment(index) for body, index in zip(bodies, indexes, strict=True)]
 
 
+def _chunks(messages: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """Messages in parts of about ``_CHUNK_BYTES`` of bodies, at least one."""
+    chunk = messages["body"].str.len_bytes().cast(pl.UInt64).cum_sum() // _CHUNK_BYTES
+    starts = [0, *(chunk != chunk.shift(1)).arg_true()]
+    for start, end in zip(starts, [*starts[1:], messages.height], strict=True):
+        if end > start or messages.is_empty():
+            yield messages.slice(start, end - start)
+
+
+def _flatten_chunk(messages: pl.DataFrame, *, source: str, carry: tuple[str, ...]) -> Flattened:
+    extraction = _extract(messages["body"])
+    lineage = messages.select("message_id", "received_at", "received_date", *carry, source=pl.lit(source))
+    tables: dict[str, pl.DataFrame] = {}
+    rejections = [extraction.rejections]
+    for table, cells in extraction.cells.items():
+        typed = type_cells(cells, table)
+        rejections.append(typed.rejections)
+        if typed.rows.height:
+            tables[table] = (
+                typed.rows.hstack(lineage[typed.rows["message"]]).select(*silver_schema(table), *carry).cast(silver_schema(table))
+            )
+    rejected = pl.concat(rejections).pipe(_with_fragments, messages["body"])
+    rejected = rejected.hstack(lineage[rejected["message"]]).select(*silver_schema(REJECTED_ITEMS), *carry)
+    return Flattened(tables, rejected, extraction.items)
+
+
 def _extract(bodies: pl.Series) -> Extraction:
+    """The plain bodies by the fast reading, the others by the strict one."""
+    plain = read_plain(bodies)
+    others = pl.repeat(value=True, n=bodies.len(), eager=True).scatter(plain.bodies, values=False).arg_true()
     extractor = Extractor()
-    for message, body in enumerate(bodies):
+    for message, body in zip(others, bodies.gather(others), strict=True):
         extractor.add(message, body)
-    return extractor.finish()
+    strict = extractor.finish()
+    items = pl.zeros(bodies.len(), pl.Int64, eager=True).scatter(plain.bodies, plain.items).scatter(others, strict.items)
+    return Extraction({**strict.cells, **plain.cells, **_merged(plain.cells, strict.cells)}, strict.rejections, items.alias("items"))
+
+
+def _merged(plain: dict[str, pl.DataFrame], strict: dict[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
+    """The cells of tables that both readings found rows for, in order."""
+    return {table: pl.concat([plain[table], strict[table]]).sort("message", "item_index") for table in plain.keys() & strict.keys()}
 
 
 def _with_fragments(rejections: pl.DataFrame, bodies: pl.Series) -> pl.DataFrame:

@@ -20,10 +20,8 @@ from mg_lakehouse.events.schemas import TIMESTAMP
 __all__ = ["Typed", "parse_bool", "parse_int", "parse_timestamp", "type_cells", "utc_offset_minutes"]
 
 # xsd:dateTime (XML Schema 1.0, part 2, 3.2.7). Years beyond four digits mean nothing in a feed.
-_DATE_TIME: Final = (
-    r"^(?P<date>\d{4}-\d{2}-\d{2})T(?P<hour>\d{2}):(?P<minute>\d{2}):(?P<second>\d{2})(?:\.(?P<fraction>\d+))?"
-    r"(?P<zone>Z|(?P<sign>[+-])(?P<zone_hour>\d{2}):(?P<zone_minute>\d{2}))?$"
-)
+_DATE_TIME: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?(?:Z|[+-][0-9]{2}:[0-9]{2})?$"
+_SECONDS_END: Final = 19
 
 
 class Typed(NamedTuple):
@@ -38,28 +36,32 @@ class Typed(NamedTuple):
 
 
 def _parts(text: pl.Expr) -> tuple[pl.Expr, pl.Expr]:
-    """UTC timestamp and written offset (minutes) of ``xsd:dateTime`` texts; null where they are none."""
-    part = text.str.extract_groups(_DATE_TIME).struct
-    hour, minute, second = (part.field(name).cast(pl.Int64, strict=False) for name in ("hour", "minute", "second"))
-    zone_hour, zone_minute = (part.field(name).cast(pl.Int64, strict=False) for name in ("zone_hour", "zone_minute"))
-    offset = zone_hour * 60 + zone_minute
+    """UTC timestamp and written offset (minutes) of ``xsd:dateTime`` texts; null where they are none.
+
+    The parts stand where they stand: to cut them out takes a tenth of the time of a pattern with groups.
+    """
+    hour, minute, second = (_number(text, at) for at in (11, 14, 17))
+    sign = text.str.slice(-6, 1)
+    has_offset, is_utc = sign.is_in(["+", "-"]), text.str.ends_with("Z")
+    offset = _number(text, -5) * 60 + _number(text, -2)
     end_of_day = (hour == 24) & (minute == 0) & (second == 0)
     valid = ((hour < 24) | end_of_day) & (minute < 60) & (second < 60)
-    zone_valid = part.field("sign").is_null() | ((zone_minute < 60) & (offset <= 14 * 60))
-    minutes = (
-        pl.when(part.field("sign") == "-")
-        .then(-offset)
-        .when(part.field("sign") == "+")
-        .then(offset)
-        .when(part.field("zone") == "Z")
-        .then(0)
-    )
+    zone_valid = ~has_offset | ((_number(text, -2) < 60) & (offset <= 14 * 60))
+    minutes = pl.when(sign == "-").then(-offset).when(sign == "+").then(offset).when(is_utc).then(0)
     # Digits beyond microseconds are cut, never rounded: rounding could move an event into the next day.
-    micros = part.field("fraction").fill_null("0").str.pad_end(6, "0").str.slice(0, 6).cast(pl.Int64, strict=False)
-    day = part.field("date").str.to_date("%Y-%m-%d", strict=False).cast(pl.Datetime("us"))
+    zone_length = pl.when(has_offset).then(6).when(is_utc).then(1).otherwise(0)
+    fraction_length = (text.str.len_bytes().cast(pl.Int64) - _SECONDS_END - 1 - zone_length).clip(0, 6)
+    micros = text.str.slice(_SECONDS_END + 1, fraction_length).str.pad_end(6, "0").cast(pl.Int64, strict=False)
+    day = text.str.slice(0, 10).str.to_date("%Y-%m-%d", strict=False).cast(pl.Datetime("us"))
     local = day + pl.duration(hours=hour, minutes=minute, seconds=second, microseconds=micros)
     utc = (local - pl.duration(minutes=minutes.fill_null(0))).dt.replace_time_zone("UTC")
-    return pl.when(valid & zone_valid).then(utc), pl.when(valid & zone_valid).then(minutes)
+    usable = text.str.contains(_DATE_TIME) & valid & zone_valid
+    return pl.when(usable).then(utc), pl.when(usable).then(minutes)
+
+
+def _number(text: pl.Expr, at: int) -> pl.Expr:
+    """Two digits as a number; null where they are none."""
+    return text.str.slice(at, 2).cast(pl.Int64, strict=False)
 
 
 def parse_timestamp(text: pl.Expr) -> pl.Expr:
@@ -88,8 +90,9 @@ _PARSERS: Final = {"timestamp": parse_timestamp, "int": parse_int, "bool": parse
 
 def type_cells(cells: pl.DataFrame, table: str) -> Typed:
     """Type the text cells of one table."""
-    event_at = parse_timestamp(pl.col("event_at"))
-    timed = cells.with_columns(_event_at=event_at, utc_offset_minutes=utc_offset_minutes(pl.col("event_at")))
+    text = pl.col("event_at")
+    # Lazy, for what both have in common to be computed once.
+    timed = cells.lazy().with_columns(_event_at=parse_timestamp(text), utc_offset_minutes=utc_offset_minutes(text)).collect()
     usable = pl.col("_event_at").is_not_null()
     rows = timed.filter(usable).pipe(_parse_columns, table).pipe(_derive, table)
     return Typed(rows, timed.filter(~usable).pipe(_rejections))

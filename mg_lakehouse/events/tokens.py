@@ -1,0 +1,100 @@
+"""Bodies as tags and texts, without Python per event: the first half of the fast reading.
+
+A bundle without comments, CDATA sections and stray angle brackets is an alternation of tags and texts: ``<`` and ``>`` take turns.
+Their positions in the bytes of a whole batch are the offsets of an Arrow string array over those same bytes, so cutting a
+batch into tags and texts copies nothing. What the tags mean is :mod:`mg_lakehouse.events.plain`'s business.
+
+Everything here is proved on the bytes, never assumed: a body that is not such an alternation, or that has a character that XML
+forbids, is left out, for the strict reader to take.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import polars as pl
+import pyarrow as pa
+
+from mg_lakehouse.events.reader import WHITE_SPACE
+
+__all__ = ["BLANK", "Tokens", "tokenize"]
+
+BLANK: Final = ">" + WHITE_SPACE
+"""What is stripped from a text of :class:`Tokens`, which has no ``>`` but the one it begins with."""
+
+_ROOT: Final = "<ActivityItems"
+
+# The namespaces of the feed. Any other is legal, but `http://www.w3.org/2000/xmlns/`, for one, is not: the strict reader knows.
+_HEAD: Final = (
+    r"^(?:<\?xml version=\"1\.0\"(?: encoding=\"(?:UTF|utf)-8\")?(?: standalone=\"(?:yes|no)\")? ?\?>[ \t\r\n]*)?"
+    r"<ActivityItems(?: xmlns=\"http://messagegears\.com/[A-Za-z0-9./_-]*\")?[ \t\r\n]*>"
+)
+
+_ALTERNATES: Final = r"^(?:<[^<>\x00-\x08\x0B\x0C\x0E-\x1F\x{FFFE}\x{FFFF}]*>[^<>\x00-\x08\x0B\x0C\x0E-\x1F\x{FFFE}\x{FFFF}]*)*$"
+
+_LONGEST_BODY: Final = 8 * 2**20
+"""Bytes. libxml2 refuses a text of more than 10 million."""
+
+_LT, _GT, _AMPERSAND, _TAB, _LF, _CR, _SPACE, _EF = (ord(sign) for sign in "<>&\t\n\r \xef")
+
+
+class Tokens(NamedTuple):
+    """Tags and texts of some bodies, in order.
+
+    ``tags`` (``<Name`` or ``</Name``) and ``texts`` (``>`` and what stands behind a tag, up to the next) are String series of
+    the same length. ``first`` (UInt32) is the position of the first tag of each body, which is ``<ActivityItems`` whatever its
+    namespace; ``bodies`` (UInt32) says which bodies of the batch these are. ``special`` are the characters, of ``&`` and carriage
+    return, that occur anywhere: they mean something else than they are.
+    """
+
+    tags: pl.Series
+    texts: pl.Series
+    first: pl.Series
+    bodies: pl.Series
+    special: tuple[str, ...]
+
+
+def tokenize(bodies: pl.Series) -> Tokens | None:
+    """Cut bodies (String) into tags and texts; those that are no plain alternation of both are left out. ``None`` where none is."""
+    heads = bodies.str.strip_chars_start("\ufeff" + WHITE_SPACE).str.strip_chars_end(WHITE_SPACE).str.replace(_HEAD, _ROOT + ">")
+    plain = heads.str.starts_with(_ROOT + ">") & heads.str.ends_with(">") & (heads.str.len_bytes() <= _LONGEST_BODY)
+    tokens = _cut(heads, plain)
+    if tokens is None:
+        tokens = _cut(heads, plain & heads.str.contains(_ALTERNATES))
+        assert tokens is not None
+    return tokens if tokens.bodies.len() else None
+
+
+def _cut(heads: pl.Series, wanted: pl.Series) -> Tokens | None:
+    """Cut the wanted bodies; ``None`` where one of them is no alternation."""
+    bodies = wanted.fill_null(value=False).arg_true()
+    if bodies.is_empty():
+        no_text, nowhere = pl.Series(dtype=pl.String), pl.Series(dtype=pl.UInt32)
+        return Tokens(no_text, no_text, nowhere, nowhere, ())
+    chosen = heads.gather(bodies)
+    _, starts, data = chosen.to_arrow(compat_level=pl.CompatLevel.oldest()).buffers()
+    assert data is not None
+    signs = pl.Series(pa.Array.from_buffers(pa.uint8(), data.size, [None, data]))
+    if _forbidden(signs, chosen):
+        return None
+    # A filtered range takes half the time of `arg_true`, which goes bit by bit.
+    cuts = pl.int_range(signs.len(), dtype=pl.UInt32, eager=True).filter((signs == _LT) | (signs == _GT))
+    if cuts.len() % 2:
+        return None
+    offsets = pl.concat([cuts.cast(pl.Int64), pl.Series([data.size], dtype=pl.Int64)]).to_arrow().buffers()[1]
+    pieces = pl.Series(pa.Array.from_buffers(pa.large_utf8(), cuts.len(), [None, offsets, data]))
+    tags, texts = pieces.gather_every(2), pieces.gather_every(2, 1)
+    if not (tags.str.starts_with("<").all() and texts.str.starts_with(">").all()):
+        return None
+    special = tuple(chr(sign) for sign in (_AMPERSAND, _CR) if (signs == sign).any())
+    bounds = pl.Series(pa.Array.from_buffers(pa.int64(), bodies.len(), [None, starts]))
+    first = cuts.search_sorted(bounds) // 2
+    return Tokens(tags, texts, first.cast(pl.UInt32), bodies.cast(pl.UInt32), special)
+
+
+def _forbidden(signs: pl.Series, bodies: pl.Series) -> bool:
+    """Whether the bytes hold a character that XML forbids. Bytes are compared eight or more at a time; a pattern takes ten times as long."""
+    blanks = sum(int((signs == blank).sum()) for blank in (_TAB, _LF, _CR))
+    if int((signs < _SPACE).sum()) != blanks:
+        return True
+    return bool((signs == _EF).any()) and bool(bodies.str.contains("[\ufffe\uffff]").any())

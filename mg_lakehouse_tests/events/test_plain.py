@@ -1,0 +1,187 @@
+"""The fast reading and the strict one give the same, whatever they are given, and plain bundles take the fast one."""
+
+from __future__ import annotations
+
+from unittest.mock import patch
+
+import polars as pl
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from polars.testing import assert_frame_equal, assert_series_equal
+
+from mg_lakehouse.demo.feed import FeedPlan, generate
+from mg_lakehouse.demo.samples import samples
+from mg_lakehouse.events import flatten as flattening
+from mg_lakehouse.events.catalogue import EVENTS
+from mg_lakehouse.events.flatten import Flattened
+from mg_lakehouse.events.plain import PlainReading, read_plain
+from mg_lakehouse_tests.events.frames import bundle, flat, item, messages
+
+NOTHING = PlainReading(pl.Series(dtype=pl.UInt32), pl.Series(dtype=pl.UInt32), {})
+
+ITEMS = [element for event in EVENTS for element in event.elements]
+CHILDREN = sorted({child.partition("/")[0] for event in EVENTS for column in event.columns for child in column.elements})
+COMMON = ["RequestId", "CorrelationId", "RecipientId", "AccountId", "JobCategory", "CampaignId"]
+TIMES = [
+    "2026-02-28T10:00:00Z",
+    "2010-09-14T15:50:19.491-04:00",
+    "2026-02-28T24:00:00",
+    "2026-02-30T10:00:00Z",
+    "yesterday",
+    "",
+    " 2026-02-28T10:00:00Z ",
+]
+TEXTS = st.sampled_from(
+    ["", " ", "x", "7", " 7 ", "true", "a&amp;b", "&amp;lt;", "&lt;b&gt;", "&quot;&apos;", "é🌞", "\u00a0", "a\nb", "a\tb", "a\r\nb", "a\r", "]]", "\ufeff"]
+)  # fmt: skip
+ODD_TEXTS = st.sampled_from(
+    ["&#65;", "&#x4C;", "&", "&x;", "&amp", "]]>", ">", "a > b", "<", "<![CDATA[x]]>", "<!-- c -->", "<?p?>", "<b>x</b>", "\x00", "\x01", "\x1f", "\x7f", "\ufffe", "\uffff"]
+)  # fmt: skip
+GAPS = st.sampled_from(["", "\n", "\r\n", "\n    ", " \t", "\u00a0", "text", "&amp;", "<!-- c -->", ">", "\x01"])
+
+
+def child(name: str, text: str, form: str) -> str:
+    """A child in one of its forms, well-formed or not."""
+    forms = {
+        "closed": f"<{name}>{text}</{name}>",
+        "empty": f"<{name}/>",
+        "spaced": f"<{name} >{text}</{name} >",
+        "attribute": f'<{name} a="{text}">{text}</{name}>',
+        "prefixed": f"<mg:{name}>{text}</mg:{name}>",
+        "unclosed": f"<{name}>{text}",
+        "unopened": f"{text}</{name}>",
+        "mismatched": f"<{name}>{text}</Other>",
+        "torn": f"<{name}{text}</{name}>",
+        "nested": f"<{name}><{name}>{text}</{name}></{name}>",
+    }
+    return forms[form]
+
+
+ORDINARY_FORMS = st.sampled_from(["closed"] * 8 + ["empty"])
+ALL_FORMS = st.sampled_from(["closed", "empty", "spaced", "attribute", "prefixed", "unclosed", "unopened", "mismatched", "torn", "nested"])
+
+
+@st.composite
+def items(draw: st.DrawFn, *, odd: bool) -> str:
+    """An item, plain for the most part, or with something odd in it."""
+    element = draw(st.sampled_from(ITEMS[:6] if not odd else [*ITEMS, "NewActivity", "ActivityItems", "Timestamp"]))
+    texts = (TEXTS | ODD_TEXTS) if odd else TEXTS
+    inside = [
+        child(name, draw(texts), draw(ALL_FORMS if odd else ORDINARY_FORMS))
+        for name in draw(
+            st.lists(st.sampled_from([*COMMON, *(CHILDREN if odd else ["EmailAddress", "IpAddress"])]), max_size=4, unique=not odd)
+        )
+    ]
+    if draw(st.integers(0, 9)) < 9 or not odd:
+        inside.append(f"<ActivityId>{draw(st.sampled_from(['a', 'b', 'c']) if not odd else TEXTS)}</ActivityId>")
+    inside.append(f"<Timestamp>{draw(st.sampled_from(TIMES))}</Timestamp>")
+    gap = draw(GAPS if odd else st.sampled_from(["", "\n", "\r\n "]))
+    end = draw(st.sampled_from([element] * 9 + ["OpenActivity"])) if odd else element
+    return f"<{element}>{gap}{gap.join(draw(st.permutations(inside)))}{gap}</{end}>"
+
+
+@st.composite
+def bodies(draw: st.DrawFn) -> str:
+    """A body: a bundle, more or less."""
+    odd = draw(st.booleans())
+    head = draw(
+        st.sampled_from(
+            [
+                "<ActivityItems>",
+                '<ActivityItems xmlns="http://messagegears.com/3.1/webService">',
+                '<?xml version="1.0" encoding="UTF-8"?>\n<ActivityItems>',
+                *(['<ActivityItems a="<">', '<ActivityItems xmlns="http://www.w3.org/2000/xmlns/">', "<!DOCTYPE x><ActivityItems>", "<ActivityItems><ActivityItems>", "<ActivityItems/>", "", "\ufeff <ActivityItems>", '<?xml version="1.1"?><ActivityItems>', '<mg:ActivityItems xmlns:mg="u">'] if odd else []),
+            ]
+        )
+    )  # fmt: skip
+    tail = draw(st.sampled_from(["</ActivityItems>", "</ActivityItems>\n", *(["", "</ActivityItems><x/>", "</ActivityItems></ActivityItems>", "</ActivityItems><ActivityItems></ActivityItems>", "</ActivityItems>x"] if odd else [])]))  # fmt: skip
+    gap = draw(GAPS if odd else st.sampled_from(["", "\n"]))
+    return head + gap + gap.join(draw(st.lists(items(odd=odd), max_size=4))) + gap + tail
+
+
+def strictly(batch: list[str]) -> Flattened:
+    with patch.object(flattening, "read_plain", return_value=NOTHING):
+        return flat(*batch)
+
+
+def assert_same(batch: list[str]) -> None:
+    fast, strict = flat(*batch), strictly(batch)
+    assert_series_equal(fast.items_of, strict.items_of)
+    assert_frame_equal(fast.rejected, strict.rejected)
+    assert list(fast.tables) == list(strict.tables)
+    for table, rows in strict.tables.items():
+        assert_frame_equal(fast.tables[table], rows)
+
+
+@settings(max_examples=400)
+@given(st.lists(bodies(), min_size=1, max_size=6))
+@example([bundle(item("OpenActivity", RequestId="1</RequestId><RequestId>2"), item("OpenActivity"))])
+@example([bundle("<OpenActivity<ActivityId>x></ActivityId><Timestamp>2026-02-28T10:00:00Z</Timestamp></OpenActivity>")])
+@example([bundle(item("OpenActivity", RequestId="a>b")), bundle(item("OpenActivity").replace("<ActivityId>", "<ActivityId"))])
+@example(["<ActivityItems></ActivityItems><ActivityItems></ActivityItems>", "x", bundle(item("OpenActivity"))])
+def test_the_fast_reading_gives_what_the_strict_one_gives(batch: list[str]) -> None:
+    assert_same(batch)
+
+
+@settings(max_examples=200)
+@given(st.data())
+def test_a_damaged_bundle_costs_its_neighbours_nothing(data: st.DataObject) -> None:
+    """Whatever a body holds, the others of its batch are read as if it were not there."""
+    whole = data.draw(st.lists(st.sampled_from(list(samples().values())), min_size=1, max_size=4))
+    body = data.draw(st.sampled_from(whole))
+    start = data.draw(st.integers(0, len(body)))
+    end = data.draw(st.integers(start, min(len(body), start + 30)))
+    damaged = body[:start] + data.draw(TEXTS | ODD_TEXTS | GAPS) + body[end:]
+    assert_same([*whole, damaged, *whole])
+
+
+def test_a_whole_feed_is_read_the_same_both_ways() -> None:
+    feed = generate(FeedPlan(seed=7, events=3_000))
+    assert_same([each.body for each in feed.bundles])
+
+
+@pytest.mark.parametrize("name", sorted(samples()))
+def test_the_documents_samples_are_read_the_same_both_ways(name: str) -> None:
+    assert_same([samples()[name]])
+
+
+def test_plain_bundles_take_the_fast_reading() -> None:
+    """Without this, the other tests would hold of a fast reading that takes nothing."""
+    plain = generate(FeedPlan(seed=3, events=2_000, odd=0, malformed=0))
+    batch = [each.body for each in plain.bundles if 'xmlns:mg="' not in each.body and "<!--" not in each.body and "/3.0/" not in each.body]
+    taken = read_plain(pl.Series(batch)).bodies
+    left = [body for index, body in enumerate(batch) if index not in set(taken)]
+    assert len(batch) > 20
+    # What is left has an item that only the strict reader understands: an error list, a miss that is named a hit.
+    assert all("ErrorActivity>" in body or "RenderError" in body or "ContextHitActivity>" in body for body in left)
+    assert len(taken) > len(batch) / 4
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        bundle(item("OpenActivity"), item("ClickActivity", Url="http://a.example/?x=1&amp;y=2")),
+        "\ufeff\n" + bundle(item("OpenActivity")) + "\n",
+        bundle(item("OpenActivity")).replace("><", ">\r\n  <"),
+        '<?xml version="1.0" encoding="UTF-8"?>' + bundle(item("OpenActivity", CampaignId="")),
+        bundle(item("OpenActivity")).replace("<ActivityId>", "<CampaignId/><ActivityId>"),
+        bundle(item("SmsDeliveredActivity", SmsAddress="1"), item("DeliveredSmsActivity", SmsAddress="2")),
+        bundle(),
+    ],
+)
+def test_the_usual_ways_of_writing_a_bundle_are_plain(body: str) -> None:
+    assert read_plain(pl.Series([body])).bodies.to_list() == [0]
+
+
+def test_a_batch_is_the_same_in_one_chunk_and_in_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    batch = [each.body for each in generate(FeedPlan(seed=5, events=1_500)).bundles]
+    whole = flat(*batch)
+    monkeypatch.setattr(flattening, "_CHUNK_BYTES", 10_000)
+    assert messages(*batch)["body"].str.len_bytes().sum() > 100_000
+    parts = flat(*batch)
+    assert_series_equal(parts.items_of, whole.items_of)
+    assert_frame_equal(parts.rejected, whole.rejected)
+    assert list(parts.tables) == list(whole.tables)
+    for table, rows in whole.tables.items():
+        assert_frame_equal(parts.tables[table], rows)
