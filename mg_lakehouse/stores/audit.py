@@ -15,10 +15,10 @@ from deltalake import DeltaTable
 
 from mg_lakehouse.events.catalogue import REJECTED_ITEMS
 from mg_lakehouse.events.schemas import silver_schema
-from mg_lakehouse.stores.bronze import files_between
 from mg_lakehouse.stores.lake import Lake, Layer, store_errors
 from mg_lakehouse.stores.ledger import Posted, SliceLedger, posted_slices
-from mg_lakehouse.stores.silver import EVENT_TABLES, day_spans
+from mg_lakehouse.stores.neighbours import rows_near
+from mg_lakehouse.stores.silver import EVENT_TABLES
 
 __all__ = ["Conservation", "TableStanding", "conservation", "repeated_ids", "repeated_new_ids", "schema_differences", "standing"]
 
@@ -93,20 +93,18 @@ def _posted(lake: Lake, table: str, source: str, above: int) -> list[Posted[Slic
 def repeated_new_ids(lake: Lake, table: str, *, above: int) -> int:
     """Activity ids that occur more than once, among those that the table's versions above ``above`` added.
 
-    Reads back what was committed. The cost follows the new rows: only rows near their event days are looked at.
+    Reads back what was committed. The cost follows the new rows: only rows near their times are looked at.
     """
     handle = lake.open("silver", table)
     if handle is None or handle.version() <= above:
         return 0
     with store_errors(f"silver/{table} in the lake {lake.uri}"):
-        stream = handle.load_cdf(above + 1, handle.version(), columns=["activity_id", "event_date"], allow_out_of_range=True)
+        stream = handle.load_cdf(above + 1, handle.version(), columns=["activity_id", "event_at", "source"], allow_out_of_range=True)
         new = pl.DataFrame(stream.read_all())
-        if new.is_empty():
+        near = None if new.is_empty() else rows_near(lake, handle, new["event_at"], new["source"].unique().to_list())
+        if near is None:
             return 0
-        spans = day_spans(new["event_date"].unique().sort().to_list())
-        near = pl.any_horizontal(*(pl.col("event_at").is_between(first, last) for first, last in spans))
-        scanned = lake.scan(files_between(handle, "event_at", spans)).filter(near).select("activity_id")
-        return _repeated(scanned.join(new.lazy().select("activity_id").unique(), on="activity_id", how="semi"))
+        return _repeated(near.select("activity_id").join(new.lazy().select("activity_id").unique(), on="activity_id", how="semi"))
 
 
 def repeated_ids(lake: Lake, table: str) -> int:

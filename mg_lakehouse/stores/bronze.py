@@ -8,19 +8,18 @@ looked before the other committed is refused and looks again.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from datetime import datetime
 from typing import Final, NamedTuple
 
 import polars as pl
 from deltalake import DeltaTable, Transaction
 
 from mg_lakehouse.stores.commit import Append, Landed, commit_once
+from mg_lakehouse.stores.files import files_between
 from mg_lakehouse.stores.lake import Lake
 from mg_lakehouse.stores.ledger import BatchLedger, hours_of, ids_digest
 from mg_lakehouse.stores.tables import EVENT_FEED
 
-__all__ = ["BatchReceipt", "Uncommitted", "append_batch", "files_between"]
+__all__ = ["BatchReceipt", "Uncommitted", "append_batch"]
 
 _LANE: Final = "lane"
 
@@ -77,22 +76,6 @@ def append_batch(lake: Lake, batch: pl.DataFrame, batch_id: str, uncommitted: Un
         return Append(rows, transactions, receipt, _ledger(rows, receipt, batch_id, uncommitted).metadata())
 
     return commit_once(f"bronze/{EVENT_FEED.name} in the lake {lake.uri}", lambda: lake.ensure(EVENT_FEED), decide)
-
-
-def files_between(handle: DeltaTable, column: str, spans: Sequence[tuple[datetime, datetime]]) -> list[str]:
-    """Addresses of the data files whose statistics of ``column`` meet one of the closed spans.
-
-    A file without statistics of the column is always among them.
-    """
-    actions = pl.DataFrame(handle.get_add_actions(flatten=True))
-    low, high = f"min.{column}", f"max.{column}"
-    if actions.is_empty():
-        return []
-    if low in actions.columns:
-        meets = pl.any_horizontal(pl.lit(value=False), *((pl.col(low) <= last) & (pl.col(high) >= first) for first, last in spans))
-        actions = actions.filter(meets | pl.col(low).is_null() | pl.col(high).is_null())
-    root = handle.table_uri.rstrip("/").removeprefix("file://")
-    return [f"{root}/{path}" for path in actions["path"]]
 
 
 def _held(lake: Lake, handle: DeltaTable, batch: pl.DataFrame) -> pl.DataFrame:

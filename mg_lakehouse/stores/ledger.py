@@ -131,8 +131,8 @@ def _commits(table: DeltaTable) -> Iterator[dict[str, Any]]:
 
 def hours_of(times: pl.Series) -> dict[str, int]:
     """How many of some UTC times lie in each hour, in order."""
-    counted = times.dt.strftime(_HOUR).alias("hour").value_counts().sort("hour")
-    return dict(counted.iter_rows())
+    counted = times.dt.truncate("1h").alias("hour").value_counts().sort("hour")
+    return {hour.strftime(_HOUR): count for hour, count in counted.iter_rows()}
 
 
 def ids_digest(message_ids: Iterable[str]) -> str:

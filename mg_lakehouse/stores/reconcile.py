@@ -18,7 +18,7 @@ import polars as pl
 from deltalake import DeltaTable
 
 from mg_lakehouse.events.catalogue import REJECTED_ITEMS
-from mg_lakehouse.stores.bronze import files_between
+from mg_lakehouse.stores.files import files_between
 from mg_lakehouse.stores.lake import Lake, store_errors
 from mg_lakehouse.stores.ledger import BatchLedger, Posted, hours_of, ids_digest, posted_batches, posted_slices
 from mg_lakehouse.stores.silver import EVENT_TABLES, silver_progress

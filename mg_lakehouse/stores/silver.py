@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, time, timedelta
 from itertools import pairwise, takewhile
 from typing import Final, NamedTuple
 
@@ -25,23 +25,20 @@ from mg_lakehouse.events.dedupe import against_existing, content_columns, first_
 from mg_lakehouse.events.flatten import Flattened, flatten, fragments
 from mg_lakehouse.events.rejection import Reason
 from mg_lakehouse.events.schemas import silver_schema
-from mg_lakehouse.stores.bronze import files_between
 from mg_lakehouse.stores.commit import Append, Landed, commit_once
 from mg_lakehouse.stores.failpoints import Failpoint, reached
 from mg_lakehouse.stores.lake import Lake, store_errors
 from mg_lakehouse.stores.ledger import SliceLedger, hours_of, posted_batches
+from mg_lakehouse.stores.neighbours import rows_near
 from mg_lakehouse.stores.tables import silver_spec
 
-__all__ = ["SilverReport", "TableCount", "day_spans", "flatten_new", "silver_progress", "unflattened"]
+__all__ = ["SilverReport", "TableCount", "flatten_new", "silver_progress", "unflattened"]
 
 EVENT_TABLES: Final = tuple(table for table in silver_tables() if table != REJECTED_ITEMS)
 
 _VERSION: Final = "__bronze_version"
 _LARGEST_SLICE: Final = 500
 """Bronze versions in one slice, at most; bytes cut it sooner."""
-
-_NEAR: Final = timedelta(days=1)
-_SPANS: Final = 64
 
 
 class TableCount(NamedTuple):
@@ -201,12 +198,9 @@ def _flatten_slice(lake: Lake, bronze: DeltaTable, part: _Slice, wanted: Sequenc
     messages = _read_bronze(lake, bronze, part)
     flattened = flatten(messages, source=part.source, carry=(_VERSION,))
     reached(Failpoint.SILVER_READ)
-    counts: dict[str, TableCount] = {}
-    conflicts: list[pl.DataFrame] = []
-    for table in EVENT_TABLES:
-        if table in wanted and table in flattened.tables:
-            counts[table], conflicting = _commit_table(lake, part, table, flattened.tables[table])
-            conflicts.append(_as_rejected(conflicting, table, messages))
+    results = _commit_tables(lake, part, {table: rows for table, rows in flattened.tables.items() if table in wanted})
+    counts = {table: count for table, (count, _) in results.items()}
+    conflicts = [_as_rejected(conflicting, table, messages) for table, (_, conflicting) in results.items()]
     rejected = pl.concat([flattened.rejected, *conflicts])
     if REJECTED_ITEMS in wanted:
         _commit_rejected(lake, part, rejected, flattened, messages["received_at"])
@@ -230,13 +224,24 @@ def _read_bronze(lake: Lake, bronze: DeltaTable, part: _Slice) -> pl.DataFrame:
     return frame.select(*columns[:-1], pl.col("_commit_version").cast(pl.Int64).alias(_VERSION)).sort("received_at", "message_id")
 
 
+def _commit_tables(lake: Lake, part: _Slice, tables: dict[str, pl.DataFrame]) -> dict[str, tuple[TableCount, pl.DataFrame]]:
+    """Commit the tables of a slice on all cores, the largest first. Where one fails, those that are under way are finished."""
+    pool = ThreadPoolExecutor(pl.thread_pool_size(), thread_name_prefix="silver")
+    ordered = sorted(tables, key=lambda table: -tables[table].height)
+    try:
+        commits = {table: pool.submit(_commit_table, lake, part, table, tables[table]) for table in ordered}
+        return {table: commits[table].result() for table in tables}
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
 def _commit_table(lake: Lake, part: _Slice, table: str, rows: pl.DataFrame) -> tuple[TableCount, pl.DataFrame]:
     """Commit a table's rows of a slice. Returns its counts and the conflicting rows, also where it had them already."""
 
     def decide(handle: DeltaTable) -> _Decision:
         has = max(part.done.all_tables, handle.transaction_version(part.app) or 0)
         among = first_received(rows)
-        against = against_existing(among.kept, _existing(lake, handle, among.kept))
+        against = against_existing(among.kept, _existing(lake, handle, among.kept, part.source))
         conflicts = pl.concat([among.conflicts, against.conflicts])
         count = TableCount(against.kept.height, among.duplicates + against.duplicates, conflicts.height)
         if has >= part.high:
@@ -256,36 +261,17 @@ def _commit_table(lake: Lake, part: _Slice, table: str, rows: pl.DataFrame) -> t
 _Decision = Landed[tuple[TableCount, pl.DataFrame]] | Append[tuple[TableCount, pl.DataFrame]]
 
 
-def _existing(lake: Lake, handle: DeltaTable, rows: pl.DataFrame) -> pl.DataFrame:
-    """Rows of the table with an activity id of ``rows``: their content, ``source``, ``message_id`` and ``item_index``.
-
-    A copy has the same time within a source, and another precision or offset at most across sources, so only files and
-    rows within a day of the batch's event days are looked at: the cost follows the batch, not the table.
-    """
-    spans = day_spans(rows["event_date"].unique().sort().to_list())
-    files = files_between(handle, "event_at", spans)
+def _existing(lake: Lake, handle: DeltaTable, rows: pl.DataFrame, source: str) -> pl.DataFrame:
+    """Rows of the table with an activity id of ``rows``: their content, ``source``, ``message_id`` and ``item_index``."""
     nothing = rows.select(*content_columns(rows), "source", "message_id", "item_index").clear()
-    if not files:
+    near = rows_near(lake, handle, rows["event_at"], [source])
+    if near is None:
         return nothing
-    near = pl.any_horizontal(*(pl.col("event_at").is_between(first, last) for first, last in spans))
-    table = lake.scan(files).filter(near)
-    ids = table.select("activity_id").join(rows.lazy().select("activity_id"), on="activity_id", how="semi").unique().collect()
+    # Two columns first: that there is a copy is the exception, and its content is wide.
+    ids = near.select("activity_id").join(rows.lazy().select("activity_id"), on="activity_id", how="semi").unique().collect()
     if ids.is_empty():
         return nothing
-    return table.join(ids.lazy(), on="activity_id", how="semi").select(nothing.columns).collect().cast(nothing.schema)
-
-
-def day_spans(days: list[date]) -> list[tuple[datetime, datetime]]:
-    """Closed time spans around days, merged where they meet; one span over all when they would be too many."""
-    spans: list[tuple[datetime, datetime]] = []
-    for day in days:
-        start = datetime.combine(day, time.min, UTC)
-        first, last = start - _NEAR, start + timedelta(days=1) + _NEAR
-        if spans and first <= spans[-1][1]:
-            spans[-1] = (spans[-1][0], last)
-        else:
-            spans.append((first, last))
-    return spans if len(spans) <= _SPANS else [(spans[0][0], spans[-1][1])]
+    return near.join(ids.lazy(), on="activity_id", how="semi").select(nothing.columns).collect().cast(nothing.schema)
 
 
 def _as_rejected(conflicts: pl.DataFrame, table: str, messages: pl.DataFrame) -> pl.DataFrame:

@@ -36,7 +36,7 @@ def silver_spec(table: str) -> TableSpec:
         layer="silver",
         name=table,
         schema=silver_schema(table),
-        stats_columns=("message_id", "received_at") if rejected else ("event_at", "request_id", "received_at"),
+        stats_columns=("message_id", "received_at") if rejected else ("event_at", "request_id", "received_at", "source"),
         description="What could not become a row of an event table, and why." if rejected else event_of_table(table).description,
         comments={column.name: column.description for column in columns_of(table)},
     )

@@ -1,0 +1,42 @@
+"""The rows of a silver table among which copies of an activity can be.
+
+A copy has the same activity id and, where it comes from the same source, the same time, for it is the same bundle sent again. A
+copy from another source may write that time with another precision or offset. So only files and rows near the times in
+question are read, and what a batch costs follows the batch and not the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Final
+
+import polars as pl
+from deltalake import DeltaTable
+
+from mg_lakehouse.stores.files import Span, files_between, files_of_others, spans_around
+from mg_lakehouse.stores.lake import Lake
+
+__all__ = ["rows_near"]
+
+_SAME_SOURCE: Final = timedelta(minutes=1)
+_OTHER_SOURCE: Final = timedelta(days=1)
+
+
+def rows_near(lake: Lake, handle: DeltaTable, times: pl.Series, sources: Sequence[str]) -> pl.LazyFrame | None:
+    """Rows that can be copies of activities at these times (``event_at``) from these sources; ``None`` where there are none.
+
+    Files that may hold rows of another source are looked at within a day of the times, all others within a minute.
+    """
+    others = set().union(*(files_of_others(handle, "source", source) for source in sources))
+    arms = []
+    for margin, wanted in ((_SAME_SOURCE, False), (_OTHER_SOURCE, True)):
+        spans = spans_around(times, margin)
+        files = [file for file in files_between(handle, "event_at", spans) if (file in others) is wanted]
+        if files:
+            arms.append(lake.scan(files).filter(_within("event_at", spans)))
+    return pl.concat(arms) if arms else None
+
+
+def _within(column: str, spans: Sequence[Span]) -> pl.Expr:
+    return pl.any_horizontal(*(pl.col(column).is_between(first, last) for first, last in spans))
