@@ -1,40 +1,36 @@
 """From the queue into bronze: many receivers, one committer, and a delete only after the commit.
 
-The receivers fill a buffer that is bounded by count, bytes and age; each full buffer becomes one Delta commit, and
-only then are its messages deleted. A crash at any point leaves messages in the queue or in bronze, or in
-both, which the commit absorbs. Bodies are not parsed here, so that nothing is poison.
+The receivers (:mod:`mg_lakehouse.stores.receiving`) fill a buffer that is bounded by count, bytes and age; each full buffer becomes
+one Delta commit, and only then are its messages deleted (:mod:`mg_lakehouse.stores.deleting`), while the next is received. A crash
+at any point leaves messages in the queue or in bronze, or in both, which the commit absorbs. Bodies are not parsed here, so that
+nothing is poison.
 """
 
 from __future__ import annotations
 
 import hashlib
-import queue as stdlib_queue
 import threading
 import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final
 
 import polars as pl
 
-from mg_lakehouse.errors import LakehouseError, TransientError
+from mg_lakehouse.errors import LakehouseError
 from mg_lakehouse.events.schemas import BRONZE_SCHEMA
 from mg_lakehouse.settings import Settings
-from mg_lakehouse.stores.bronze import Uncommitted, append_batch
+from mg_lakehouse.stores.bronze import BatchReceipt, Uncommitted, append_batch
+from mg_lakehouse.stores.deleting import Deletes
 from mg_lakehouse.stores.failpoints import Failpoint, reached
 from mg_lakehouse.stores.lake import Lake
-from mg_lakehouse.stores.queue import EventQueue, InFlightLimitError, Received
+from mg_lakehouse.stores.queue import ONE_CALL, EventQueue, Received
+from mg_lakehouse.stores.receiving import Receivers
 from mg_lakehouse.stores.tables import EVENT_FEED
 from mg_lakehouse.stores.visibility import Heartbeat
 
 __all__ = ["DrainReport", "drain"]
-
-_DELETE_TRIES: Final = 3
-_FAILED_RECEIVES_ALLOWED: Final = 5
-_TICK_SECONDS: Final = 0.2
-_ONE_RECEIVE: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +90,12 @@ def drain(
     stop = stop or threading.Event()
     if not until_empty:
         # The depth is approximate, and may well be 0 where a message waits.
-        waiting = max(queue.depth().visible, _ONE_RECEIVE)
+        waiting = max(queue.depth().visible, ONE_CALL)
         max_messages = waiting if max_messages is None else min(max_messages, waiting)
     with Heartbeat(queue, settings.visibility_seconds) as heartbeat:
-        receivers = _Receivers(queue, settings, heartbeat, stop=stop, deadline=deadline, max_messages=max_messages)
-        committer = _Committer(queue, lake, settings, heartbeat, progress)
+        receivers = Receivers(queue, settings, heartbeat, stop=stop, deadline=deadline, max_messages=max_messages)
+        deletes = Deletes(queue, heartbeat, threads=settings.receivers)
+        committer = _Committer(queue, lake, settings, heartbeat, deletes=deletes, progress=progress)
         try:
             while receivers.start():
                 while not receivers.finished():
@@ -106,170 +103,29 @@ def drain(
                 if stop.is_set():
                     break
                 committer.flush()
+                committer.settle()
+            committer.settle()
         finally:
             stop.set()
             receivers.join()
+            deletes.close()
             _hand_back(queue, heartbeat)
     if receivers.failure is not None:
         raise receivers.failure
     return replace(committer.report, corrupted=receivers.corrupted, least_margin_seconds=heartbeat.least_margin_seconds)
 
 
-class _Receivers:
-    """Threads that receive until each finds nothing.
-
-    Nothing found is not yet an empty queue: at the in-flight limit long polling finds nothing as well, and short polling may
-    anywhere. So when they are done, and what they brought is deleted, they start again as long as messages wait.
-    """
+class _Committer:
+    """Collects messages into batches; commits each, then has its messages deleted while the next is collected."""
 
     def __init__(
-        self,
-        queue: EventQueue,
-        settings: Settings,
-        heartbeat: Heartbeat,
-        *,
-        stop: threading.Event,
-        deadline: float,
-        max_messages: int | None,
+        self, queue: EventQueue, lake: Lake, settings: Settings, heartbeat: Heartbeat, *, deletes: Deletes, progress: Progress | None
     ) -> None:
-        self._queue = queue
-        self._settings = settings
-        self._heartbeat = heartbeat
-        self._stop = stop
-        self._deadline = deadline
-        self._left = max_messages
-        self._lock = threading.Lock()
-        self._arrived: stdlib_queue.SimpleQueue[list[Received]] = stdlib_queue.SimpleQueue()
-        # About another commit's worth may wait for the committer, in messages and in bytes; then receiving pauses. Counted in
-        # messages alone, bodies of 1 MiB would have filled 4 GiB.
-        self._room = threading.Condition()
-        self._waiting_messages = 0
-        self._waiting_bytes = 0
-        self._threads: list[threading.Thread] = []
-        self._brought = 0
-        self._brought_before = 0
-        self._at_limit: InFlightLimitError | None = None
-        self.failure: LakehouseError | None = None
-        self.corrupted = 0
-
-    def start(self) -> bool:
-        """Start the threads, for the first time or, if there is reason to, again; whether they were."""
-        if self._threads and not self._more_waits():
-            return False
-        self._brought_before = self._brought
-        self._threads = [
-            threading.Thread(target=self._run, name=f"receiver-{number}", daemon=True) for number in range(self._settings.receivers)
-        ]
-        for thread in self._threads:
-            thread.start()
-        return True
-
-    def _more_waits(self) -> bool:
-        """Whether to go on. Not after a round that brought nothing: the number is approximate, or others hold all that may be in flight."""
-        if not self._brought:
-            self.failure = self.failure or self._at_limit
-        if self._brought == self._brought_before or self.failure is not None or self._left == 0 or time.monotonic() >= self._deadline:
-            return False
-        try:
-            return self._queue.depth().visible > 0
-        except LakehouseError:
-            return False  # everything received is in bronze: the next drain takes the rest
-
-    def join(self) -> None:
-        """Wait for the threads, emptying their way: one may be waiting for a place. Safe where none was started."""
-        while any(thread.is_alive() for thread in self._threads):
-            self.next()
-
-    def finished(self) -> bool:
-        return not any(thread.is_alive() for thread in self._threads) and self._arrived.empty()
-
-    def next(self) -> list[Received]:
-        try:
-            messages = self._arrived.get(timeout=_TICK_SECONDS)
-        except stdlib_queue.Empty:
-            return []
-        with self._room:
-            self._waiting_messages -= len(messages)
-            self._waiting_bytes -= _size(messages)
-            self._room.notify_all()
-        return messages
-
-    def _put(self, messages: list[Received]) -> None:
-        with self._room:
-            self._waiting_messages += len(messages)
-            self._waiting_bytes += _size(messages)
-        self._arrived.put(messages)
-
-    def _await_room(self) -> None:
-        """Wait until the committer has caught up, or there is no more to do."""
-        with self._room:
-            while not self._stop.is_set() and time.monotonic() < self._deadline and self._is_full():
-                self._room.wait(_TICK_SECONDS)
-
-    def _is_full(self) -> bool:
-        return self._waiting_messages >= self._settings.batch_messages or self._waiting_bytes >= self._settings.batch_bytes
-
-    def _run(self) -> None:
-        failures = 0
-        while True:
-            self._await_room()
-            if self._stop.is_set() or time.monotonic() >= self._deadline or not (wanted := self._reserve()):
-                return
-            try:
-                messages, corrupted = self._queue.receive(
-                    at_most=wanted, wait_seconds=self._settings.wait_seconds, visibility_seconds=self._settings.visibility_seconds
-                )
-            except InFlightLimitError as error:
-                self._give_back(wanted)
-                self._at_limit = error
-                return
-            except TransientError as error:
-                self._give_back(wanted)
-                failures += 1
-                if failures > _FAILED_RECEIVES_ALLOWED:
-                    self.failure = error
-                    return
-                self._stop.wait(min(5.0, 0.1 * 2**failures))
-                continue
-            except LakehouseError as error:
-                self.failure = error
-                self._stop.set()
-                return
-            failures = 0
-            self._give_back(wanted - len(messages))
-            for message in messages:
-                self._heartbeat.hold(message.receipt_handle)
-            with self._lock:
-                self.corrupted += corrupted
-                self._brought += len(messages)
-            if messages:
-                self._put(messages)
-            elif not corrupted:
-                return
-
-    def _reserve(self) -> int:
-        """How many messages may be asked for now, set aside until they came; 0 when the budget is spent."""
-        with self._lock:
-            if self._left is None:
-                return _ONE_RECEIVE
-            wanted = min(_ONE_RECEIVE, self._left)
-            self._left -= wanted
-            return wanted
-
-    def _give_back(self, count: int) -> None:
-        with self._lock:
-            if self._left is not None:
-                self._left += count
-
-
-class _Committer:
-    """Collects messages into batches; commits each, then deletes its messages."""
-
-    def __init__(self, queue: EventQueue, lake: Lake, settings: Settings, heartbeat: Heartbeat, progress: Progress | None) -> None:
         self._queue = queue
         self._lake = lake
         self._settings = settings
         self._heartbeat = heartbeat
+        self._deletes = deletes
         self._progress = progress
         self._messages: dict[str, Received] = {}
         self._handles: dict[str, list[str]] = {}
@@ -289,40 +145,57 @@ class _Committer:
         if full or old:
             self.flush()
 
+    def settle(self) -> None:
+        """Wait for the deletes that are under way, and account for them."""
+        done = self._deletes.settle()
+        if done is None:
+            return
+        self._uncommitted = self._uncommitted._replace(delete_failures=self._uncommitted.delete_failures + done.failed)
+        self.report = replace(
+            self.report,
+            deleted=self.report.deleted + done.deleted,
+            delete_failures=self.report.delete_failures + done.failed,
+        )
+        reached(Failpoint.BATCH_DELETED)
+
     def flush(self) -> None:
-        """Commit and delete what was collected."""
+        """Commit what was collected and begin to delete it."""
+        self.settle()
         if not self._messages:
             return
         batch_id = uuid.uuid4().hex
         received = sum(map(len, self._handles.values()))
-        waiting = self._uncommitted
-        margin = self._heartbeat.least_margin_seconds
-        waiting = waiting._replace(
-            repeated=waiting.repeated + received - len(self._messages), least_margin_seconds=None if margin is None else round(margin, 1)
-        )
+        waiting = self._account(received)
         receipt = append_batch(self._lake, _frame(list(self._messages.values()), self._queue.name, batch_id), batch_id, waiting)
         reached(Failpoint.BATCH_COMMITTED)
-        failures = self._delete([handle for _, handle in self._latest.values()])
-        waiting = Uncommitted() if receipt.new else waiting._replace(already=waiting.already + receipt.already)
-        self._uncommitted = waiting._replace(delete_failures=waiting.delete_failures + failures)
-        reached(Failpoint.BATCH_DELETED)
-        sent = [message.sent_at for message in self._messages.values()]
+        self._uncommitted = Uncommitted() if receipt.new else waiting._replace(already=waiting.already + receipt.already)
+        self._deletes.start({self._latest[message][1]: handles for message, handles in self._handles.items()})
+        self._report(received, receipt)
+        self._messages, self._handles, self._latest, self._bytes = {}, {}, {}, 0
+        if self._progress is not None:
+            self._progress(self.report)
+
+    def _account(self, received: int) -> Uncommitted:
+        """What the commit accounts for beside its rows."""
+        margin = self._heartbeat.least_margin_seconds
+        return self._uncommitted._replace(
+            repeated=self._uncommitted.repeated + received - len(self._messages),
+            least_margin_seconds=None if margin is None else round(margin, 1),
+        )
+
+    def _report(self, received: int, receipt: BatchReceipt) -> None:
         before = self.report
+        sent = [message.sent_at for message in self._messages.values()]
         self.report = replace(
             before,
             received=before.received + received,
             new=before.new + receipt.new,
             already=before.already + received - receipt.new,
-            deleted=before.deleted + len(self._messages) - failures,
-            delete_failures=before.delete_failures + failures,
             commits=before.commits + (1 if receipt.new else 0),
             bytes=before.bytes + self._bytes,
             first_sent_at=min(sent if before.first_sent_at is None else [before.first_sent_at, *sent]),
             last_sent_at=max(sent if before.last_sent_at is None else [before.last_sent_at, *sent]),
         )
-        self._messages, self._handles, self._latest, self._bytes = {}, {}, {}, 0
-        if self._progress is not None:
-            self._progress(self.report)
 
     def _add(self, message: Received) -> None:
         if not self._messages:
@@ -334,26 +207,6 @@ class _Committer:
         if message.message_id not in self._messages:
             self._messages[message.message_id] = message
             self._bytes += len(message.body.encode("utf-8", "replace"))
-
-    def _delete(self, handles: list[str]) -> int:
-        """Delete, and try again what failed. What still fails comes again and is absorbed. Returns how many did."""
-        remaining = handles
-        for attempt in range(_DELETE_TRIES):
-            if attempt:
-                time.sleep(0.1 * 2**attempt)
-            try:
-                remaining = self._queue.delete(remaining)
-            except TransientError:
-                continue
-            if not remaining:
-                break
-        self._heartbeat.let_go([handle for held in self._handles.values() for handle in held])
-        return len(remaining)
-
-
-def _size(messages: list[Received]) -> int:
-    """Characters of the bodies: of XML nearly its bytes, and counted in no time."""
-    return sum(len(message.body) for message in messages)
 
 
 def _frame(messages: list[Received], queue_name: str, batch_id: str) -> pl.DataFrame:

@@ -39,9 +39,9 @@ if TYPE_CHECKING:
 
     _BatchResult = ChangeMessageVisibilityBatchResultTypeDef | DeleteMessageBatchResultTypeDef
 
-__all__ = ["Delivery", "EventQueue", "InFlightLimitError", "QueueDepth", "Received", "open_queue", "queue_client"]
+__all__ = ["ONE_CALL", "Delivery", "EventQueue", "InFlightLimitError", "QueueDepth", "Received", "open_queue", "queue_client"]
 
-_BATCH: Final = 10
+ONE_CALL: Final = 10
 """Messages in one SQS call, at most."""
 
 _IN_FLIGHT_QUOTA: Final = 120_000
@@ -142,7 +142,7 @@ def open_queue(settings: Settings, **options: Any) -> EventQueue:
     """
     if not settings.queue_url:
         raise ConfigurationError("No queue is set: put the address of the MessageGears event feed's SQS queue into MG_QUEUE_URL.")
-    client = queue_client(settings.queue_url, connections=settings.receivers + 2, wait_seconds=settings.wait_seconds, **options)
+    client = queue_client(settings.queue_url, connections=2 * settings.receivers + 2, wait_seconds=settings.wait_seconds, **options)
     return EventQueue(client, settings.queue_url)
 
 
@@ -190,7 +190,7 @@ class EventQueue:
         with _sorted_errors(self.url):
             answer = self._client.receive_message(
                 QueueUrl=self.url,
-                MaxNumberOfMessages=min(at_most, _BATCH),
+                MaxNumberOfMessages=min(at_most, ONE_CALL),
                 WaitTimeSeconds=wait_seconds,
                 VisibilityTimeout=visibility_seconds,
                 MessageSystemAttributeNames=["All"],
@@ -234,8 +234,8 @@ class EventQueue:
     def _in_tens(self, handles: Sequence[str], call: Callable[[Sequence[str]], _BatchResult]) -> list[str]:
         """Make a call for ten handles at a time. A call that fails costs its own ten and not those behind it."""
         failed: list[str] = []
-        for start in range(0, len(handles), _BATCH):
-            ten = handles[start : start + _BATCH]
+        for start in range(0, len(handles), ONE_CALL):
+            ten = handles[start : start + ONE_CALL]
             try:
                 with _sorted_errors(self.url):
                     answer = call(ten)

@@ -12,7 +12,7 @@ import pytest
 from mg_lakehouse.demo.queue import EmbeddedQueue
 from mg_lakehouse.errors import PermanentError, TransientError
 from mg_lakehouse.settings import Settings
-from mg_lakehouse.stores import drain as drain_module
+from mg_lakehouse.stores import deleting
 from mg_lakehouse.stores.drain import DrainReport, drain
 from mg_lakehouse.stores.lake import Lake
 from mg_lakehouse.stores.queue import Delivery, EventQueue, QueueDepth
@@ -137,7 +137,7 @@ def test_a_delete_that_fails_is_tried_again(embedded: EmbeddedQueue, lake: Lake)
 def test_a_message_that_could_not_be_deleted_comes_again_and_is_absorbed(
     embedded: EmbeddedQueue, lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(drain_module, "_DELETE_TRIES", 1)
+    monkeypatch.setattr(deleting, "_TRIES", 1)
 
     def always(call: str) -> None:
         if call == "delete":
@@ -151,6 +151,25 @@ def test_a_message_that_could_not_be_deleted_comes_again_and_is_absorbed(
     second = drain(Between(embedded), lake, SETTINGS)
     assert (second.received, second.new, second.already, second.deleted) == (5, 0, 5, 5)
     assert rows_of(lake, "bronze", "event_feed").height == 5
+
+
+def test_the_next_batch_is_received_while_the_last_is_deleted(embedded: EmbeddedQueue, lake: Lake) -> None:
+    """The second receive fills the room beside the batch that is deleted, so a third begins only if nobody waits for the deletes."""
+    receives = threading.Semaphore(0)
+    began: list[bool] = []
+
+    def watch(call: str) -> None:
+        if call == "receive":
+            receives.release()
+        elif call == "delete" and not began:
+            began.append(all(receives.acquire(timeout=30) for _ in range(3)))
+
+    embedded.publish(bundles(60))
+    settings = SETTINGS.model_copy(update={"receivers": 1, "batch_messages": 10})
+    report = drain(Between(embedded, watch), lake, settings)
+    assert began == [True]
+    assert (report.new, report.deleted, report.delete_failures) == (60, 60, 0)
+    assert counts(embedded) == (0, 0)
 
 
 def test_receiving_survives_passing_faults(embedded: EmbeddedQueue, lake: Lake) -> None:
