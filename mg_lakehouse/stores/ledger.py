@@ -16,7 +16,7 @@ from typing import Any, Final, Generic, Self, TypeVar
 import polars as pl
 from deltalake import DeltaTable
 
-__all__ = ["BatchLedger", "Posted", "SliceLedger", "hours_of", "ids_digest", "posted_batches", "posted_slices"]
+__all__ = ["BatchLedger", "Posted", "SliceLedger", "commits", "hours_of", "ids_digest", "posted_batches", "posted_slices"]
 
 _KEY: Final = "mg.ledger"
 _HOUR: Final = "%Y-%m-%dT%H"
@@ -111,22 +111,22 @@ def posted_slices(table: DeltaTable, source: str, above: int = -1) -> Iterator[P
 
 
 def _posted(table: DeltaTable, kind: type[L]) -> Iterator[Posted[L]]:
-    for commit in _commits(table):
+    for commit in commits(table):
         ledger = kind.of(commit)
         if ledger is not None:
             committed_at = datetime.fromtimestamp(commit["timestamp"] / 1000, UTC)
             yield Posted(ledger, int(commit["version"]), committed_at, int(commit.get("operationMetrics", {}).get("num_added_rows", 0)))
 
 
-def _commits(table: DeltaTable) -> Iterator[dict[str, Any]]:
-    """Commits, newest first, read in growing numbers: whoever wants the newest pays for few."""
-    seen, limit = 0, _FIRST_LOOK
+def commits(table: DeltaTable, *, first_look: int = _FIRST_LOOK) -> Iterator[dict[str, Any]]:
+    """Commits of a table as far back as its log goes, newest first, read in growing numbers: whoever wants the newest pays for few."""
+    seen, limit = 0, first_look
     while True:
-        commits = table.history(limit)
-        yield from commits[seen:]
-        if len(commits) < limit:
+        read = table.history(limit)
+        yield from read[seen:]
+        if len(read) < limit:
             return
-        seen, limit = len(commits), limit * 4
+        seen, limit = len(read), limit * 4
 
 
 def hours_of(times: pl.Series) -> dict[str, int]:
