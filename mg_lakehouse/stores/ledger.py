@@ -119,14 +119,23 @@ def _posted(table: DeltaTable, kind: type[L]) -> Iterator[Posted[L]]:
 
 
 def commits(table: DeltaTable, *, first_look: int = _FIRST_LOOK) -> Iterator[dict[str, Any]]:
-    """Commits of a table as far back as its log goes, newest first, read in growing numbers: whoever wants the newest pays for few."""
+    """Commits up to the handle's version and as far back as the log goes, newest first, each with the ``version`` that it made.
+
+    Read in growing numbers: whoever wants the newest pays for few. delta-rs (1.6.6) gives the commits that came after the handle
+    as well, and numbers them as if the newest were the handle's: beside an ingest, the books of an hour did not balance.
+    """
+    version = table.version()
     seen, limit = 0, first_look
+    newest: dict[str, Any] | None = None
     while True:
-        read = table.history(limit)
-        yield from read[seen:]
-        if len(read) < limit:
+        read = [{**commit, "version": None} for commit in table.history(limit)]
+        later = max(len(read) - min(limit, version + 1), 0) if newest is None else read.index(newest)
+        own = read[later:]
+        for at, commit in enumerate(own[seen:], seen):
+            yield {**commit, "version": version - at}
+        if len(own) < limit:
             return
-        seen, limit = len(read), limit * 4
+        newest, seen, limit = own[0], len(own), limit * 4
 
 
 def hours_of(times: pl.Series) -> dict[str, int]:
