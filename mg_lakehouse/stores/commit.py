@@ -176,13 +176,17 @@ def _replace(handle: DeltaTable, replacement: Replace[Any]) -> None:
         schema_mode="overwrite" if replacement.new_schema else None,
         target_file_size=_REPLACED_FILE_BYTES,
         writer_properties=_REPLACER,
-        commit_properties=_properties(replacement),
+        # To the very next version or not at all. Left to itself, delta-rs (1.6.6) commits a whole overwrite behind a compaction that it
+        # did not see: the old rows stay, in the compacted file, beside the new ones.
+        commit_properties=_properties(replacement, max_commit_retries=0),
         post_commithook_properties=_NO_HOOKS,
     )
 
 
-def _properties(decision: Append[Any] | Replace[Any]) -> CommitProperties:
-    return CommitProperties(custom_metadata=dict(decision.metadata), app_transactions=list(decision.transactions))
+def _properties(decision: Append[Any] | Replace[Any], *, max_commit_retries: int | None = None) -> CommitProperties:
+    return CommitProperties(
+        custom_metadata=dict(decision.metadata), app_transactions=list(decision.transactions), max_commit_retries=max_commit_retries
+    )
 
 
 def checkpoint(handle: DeltaTable) -> None:

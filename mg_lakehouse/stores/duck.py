@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import atexit
 import itertools
-import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
@@ -22,6 +21,7 @@ import duckdb
 from deltalake import DeltaTable
 
 from mg_lakehouse.errors import ConfigurationError
+from mg_lakehouse.stores.folders import OwnFolder
 from mg_lakehouse.stores.lake import Lake
 
 __all__ = ["Snapshots", "configure", "configure_cursor", "connect", "connection_options", "identifier", "text", "text_list"]
@@ -79,9 +79,9 @@ def connection_options(database: str = _IN_MEMORY) -> dict[str, str]:
 @cache
 def _private_folder() -> str:
     """A folder of this process, removed as it ends. What spills can hold addresses, and DuckDB leaves it readable to all."""
-    folder = tempfile.mkdtemp(prefix="mg-lakehouse-duckdb-")  # mode 0700
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
+    folder = OwnFolder(Path(tempfile.gettempdir()), "mg-lakehouse-duckdb-")
+    atexit.register(folder.remove)
+    return str(folder.path)
 
 
 def connect(lake: Lake, database: str = _IN_MEMORY, *, read_only: bool = False) -> duckdb.DuckDBPyConnection:
