@@ -19,6 +19,8 @@ from mg_lakehouse.stores.queue import open_queue
 from mg_lakehouse.stores.silver import flatten_new
 
 KILLED: Final = -signal.SIGKILL
+VISIBILITY: Final = 30
+"""Seconds that a consumer hides what it received."""
 
 # Imports take a second and a half; a fork of a server that has them, a few milliseconds.
 _forks: Final = multiprocessing.get_context("forkserver")
@@ -47,7 +49,9 @@ def _consume(root: str, environment: dict[str, str], crash: Crash | None) -> Non
     os.environ.update(environment)
     if crash is not None:
         failpoints.on_reached(_killer(crash))
-    settings = Settings(lake_uri=root, queue_url=environment["MG_QUEUE_URL"], wait_seconds=0, batch_messages=5, receivers=2)
+    settings = Settings(
+        lake_uri=root, queue_url=environment["MG_QUEUE_URL"], wait_seconds=0, batch_messages=5, receivers=2, visibility_seconds=VISIBILITY
+    )
     drain(open_queue(settings), Lake(root), settings)
     flatten_new(Lake(root), slice_bytes=1)
 
