@@ -1,10 +1,11 @@
-"""A consumer in a process of its own: it drains and flattens, and is killed at a point where the trial says so."""
+"""A consumer in a process of its own, which drains and flattens, and a build of gold in another: killed at a point where the trial says so."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
 import signal
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
@@ -43,6 +44,20 @@ def start_consumer(lake: Lake, environment: Mapping[str, str], crash: Crash | No
     process = _forks.Process(target=_consume, args=(lake.root, dict(environment), crash), daemon=True)
     process.start()
     return process
+
+
+def start_build(lake: Lake, crash: Crash | None = None) -> BaseProcess:
+    process = _forks.Process(target=_build, args=(lake.root, crash), daemon=True)
+    process.start()
+    return process
+
+
+def _build(root: str, crash: Crash | None) -> None:
+    from mg_lakehouse_tests.gold.helpers import run_dbt
+
+    if crash is not None:
+        failpoints.on_reached(_killer(crash))
+    sys.exit(0 if run_dbt(Lake(root), ["run"]).ok else 1)
 
 
 def _consume(root: str, environment: dict[str, str], crash: Crash | None) -> None:
