@@ -62,10 +62,7 @@ class Plugin(BasePlugin):
             conn.execute(
                 f"create table gold.{duck.identifier(file.stem)} as from read_csv({duck.text(str(file))}, header = true, all_varchar = true)"
             )
-        for file in sorted(self._project.glob("models/marts/*.sql")):
-            if (handle := self._lake.open("gold", file.stem)) is not None:
-                address = duck.text(handle.table_uri.rstrip("/"))
-                conn.execute(f"create view gold.{duck.identifier(file.stem)} as from delta_scan({address}, version = {handle.version()})")
+        self._scopes.show_existing(sorted(file.stem for file in self._project.glob("models/marts/*.sql")))
 
     def configure_cursor(self, cursor: duckdb.DuckDBPyConnection) -> None:
         """Set the variables that the models read; the key's pads go in as parameters, so that no SQL text holds them."""
@@ -105,11 +102,10 @@ class Plugin(BasePlugin):
         cursor = self._cursor()
         staged = f"staged.{duck.identifier(name)}"
         order = ", ".join(plan.model.spec.stats_columns[:2])
-        rows = cursor.execute(f"from {staged} order by {order}").to_arrow_reader(_BATCH_ROWS)
-        gold.commit(
+        committed = gold.commit(
             self._lake,
             plan.model.spec,
-            rows,
+            lambda: self._cursor().execute(f"from {staged} order by {order}").to_arrow_reader(_BATCH_ROWS),
             handle=plan.handle,
             predicate=plan.predicate,
             definition=plan.model.definition,
@@ -117,7 +113,7 @@ class Plugin(BasePlugin):
             silver_ids=self._scopes.silver_ids,
         )
         cursor.execute(f"drop table {staged}")
-        self._scopes.show(plan)
+        self._scopes.show(plan, committed)
 
     def _model(self, request: dict[str, Any]) -> Model:
         spec = gold.gold_spec(

@@ -1,7 +1,6 @@
 """The gold assets: the models of the dbt project, built by dbt and written to Delta by its materialization."""
 
 import os
-import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
@@ -21,7 +20,7 @@ from mg_lakehouse.keys import silver_key
 from mg_lakehouse.progress import Step
 from mg_lakehouse.resources import LakeResource, ProgressResource
 from mg_lakehouse.settings import Settings
-from mg_lakehouse.stores.dbt_project import dbt_environment, ensure_manifest, key_environment, project_dir
+from mg_lakehouse.stores.dbt_project import dbt_environment, ensure_manifest, key_environment, project_dir, run_folder
 
 __all__ = ["build_dbt_resource", "build_gold"]
 
@@ -77,8 +76,8 @@ def build_gold(settings: Settings) -> dg.AssetsDefinition:
             store = lake.get()
             # dbt runs in a process of its own and takes the lake and the key from its environment.
             os.environ.update(dbt_environment(settings, store) | key_environment(settings, store))
-            invocation = dbt.cli(["build"], context=context)
-            try:
+            with run_folder(project_dir(settings), context.run.run_id[:7]) as folder:
+                invocation = dbt.cli(["build"], context=context, target_path=folder.path)
                 for built, event in _numbered(_stream(invocation)):
                     if isinstance(event, dg.Output):
                         model = context.asset_key_for_output(event.output_name).path[-1]
@@ -86,9 +85,6 @@ def build_gold(settings: Settings) -> dg.AssetsDefinition:
                         yield event.with_metadata({**event.metadata, **table_metadata(store, "gold", model)})
                     else:
                         yield event
-            finally:
-                # Each run has a folder of artefacts of its own; nothing reads them later.
-                shutil.rmtree(invocation.target_path, ignore_errors=True)
 
     return gold
 

@@ -1,17 +1,17 @@
-"""The exactly-once commit: one append to a Delta table, whatever crashes or races.
+"""The exactly-once commit: one change of a Delta table, whatever crashes or races.
 
 ``write_deltalake`` alone is at-least-once in disguise: an exception does not mean "not committed" (the
 answer may be lost after the log entry landed), and two writers that both looked first both append. Three
 rules make it exact, and this module is the only place that holds them:
 
-* open the table, look, and append **through that same handle**. ``Transaction(app_id, version)`` is a
+* open the table, look, and write **through that same handle**. ``Transaction(app_id, version)`` is a
   compare-and-swap only on the handle whose ``transaction_version`` was read; with a URI, or a handle
   refreshed in between, delta-rs accepts a repeated or lower version (measured with 1.6.6);
 * on any exception wait and look again. What the table says decides, never the exception;
-* a transaction marks what an append contains, so that the look can tell whether an earlier try landed.
+* the commit marks what it contains, so that the look can tell whether an earlier try landed.
 
-What is appended and how a table tells that it has it already is decided by the callers,
-:mod:`mg_lakehouse.stores.bronze` and :mod:`mg_lakehouse.stores.silver`.
+What is written and how a table tells that it has it already is decided by the callers: :mod:`mg_lakehouse.stores.bronze` and
+:mod:`mg_lakehouse.stores.silver` append, :mod:`mg_lakehouse.stores.gold` replaces.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeVar
 
 import polars as pl
+import pyarrow as pa
 from deltalake import (
     ColumnProperties,
     CommitProperties,
@@ -38,7 +39,7 @@ from mg_lakehouse.errors import LakehouseError, PermanentError, TransientError
 from mg_lakehouse.stores.failpoints import Failpoint, reached
 from mg_lakehouse.stores.lake import store_error, store_errors
 
-__all__ = ["Append", "Landed", "commit_once"]
+__all__ = ["Append", "Landed", "OvertakenError", "Replace", "commit_once"]
 
 Result = TypeVar("Result")
 
@@ -56,10 +57,17 @@ _WRITER: Final = WriterProperties(compression="ZSTD", column_properties={"body":
 
 _CHECKPOINT_EVERY: Final = 50
 
+_REPLACED_FILE_BYTES: Final = 32 * 2**20  # a replacement rewrites whole files, so they stay small
+_REPLACER: Final = WriterProperties(compression="ZSTD", compression_level=3, max_row_group_size=131_072)
+
+
+class OvertakenError(TransientError):
+    """What was to be written was made from a state that the table is no longer in: trying again would write what is out of date."""
+
 
 @dataclass(frozen=True, slots=True)
 class Landed(Generic[Result]):
-    """The table has it already, or there is nothing to append."""
+    """The table has it already, or there is nothing to write."""
 
     result: Result
 
@@ -74,16 +82,35 @@ class Append(Generic[Result]):
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 
-def commit_once(what: str, open_table: Callable[[], DeltaTable], decide: Callable[[DeltaTable], Landed[Result] | Append[Result]]) -> Result:
-    """Open, look, append through the same handle, and on any exception look again.
+@dataclass(frozen=True, slots=True)
+class Replace(Generic[Result]):
+    """Replace the rows that ``predicate`` selects, or all where it is ``None``, by these, with these transactions.
+
+    ``rows`` gives them anew for each try, for a stream can be read once. ``new_schema`` has the rows' columns take the place of the table's.
+    """
+
+    rows: Callable[[], pa.RecordBatchReader]
+    predicate: str | None
+    new_schema: bool
+    transactions: Sequence[Transaction]
+    result: Result
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+Decision = Landed[Result] | Append[Result] | Replace[Result]
+
+
+def commit_once(what: str, open_table: Callable[[], DeltaTable], decide: Callable[[DeltaTable], Decision[Result]]) -> Result:
+    """Open, look, write through the same handle, and on any exception look again.
 
     Args:
         what: the table, for an error's sentence.
         open_table: opens the table at its newest version.
-        decide: looks at the handle and says what is left to append. Called anew for each try.
+        decide: looks at the handle and says what is left to write. Called anew for each try.
 
     Raises:
         PermanentError: access is refused or the disk is full, and the table says that nothing landed.
+        OvertakenError: ``decide`` says so.
         TransientError: no try landed, of several in about half a minute; a store that fails slowly makes the last one longer.
     """
     failure: Exception | None = None
@@ -97,6 +124,8 @@ def commit_once(what: str, open_table: Callable[[], DeltaTable], decide: Callabl
             with store_errors(what):
                 handle = open_table()
                 decision = decide(handle)
+        except OvertakenError:
+            raise
         except TransientError as error:  # an answer that broke off is no reason to hand a whole batch back
             failure = error
             continue
@@ -106,7 +135,7 @@ def commit_once(what: str, open_table: Callable[[], DeltaTable], decide: Callabl
             raise sorted_out from failure
         try:
             reached(Failpoint.COMMIT_LOOKED, what)
-            _append(handle, decision)
+            _append(handle, decision) if isinstance(decision, Append) else _replace(handle, decision)
             reached(Failpoint.COMMIT_LANDED, what)
         except Exception as error:  # noqa: BLE001  whatever it is, the table decides
             failure = error
@@ -133,8 +162,30 @@ def _append(handle: DeltaTable, append: Append[Any]) -> None:
         append.rows.to_arrow(compat_level=pl.CompatLevel.oldest()),
         mode="append",
         writer_properties=_WRITER,
-        commit_properties=CommitProperties(custom_metadata=dict(append.metadata), app_transactions=list(append.transactions)),
+        commit_properties=_properties(append),
         post_commithook_properties=_NO_HOOKS,
+    )
+
+
+def _replace(handle: DeltaTable, replacement: Replace[Any]) -> None:
+    write_deltalake(
+        handle,
+        replacement.rows(),
+        mode="overwrite",
+        predicate=replacement.predicate,
+        schema_mode="overwrite" if replacement.new_schema else None,
+        target_file_size=_REPLACED_FILE_BYTES,
+        writer_properties=_REPLACER,
+        # To the very next version or not at all. Left to itself, delta-rs (1.6.6) commits a whole overwrite behind a compaction that it
+        # did not see: the old rows stay, in the compacted file, beside the new ones.
+        commit_properties=_properties(replacement, max_commit_retries=0),
+        post_commithook_properties=_NO_HOOKS,
+    )
+
+
+def _properties(decision: Append[Any] | Replace[Any], *, max_commit_retries: int | None = None) -> CommitProperties:
+    return CommitProperties(
+        custom_metadata=dict(decision.metadata), app_transactions=list(decision.transactions), max_commit_retries=max_commit_retries
     )
 
 

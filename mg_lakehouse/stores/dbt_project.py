@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple
 
 from mg_lakehouse.errors import ConfigurationError, PermanentError
 from mg_lakehouse.settings import Settings
+from mg_lakehouse.stores.folders import OwnFolder
 from mg_lakehouse.stores.lake import Lake
 from mg_lakehouse.stores.pii_key import pii_key
 
@@ -30,6 +31,7 @@ __all__ = [
     "gold_models",
     "key_environment",
     "project_dir",
+    "run_folder",
     "target_dir",
 ]
 
@@ -87,6 +89,11 @@ def target_dir(project: Path) -> Path:
         return target
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return cache / "mg-lakehouse" / "dbt-target"
+
+
+def run_folder(project: Path, label: str) -> OwnFolder:
+    """A folder for the artefacts of one run, which nothing reads later. What killed runs left is removed."""
+    return OwnFolder(target_dir(project), "gold-run-", label=f"{label}-")
 
 
 def dbt_environment(settings: Settings, lake: Lake | None = None) -> dict[str, str]:
@@ -167,10 +174,10 @@ def build(
     arguments += ["--select", *select] if select else []
     arguments += ["--exclude", *exclude] if exclude else []
     arguments += ["--vars", json.dumps(dict(variables))] if variables else []
-    with tempfile.TemporaryDirectory(prefix="mg-lakehouse-dbt-") as logs:
+    with OwnFolder(Path(tempfile.gettempdir()), "mg-lakehouse-dbt-") as logs:
         results = target_dir(project) / "run_results.json"
         results.unlink(missing_ok=True)
-        done = _run_dbt(arguments, settings, lake=lake, environment={"DBT_LOG_PATH": logs} | key | dict(environment or {}))
+        done = _run_dbt(arguments, settings, lake=lake, environment={"DBT_LOG_PATH": str(logs.path)} | key | dict(environment or {}))
         if not results.is_file():
             raise PermanentError(f"dbt stopped before it ran a model: {done.stdout.strip()[-2_000:]}")
         document = json.loads(results.read_text())

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import atexit
 import itertools
-import shutil
 import tempfile
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from functools import cache
 from hashlib import sha256
 from importlib.util import find_spec
@@ -18,11 +18,13 @@ from pathlib import Path
 from typing import Final
 
 import duckdb
+from deltalake import DeltaTable
 
 from mg_lakehouse.errors import ConfigurationError
+from mg_lakehouse.stores.folders import OwnFolder
 from mg_lakehouse.stores.lake import Lake
 
-__all__ = ["configure", "configure_cursor", "connect", "connection_options", "identifier", "text", "text_list"]
+__all__ = ["Snapshots", "configure", "configure_cursor", "connect", "connection_options", "identifier", "text", "text_list"]
 
 _IN_MEMORY: Final = ":memory:"
 _databases: Final = itertools.count(1)
@@ -77,9 +79,9 @@ def connection_options(database: str = _IN_MEMORY) -> dict[str, str]:
 @cache
 def _private_folder() -> str:
     """A folder of this process, removed as it ends. What spills can hold addresses, and DuckDB leaves it readable to all."""
-    folder = tempfile.mkdtemp(prefix="mg-lakehouse-duckdb-")  # mode 0700
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
+    folder = OwnFolder(Path(tempfile.gettempdir()), "mg-lakehouse-duckdb-")
+    atexit.register(folder.remove)
+    return str(folder.path)
 
 
 def connect(lake: Lake, database: str = _IN_MEMORY, *, read_only: bool = False) -> duckdb.DuckDBPyConnection:
@@ -105,6 +107,32 @@ def configure(connection: duckdb.DuckDBPyConnection, lake: Lake) -> None:
         connection.execute(f"LOAD {text(str(extension_file(name)))}")
     if not lake.is_local:
         connection.execute(_s3_secret(lake))
+        # A data file never changes, and its name never comes again: one HEAD of each is enough.
+        connection.execute("SET GLOBAL enable_http_metadata_cache = true")
+
+
+class Snapshots:
+    """Versions of Delta tables that a database reads, each from its log once. Safe to use from several threads.
+
+    Each use of ``delta_scan`` reads the log anew: a first build of gold opened the logs of an S3 lake 250 times and made 1,500 requests.
+    An attached table is pinned to its version and read when it is first looked at.
+    """
+
+    def __init__(self, cursor: Callable[[], duckdb.DuckDBPyConnection]) -> None:
+        self._cursor = cursor
+        self._lock = threading.Lock()
+        self._names: dict[tuple[str, int], str] = {}
+
+    def of(self, handle: DeltaTable) -> str:
+        """SQL of the rows of a table at the version of its handle, as a source of a ``from``."""
+        address, version = handle.table_uri.rstrip("/"), handle.version()
+        with self._lock:
+            name = self._names.get((address, version))
+            if name is None:
+                name = identifier(f"{'_'.join(address.split('/')[-2:])}_{version}")
+                self._cursor().execute(f"ATTACH {text(address)} AS {name} (TYPE delta, READ_ONLY, VERSION {version})")
+                self._names[address, version] = name
+        return f"{name}.main.{name}"
 
 
 def configure_cursor(cursor: duckdb.DuckDBPyConnection) -> None:

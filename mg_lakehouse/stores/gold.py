@@ -1,30 +1,38 @@
 """Gold tables: what a version of one includes, which keys are out of date, and the commit that replaces them.
 
-A gold commit carries, as Delta app transactions, what it was made of: for every silver table the incarnation
-and the version that it includes, and the digest of the definitions. So Delta is the only state, a build that
-died anywhere is resumed by the next one, and no event is ever found by its own time. What a model computes is
+A gold commit carries what it was made of: for every silver table the incarnation and the version that it
+includes, and the digest of the definitions. So Delta is the only state, a build that died anywhere is resumed by
+the next one, and no event is ever found by its own time. It carries it twice: in its metadata, where one read finds
+all of it, and as app transactions, which outlive the log entry. What a model computes is
 the dbt project's business; which rows of silver it may look at is :mod:`mg_lakehouse.stores.gold_scope`'s.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+import json
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 import polars as pl
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
-from deltalake.exceptions import DeltaError
+from deltalake import DeltaTable, Transaction
 
-from mg_lakehouse.stores.lake import Lake, TableSpec, store_error
+from mg_lakehouse.stores.commit import Landed, OvertakenError, Replace, commit_once
+from mg_lakehouse.stores.lake import Lake, TableSpec
+from mg_lakehouse.stores.ledger import commits
 
 __all__ = ["ABSENT", "GoldTable", "Included", "combine", "commit", "digest", "gold_spec", "included_in", "replace_predicate", "same_schema"]
 
 _DEFINITION: Final = "gold:definition"
-_TARGET_FILE_BYTES: Final = 32 * 2**20  # a refresh rewrites whole files, so they stay small
-_ROW_GROUP_ROWS: Final = 131_072
+_MADE: Final = "mg.made"
+"""In a commit's metadata: the id of the one commit that a build meant to make, and what it was made of."""
+
+_NEWEST: Final = "gold:newest"
+"""App transaction: the digest of that id. It says which commit's account is the one of a handle's version."""
+
 _RANGES: Final = 16
 """Ranges that a set of keys is cut into, so that the file statistics skip what lies between them."""
 
@@ -111,16 +119,37 @@ def included_in(handle: DeltaTable, silver_ids: Mapping[str, str | None], names:
     ``silver_ids`` holds the id of each silver table now, ``None`` where it does not exist; a table whose recorded
     incarnation is another one gets that incarnation without a version.
     """
-    silver: dict[str, Included] = {}
-    for name in names:
-        incarnation = handle.transaction_version(_incarnation_id(name))
-        if incarnation is None:
-            continue
-        current = silver_ids.get(name)
-        known = current is not None and digest(current) == incarnation
-        version = handle.transaction_version(_silver_id(current)) if known and current is not None else None
-        silver[name] = Included(incarnation, -1 if version is None else version)
+    newest = handle.transaction_version(_NEWEST)
+    made = None if newest is None else next((found for found in _made_newest_first(handle) if digest(found["id"]) == newest), None)
+    if made is not None:
+        recorded = {name: Included(*included) for name, included in made["silver"].items()}
+        return GoldTable(handle, made["definition"], {name: _as_of_now(each, silver_ids.get(name)) for name, each in recorded.items()})
+    # The log entry of the newest build is gone. Each look at a transaction reads the whole log: 40 of them, where this was the only way.
+    silver = {name: included for name in names if (included := _marked(handle, name, silver_ids.get(name))) is not None}
     return GoldTable(handle, handle.transaction_version(_DEFINITION), silver)
+
+
+def _made_newest_first(handle: DeltaTable) -> Iterator[dict[str, Any]]:
+    """What the commits of builds say of themselves, as far back as the log goes. A compaction says nothing.
+
+    delta-rs (1.6.6) gives the log's newest commits here, whatever the handle's version, and numbers them as if they ended with it.
+    """
+    for commit in commits(handle, first_look=2):
+        if (text := commit.get(_MADE)) is not None:
+            yield json.loads(text)
+
+
+def _as_of_now(recorded: Included, current_id: str | None) -> Included:
+    known = current_id is not None and digest(current_id) == recorded.incarnation
+    return recorded if known else Included(recorded.incarnation, -1)
+
+
+def _marked(handle: DeltaTable, name: str, current_id: str | None) -> Included | None:
+    incarnation = handle.transaction_version(_incarnation_id(name))
+    if incarnation is None:
+        return None
+    version = None if current_id is None else handle.transaction_version(_silver_id(current_id))
+    return _as_of_now(Included(incarnation, -1 if version is None else version), current_id)
 
 
 def combine(inputs: Sequence[Mapping[str, Included]]) -> dict[str, Included]:
@@ -168,43 +197,78 @@ def _quoted(value: str) -> str:
 def commit(
     lake: Lake,
     spec: TableSpec,
-    rows: pa.RecordBatchReader,
+    rows: Callable[[], pa.RecordBatchReader],
     *,
     handle: DeltaTable | None,
     predicate: str | None,
     definition: int,
     silver: Mapping[str, Included],
     silver_ids: Mapping[str, str | None],
-) -> int:
-    """Replace what ``predicate`` selects, or everything where it is ``None``, in one Delta commit; returns the new version.
+) -> DeltaTable:
+    """Replace what ``predicate`` selects, or everything where it is ``None``, in one Delta commit.
 
-    The commit goes through the handle that the state was read from, so that another build that came first makes this
-    one fail instead of being overwritten.
+    The commit goes through the handle that the plan was made from. Where it fails, the table is opened again and decides: the commit
+    landed and its answer was lost; or the table was only compacted since, and the same rows are written again; or another build came
+    first, and nothing is overwritten.
+
+    Args:
+        lake: the lake.
+        spec: the table.
+        rows: gives the rows, anew each time that it is called.
+        handle: the table as the plan saw it, ``None`` where there was none.
+        predicate: SQL of the rows to replace.
+        definition: digest of what the rows were made by.
+        silver: what of each silver table they include.
+        silver_ids: id of each silver table.
+
+    Returns:
+        The table with the commit; it may have been compacted since.
 
     Raises:
         PermanentError: access is refused.
-        TransientError: the store did not answer, or another build committed first.
+        OvertakenError: another build committed first.
+        TransientError: the store did not answer.
     """
-    handle = lake.ensure(spec) if handle is None else handle
-    markers = [Transaction(_DEFINITION, definition)]
+    what = f"gold/{spec.name} in the lake {lake.uri}"
+    commit_id = uuid.uuid4().hex
+    account = json.dumps({"id": commit_id, "definition": definition, "silver": silver}, separators=(",", ":"))
+    planned_version = -1 if handle is None else handle.version()
+    looked: list[DeltaTable] = []
+
+    def open_table() -> DeltaTable:
+        first = handle is not None and not looked
+        looked.append(handle if first and handle is not None else lake.ensure(spec))
+        return looked[-1]
+
+    def decide(current: DeltaTable) -> Landed[None] | Replace[None]:
+        made = _made_since(current, planned_version)
+        if commit_id in made:
+            return Landed(None)
+        if made:
+            raise OvertakenError(
+                f"{what} was committed to by another build since this one looked: build again, and the newer rows are included."
+            )
+        new_schema = predicate is None and not same_schema(current, spec)
+        return Replace(rows, predicate, new_schema, _markers(commit_id, definition, silver, silver_ids), None, {_MADE: account})
+
+    commit_once(what, open_table, decide)
+    return looked[-1]
+
+
+def _made_since(handle: DeltaTable, version: int) -> set[str]:
+    """Ids of the commits that builds made above a version."""
+    above = handle.version() - version
+    since = handle.history(above) if above > 0 else []
+    return {json.loads(commit[_MADE])["id"] for commit in since if _MADE in commit}
+
+
+def _markers(commit_id: str, definition: int, silver: Mapping[str, Included], silver_ids: Mapping[str, str | None]) -> list[Transaction]:
+    markers = [Transaction(_NEWEST, digest(commit_id)), Transaction(_DEFINITION, definition)]
     for name, included in silver.items():
         markers.append(Transaction(_incarnation_id(name), included.incarnation))
         if (table_id := silver_ids.get(name)) is not None and included.version >= 0:
             markers.append(Transaction(_silver_id(table_id), included.version))
-    try:
-        write_deltalake(
-            handle,
-            rows,
-            mode="overwrite",
-            predicate=predicate,
-            schema_mode="overwrite" if predicate is None and not same_schema(handle, spec) else None,
-            target_file_size=_TARGET_FILE_BYTES,
-            writer_properties=WriterProperties(compression="ZSTD", compression_level=3, max_row_group_size=_ROW_GROUP_ROWS),
-            commit_properties=CommitProperties(app_transactions=markers),
-        )
-    except (DeltaError, OSError) as error:
-        raise store_error(error, f"gold/{spec.name} in the lake {lake.uri}") from error
-    return handle.version()
+    return markers
 
 
 def _incarnation_id(table: str) -> str:

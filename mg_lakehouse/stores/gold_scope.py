@@ -25,9 +25,9 @@ from deltalake.exceptions import DeltaError
 from mg_lakehouse.errors import PermanentError
 from mg_lakehouse.events.catalogue import EVENTS, ColumnType, columns_of
 from mg_lakehouse.stores import gold
-from mg_lakehouse.stores.duck import identifier, text, text_list
+from mg_lakehouse.stores.duck import Snapshots, identifier, text_list
 from mg_lakehouse.stores.gold import ABSENT, GoldTable, Included
-from mg_lakehouse.stores.lake import Lake, TableSpec
+from mg_lakehouse.stores.lake import Lake, Layer, TableSpec
 
 __all__ = ["Input", "Model", "Plan", "Scopes"]
 
@@ -120,12 +120,18 @@ def _duck_day(column: str) -> str:
 
 
 class Scopes:
-    """The scopes of one build. Safe to use from several threads; ``cursor`` makes a cursor with time zone and variables set."""
+    """The scopes of one build. Safe to use from several threads; ``cursor`` makes a cursor with time zone and variables set.
+
+    A table is opened once: silver stays at the version that it has then, gold moves on with the commits of this build and no others.
+    """
 
     def __init__(self, lake: Lake, cursor: Callable[[], duckdb.DuckDBPyConnection]) -> None:
         self._lake = lake
         self._cursor = cursor
         self._lock = threading.RLock()
+        self._snapshots = Snapshots(cursor)
+        self._gold: dict[str, DeltaTable] = {}
+        self._made: dict[str, GoldTable] = {}
         self._pins: dict[str, DeltaTable | None] | None = None
         self._touched: dict[tuple[str, int, int], str | None] = {}
 
@@ -143,33 +149,61 @@ class Scopes:
         """
         with self._lock:
             inputs = {each.name: self._gold_input(each.name, model) for each in model.gold}
-            own = self._lake.open("gold", model.name)
+            own = self._made_of(model.name)
             included = gold.combine([self._direct(model.silver), *(each.silver for each in inputs.values())])
             plan = self._decide(model, own, included, inputs)
             self._make_views(plan, inputs)
             return plan
 
-    def show(self, plan: Plan) -> None:
+    def show_existing(self, names: Sequence[str]) -> None:
+        """Show the gold tables that exist, as ``gold.<name>``: a run may select any part of the models."""
+        for name, handle in zip(names, self._open_at_once("gold", names), strict=True):
+            if handle is not None:
+                self._gold[name] = handle
+                self._show("gold", name, f"from {self._scan(handle)}")
+
+    def show(self, plan: Plan, committed: DeltaTable | None = None) -> None:
         """Point the model's views at its newest version: ``gold.<model>`` at all rows, ``tested.<model>`` at what this build made."""
-        handle = self._lake.open("gold", plan.model.name)
-        if handle is None:
-            return
         with self._lock:
-            cursor = self._cursor()
-            everything = f"select * from {_scan(handle)}"
+            name = plan.model.name
+            if committed is not None:
+                self._gold[name] = committed
+                self._made[name] = GoldTable(committed, plan.model.definition, plan.included)
+            handle = self._gold[name]
+            everything = f"select * from {self._scan(handle)}"
             made = f"select * from {self._arms_of(handle, plan, plan.model.orphan_day)}" if plan.mode == "incremental" else everything
             if plan.mode == "unchanged":
                 made += " where false"
-            for schema, query in (("gold", everything), ("tested", made)):
-                cursor.execute(f"create schema if not exists {schema}")
-                cursor.execute(f"create or replace view {schema}.{identifier(plan.model.name)} as {query}")
+            self._show("gold", name, everything)
+            self._show("tested", name, made)
+
+    def _show(self, schema: str, name: str, query: str) -> None:
+        cursor = self._cursor()
+        cursor.execute(f"create schema if not exists {schema}")
+        cursor.execute(f"create or replace view {schema}.{identifier(name)} as {query}")
+
+    def _made_of(self, name: str) -> GoldTable | None:
+        """A gold table and what it was made of, ``None`` where it does not exist."""
+        if name not in self._made:
+            handle = self._gold.get(name) or self._lake.open("gold", name)
+            if handle is None:
+                return None
+            self._gold[name] = handle
+            self._made[name] = gold.included_in(handle, self.silver_ids, [event.table for event in EVENTS])
+        return self._made[name]
+
+    def _open_at_once(self, layer: Layer, names: Sequence[str]) -> list[DeltaTable | None]:
+        with ThreadPoolExecutor(8) as pool:
+            return list(pool.map(lambda name: self._lake.open(layer, name), names))
+
+    def _scan(self, handle: DeltaTable) -> str:
+        return self._snapshots.of(handle)
 
     def _pinned(self) -> dict[str, DeltaTable | None]:
         with self._lock:
             if self._pins is None:
                 names = [event.table for event in EVENTS]
-                with ThreadPoolExecutor(8) as pool:
-                    self._pins = dict(zip(names, pool.map(lambda name: self._lake.open("silver", name), names), strict=True))
+                self._pins = dict(zip(names, self._open_at_once("silver", names), strict=True))
             return self._pins
 
     def _direct(self, tables: Sequence[str]) -> dict[str, Included]:
@@ -180,16 +214,16 @@ class Scopes:
         }
 
     def _gold_input(self, name: str, model: Model) -> GoldTable:
-        handle = self._lake.open("gold", name)
-        if handle is None:
+        made = self._made_of(name)
+        if made is None:
             raise PermanentError(f"gold/{model.name} needs gold/{name}, which was never built: build {name} first.")
-        return gold.included_in(handle, self.silver_ids, [event.table for event in EVENTS])
+        return made
 
-    def _decide(self, model: Model, own: DeltaTable | None, included: dict[str, Included], inputs: Mapping[str, GoldTable]) -> Plan:
+    def _decide(self, model: Model, state: GoldTable | None, included: dict[str, Included], inputs: Mapping[str, GoldTable]) -> Plan:
+        own = None if state is None else state.handle
         full = Plan(model, "full", own, included)
-        if own is None or model.full_refresh or not gold.same_schema(own, model.spec):
+        if state is None or own is None or model.full_refresh or not gold.same_schema(own, model.spec):
             return full
-        state = gold.included_in(own, self.silver_ids, included)
         if state.definition != model.definition or set(state.silver) != set(included):
             return full
         feeds = [self._changes(name, state.silver[name], now) for name, now in included.items()]
@@ -221,7 +255,7 @@ class Scopes:
             return orphans
         # A job's rows can have come from any day that it has rows on now: silver only ever gains rows, and what it lost shows in the change feed.
         moved = " union ".join(
-            f"select event_date from {_scan(table.handle)} where request_id in (select request_id from {schema}.requests)"
+            f"select event_date from {self._scan(table.handle)} where request_id in (select request_id from {schema}.requests)"
             for table in inputs.values()
         )
         return (
@@ -231,7 +265,7 @@ class Scopes:
 
     def _stale(self, model: Model, own: DeltaTable, inputs: Mapping[str, GoldTable]) -> str:
         names = {"own": own, **{name: table.handle for name, table in inputs.items()}}
-        steps = ", ".join(f"{identifier(name)} as (from {_scan(handle)})" for name, handle in names.items())
+        steps = ", ".join(f"{identifier(name)} as (from {self._scan(handle)})" for name, handle in names.items())
         return f"with {steps} select request_id, null from ({model.stale_requests})"
 
     def _changes(self, name: str, before: Included, now: Included) -> str | None:
@@ -275,21 +309,21 @@ class Scopes:
             query = f"select * from {self._arms_of(table.handle, plan, orphan_days[name])}"
             cursor.execute(f"create or replace view {schema}.{identifier(f'scoped_{name}')} as {query}")
         if plan.model.scope == "days" and plan.mode == "full":
-            days = " union ".join(f"select distinct event_date from {_scan(table.handle)}" for table in inputs.values())
+            days = " union ".join(f"select distinct event_date from {self._scan(table.handle)}" for table in inputs.values())
             cursor.execute(f"create or replace table {schema}.days as {days}")
 
     def _arms_of(self, handle: DeltaTable, plan: Plan, orphan_day: str | None) -> str:
         """SQL of the rows of a table that a plan looks at, as a source of a ``from``."""
         if plan.mode != "incremental":
-            return _scan(handle)
+            return self._scan(handle)
         schema = identifier(f"scope_{plan.model.name}")
         if plan.model.scope == "days":
             if not plan.days:
-                return f"(select * from {_scan(handle)} where false)"
+                return f"(select * from {self._scan(handle)} where false)"
             first = plan.days[0] - timedelta(days=plan.model.days_before)
-            return f"(select * from {_scan(handle)} where event_date between date '{first}' and date '{plan.days[-1]}')"
+            return f"(select * from {self._scan(handle)} where event_date between date '{first}' and date '{plan.days[-1]}')"
         files = _Files(handle)
-        arms = [f"select * from {_scan(handle)} where false"]
+        arms = [f"select * from {self._scan(handle)} where false"]
         if plan.requests and (names := files.holding(plan.requests)):
             arms.append(f"select * from {_read(names)} where request_id in (select request_id from {schema}.requests)")
         if plan.days and orphan_day is not None and (names := files.with_orphans()):
@@ -327,14 +361,6 @@ class _Files:
     def with_orphans(self) -> list[str]:
         """Addresses of the files that can hold rows without a `request_id`."""
         return [uri for uri, _, _, nulls in self._rows if nulls is None or nulls > 0]
-
-
-def _scan(handle: DeltaTable) -> str:
-    return f"delta_scan({text(_address(handle))}, version = {handle.version()})"
-
-
-def _address(handle: DeltaTable) -> str:
-    return handle.table_uri.rstrip("/")
 
 
 def _read(files: Sequence[str]) -> str:

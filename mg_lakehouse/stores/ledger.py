@@ -16,7 +16,7 @@ from typing import Any, Final, Generic, Self, TypeVar
 import polars as pl
 from deltalake import DeltaTable
 
-__all__ = ["BatchLedger", "Posted", "SliceLedger", "hours_of", "ids_digest", "posted_batches", "posted_slices"]
+__all__ = ["BatchLedger", "Posted", "SliceLedger", "commits", "hours_of", "ids_digest", "posted_batches", "posted_slices"]
 
 _KEY: Final = "mg.ledger"
 _HOUR: Final = "%Y-%m-%dT%H"
@@ -111,22 +111,31 @@ def posted_slices(table: DeltaTable, source: str, above: int = -1) -> Iterator[P
 
 
 def _posted(table: DeltaTable, kind: type[L]) -> Iterator[Posted[L]]:
-    for commit in _commits(table):
+    for commit in commits(table):
         ledger = kind.of(commit)
         if ledger is not None:
             committed_at = datetime.fromtimestamp(commit["timestamp"] / 1000, UTC)
             yield Posted(ledger, int(commit["version"]), committed_at, int(commit.get("operationMetrics", {}).get("num_added_rows", 0)))
 
 
-def _commits(table: DeltaTable) -> Iterator[dict[str, Any]]:
-    """Commits, newest first, read in growing numbers: whoever wants the newest pays for few."""
-    seen, limit = 0, _FIRST_LOOK
+def commits(table: DeltaTable, *, first_look: int = _FIRST_LOOK) -> Iterator[dict[str, Any]]:
+    """Commits up to the handle's version and as far back as the log goes, newest first, each with the ``version`` that it made.
+
+    Read in growing numbers: whoever wants the newest pays for few. delta-rs (1.6.6) gives the commits that came after the handle
+    as well, and numbers them as if the newest were the handle's: beside an ingest, the books of an hour did not balance.
+    """
+    version = table.version()
+    seen, limit = 0, first_look
+    newest: dict[str, Any] | None = None
     while True:
-        commits = table.history(limit)
-        yield from commits[seen:]
-        if len(commits) < limit:
+        read = [{**commit, "version": None} for commit in table.history(limit)]
+        later = max(len(read) - min(limit, version + 1), 0) if newest is None else read.index(newest)
+        own = read[later:]
+        for at, commit in enumerate(own[seen:], seen):
+            yield {**commit, "version": version - at}
+        if len(own) < limit:
             return
-        seen, limit = len(commits), limit * 4
+        newest, seen, limit = own[0], len(own), limit * 4
 
 
 def hours_of(times: pl.Series) -> dict[str, int]:

@@ -1,10 +1,11 @@
-"""A consumer in a process of its own: it drains and flattens, and is killed at a point where the trial says so."""
+"""A consumer in a process of its own, which drains and flattens, and a build of gold in another: killed at a point where the trial says so."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
 import signal
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
@@ -19,6 +20,8 @@ from mg_lakehouse.stores.queue import open_queue
 from mg_lakehouse.stores.silver import flatten_new
 
 KILLED: Final = -signal.SIGKILL
+VISIBILITY: Final = 30
+"""Seconds that a consumer hides what it received."""
 
 # Imports take a second and a half; a fork of a server that has them, a few milliseconds.
 _forks: Final = multiprocessing.get_context("forkserver")
@@ -43,11 +46,27 @@ def start_consumer(lake: Lake, environment: Mapping[str, str], crash: Crash | No
     return process
 
 
+def start_build(lake: Lake, crash: Crash | None = None) -> BaseProcess:
+    process = _forks.Process(target=_build, args=(lake.root, crash), daemon=True)
+    process.start()
+    return process
+
+
+def _build(root: str, crash: Crash | None) -> None:
+    from mg_lakehouse_tests.gold.helpers import run_dbt
+
+    if crash is not None:
+        failpoints.on_reached(_killer(crash))
+    sys.exit(0 if run_dbt(Lake(root), ["run"]).ok else 1)
+
+
 def _consume(root: str, environment: dict[str, str], crash: Crash | None) -> None:
     os.environ.update(environment)
     if crash is not None:
         failpoints.on_reached(_killer(crash))
-    settings = Settings(lake_uri=root, queue_url=environment["MG_QUEUE_URL"], wait_seconds=0, batch_messages=5, receivers=2)
+    settings = Settings(
+        lake_uri=root, queue_url=environment["MG_QUEUE_URL"], wait_seconds=0, batch_messages=5, receivers=2, visibility_seconds=VISIBILITY
+    )
     drain(open_queue(settings), Lake(root), settings)
     flatten_new(Lake(root), slice_bytes=1)
 

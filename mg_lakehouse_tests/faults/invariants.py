@@ -1,17 +1,24 @@
-"""The four invariants, looked at from outside: by what is in the queue, in the tables and in their change feeds."""
+"""The four invariants, looked at from outside: by what is in the queue and leaves it, in the tables and in their change feeds."""
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Collection, Sequence
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from mg_lakehouse.demo.feed import Feed
+from mg_lakehouse.errors import TransientError
 from mg_lakehouse.events.catalogue import REJECTED_ITEMS, silver_tables
+from mg_lakehouse.settings import Settings
 from mg_lakehouse.stores.audit import conservation
+from mg_lakehouse.stores.drain import DrainReport, drain
 from mg_lakehouse.stores.lake import Lake, Layer
+from mg_lakehouse.stores.queue import EventQueue
+from mg_lakehouse_tests.standins.sqs import Queue, SqsStandIn, VirtualClock
 
 
 def column(lake: Lake, layer: Layer, table: str, name: str) -> list[str]:
@@ -35,6 +42,26 @@ def in_bronze_once(lake: Lake, published: Collection[str]) -> None:
     """I2, in the end: each message is in bronze's newest version once, and in its change feed once."""
     assert sorted(column(lake, "bronze", "event_feed", "message_id")) == sorted(published)
     assert sorted(fed(lake, "bronze", "event_feed", "message_id")) == sorted(published)
+
+
+class Guard:
+    """I1, at each delete: stands at a queue's deletes and notes each message that is not in bronze's newest version when it is deleted."""
+
+    def __init__(self, queue: Queue, lake: Lake) -> None:
+        self._lake = lake
+        self._log = Path(lake.uri_of("bronze", "event_feed")) / "_delta_log"
+        self._commits: list[str] = []
+        self._held: set[str] = set()
+        self.lost: list[str] = []
+        queue.before_delete = self.look
+
+    def look(self, deleting: Sequence[str]) -> None:
+        """Note which of these are not in bronze yet."""
+        commits = sorted(path.name for path in self._log.glob("*.json"))
+        if commits != self._commits:
+            self._commits = commits
+            self._held = set(column(self._lake, "bronze", "event_feed", "message_id"))
+        self.lost += [message_id for message_id in deleting if message_id not in self._held]
 
 
 def nothing_is_lost(lake: Lake, published: Collection[str], in_queue: Collection[str]) -> None:
@@ -74,3 +101,17 @@ def everything_arrived(lake: Lake, published: Collection[str], feed: Feed, sent:
     unreadable = {each.bundle for each in truth.rejected if each.item is None}
     assert summed.items == sum(feed.bundles[bundle].items + (bundle in unreadable) for bundle in sent)
     assert summed.messages == len(published) == len(sent)
+
+
+def drain_until_nothing_is_left(
+    sqs: SqsStandIn, clock: VirtualClock, queue: EventQueue, lake: Lake, settings: Settings, *, rounds: int = 40
+) -> list[DrainReport]:
+    """Drain, let every message that is held come back, and drain again, until the queue holds nothing."""
+    reports: list[DrainReport] = []
+    for _ in range(rounds):
+        with contextlib.suppress(TransientError):
+            reports.append(drain(queue, lake, settings))
+        if not sqs.queue.message_ids():
+            return reports
+        clock.advance(settings.visibility_seconds + 1)
+    raise AssertionError(f"After {rounds} drains the queue still holds {len(sqs.queue.message_ids())} messages.")

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-from mg_lakehouse.demo.queue import EmbeddedQueue
 from mg_lakehouse.demo.samples import samples
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.stores import failpoints, silver
@@ -21,13 +20,16 @@ from mg_lakehouse.stores.lake import Lake
 from mg_lakehouse.stores.queue import EventQueue
 from mg_lakehouse.stores.silver import flatten_new
 from mg_lakehouse.stores.tables import EVENT_FEED
-from mg_lakehouse_tests.faults.held import expire, kept
 from mg_lakehouse_tests.faults.invariants import column, in_bronze_once, nothing_is_twice
+from mg_lakehouse_tests.standins.sqs import Fault, SqsStandIn, VirtualClock
 from mg_lakehouse_tests.stores.feeds import batch, receive
 
-Scenario = Callable[[Lake, EmbeddedQueue], None]
+Scenario = Callable[[Lake, SqsStandIn], None]
 
 BODIES: Final = {f"m{number}": f"<ActivityItems><!-- {number} --></ActivityItems>" for number in range(7)}
+
+
+_VISIBILITY: Final = 30
 
 
 class Died(BaseException):
@@ -61,7 +63,7 @@ def die() -> None:
     raise Died
 
 
-def the_answer_of_a_commit_is_lost(lake: Lake, _: EmbeddedQueue) -> None:
+def the_answer_of_a_commit_is_lost(lake: Lake, _: SqsStandIn) -> None:
     """The append landed, and whoever asked for it is told that it failed."""
     with at(Failpoint.COMMIT_LANDED, fail):
         receipt = append_batch(lake, batch(BODIES, batch_id="one"), "one")
@@ -69,14 +71,14 @@ def the_answer_of_a_commit_is_lost(lake: Lake, _: EmbeddedQueue) -> None:
     assert receipt == (len(BODIES), 0), "a batch that landed is not known as its own"
 
 
-def a_commit_fails(lake: Lake, _: EmbeddedQueue) -> None:
+def a_commit_fails(lake: Lake, _: SqsStandIn) -> None:
     """The append did not land; the next try does."""
     with at(Failpoint.COMMIT_LOOKED, fail):
         assert append_batch(lake, batch(BODIES, batch_id="one"), "one") == (len(BODIES), 0)
     in_bronze_once(lake, set(BODIES))
 
 
-def another_consumer_commits_in_between(lake: Lake, _: EmbeddedQueue) -> None:
+def another_consumer_commits_in_between(lake: Lake, _: SqsStandIn) -> None:
     """Two consumers hold the same messages; both looked, and neither saw them in bronze."""
     lake.ensure(EVENT_FEED)
 
@@ -90,49 +92,38 @@ def another_consumer_commits_in_between(lake: Lake, _: EmbeddedQueue) -> None:
     assert receipt == (0, len(BODIES))
 
 
-def the_process_dies_before_its_commit(lake: Lake, queue: EmbeddedQueue) -> None:
+def the_process_dies_before_its_commit(lake: Lake, sqs: SqsStandIn) -> None:
     """Nothing is in bronze, so everything must be in the queue."""
-    queue.publish(BODIES.values())
+    sqs.publish(BODIES.values())
     with at(Failpoint.COMMIT_LOOKED, die), _dying():
-        _drain(lake, queue)
+        _drain(lake, sqs)
     assert column(lake, "bronze", "event_feed", "message_id") == []
-    assert _messages(queue) == len(BODIES), "a message is neither in the queue nor in bronze"
+    assert len(sqs.queue.message_ids()) == len(BODIES), "a message is neither in the queue nor in bronze"
 
 
-def the_process_dies_before_its_deletes(lake: Lake, queue: EmbeddedQueue) -> None:
-    """Everything is in both; the redelivery is absorbed."""
-    queue.publish(BODIES.values())
+def the_process_dies_before_its_deletes(lake: Lake, sqs: SqsStandIn) -> None:
+    """Everything is in both; what is delivered again is absorbed, and deleted with its new handle."""
+    published = sqs.publish(BODIES.values())
     with at(Failpoint.BATCH_COMMITTED, die), _dying():
-        _drain(lake, queue)
-    first = set(column(lake, "bronze", "event_feed", "message_id"))
-    assert _messages(queue) == len(BODIES)
-    _drain(lake, queue)
-    assert len(first) == len(BODIES)
-    in_bronze_once(lake, first)
-    assert _messages(queue) == 0
+        _drain(lake, sqs)
+    assert len(sqs.queue.message_ids()) == len(BODIES)
+    _let_go_of_what_is_held(sqs)
+    _drain(lake, sqs)
+    in_bronze_once(lake, published)
+    assert sqs.queue.message_ids() == []
 
 
-def a_delete_fails_in_part(lake: Lake, queue: EmbeddedQueue) -> None:
+def a_delete_fails_in_part(lake: Lake, sqs: SqsStandIn) -> None:
     """SQS answers with success and a list of what it did not delete."""
-    queue.publish(BODIES.values())
-    client = queue.client()
-    answers: list[dict[str, Any]] = []
-    delete = client.delete_message_batch
-
-    def partly(**request: Any) -> Any:
-        if answers:
-            return delete(**request)
-        refused, taken = request["Entries"][:2], request["Entries"][2:]
-        answers.append({"Failed": [{"Id": entry["Id"], "Code": "InternalError", "SenderFault": False} for entry in refused]})
-        return {**delete(QueueUrl=request["QueueUrl"], Entries=taken), **answers[0]}
-
-    client.delete_message_batch = partly  # type: ignore[method-assign]
-    report = _drain(lake, queue, client=client)
+    sqs.publish(BODIES.values())
+    failing = sqs.faults.add(Fault.ENTRY_FAILED, "DeleteMessageBatch", count=2)
+    report = _drain(lake, sqs)
+    assert failing.fired == 2
     assert report.deleted == len(BODIES)
-    assert _messages(queue) == 0, "a message whose delete failed was forgotten"
+    assert sqs.queue.message_ids() == [], "a message whose delete failed was forgotten"
 
 
-def silver_dies_between_two_tables(lake: Lake, _: EmbeddedQueue, *, nth: int = 5) -> None:
+def silver_dies_between_two_tables(lake: Lake, _: SqsStandIn, *, nth: int = 5) -> None:
     """Some tables have the slice and some have not; the next run gives each what it lacks."""
     receive(lake, list(samples().values()))
     with at(Failpoint.COMMIT_LANDED, die, about="silver", nth=nth), _dying():
@@ -141,14 +132,14 @@ def silver_dies_between_two_tables(lake: Lake, _: EmbeddedQueue, *, nth: int = 5
     _silver_is_whole(lake)
 
 
-def the_answer_of_a_silver_commit_is_lost(lake: Lake, _: EmbeddedQueue) -> None:
+def the_answer_of_a_silver_commit_is_lost(lake: Lake, _: SqsStandIn) -> None:
     receive(lake, list(samples().values()))
     with at(Failpoint.COMMIT_LANDED, fail, about="silver/clicks"):
         flatten_new(lake)
     _silver_is_whole(lake)
 
 
-def another_run_flattens_in_between(lake: Lake, _: EmbeddedQueue) -> None:
+def another_run_flattens_in_between(lake: Lake, _: SqsStandIn) -> None:
     """Both looked at the same table; the other one commits first."""
     receive(lake, list(samples().values()))
 
@@ -161,7 +152,7 @@ def another_run_flattens_in_between(lake: Lake, _: EmbeddedQueue) -> None:
     _silver_is_whole(lake)
 
 
-def a_run_is_overtaken_in_the_middle_of_its_slice(lake: Lake, _: EmbeddedQueue) -> None:
+def a_run_is_overtaken_in_the_middle_of_its_slice(lake: Lake, _: SqsStandIn) -> None:
     """It is about to commit two messages to its third table, when another brings all tables up to the first message alone.
 
     The ledgers of the two must not overlap, or conservation would count items twice and block gold over nothing.
@@ -219,15 +210,14 @@ def _flatten_up_to(lake: Lake, version: int) -> None:
         silver._slices = real
 
 
-def _drain(lake: Lake, queue: EmbeddedQueue, client: Any = None) -> DrainReport:
-    settings = Settings(queue_url=queue.queue_url, wait_seconds=0, receivers=1, batch_messages=10)
-    return drain(EventQueue(client or queue.client(), queue.queue_url), lake, settings)
+def _drain(lake: Lake, sqs: SqsStandIn) -> DrainReport:
+    settings = Settings(queue_url=sqs.queue_url, wait_seconds=0, receivers=1, batch_messages=10, visibility_seconds=_VISIBILITY)
+    return drain(EventQueue(sqs.client(), sqs.queue_url), lake, settings)
 
 
-def _messages(queue: EmbeddedQueue) -> int:
-    """Number of messages that are not deleted; they wait again, as if their time were over."""
-    expire(queue)
-    return len(kept(queue))
+def _let_go_of_what_is_held(sqs: SqsStandIn) -> None:
+    assert isinstance(sqs.clock, VirtualClock)
+    sqs.clock.advance(_VISIBILITY + 1)
 
 
 @contextmanager

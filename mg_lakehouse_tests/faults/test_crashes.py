@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from random import Random
@@ -14,37 +15,36 @@ import pytest
 from deltalake import DeltaTable
 
 from mg_lakehouse.demo.feed import Feed, FeedPlan, generate
-from mg_lakehouse.demo.queue import EmbeddedQueue
 from mg_lakehouse.stores.failpoints import Failpoint
 from mg_lakehouse.stores.lake import Lake
-from mg_lakehouse_tests.faults.consumer import KILLED, Crash, start_consumer
-from mg_lakehouse_tests.faults.held import expire, kept
-from mg_lakehouse_tests.faults.invariants import everything_arrived, nothing_is_lost, nothing_is_twice
+from mg_lakehouse_tests.faults.consumer import KILLED, VISIBILITY, Crash, start_consumer
+from mg_lakehouse_tests.faults.invariants import Guard, everything_arrived, nothing_is_lost, nothing_is_twice
+from mg_lakehouse_tests.standins.sqs import Fault, SqsStandIn, VirtualClock
 
 END: Final = datetime(2026, 3, 20, 12, tzinfo=UTC)
 DEADLINE: Final = 60
 
 
 class Trial:
-    """A queue with a generated feed in it, and an empty lake."""
+    """A queue with a generated feed in it, which outlives its consumers, and an empty lake."""
 
-    def __init__(self, queue: EmbeddedQueue, lake: Lake, seed: int) -> None:
-        self.queue = queue
+    def __init__(self, sqs: SqsStandIn, lake: Lake, seed: int) -> None:
+        self.sqs = sqs
         self.lake = lake
         self.feed: Feed = generate(FeedPlan(seed=seed, events=600, start=END - timedelta(days=3), end=END))
         numbers = range(len(self.feed.bundles))
         self.sent = [*numbers, *Random(seed).sample(numbers, len(numbers) // 4)]
-        queue.publish([self.feed.bundles[number].body for number in self.sent])
-        self.published = kept(queue)
+        self.published = sqs.publish([self.feed.bundles[number].body for number in self.sent])
+        self.guard = Guard(sqs.queue, lake)
 
     def run(self, *crashes: Crash | None) -> list[int | None]:
-        """A consumer for each crash, at once; their exit codes. Then every held message is visible again."""
-        consumers = [start_consumer(self.lake, self.queue.environment, crash) for crash in crashes]
+        """A consumer for each crash, at once; their exit codes."""
+        consumers = [start_consumer(self.lake, self.sqs.environment, crash) for crash in crashes]
         return self._look_at(consumers)
 
     def run_and_kill(self, when: Callable[[], bool]) -> list[int | None]:
         """A consumer that is killed from outside as soon as something is seen, or ends before."""
-        consumer = start_consumer(self.lake, self.queue.environment)
+        consumer = start_consumer(self.lake, self.sqs.environment)
         while consumer.is_alive() and not when():
             pass
         consumer.kill()
@@ -55,25 +55,39 @@ class Trial:
         return {path for path in Path(self.lake.root).rglob("*.parquet*") if "_delta_log" not in path.parts}
 
     def _look_at(self, consumers: list[BaseProcess]) -> list[int | None]:
+        """Wait for their ends. At each, the visibility of all that is held runs out, by whomever: the living get what the dead held, and
+        some of what they hold themselves, and delete with handles that SQS has overtaken."""
+        alive = {consumer.sentinel for consumer in consumers}
+        while alive:
+            ended = wait(list(alive), DEADLINE)
+            assert ended, "a consumer hangs"
+            alive -= set(ended)
+            assert isinstance(self.sqs.clock, VirtualClock)
+            self.sqs.clock.advance(VISIBILITY + 1)
         for consumer in consumers:
-            consumer.join(DEADLINE)
-            assert consumer.exitcode is not None, "a consumer hangs"
-        nothing_is_lost(self.lake, self.published, kept(self.queue))
+            consumer.join()
+        assert self.guard.lost == []
+        nothing_is_lost(self.lake, self.published, self.sqs.queue.message_ids())
         nothing_is_twice(self.lake)
-        expire(self.queue)
         return [consumer.exitcode for consumer in consumers]
 
     def finish(self) -> None:
-        """Let one consumer run to its end."""
+        """Let one consumer run to its end, with nothing in its way."""
+        self.sqs.faults.clear()
         assert self.run(None) == [0]
-        assert kept(self.queue) == []
+        assert self.sqs.queue.message_ids() == []
         everything_arrived(self.lake, self.published, self.feed, self.sent)
+
+    def have_sqs_deliver_twice(self, seed: int) -> None:
+        """Have two consumers hold some messages at once, and some come back that were deleted."""
+        self.sqs.faults.add(Fault.DELIVERED_TWICE, "ReceiveMessage", probability=0.1, seed=seed)
+        self.sqs.faults.add(Fault.DELETED_RETURNS, "DeleteMessageBatch", probability=0.1, seed=seed)
 
 
 @pytest.fixture
-def queue() -> Iterator[EmbeddedQueue]:
-    with EmbeddedQueue() as embedded:
-        yield embedded
+def sqs() -> Iterator[SqsStandIn]:
+    with SqsStandIn(clock=VirtualClock(), seed=1) as standin:
+        yield standin
 
 
 POINTS: Final = [
@@ -94,18 +108,18 @@ POINTS: Final = [
 
 
 @pytest.mark.parametrize("crash", POINTS, ids=str)
-def test_a_consumer_killed_anywhere_loses_and_doubles_nothing(queue: EmbeddedQueue, tmp_path: Path, crash: Crash) -> None:
-    trial = Trial(queue, Lake(str(tmp_path / "lake")), seed=1)
+def test_a_consumer_killed_anywhere_loses_and_doubles_nothing(sqs: SqsStandIn, tmp_path: Path, crash: Crash) -> None:
+    trial = Trial(sqs, Lake(str(tmp_path / "lake")), seed=1)
     assert trial.run(crash) == [KILLED]
     trial.finish()
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_consumer_killed_with_a_parquet_file_and_no_commit_leaves_an_orphan_and_nothing_else(
-    queue: EmbeddedQueue, tmp_path: Path, seed: int
+    sqs: SqsStandIn, tmp_path: Path, seed: int
 ) -> None:
     """The nth file of the lake is there, or begun; its commit mostly is not."""
-    trial = Trial(queue, Lake(str(tmp_path / "lake")), seed)
+    trial = Trial(sqs, Lake(str(tmp_path / "lake")), seed)
     assert trial.run_and_kill(lambda: len(trial.files()) > 3 * seed) in ([KILLED], [0])
     trial.finish()
     for path in Path(trial.lake.root).glob("*/*"):
@@ -116,9 +130,9 @@ def test_a_consumer_killed_with_a_parquet_file_and_no_commit_leaves_an_orphan_an
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_a_consumer_killed_at_any_moment_loses_and_doubles_nothing(queue: EmbeddedQueue, tmp_path: Path, seed: int) -> None:
+def test_a_consumer_killed_at_any_moment_loses_and_doubles_nothing(sqs: SqsStandIn, tmp_path: Path, seed: int) -> None:
     rng = Random(seed)
-    trial = Trial(queue, Lake(str(tmp_path / "lake")), seed)
+    trial = Trial(sqs, Lake(str(tmp_path / "lake")), seed)
     for _ in range(3):
         moment = time.monotonic() + rng.uniform(0.05, 0.8)
         trial.run_and_kill(lambda moment=moment: time.monotonic() > moment)  # type: ignore[misc]
@@ -126,9 +140,10 @@ def test_a_consumer_killed_at_any_moment_loses_and_doubles_nothing(queue: Embedd
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_four_consumers_killed_again_and_again_lose_and_double_nothing(queue: EmbeddedQueue, tmp_path: Path, seed: int) -> None:
+def test_four_consumers_killed_again_and_again_lose_and_double_nothing(sqs: SqsStandIn, tmp_path: Path, seed: int) -> None:
     rng = Random(seed)
-    trial = Trial(queue, Lake(str(tmp_path / "lake")), seed)
+    trial = Trial(sqs, Lake(str(tmp_path / "lake")), seed)
+    trial.have_sqs_deliver_twice(seed)
     for _ in range(2):
         trial.run(*rng.sample(POINTS, 4))
     assert trial.run(None, None, None, None) == [0, 0, 0, 0]
@@ -138,16 +153,17 @@ def test_four_consumers_killed_again_and_again_lose_and_double_nothing(queue: Em
 @pytest.mark.faults
 @pytest.mark.parametrize("seed", range(100, 108))
 @pytest.mark.parametrize("crash", [None, *POINTS], ids=str)
-def test_the_long_matrix(queue: EmbeddedQueue, tmp_path: Path, crash: Crash | None, seed: int) -> None:
+def test_the_long_matrix(sqs: SqsStandIn, tmp_path: Path, crash: Crash | None, seed: int) -> None:
     """One consumer killed at the point, then four at once with the point among theirs; `None` stands for random moments."""
     rng = Random(seed)
-    trial = Trial(queue, Lake(str(tmp_path / "lake")), seed)
+    trial = Trial(sqs, Lake(str(tmp_path / "lake")), seed)
     if crash is None:
         for _ in range(5):
             moment = time.monotonic() + rng.uniform(0.02, 1.5)
             trial.run_and_kill(lambda moment=moment: time.monotonic() > moment)  # type: ignore[misc]
     else:
         trial.run(crash)
+        trial.have_sqs_deliver_twice(seed)
         trial.run(crash, *rng.sample(POINTS, 3))
     trial.run(None, None, None, None)
     trial.finish()

@@ -17,8 +17,7 @@ from mg_lakehouse.stores.drain import drain
 from mg_lakehouse.stores.lake import Lake
 from mg_lakehouse.stores.queue import EventQueue
 from mg_lakehouse_tests.cli.commands import COMMAND, environment, sentence
-from mg_lakehouse_tests.faults.ingest import Guard
-from mg_lakehouse_tests.faults.invariants import column, in_bronze_once
+from mg_lakehouse_tests.faults.invariants import Guard, column, in_bronze_once
 from mg_lakehouse_tests.standins.sqs import Fault, SqsStandIn
 from mg_lakehouse_tests.stores.feeds import bundles
 

@@ -10,30 +10,30 @@ import polars as pl
 import pytest
 from deltalake import CommitProperties, write_deltalake
 
-from mg_lakehouse.demo.queue import EmbeddedQueue
 from mg_lakehouse.stores import bronze, commit, drain, silver
 from mg_lakehouse.stores.failpoints import Failpoint, reached
 from mg_lakehouse.stores.lake import Lake
 from mg_lakehouse.stores.queue import EventQueue
 from mg_lakehouse_tests.faults.scenarios import SCENARIOS, silver_dies_between_two_tables
+from mg_lakehouse_tests.standins.sqs import SqsStandIn, VirtualClock
 
 
 @pytest.fixture
-def queue() -> Iterator[EmbeddedQueue]:
-    with EmbeddedQueue() as embedded:
-        yield embedded
+def sqs() -> Iterator[SqsStandIn]:
+    with SqsStandIn(clock=VirtualClock()) as standin:
+        yield standin
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_the_protocol_holds_when(queue: EmbeddedQueue, tmp_path: Path, scenario: str) -> None:
-    SCENARIOS[scenario](Lake(str(tmp_path / "lake")), queue)
+def test_the_protocol_holds_when(sqs: SqsStandIn, tmp_path: Path, scenario: str) -> None:
+    SCENARIOS[scenario](Lake(str(tmp_path / "lake")), sqs)
 
 
 @pytest.mark.parametrize("nth", range(1, 17))
-def test_silver_resumes_after_a_death_between_any_two_tables(queue: EmbeddedQueue, tmp_path: Path, nth: int) -> None:
+def test_silver_resumes_after_a_death_between_any_two_tables(sqs: SqsStandIn, tmp_path: Path, nth: int) -> None:
     """The 15 good samples fill a table each, and `rejected_items` comes last: 16 commits."""
     lake = Lake(str(tmp_path / "lake"))
-    silver_dies_between_two_tables(lake, queue, nth=nth)
+    silver_dies_between_two_tables(lake, sqs, nth=nth)
     silver = sorted(path.name for path in (tmp_path / "lake" / "silver").iterdir())
     assert len(silver) == 16
 
@@ -119,8 +119,8 @@ BREAKS: Final[dict[str, tuple[Any, str, Any, str]]] = {
 
 
 @pytest.mark.parametrize("name", BREAKS)
-def test_the_suite_sees(queue: EmbeddedQueue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_the_suite_sees(sqs: SqsStandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     owner, attribute, broken, scenario = BREAKS[name]
     monkeypatch.setattr(owner, attribute, broken)
     with pytest.raises(AssertionError):
-        SCENARIOS[scenario](Lake(str(tmp_path / "lake")), queue)
+        SCENARIOS[scenario](Lake(str(tmp_path / "lake")), sqs)

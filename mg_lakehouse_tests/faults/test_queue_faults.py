@@ -17,8 +17,7 @@ from mg_lakehouse.stores.drain import drain
 from mg_lakehouse.stores.lake import Lake
 from mg_lakehouse.stores.queue import Delivery, EventQueue
 from mg_lakehouse.stores.silver import flatten_new
-from mg_lakehouse_tests.faults.ingest import Guard, drain_until_nothing_is_left
-from mg_lakehouse_tests.faults.invariants import in_bronze_once
+from mg_lakehouse_tests.faults.invariants import Guard, drain_until_nothing_is_left, in_bronze_once
 from mg_lakehouse_tests.standins.sqs import Fault, Rule, SqsStandIn, VirtualClock
 from mg_lakehouse_tests.stores.feeds import bundles, rows_of
 

@@ -28,7 +28,7 @@ from mg_lakehouse.stores.bronze import BatchReceipt, append_batch
 from mg_lakehouse.stores.lake import Lake
 from mg_lakehouse.stores.silver import flatten_new
 from mg_lakehouse_tests.faults.invariants import in_bronze_once
-from mg_lakehouse_tests.gold.helpers import MARTS, append, environ, event, run_dbt, settings, table
+from mg_lakehouse_tests.gold.helpers import MARTS, append, environ, event, run_dbt, settings, table, version
 from mg_lakehouse_tests.gold.helpers import rows_of as gold_rows
 from mg_lakehouse_tests.standins.s3 import S3Server
 from mg_lakehouse_tests.standins.s3_proxy import Fault, FaultProxy, Rule
@@ -288,10 +288,24 @@ FIRST = [event("deliveries", recipient_id="1", email="ada@gmail.com"), event("bo
 LATER = [event("opens", 60, email="ada@gmail.com"), event("deliveries", 60, recipient_id="3", email="bob@gmail.com")]
 NO_TESTS: Final = ("resource_type:seed", "resource_type:unit_test", "resource_type:test")
 GOLD_FAULTS: Final = {
-    "landed": [Rule(fault="error_after", status=500, method="PUT", key=f"gold/fct_messages{LOG}")],
     "refused": [Rule(fault="error_before", status=403, method="PUT", key=f"gold/job_metrics/.*{DATA}", count=None)],
     "reads": [Rule(fault="drop_in_answer", method="GET", key=f"silver/.*{DATA}", share=0.5, count=4)],
 }
+
+
+@pytest.mark.parametrize(
+    "fault", ["drop_in_answer", pytest.param("error_after", marks=pytest.mark.faults), pytest.param("drop_after", marks=pytest.mark.faults)]
+)
+def test_a_gold_commit_whose_answer_was_lost_is_no_failure(lake: Lake, s3_proxy: FaultProxy, tmp_path: Path, fault: Fault) -> None:
+    """Nor is it made again: each table stands at the version behind the one that created it."""
+    append(lake, FIRST)
+    names = ("fct_messages", "dim_jobs", "job_metrics")
+    with s3_proxy.rules(Rule(fault=fault, status=500, method="PUT", key=r"gold/\w+/_delta_log/0+1\.json$", count=3)):
+        built = run_dbt(lake, ["run", "--select", *names], environment={"DBT_LOG_PATH": str(tmp_path)})
+        assert s3_proxy.struck() == [3]
+    assert built.ok, built.messages
+    assert {name: version(lake, name) for name in names} == dict.fromkeys(names, 1)
+    assert table(lake, "fct_messages").height == 2
 
 
 @pytest.mark.faults

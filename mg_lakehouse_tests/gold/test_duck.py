@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from datetime import date
@@ -28,13 +29,13 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
     return lake
 
 
-def python(program: str, lake: Lake, **environment: str) -> str:
+def python(program: str, lake: Lake, *, ends_with: int = 0, **environment: str) -> str:
     """What a program prints that has `c`, a connection to the lake, in a process of its own."""
     begin = f"from mg_lakehouse.stores import duck\nfrom mg_lakehouse.stores.lake import Lake\nc = duck.connect(Lake({lake.root!r}))\n"
     done = subprocess.run(
         [sys.executable, "-c", begin + program], env=os.environ | environment, capture_output=True, text=True, check=False, timeout=120
     )
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == ends_with, done.stderr
     return done.stdout.strip()
 
 
@@ -107,6 +108,19 @@ print(sum(file.stat().st_size for file in folder.iterdir()) > 10_000_000, oct(fo
 """
     # It spilled, and into a folder that other users cannot enter.
     assert python(program, lake, TMPDIR=str(tmp_path)) == f"True 0o700 {tmp_path}"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_process_spilled_is_removed_by_the_next(lake: Lake, tmp_path: Path) -> None:
+    killed = f"""
+import os, signal
+c.execute("set memory_limit = '50MB'")
+c.execute({SPILL!r})
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    python(killed, lake, ends_with=-signal.SIGKILL, TMPDIR=str(tmp_path))
+    assert sum(file.stat().st_size for file in tmp_path.rglob("*") if file.is_file()) > 10_000_000
+    python("print()", lake, TMPDIR=str(tmp_path))
     assert list(tmp_path.iterdir()) == []
 
 

@@ -279,7 +279,7 @@ def test_a_build_that_died_between_two_models_is_resumed(lake: Lake, monkeypatch
     append(lake, [NEW_OPEN, event("bounces", 9, request="b1-old", recipient_id="0", category_code=22, at=LONG_AGO)])
     commit = gold.commit
 
-    def dying(lake: Lake, spec: Any, *arguments: Any, **options: Any) -> int:
+    def dying(lake: Lake, spec: Any, *arguments: Any, **options: Any) -> DeltaTable:
         if spec.name in {"job_metrics", "bounce_days"}:
             raise OSError("the power went")
         return commit(lake, spec, *arguments, **options)

@@ -6,6 +6,8 @@ the one it is sent, so a signature made for the proxy's address holds behind it.
 
 A rule says which requests it strikes, how often and by what fault; how often it did is counted. Chance is by seed and by
 the rule's own count of matching requests, so that a run can be repeated as far as the requests come in the same order.
+
+Every request is noted, for whoever asks what is called and how often.
 """
 
 from __future__ import annotations
@@ -24,18 +26,21 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Literal, NamedTuple, Self
 from urllib.parse import unquote, urlsplit
 
 from mg_lakehouse_tests.standins.addresses import HOST, environment_of
 
-__all__ = ["FaultProxy", "Rule"]
+__all__ = ["FaultProxy", "Request", "Rule"]
 
 Fault = Literal["error_before", "error_after", "drop_before", "drop_after", "drop_in_upload", "drop_in_answer", "slow"]
 """``before`` the effect or ``after`` it; ``slow`` passes on late. A drop closes the connection without a word more."""
 
 _CONTROL: Final = "/-/rules"
 """Where the rules are set and counted. No bucket has a name of one character."""
+
+_SEEN: Final = "/-/requests"
+"""Where the requests are given since it was last asked for them."""
 
 _PIECE: Final = 64 * 1024
 _CODES: Final = {403: "AccessDenied", 409: "ConditionalRequestConflict", 412: "PreconditionFailed", 500: "InternalError", 503: "SlowDown"}
@@ -59,6 +64,15 @@ class Rule:
     share: float = 1.0
     seed: int = 0
     seconds: float = 0.2
+
+
+class Request(NamedTuple):
+    """A request as it came: its path without escapes, its query as it was, and the agent that it names."""
+
+    method: str
+    path: str
+    query: str
+    agent: str
 
 
 class FaultProxy:
@@ -112,10 +126,14 @@ class FaultProxy:
         """How many requests each of the rules struck so far."""
         return [int(count) for count in self._ask("GET")]
 
-    def _ask(self, method: str, body: Any = None) -> Any:
+    def seen(self) -> list[Request]:
+        """The requests since this was last asked, in the order of their arrival; those that were struck among them."""
+        return [Request(*each) for each in self._ask("GET", where=_SEEN)]
+
+    def _ask(self, method: str, body: Any = None, *, where: str = _CONTROL) -> Any:
         data = None if body is None else json.dumps(body).encode()
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        request = urllib.request.Request(self._endpoint_url + _CONTROL, method=method, data=data)
+        request = urllib.request.Request(self._endpoint_url + where, method=method, data=data)
         with opener.open(request, timeout=10) as answer:
             return json.load(answer)
 
@@ -160,6 +178,21 @@ class _Rules:
             return next((active.rule for active in self._active if active.strikes(method, path)), None)
 
 
+class _Seen:
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._requests: list[Request] = []
+
+    def note(self, request: Request) -> None:
+        with self._lock:
+            self._requests.append(request)
+
+    def take(self) -> list[Request]:
+        with self._lock:
+            taken, self._requests = self._requests, []
+        return taken
+
+
 class _DroppedError(Exception):
     """The connection ends here."""
 
@@ -170,10 +203,14 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     upstream = ""
     rules = _Rules()
+    seen = _Seen()
 
     def do_GET(self) -> None:
         if self.path == _CONTROL:
             self._control()
+            return
+        if self.path == _SEEN:
+            self._answer(200, json.dumps(self.seen.take()).encode(), "application/json")
             return
         try:
             self._handle_request()
@@ -194,7 +231,9 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(200, json.dumps(self.rules.counts()).encode(), "application/json")
 
     def _handle_request(self) -> None:
-        path = unquote(urlsplit(self.path).path)
+        address = urlsplit(self.path)
+        path = unquote(address.path)
+        self.seen.note(Request(self.command, path, address.query, self.headers.get("User-Agent", "")))
         rule = self.rules.choose(self.command, path)
         match rule:
             case None:

@@ -17,7 +17,7 @@ from mg_lakehouse.stores.drain import DrainReport, drain
 from mg_lakehouse.stores.lake import Lake
 from mg_lakehouse.stores.queue import Delivery, EventQueue, QueueDepth
 from mg_lakehouse.stores.visibility import Heartbeat
-from mg_lakehouse_tests.faults.held import expire
+from mg_lakehouse_tests.standins.sqs import SqsStandIn, VirtualClock
 from mg_lakehouse_tests.stores.feeds import bundles, rows_of
 
 # One receiver: moto locks nothing, and hands a message to two at once now and then. Several receive in `faults/`.
@@ -38,7 +38,7 @@ def lake(tmp_path: Path) -> Lake:
 class Between(EventQueue):
     """The real queue, with a hook that sees each call before it is made and may raise."""
 
-    def __init__(self, embedded: EmbeddedQueue, before: Callable[[str], None] | None = None) -> None:
+    def __init__(self, embedded: EmbeddedQueue | SqsStandIn, before: Callable[[str], None] | None = None) -> None:
         super().__init__(embedded.client(), embedded.queue_url)
         self._before = before or (lambda _: None)
         self.calls: list[str] = []
@@ -60,7 +60,7 @@ class Between(EventQueue):
         return super().hide(handles, seconds)
 
 
-def counts(embedded: EmbeddedQueue) -> tuple[int, int]:
+def counts(embedded: EmbeddedQueue | SqsStandIn) -> tuple[int, int]:
     """Messages waiting, and messages in flight."""
     found = embedded.client().get_queue_attributes(QueueUrl=embedded.queue_url, AttributeNames=["All"])["Attributes"]
     return int(found["ApproximateNumberOfMessages"]), int(found["ApproximateNumberOfMessagesNotVisible"])
@@ -134,23 +134,23 @@ def test_a_delete_that_fails_is_tried_again(embedded: EmbeddedQueue, lake: Lake)
     assert counts(embedded) == (0, 0)
 
 
-def test_a_message_that_could_not_be_deleted_comes_again_and_is_absorbed(
-    embedded: EmbeddedQueue, lake: Lake, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(deleting, "_TRIES", 1)
+def test_a_message_that_could_not_be_deleted_comes_again_and_is_absorbed(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = VirtualClock()
+    with SqsStandIn(clock=clock) as sqs:
+        monkeypatch.setattr(deleting, "_TRIES", 1)
 
-    def always(call: str) -> None:
-        if call == "delete":
-            raise TransientError("throttled")
+        def always(call: str) -> None:
+            if call == "delete":
+                raise TransientError("throttled")
 
-    embedded.publish(bundles(5))
-    first = drain(Between(embedded, always), lake, SETTINGS)
-    assert (first.new, first.deleted, first.delete_failures) == (5, 0, 5)
-    assert counts(embedded) == (0, 5)
-    expire(embedded)
-    second = drain(Between(embedded), lake, SETTINGS)
-    assert (second.received, second.new, second.already, second.deleted) == (5, 0, 5, 5)
-    assert rows_of(lake, "bronze", "event_feed").height == 5
+        sqs.publish(bundles(5))
+        first = drain(Between(sqs, always), lake, SETTINGS)
+        assert (first.new, first.deleted, first.delete_failures) == (5, 0, 5)
+        assert counts(sqs) == (0, 5)
+        clock.advance(SETTINGS.visibility_seconds + 1)
+        second = drain(Between(sqs), lake, SETTINGS)
+        assert (second.received, second.new, second.already, second.deleted) == (5, 0, 5, 5)
+        assert rows_of(lake, "bronze", "event_feed").height == 5
 
 
 def test_the_next_batch_is_received_while_the_last_is_deleted(embedded: EmbeddedQueue, lake: Lake) -> None:

@@ -14,7 +14,7 @@ from mg_lakehouse.stores.bronze import Uncommitted, append_batch
 from mg_lakehouse.stores.lake import Lake
 from mg_lakehouse.stores.ledger import BatchLedger, ids_digest, posted_batches
 from mg_lakehouse.stores.reconcile import HourBalance, Reconciliation, reconcile
-from mg_lakehouse.stores.silver import flatten_new
+from mg_lakehouse.stores.silver import flatten_new, silver_progress
 from mg_lakehouse_tests.stores.feeds import START, batch, receive, rows_of
 
 BODIES = list(samples().values())
@@ -133,3 +133,29 @@ def test_all_accounts_are_found_behind_many_commits(tmp_path: Path) -> None:
     versions = [posted.version for posted in posted_batches(handle)]
     assert versions == list(range(40, 0, -1))
     assert pl.Series([posted.ledger.new for posted in posted_batches(handle)]).sum() == 40
+
+
+def test_what_comes_while_the_books_are_made_is_not_in_them(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An ingest commits to bronze and to silver between the look at a table and the look at its accounts."""
+    flatten_new(lake)
+    before = books(lake)
+
+    def late(lake: Lake, bronze: DeltaTable) -> int:
+        progress = silver_progress(lake, bronze)
+        receive(lake, BODIES[3:6], first=20, received_at=START + timedelta(hours=1))
+        flatten_new(lake)
+        return progress
+
+    monkeypatch.setattr("mg_lakehouse.stores.reconcile.silver_progress", late)
+    assert books(lake) == before
+    assert before.balances
+
+
+def test_the_accounts_of_an_older_handle_end_with_its_version(lake: Lake) -> None:
+    opened = lake.open("bronze", "event_feed")
+    assert opened is not None
+    before = list(posted_batches(opened))
+    for number in range(12):
+        receive(lake, BODIES[:1], first=30 + number)
+    assert list(posted_batches(opened)) == before
+    assert [posted.version for posted in before] == [2, 1]

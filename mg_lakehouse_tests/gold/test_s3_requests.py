@@ -1,0 +1,84 @@
+"""How often a gold build asks an S3 lake: each log is opened a few times in a build, whatever number of models and tests reads the table."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from mg_lakehouse.events.catalogue import EVENTS
+from mg_lakehouse.stores.lake import Lake
+from mg_lakehouse_tests.gold.helpers import MARTS, append, build, environ, event
+from mg_lakehouse_tests.standins.s3 import S3Server
+from mg_lakehouse_tests.standins.s3_proxy import FaultProxy, Request
+
+FIRST = [
+    event("deliveries", recipient_id="1", email="ada@gmail.com"),
+    event("bounces", recipient_id="2", category_code=10),
+    event("sms_deliveries", request="t1-texts", recipient_id="1", phone="+15550001"),
+]
+LATER = [event("opens", 60, email="ada@gmail.com"), event("opens", 60, request=None)]
+
+SILVER: Final = tuple(event.table for event in EVENTS)
+DUCKDB: Final = 1
+"""DuckDB's own look at a table's version."""
+
+
+@pytest.fixture(scope="module")
+def builds(s3_server: S3Server, s3_proxy: FaultProxy, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Request]]:
+    """The requests of three builds, dbt's tests included."""
+    lake = Lake(s3_server.make_bucket("requests") + "/lake")
+    logs = {"DBT_LOG_PATH": str(tmp_path_factory.mktemp("logs"))}
+    found: dict[str, list[Request]] = {}
+    with environ(s3_proxy.environment):
+        os.environ.pop("AWS_PROFILE", None)
+        for name, events in {"first": FIRST, "incremental": LATER, "nothing new": []}.items():
+            append(lake, events)
+            s3_proxy.seen()
+            build(lake, environment=logs)
+            found[name] = s3_proxy.seen()
+    return found
+
+
+def logs_listed(requests: list[Request]) -> Mapping[str, int]:
+    """How often each table's log was listed, which each look at a table's newest version begins with."""
+    listed = [request.query.partition("prefix=")[2].partition("&")[0] for request in requests if "list-type" in request.query]
+    return Counter(Path(prefix.replace("%2F", "/")).parent.name for prefix in listed)
+
+
+@pytest.mark.parametrize(
+    ("name", "gold", "read"),
+    [
+        # Looked for when the connection and the plan are made, made (5), committed to (3), and read by DuckDB.
+        pytest.param("first", 2 + 5 + 3 + DUCKDB, {"deliveries", "bounces", "sms_deliveries"}, id="first"),
+        # Opened, asked for what it was made of, committed to (2), and read by DuckDB before and after.
+        pytest.param("incremental", 1 + 1 + 2 + 2 * DUCKDB, {"deliveries", "bounces", "sms_deliveries", "opens"}, id="incremental"),
+        pytest.param("nothing new", 1 + 1 + DUCKDB, set[str](), id="nothing new"),
+    ],
+)
+def test_a_build_opens_each_log_a_few_times(builds: dict[str, list[Request]], name: str, gold: int, read: set[str]) -> None:
+    listed = logs_listed(builds[name])
+    assert set(listed) == {*MARTS, *SILVER}
+    assert max(listed[mart] for mart in MARTS) <= gold
+    # The change feed is one more look.
+    feed = {"opens": 1} if name == "incremental" else {}
+    assert {table: listed[table] for table in SILVER} == {
+        table: 1 + (DUCKDB if table in read else 0) + feed.get(table, 0) for table in SILVER
+    }
+
+
+@pytest.mark.parametrize(("name", "most"), [("first", 600), ("incremental", 600), ("nothing new", 320)])
+def test_a_build_of_eight_models_asks_hundreds_of_times_and_not_thousands(builds: dict[str, list[Request]], name: str, most: int) -> None:
+    """Where each model and test opened its tables for itself, these were 1,507, 2,121 and 1,711 requests, of some 20 ms each on AWS."""
+    assert len(builds[name]) <= most
+
+
+def test_a_build_reads_a_data_file_once_however_many_queries_need_it(builds: dict[str, list[Request]]) -> None:
+    """A file never changes: DuckDB asks for its head once."""
+    heads = Counter(request.path for request in builds["first"] if request.method == "HEAD")
+    assert heads
+    assert max(heads.values()) == 1
