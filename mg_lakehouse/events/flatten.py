@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from itertools import accumulate
 from typing import Final
 
 import polars as pl
@@ -60,19 +60,16 @@ def flatten(messages: pl.DataFrame, *, source: str, carry: tuple[str, ...] = ())
         source: name of the bronze table, for the ``source`` column.
         carry: columns of ``messages`` to repeat on each row, such as the commit version.
     """
-    flatten_chunk = partial(_flatten_chunk, source=source, carry=carry)
-    chunks = list(_chunks(messages))
-    if len(chunks) == 1:
-        parts = [flatten_chunk(messages)]
-    else:
-        with ThreadPoolExecutor(pl.thread_pool_size(), thread_name_prefix="flatten") as pool:
-            parts = list(pool.map(flatten_chunk, chunks))
-    tables = [table for table in silver_tables() if any(table in part.tables for part in parts)]
-    return Flattened(
-        {table: pl.concat([part.tables[table] for part in parts if table in part.tables]) for table in tables},
-        pl.concat([part.rejected for part in parts]).sort("received_at", "message_id", "item_index", nulls_last=False),
-        pl.concat([part.items_of for part in parts]),
-    )
+    chunks = list(_chunks(messages["body"]))
+    lineage = messages.select("message_id", "received_at", "received_date", *carry, source=pl.lit(source))
+    with ThreadPoolExecutor(pl.thread_pool_size(), thread_name_prefix="flatten") as pool:
+        extraction = _together(chunks, list(pool.map(_extract, chunks)))
+        typed = dict(zip(extraction.cells, pool.map(type_cells, extraction.cells.values(), extraction.cells), strict=True))
+        rows = pool.map(lambda table: _with_lineage(typed[table].rows, lineage, silver_schema(table)), typed)
+        tables = {table: found for table, found in zip(typed, rows, strict=True) if found.height}
+    rejections = pl.concat([extraction.rejections, *(found.rejections for found in typed.values())])
+    rejected = _with_lineage(_with_fragments(rejections, messages["body"]), lineage, silver_schema(REJECTED_ITEMS))
+    return Flattened(tables, rejected.sort("received_at", "message_id", "item_index", nulls_last=False), extraction.items)
 
 
 def fragments(bodies: Iterable[str], indexes: Iterable[int]) -> list[str]:
@@ -80,30 +77,35 @@ def fragments(bodies: Iterable[str], indexes: Iterable[int]) -> list[str]:
     return [Body(body).fragment(index) for body, index in zip(bodies, indexes, strict=True)]
 
 
-def _chunks(messages: pl.DataFrame) -> Iterator[pl.DataFrame]:
-    """Messages in parts of about ``_CHUNK_BYTES`` of bodies, at least one."""
-    chunk = messages["body"].str.len_bytes().cast(pl.UInt64).cum_sum() // _CHUNK_BYTES
+def _chunks(bodies: pl.Series) -> Iterator[pl.Series]:
+    """Bodies in parts of about ``_CHUNK_BYTES``, at least one."""
+    chunk = bodies.str.len_bytes().cast(pl.UInt64).cum_sum() // _CHUNK_BYTES
     starts = [0, *(chunk != chunk.shift(1)).arg_true()]
-    for start, end in zip(starts, [*starts[1:], messages.height], strict=True):
-        if end > start or messages.is_empty():
-            yield messages.slice(start, end - start)
+    for start, end in zip(starts, [*starts[1:], bodies.len()], strict=True):
+        if end > start or bodies.is_empty():
+            yield bodies.slice(start, end - start)
 
 
-def _flatten_chunk(messages: pl.DataFrame, *, source: str, carry: tuple[str, ...]) -> Flattened:
-    extraction = _extract(messages["body"])
-    lineage = messages.select("message_id", "received_at", "received_date", *carry, source=pl.lit(source))
-    tables: dict[str, pl.DataFrame] = {}
-    rejections = [extraction.rejections]
-    for table, cells in extraction.cells.items():
-        typed = type_cells(cells, table)
-        rejections.append(typed.rejections)
-        if typed.rows.height:
-            tables[table] = (
-                typed.rows.hstack(lineage[typed.rows["message"]]).select(*silver_schema(table), *carry).cast(silver_schema(table))
-            )
-    rejected = pl.concat(rejections).pipe(_with_fragments, messages["body"])
-    rejected = rejected.hstack(lineage[rejected["message"]]).select(*silver_schema(REJECTED_ITEMS), *carry)
-    return Flattened(tables, rejected, extraction.items)
+def _together(chunks: list[pl.Series], parts: list[Extraction]) -> Extraction:
+    """The extractions of the chunks of a batch as one."""
+    starts = list(accumulate((chunk.len() for chunk in chunks), initial=0))
+
+    def placed(frames: Iterable[tuple[int, pl.DataFrame]]) -> pl.DataFrame:
+        return pl.concat([frame.with_columns(pl.col("message") + pl.lit(start, pl.UInt32)) for start, frame in frames])
+
+    placed_parts = list(zip(starts, parts, strict=False))
+    tables = [table for table in silver_tables() if any(table in part.cells for part in parts)]
+    return Extraction(
+        {table: placed((start, part.cells[table]) for start, part in placed_parts if table in part.cells) for table in tables},
+        placed((start, part.rejections) for start, part in placed_parts),
+        pl.concat([part.items for part in parts]),
+    )
+
+
+def _with_lineage(rows: pl.DataFrame, lineage: pl.DataFrame, schema: pl.Schema) -> pl.DataFrame:
+    """Rows with where they came from, in the columns of the contract and the carried ones behind them."""
+    found = rows.hstack(lineage[rows["message"]])
+    return found.select(*schema, *(name for name in lineage.columns if name not in schema)).cast(schema)
 
 
 def _extract(bodies: pl.Series) -> Extraction:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 from functools import cache
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 import polars as pl
@@ -129,19 +130,13 @@ def read_plain(bodies: pl.Series) -> PlainReading:
     tags, malformed = _well_formed(_tags(tokens, grammar), tokens)
     items = _items(tags, grammar)
     children = _children(tags, items, grammar)
-    odd = [
-        malformed,
-        items["body"].filter(items["closes"] != items["number"]),
-        items["body"].gather(children["item"].filter(children["slot"].is_null())),
-    ]
-    cells: dict[str, pl.DataFrame] = {}
-    filled = children.drop_nulls("slot").partition_by("slot", as_dict=True, include_key=False)
-    by_slot = {grammar.slots[slot]: part for (slot,), part in filled.items()}
+    filled = _filled(children, tokens.special)
+    cells = {}
     for (table,), own in items.partition_by("table", as_dict=True, include_key=False).items():
-        assert isinstance(table, str)
-        cells[table], odd_rows = _cells(table, own, by_slot, tokens.special)
-        odd.append(odd_rows)
-    return _without(pl.concat(odd).unique(), tokens, items, cells)
+        cells[str(table)] = _cells(str(table), own, filled)
+    odd_items = [items.filter(pl.col("closes") != pl.col("number"))["body"], items["body"].gather(_odd(children, filled))]
+    unfit = [found.filter(_unfit(found, table))["message"] for table, found in cells.items()]
+    return _without(pl.concat([malformed, *odd_items, *unfit]).unique(), tokens, items, cells)
 
 
 def _tags(tokens: Tokens, grammar: _Grammar) -> pl.DataFrame:
@@ -188,51 +183,88 @@ def _items(tags: pl.DataFrame, grammar: _Grammar) -> pl.DataFrame:
 
 
 def _children(tags: pl.DataFrame, items: pl.DataFrame, grammar: _Grammar) -> pl.DataFrame:
-    """Each child: the ordinal of its ``item``, the ``row`` of that in its table, the ``slot`` that it fills (null for none), its ``text``."""
+    """Each child: the ordinal of its ``item``, the ``row`` of that in its table, the ``slot`` that it fills (null for none), its ``text``.
+
+    Ordered by slot, those of none first, and within one by item.
+    """
     item = (tags["kind"] == _Kind.ITEM_OPEN.value).cum_sum() - 1
     own = tags.with_columns(item=item).filter(pl.col("kind").is_in([_Kind.CHILD_OPEN.value, _Kind.CHILD_EMPTY.value]))
     child = own["code"] % grammar.names - len(grammar.items) - 1
     number = items["number"].gather(own["item"]) - 1
-    return own.select("item", "text", row=items["row"].gather(own["item"]), slot=grammar.slot_of.gather(number * grammar.children + child))
+    slots = grammar.slot_of.gather(number * grammar.children + child)
+    return own.select("item", "text", row=items["row"].gather(own["item"]), slot=slots).sort("slot", maintain_order=True, nulls_last=False)
 
 
-def _cells(table: str, items: pl.DataFrame, by_slot: dict[_Slot, pl.DataFrame], special: tuple[str, ...]) -> tuple[pl.DataFrame, pl.Series]:
-    """Cells of a table, with the ordinal of the ``body`` in the place of the message, and the bodies that are not plain for what they hold."""
-    odd = [pl.Series(dtype=pl.UInt32)]
-    columns: dict[str, pl.Series] = {}
-    for column in raw_schema(table):
-        if (part := by_slot.get(_Slot(table, column))) is None:
-            continue
-        rows = part["row"]
-        text, strange = _decoded(part["text"], special)
-        repeated = rows.filter(rows == rows.shift(1))
-        odd += [items["body"].gather(rows.filter(strange)), items["body"].gather(repeated)]
-        columns[column] = _in_rows(text, rows, items.height, repeated=repeated.len() > 0)
-    elements = pl.Series(("", *_grammar().items))
-    frame = items.select(message="body", item_index="item_index", element=elements.gather(items["number"]), is_inferred=pl.lit(value=False))
-    cells = frame.with_columns(
+class _Filled(NamedTuple):
+    """The children of each slot: where they begin and end, and their texts: decoded, null where empty.
+
+    ``strange`` (UInt32) are the positions of texts that only the strict reader understands, ``repeated`` those that fill a column again.
+    """
+
+    bounds: dict[_Slot, tuple[int, int]]
+    rows: pl.Series
+    texts: pl.Series
+    strange: pl.Series
+    repeated: pl.Series
+
+
+def _filled(children: pl.DataFrame, special: tuple[str, ...]) -> _Filled:
+    grammar = _grammar()
+    slot, text = children["slot"], children["text"]
+    starts = slot.search_sorted(pl.Series(range(len(grammar.slots) + 1), dtype=slot.dtype)).to_list()
+    bounds = {each: bound for each, bound in zip(grammar.slots, pairwise(starts), strict=True) if bound[0] < bound[1]}
+    marked = children.select(pl.any_horizontal(pl.lit(value=False), *(pl.col("text").str.contains(sign, literal=True) for sign in special)))
+    positions = marked.to_series().arg_true()
+    strange = positions.filter(~text.gather(positions).str.contains(_KNOWN_ENTITIES_ONLY))
+    decoded = _decoded(text, positions).set(text.str.len_bytes() == 0, None)
+    repeated = ((slot == slot.shift(1)) & (children["item"] == children["item"].shift(1))).arg_true()
+    return _Filled(bounds, children["row"], decoded, strange, repeated)
+
+
+def _decoded(text: pl.Series, positions: pl.Series) -> pl.Series:
+    """The texts, those at some positions with XML's own entities replaced."""
+    if positions.is_empty():
+        return text
+    # Put behind the others and gathered into their places: to write into a column of text copies all of it, piece by piece.
+    place = pl.int_range(text.len(), dtype=pl.UInt32, eager=True).scatter(
+        positions, pl.int_range(text.len(), text.len() + positions.len(), dtype=pl.UInt32, eager=True)
+    )
+    return pl.concat([text, text.gather(positions).str.replace_many(_ENTITIES)]).gather(place)
+
+
+def _odd(children: pl.DataFrame, filled: _Filled) -> pl.Series:
+    """Ordinals of the items with a child that keeps their bundle from being plain."""
+    return pl.concat(
+        [children["item"].head(children["slot"].null_count()), children["item"].gather(pl.concat([filled.strange, filled.repeated]))]
+    )
+
+
+def _cells(table: str, items: pl.DataFrame, filled: _Filled) -> pl.DataFrame:
+    """Cells of a table, with the ordinal of the ``body`` in the place of the message."""
+    frame = items.select(
+        message="body",
+        item_index="item_index",
+        element=pl.Series(("", *_grammar().items)).gather(items["number"]),
+        is_inferred=pl.lit(value=False),
+    )
+    columns = {
+        column: _column(filled, bounds, items.height)
+        for column in raw_schema(table)
+        if (bounds := filled.bounds.get(_Slot(table, column))) is not None
+    }
+    return frame.with_columns(
         columns.get(name, pl.lit(None, dtype)).alias(name) for name, dtype in raw_schema(table).items() if name not in frame.columns
     )
-    return cells, pl.concat([*odd, items["body"].filter(_unfit(cells, table))])
 
 
-def _decoded(text: pl.Series, special: tuple[str, ...]) -> tuple[pl.Series, pl.Series]:
-    """Texts with XML's own entities replaced, null where empty; and where something stands that only the strict reader understands."""
-    strange = pl.repeat(value=False, n=text.len(), eager=True)
-    for sign in special:
-        strange |= text.str.contains(sign, literal=True)
-    if strange.any():
-        strange = ~text.str.contains(_KNOWN_ENTITIES_ONLY)
-        text = text.str.replace_many(_ENTITIES)
-    return text.set(text.str.len_bytes() == 0, None), strange
-
-
-def _in_rows(text: pl.Series, rows: pl.Series, height: int, *, repeated: bool) -> pl.Series:
-    """The texts in their rows, null in the others."""
-    if text.len() == height and not repeated:
-        return text
-    place = pl.repeat(None, height, dtype=pl.UInt32, eager=True).scatter(rows, pl.int_range(text.len(), dtype=pl.UInt32, eager=True))
-    return text.gather(place)
+def _column(filled: _Filled, bounds: tuple[int, int], height: int) -> pl.Series:
+    """The texts of a slot in their rows, null in the others."""
+    start, end = bounds
+    if end - start == height and filled.repeated.is_empty():
+        return filled.texts.slice(start, height)
+    rows = filled.rows.slice(start, end - start)
+    place = pl.repeat(None, height, dtype=pl.UInt32, eager=True).scatter(rows, pl.int_range(start, end, dtype=pl.UInt32, eager=True))
+    return filled.texts.gather(place)
 
 
 def _unfit(cells: pl.DataFrame, table: str) -> pl.Series:
