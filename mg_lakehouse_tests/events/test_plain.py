@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from unittest.mock import patch
-
 import polars as pl
 import pytest
 from hypothesis import example, given, settings
@@ -14,11 +12,9 @@ from mg_lakehouse.demo.feed import FeedPlan, generate
 from mg_lakehouse.demo.samples import samples
 from mg_lakehouse.events import flatten as flattening
 from mg_lakehouse.events.catalogue import EVENTS
-from mg_lakehouse.events.flatten import Flattened
-from mg_lakehouse.events.plain import PlainReading, read_plain
+from mg_lakehouse.events.plain import read_plain
 from mg_lakehouse_tests.events.frames import bundle, flat, item, messages
-
-NOTHING = PlainReading(pl.Series(dtype=pl.UInt32), pl.Series(dtype=pl.UInt32), {})
+from mg_lakehouse_tests.security.laws import assert_fast_equals_strict
 
 ITEMS = [element for event in EVENTS for element in event.elements]
 CHILDREN = sorted({child.partition("/")[0] for event in EVENTS for column in event.columns for child in column.elements})
@@ -100,18 +96,8 @@ def bodies(draw: st.DrawFn) -> str:
     return head + gap + gap.join(draw(st.lists(items(odd=odd), max_size=4))) + gap + tail
 
 
-def strictly(batch: list[str]) -> Flattened:
-    with patch.object(flattening, "read_plain", return_value=NOTHING):
-        return flat(*batch)
-
-
 def assert_same(batch: list[str]) -> None:
-    fast, strict = flat(*batch), strictly(batch)
-    assert_series_equal(fast.items_of, strict.items_of)
-    assert_frame_equal(fast.rejected, strict.rejected)
-    assert list(fast.tables) == list(strict.tables)
-    for table, rows in strict.tables.items():
-        assert_frame_equal(fast.tables[table], rows)
+    assert_fast_equals_strict(messages(*batch))
 
 
 @settings(max_examples=400, deadline=None)

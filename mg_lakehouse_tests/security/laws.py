@@ -4,28 +4,52 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import Final
+from unittest.mock import patch
 
 import polars as pl
+from polars.testing import assert_frame_equal, assert_series_equal
 
+from mg_lakehouse.events import flatten as flattening
 from mg_lakehouse.events.flatten import Flattened, flatten
+from mg_lakehouse.events.plain import PlainReading
 
 _NOW: Final = datetime(2026, 3, 1, 12, tzinfo=UTC)
+_NOTHING: Final = PlainReading(pl.Series(dtype=pl.UInt32), pl.Series(dtype=pl.UInt32), {})
 
 
-def flatten_one(body: str) -> Flattened:
-    """What becomes of a message with this body."""
+def flatten_strictly(messages: pl.DataFrame) -> Flattened:
+    """What the strict reader alone makes of messages."""
+    with patch.object(flattening, "read_plain", return_value=_NOTHING):
+        return flatten(messages, source="event_feed")
+
+
+def assert_fast_equals_strict(messages: pl.DataFrame) -> Flattened:
+    """Both readings give the same rows in the same order, and the same rejects. Returns them."""
+    fast, strict = flatten(messages, source="event_feed"), flatten_strictly(messages)
+    assert_series_equal(fast.items_of, strict.items_of)
+    assert_frame_equal(fast.rejected, strict.rejected)
+    assert list(fast.tables) == list(strict.tables)
+    for table, rows in strict.tables.items():
+        assert_frame_equal(fast.tables[table], rows)
+    return fast
+
+
+def message_of(body: str) -> pl.DataFrame:
+    """A message with this body."""
     # As bronze takes it: a lone surrogate, which JSON can spell, is no text.
     text = body.encode("utf-8", "replace").decode()
-    messages = pl.DataFrame(
+    return pl.DataFrame(
         {"message_id": ["m"], "body": [text], "received_at": [_NOW], "received_date": [_NOW.date()]},
         schema_overrides={"received_at": pl.Datetime("us", "UTC")},
     )
-    return flatten(messages, source="event_feed")
 
 
 def check(body: str) -> Flattened:
-    """Nothing raises, nothing is lost, and nothing grows: what is kept of a body is at most what was in it, written out a few times."""
-    found = flatten_one(body)
+    """Nothing raises, nothing is lost, and nothing grows: what is kept of a body is at most what was in it, written out a few times.
+
+    And however it is read, the same comes of it.
+    """
+    found = assert_fast_equals_strict(message_of(body))
     rows = sum(frame.height for frame in found.tables.values())
     assert found.items == rows + found.rejected.height, f"{found.items} items, {rows} rows, {found.rejected.height} rejected"
     if body.strip(" \t\r\n\ufeff") and not found.items:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from mg_lakehouse.demo.samples import samples
 from mg_lakehouse.events.catalogue import EVENTS
-from mg_lakehouse_tests.security.laws import check, flatten_one
+from mg_lakehouse_tests.security.laws import check
 
 SECRET = "planted-5f1c"
 GOOD = "<OpenActivity><ActivityId>1</ActivityId><RequestId>r</RequestId><Timestamp>2026-03-01T12:00:00.000-05:00</Timestamp></OpenActivity>"
@@ -162,5 +162,5 @@ def test_a_mebibyte_of_anything_costs_bounded_memory(body: str) -> None:
 
 def test_a_body_that_declares_another_encoding_is_read_as_the_text_that_it_is() -> None:
     """SQS hands out text: what a declaration says of its bytes is past."""
-    found = flatten_one(f'<?xml version="1.0" encoding="UTF-16"?><ActivityItems>{GOOD}</ActivityItems>')
+    found = check(f'<?xml version="1.0" encoding="UTF-16"?><ActivityItems>{GOOD}</ActivityItems>')
     assert found.items == 1
