@@ -100,7 +100,7 @@ def assert_same(batch: list[str]) -> None:
     assert_fast_equals_strict(messages(*batch))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.lists(bodies(), min_size=1, max_size=6))
 @example([bundle(item("OpenActivity", RequestId="1</RequestId><RequestId>2"), item("OpenActivity"))])
 @example([bundle("<OpenActivity<ActivityId>x></ActivityId><Timestamp>2026-02-28T10:00:00Z</Timestamp></OpenActivity>")])
@@ -110,7 +110,7 @@ def test_the_fast_reading_gives_what_the_strict_one_gives(batch: list[str]) -> N
     assert_same(batch)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.data())
 def test_a_damaged_bundle_costs_its_neighbours_nothing(data: st.DataObject) -> None:
     """Whatever a body holds, the others of its batch are read as if it were not there."""

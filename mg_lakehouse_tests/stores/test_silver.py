@@ -221,7 +221,7 @@ def contents(lake: Lake) -> dict[str, list[tuple[object, ...]]]:
     return found
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     bundles=st.lists(st.lists(activities, max_size=5), min_size=1, max_size=6),
     cuts=st.sets(st.integers(1, 5)),
