@@ -11,7 +11,7 @@ from polars.testing import assert_frame_equal, assert_series_equal
 
 from mg_lakehouse.events import flatten as flattening
 from mg_lakehouse.events.flatten import Flattened, flatten
-from mg_lakehouse.events.plain import PlainReading
+from mg_lakehouse.events.plain import PlainReading, read_plain
 
 _NOW: Final = datetime(2026, 3, 1, 12, tzinfo=UTC)
 _NOTHING: Final = PlainReading(pl.Series(dtype=pl.UInt32), pl.Series(dtype=pl.UInt32), {})
@@ -25,7 +25,10 @@ def flatten_strictly(messages: pl.DataFrame) -> Flattened:
 
 def assert_fast_equals_strict(messages: pl.DataFrame) -> Flattened:
     """Both readings give the same rows in the same order, and the same rejects. Returns them."""
-    fast, strict = flatten(messages, source="event_feed"), flatten_strictly(messages)
+    fast = flatten(messages, source="event_feed")
+    if read_plain(messages["body"]).bodies.is_empty():
+        return fast  # all was read strictly
+    strict = flatten_strictly(messages)
     assert_series_equal(fast.items_of, strict.items_of)
     assert_frame_equal(fast.rejected, strict.rejected)
     assert list(fast.tables) == list(strict.tables)
