@@ -130,21 +130,22 @@ class Extractor:
             if isinstance(read, Rejection):
                 self._rejections.append((message, read.position, read.element, read.reason.value, read.detail, read.fragment))
             else:
-                self._add_item(message, body, read)
+                self.add_item(message, read, body.fragment(read.position) if event_of_element(read.element) is None else None)
         self._items.append(items)
+
+    def add_item(self, message: int, item: Item, text: str | None) -> None:
+        """Take an item that was read, and its text as received, which is kept of an unrecognized one. It is not counted."""
+        table, is_inferred = _table_of(item)
+        row = _row(_plan(table), item)
+        row[:4] = message, item.position, item.element, is_inferred
+        if table == UNRECOGNIZED:
+            row[4] = text
+        self._rows[table].append(row)
 
     def finish(self) -> Extraction:
         """The cells collected so far."""
         cells = {table: _frame(rows, raw_schema(table)) for table, rows in self._rows.items() if rows}
         return Extraction(cells, pl.DataFrame(self._rejections, RAW_REJECTIONS, orient="row"), pl.Series(self._items, dtype=pl.Int64))
-
-    def _add_item(self, message: int, body: Body, item: Item) -> None:
-        table, is_inferred = _table_of(item)
-        row = _row(_plan(table), item)
-        row[:4] = message, item.position, item.element, is_inferred
-        if table == UNRECOGNIZED:
-            row[4] = body.fragment(item.position)
-        self._rows[table].append(row)
 
 
 def _table_of(item: Item) -> tuple[str, bool]:

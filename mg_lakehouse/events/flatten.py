@@ -109,20 +109,26 @@ def _with_lineage(rows: pl.DataFrame, lineage: pl.DataFrame, schema: pl.Schema) 
 
 
 def _extract(bodies: pl.Series) -> Extraction:
-    """The plain bodies by the fast reading, the others by the strict one."""
+    """The bodies by the fast reading where it can, item by item, the others by the strict one."""
     plain = read_plain(bodies)
     others = pl.repeat(value=True, n=bodies.len(), eager=True).scatter(plain.bodies, values=False).arg_true()
     extractor = Extractor()
     for message, body in zip(others, bodies.gather(others), strict=True):
         extractor.add(message, body)
+    for message, item, text in plain.odd:
+        extractor.add_item(message, item, text)
     strict = extractor.finish()
     items = pl.zeros(bodies.len(), pl.Int64, eager=True).scatter(plain.bodies, plain.items).scatter(others, strict.items)
-    return Extraction({**strict.cells, **plain.cells, **_merged(plain.cells, strict.cells)}, strict.rejections, items.alias("items"))
+    return Extraction(_merged(plain.cells, strict.cells), strict.rejections, items.alias("items"))
 
 
 def _merged(plain: dict[str, pl.DataFrame], strict: dict[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
-    """The cells of tables that both readings found rows for, in order."""
-    return {table: pl.concat([plain[table], strict[table]]).sort("message", "item_index") for table in plain.keys() & strict.keys()}
+    """The cells of both readings, in order."""
+    in_order = {
+        table: pl.concat([plain[table], cells] if table in plain else [cells]).sort("message", "item_index")
+        for table, cells in strict.items()
+    }
+    return {**plain, **in_order}
 
 
 def _with_fragments(rejections: pl.DataFrame, bodies: pl.Series) -> pl.DataFrame:

@@ -1,197 +1,185 @@
-"""The fast reading of plain bundles: a batch of bodies to text cells, column by column, with no Python per event.
+"""The fast reading of plain items: a batch of bodies to text cells, column by column, with no Python per event.
 
-A bundle is plain when its items are of the catalogue, each child fills a column of its item, no column is filled twice, and there
-is nothing else: no attribute, prefix, comment, unknown child, error list, or item without an id. Whether it is so is proved tag by
-tag; a bundle that fails any test is left to the strict reader (:mod:`mg_lakehouse.events.reader`) as a whole. Both give the
-same cells, which a property test holds: they differ in speed only.
+An item is plain when it is of the catalogue, each of its children fills a column, no column is filled twice, and there is nothing
+else: no attribute, prefix, comment, unknown child, error list, and an id. Whether it is so is proved tag by tag. An item that is
+not plain is parsed alone, as the strict reader would; a bundle in which anything but its items is out of the ordinary, or
+whose tags do not balance, is left to the strict reader (:mod:`mg_lakehouse.events.reader`) as a whole. Both give the same
+cells, which a property test holds: they differ in speed only.
 """
 
 from __future__ import annotations
 
-from enum import IntEnum
-from functools import cache
 from itertools import pairwise
 from typing import Final, NamedTuple
 
 import polars as pl
 
-from mg_lakehouse.events.catalogue import EVENTS, event_of_element, event_of_table
-from mg_lakehouse.events.extract import filled_columns, raw_schema
+from mg_lakehouse.events.catalogue import event_of_table
+from mg_lakehouse.events.extract import raw_schema
+from mg_lakehouse.events.grammar import Kind, Slot, grammar
+from mg_lakehouse.events.reader import Item, read_item
 from mg_lakehouse.events.tokens import BLANK, Tokens, tokenize
 
-__all__ = ["PlainReading", "read_plain"]
-
-
-class PlainReading(NamedTuple):
-    """What the plain bodies of a batch hold.
-
-    ``bodies`` (UInt32, ascending) are the positions in the batch of the bodies that were read, ``items`` (UInt32) how many items each
-    of them has. ``cells`` has one frame per event table with rows, with the columns of :func:`~mg_lakehouse.events.extract.raw_schema`,
-    ordered by message and position.
-    """
-
-    bodies: pl.Series
-    items: pl.Series
-    cells: dict[str, pl.DataFrame]
-
-
-class _Kind(IntEnum):
-    """What a tag is. ``BOUNDARY`` is no tag but what stands before a body; a tag of no kind is null."""
-
-    BOUNDARY = 0
-    ROOT_OPEN = 1
-    ROOT_CLOSE = 2
-    ITEM_OPEN = 3
-    ITEM_CLOSE = 4
-    CHILD_OPEN = 5
-    CHILD_CLOSE = 6
-    CHILD_EMPTY = 7
-
-
-_FOLLOWS: Final = {
-    _Kind.BOUNDARY: {_Kind.ROOT_OPEN},
-    _Kind.ROOT_OPEN: {_Kind.ITEM_OPEN, _Kind.ROOT_CLOSE},
-    _Kind.ROOT_CLOSE: set[_Kind](),
-    _Kind.ITEM_OPEN: {_Kind.CHILD_OPEN, _Kind.CHILD_EMPTY, _Kind.ITEM_CLOSE},
-    _Kind.ITEM_CLOSE: {_Kind.ITEM_OPEN, _Kind.ROOT_CLOSE},
-    _Kind.CHILD_OPEN: {_Kind.CHILD_CLOSE},
-    _Kind.CHILD_CLOSE: {_Kind.CHILD_OPEN, _Kind.CHILD_EMPTY, _Kind.ITEM_CLOSE},
-    _Kind.CHILD_EMPTY: {_Kind.CHILD_OPEN, _Kind.CHILD_EMPTY, _Kind.ITEM_CLOSE},
-}
-"""Which kinds of tags may stand behind which. Nothing stands behind the end of a bundle."""
+__all__ = ["OddItem", "PlainReading", "read_plain"]
 
 # XML's own entities; `&amp;` too is replaced in the one pass, so that `&amp;lt;` becomes `&lt;`.
 _ENTITIES: Final = {"&lt;": "<", "&gt;": ">", "&quot;": '"', "&apos;": "'", "&amp;": "&"}
 _KNOWN_ENTITIES_ONLY: Final = r"^[^&\r]*(?:&(?:lt|gt|quot|apos|amp);[^&\r]*)*$"
 
 
-class _Slot(NamedTuple):
-    table: str
-    column: str
+class OddItem(NamedTuple):
+    """An item that is not plain, parsed: the position of its body in the batch, and its text as received."""
+
+    body: int
+    item: Item
+    text: str
 
 
-class _Grammar(NamedTuple):
-    """The catalogue as look-up tables. A name has a number: the root 0, items from 1, children behind them.
+class PlainReading(NamedTuple):
+    """What the bodies of a batch hold whose items could be told apart.
 
-    ``vocabulary`` holds each name's start tag, then each name's end tag, then each name's empty tag: the code of a tag is its place.
-    ``slots`` are the columns that children fill, ``slot_of`` (item number x children + child number) says which.
+    ``bodies`` (UInt32, ascending) are their positions in the batch, ``items`` (UInt32) how many items each of them has. ``cells`` has one
+    frame per event table with plain items, with the columns of :func:`~mg_lakehouse.events.extract.raw_schema`, ordered by message and
+    position; ``odd`` are the items that are not plain.
     """
 
-    names: int
-    items: tuple[str, ...]
-    children: int
-    vocabulary: pl.Enum
-    kind_of: pl.Series
-    follows: pl.Series
-    slots: tuple[_Slot, ...]
-    slot_of: pl.Series
-
-
-@cache
-def _grammar() -> _Grammar:
-    filled = {
-        (element, child): _Slot(event.table, column.name)
-        for event in EVENTS
-        for column in filled_columns(event)
-        if column.type != "errors"
-        for element in event.elements
-        for child in column.elements
-    }
-    items = tuple(dict.fromkeys(element for element, _ in filled))
-    children = tuple(dict.fromkeys(child for _, child in filled))
-    names = ("ActivityItems", *items, *children)
-    slots = tuple(dict.fromkeys(filled.values()))
-    kinds = [
-        *(_Kind.ROOT_OPEN, *[_Kind.ITEM_OPEN] * len(items), *[_Kind.CHILD_OPEN] * len(children)),
-        *(_Kind.ROOT_CLOSE, *[_Kind.ITEM_CLOSE] * len(items), *[_Kind.CHILD_CLOSE] * len(children)),
-        *(None, *[None] * len(items), *[_Kind.CHILD_EMPTY] * len(children)),
-    ]
-    return _Grammar(
-        len(names),
-        items,
-        len(children),
-        pl.Enum([*(f"<{name}" for name in names), *(f"</{name}" for name in names), *(f"<{name}/" for name in names)]),
-        pl.Series(kinds, dtype=pl.UInt8),
-        pl.Series([kind in _FOLLOWS[before] for before in _Kind for kind in _Kind]),
-        slots,
-        pl.Series(
-            [slots.index(filled[pair]) if (pair := (item, child)) in filled else None for item in items for child in children],
-            dtype=pl.UInt16,
-        ),
-    )
+    bodies: pl.Series
+    items: pl.Series
+    cells: dict[str, pl.DataFrame]
+    odd: list[OddItem]
 
 
 def read_plain(bodies: pl.Series) -> PlainReading:
-    """Read those of some bodies (String) that are plain, each as a whole or not at all."""
+    """Read those of some bodies (String) whose items can be told apart by their tags alone."""
     tokens = tokenize(bodies)
     if tokens is None:
-        return PlainReading(pl.Series(dtype=pl.UInt32), pl.Series(dtype=pl.UInt32), {})
-    grammar = _grammar()
-    tags, malformed = _well_formed(_tags(tokens, grammar), tokens)
-    items = _items(tags, grammar)
-    children = _children(tags, items, grammar)
+        return PlainReading(pl.Series(dtype=pl.UInt32), pl.Series(dtype=pl.UInt32), {}, [])
+    tags, unbalanced = _balanced(_tags(tokens), tokens)
+    tags, disturbed = _undisturbed(tags)
+    items = _items(tags)
+    children = _children(tags, items)
     filled = _filled(children, tokens.special)
-    cells = {}
-    for (table,), own in items.partition_by("table", as_dict=True, include_key=False).items():
-        cells[str(table)] = _cells(str(table), own, filled)
-    odd_items = [items.filter(pl.col("closes") != pl.col("number"))["body"], items["body"].gather(_odd(children, filled))]
-    unfit = [found.filter(_unfit(found, table))["message"] for table, found in cells.items()]
-    return _without(pl.concat([malformed, *odd_items, *unfit]).unique(), tokens, items, cells)
+    cells = {
+        str(table): _cells(str(table), own, filled)
+        for (table,), own in items.filter("plain").partition_by("table", as_dict=True, include_key=False).items()
+    }
+    unfit = [found["item"].filter(_unfit(found, table)) for table, found in cells.items()]
+    odd = pl.concat([items["item"].filter(~items["plain"]), _odd(children, filled), *unfit]).unique().sort()
+    parsed, broken = _parsed(items[odd], tokens)
+    return _reading(tokens, items, cells, parsed, odd=odd, left=pl.concat([unbalanced, disturbed, broken]))
 
 
-def _tags(tokens: Tokens, grammar: _Grammar) -> pl.DataFrame:
-    """Each tag with its ``code`` and ``kind`` (null where the grammar has none), its stripped ``text``, the ordinal of its ``body``."""
-    code = tokens.tags.cast(grammar.vocabulary, strict=False).to_physical().cast(pl.UInt16)
+def _tags(tokens: Tokens) -> pl.DataFrame:
+    """Each tag, and the text behind it.
+
+    ``code`` and ``kind`` are null where the grammar has none; ``text`` is stripped, ``place`` the tag's among all, ``body`` the ordinal of its
+    body, ``deeper`` how much deeper what follows is.
+    """
+    known = grammar()
+    code = tokens.tags.cast(known.vocabulary, strict=False).to_physical().cast(pl.UInt16)
     begins = pl.zeros(code.len(), pl.UInt32, eager=True).scatter(tokens.first, 1)
+    deeper = known.deeper_by.gather(code)
+    unknown = code.is_null().arg_true()
     return pl.DataFrame(
         {
             "code": code,
-            "kind": grammar.kind_of.gather(code),
+            "kind": known.kind_of.gather(code),
             "text": tokens.texts.str.strip_chars(BLANK),
+            "place": pl.int_range(code.len(), dtype=pl.UInt32, eager=True),
             "body": begins.cum_sum() - 1,
+            "deeper": deeper.scatter(unknown, _deeper(tokens.tags.gather(unknown))) if unknown.len() else deeper,
         }
     )
 
 
-def _well_formed(tags: pl.DataFrame, tokens: Tokens) -> tuple[pl.DataFrame, pl.Series]:
-    """The tags of the bodies whose tags are nested as they should be, and which bodies' are not."""
-    grammar = _grammar()
-    kind, code = tags["kind"], tags["code"]
-    before = kind.shift(1).scatter(tokens.first, _Kind.BOUNDARY.value)
-    follows = grammar.follows.gather(before * len(_Kind) + kind).fill_null(value=False)
-    closes = (kind != _Kind.CHILD_CLOSE.value) | (code == code.shift(1) + grammar.names)
-    blank = (kind == _Kind.CHILD_OPEN.value) | (tags["text"].str.len_bytes() == 0)
-    odd = tags["body"].filter(~(follows & closes & blank).fill_null(value=False))
-    last = pl.concat([tokens.first.slice(1), pl.Series([kind.len()], dtype=pl.UInt32)]) - 1
-    unended = (kind.gather(last).fill_null(_Kind.BOUNDARY.value) != _Kind.ROOT_CLOSE.value).arg_true()
-    odd = pl.concat([odd, unended.cast(pl.UInt32)]).unique()
-    return (tags.filter(~tags["body"].is_in(odd.implode())) if odd.len() else tags), odd
+def _deeper(tags: pl.Series) -> pl.Series:
+    """How much deeper what follows is, of any tags: 1, or -1 behind an end tag, or 0 behind an empty tag, a comment or the like."""
+    flat = pl.col("tag").str.ends_with("/") | pl.col("tag").str.contains("^<[!?]")
+    levels = pl.when(pl.col("tag").str.starts_with("</")).then(-1).when(flat).then(0).otherwise(1)
+    return tags.alias("tag").to_frame().select(levels.cast(pl.Int32)).to_series()
 
 
-def _items(tags: pl.DataFrame, grammar: _Grammar) -> pl.DataFrame:
-    """Each item: its ``body``, the ``number`` of its name and of the name that ``closes`` it, its ``table`` and ``row`` there, its ``item_index``."""
-    opens = tags.filter(pl.col("kind") == _Kind.ITEM_OPEN.value)
-    closes = tags["code"].filter(tags["kind"] == _Kind.ITEM_CLOSE.value) - grammar.names
-    tables = pl.Series([event.table for item in grammar.items if (event := event_of_element(item))], dtype=pl.Categorical)
-    return opens.select(
+def _balanced(tags: pl.DataFrame, tokens: Tokens) -> tuple[pl.DataFrame, pl.Series]:
+    """The tags of the bodies whose first tag is closed by the last, with the ``depth`` at which each stands; and the other bodies."""
+    after = tags["deeper"].cum_sum()
+    before = after - tags["deeper"]
+    base = before.gather(tokens.first)
+    if (base != 0).any():
+        before, after = (level - base.gather(tags["body"]) for level in (before, after))
+    last = (pl.concat([tokens.first.slice(1), pl.Series([tags.height], dtype=pl.UInt32)]) - 1).to_frame("place")
+    ends = (after <= 0).arg_true().cast(pl.UInt32).to_frame("place")
+    wrong = pl.concat([last.join(ends, on="place", how="anti"), ends.join(last, on="place", how="anti")])["place"]
+    unbalanced = tags["body"].gather(wrong).unique()
+    tags = tags.with_columns(depth=before)
+    return (tags.filter(~pl.col("body").is_in(unbalanced.implode())) if unbalanced.len() else tags), unbalanced
+
+
+def _undisturbed(tags: pl.DataFrame) -> tuple[pl.DataFrame, pl.Series]:
+    """The tags of the bodies that hold nothing but items at their first level; and the other bodies."""
+    opens, closes = _bounds()
+    root = (pl.col("depth") == 0) | ((pl.col("depth") == 1) & (pl.col("kind") == Kind.ROOT_CLOSE))
+    fits = opens | pl.when(pl.col("depth") <= 1).then(root & _is_blank()).when(closes).then(_is_blank()).otherwise(pl.lit(value=True))
+    disturbed = tags.select(pl.col("body").filter(~fits.fill_null(value=False))).to_series().unique()
+    return (tags.filter(~pl.col("body").is_in(disturbed.implode())) if disturbed.len() else tags), disturbed
+
+
+def _bounds() -> tuple[pl.Expr, pl.Expr]:
+    """Whether a tag opens an item, and whether it closes one."""
+    return (pl.col("depth") == 1) & (pl.col("deeper") == 1), (pl.col("depth") == 2) & (pl.col("deeper") == -1)
+
+
+def _is_blank() -> pl.Expr:
+    return pl.col("text").str.len_bytes() == 0
+
+
+def _items(tags: pl.DataFrame) -> pl.DataFrame:
+    """Each ``item`` by its ordinal, with its ``body`` and ``item_index``.
+
+    ``number`` is that of its name, ``plain`` whether it is so as far as its tags tell, ``row`` its row among the plain items of its ``table``,
+    ``first`` and ``last`` are the places of its tags.
+    """
+    known = grammar()
+    opens, closes = _bounds()
+    inside = (pl.col("depth") >= 2) | opens
+    before = pl.when(opens).then(Kind.BOUNDARY.value).otherwise(pl.col("kind").shift(1)).cast(pl.UInt8)
+    tagged = tags.select(
+        "kind", "code", opens=opens, closes=closes, inside=inside, blank=_is_blank(), before=before, item=opens.cum_sum() - 1
+    )
+    follows = known.follows.gather(tagged["before"] * len(Kind) + tagged["kind"])
+    closes_child = (tagged["kind"] != Kind.CHILD_CLOSE.value) | (tagged["code"] == tagged["code"].shift(1) + known.names)
+    # Text behind an end of an item is between items, and was seen to.
+    blank = tagged["blank"] | (tagged["kind"] == Kind.CHILD_OPEN.value) | tagged["closes"]
+    odd = tagged["item"].filter(tagged["inside"] & ~(follows & closes_child & blank).fill_null(value=False)).unique()
+    starts = tags.filter(tagged["opens"])
+    ends = tags.filter(tagged["closes"])
+    named = (starts["code"] + known.names == ends["code"]).fill_null(value=False)
+    items = starts.select(
         "body",
+        item=pl.int_range(pl.len(), dtype=pl.UInt32),
         item_index=pl.int_range(pl.len()).over("body"),
         number="code",
-        closes=closes,
-        table=tables.gather(opens["code"] - 1),
-    ).with_columns(row=pl.int_range(pl.len(), dtype=pl.UInt32).over("table"))
+        table=known.table_of.gather(starts["code"]),
+        first="place",
+        last=ends["place"],
+    )
+    items = items.with_columns(plain=named & ~items["item"].is_in(odd.cast(pl.UInt32).implode()))
+    return items.with_columns(row=pl.when("plain").then(pl.col("plain").cum_sum().over("table") - 1).cast(pl.UInt32))
 
 
-def _children(tags: pl.DataFrame, items: pl.DataFrame, grammar: _Grammar) -> pl.DataFrame:
-    """Each child: the ordinal of its ``item``, the ``row`` of that in its table, the ``slot`` that it fills (null for none), its ``text``.
+def _children(tags: pl.DataFrame, items: pl.DataFrame) -> pl.DataFrame:
+    """Each child of a plain item: the ordinal of its ``item``, the ``row`` of that, the ``slot`` that it fills (null for none), its ``text``.
 
     Ordered by slot, those of none first, and within one by item.
     """
-    item = (tags["kind"] == _Kind.ITEM_OPEN.value).cum_sum() - 1
-    own = tags.with_columns(item=item).filter(pl.col("kind").is_in([_Kind.CHILD_OPEN.value, _Kind.CHILD_EMPTY.value]))
-    child = own["code"] % grammar.names - len(grammar.items) - 1
-    number = items["number"].gather(own["item"]) - 1
-    slots = grammar.slot_of.gather(number * grammar.children + child)
+    known = grammar()
+    opens, _ = _bounds()
+    own = tags.select("kind", "code", "text", item=(opens.cum_sum() - 1).cast(pl.UInt32)).filter(
+        pl.col("kind").is_in([Kind.CHILD_OPEN.value, Kind.CHILD_EMPTY.value])
+    )
+    if not items["plain"].all():
+        own = own.filter(items["plain"].gather(own["item"]))
+    child = own["code"] % known.names - len(known.items) - 1
+    slots = known.slot_of.gather((items["number"].gather(own["item"]) - 1) * known.children + child)
     return own.select("item", "text", row=items["row"].gather(own["item"]), slot=slots).sort("slot", maintain_order=True, nulls_last=False)
 
 
@@ -201,7 +189,7 @@ class _Filled(NamedTuple):
     ``strange`` (UInt32) are the positions of texts that only the strict reader understands, ``repeated`` those that fill a column again.
     """
 
-    bounds: dict[_Slot, tuple[int, int]]
+    bounds: dict[Slot, tuple[int, int]]
     rows: pl.Series
     texts: pl.Series
     strange: pl.Series
@@ -209,10 +197,10 @@ class _Filled(NamedTuple):
 
 
 def _filled(children: pl.DataFrame, special: tuple[str, ...]) -> _Filled:
-    grammar = _grammar()
+    known = grammar()
     slot, text = children["slot"], children["text"]
-    starts = slot.search_sorted(pl.Series(range(len(grammar.slots) + 1), dtype=slot.dtype)).to_list()
-    bounds = {each: bound for each, bound in zip(grammar.slots, pairwise(starts), strict=True) if bound[0] < bound[1]}
+    starts = slot.search_sorted(pl.Series(range(len(known.slots) + 1), dtype=slot.dtype)).to_list()
+    bounds = {each: bound for each, bound in zip(known.slots, pairwise(starts), strict=True) if bound[0] < bound[1]}
     marked = children.select(pl.any_horizontal(pl.lit(value=False), *(pl.col("text").str.contains(sign, literal=True) for sign in special)))
     positions = marked.to_series().arg_true()
     strange = positions.filter(~text.gather(positions).str.contains(_KNOWN_ENTITIES_ONLY))
@@ -233,24 +221,25 @@ def _decoded(text: pl.Series, positions: pl.Series) -> pl.Series:
 
 
 def _odd(children: pl.DataFrame, filled: _Filled) -> pl.Series:
-    """Ordinals of the items with a child that keeps their bundle from being plain."""
+    """Ordinals of the items with a child that is not plain."""
     return pl.concat(
         [children["item"].head(children["slot"].null_count()), children["item"].gather(pl.concat([filled.strange, filled.repeated]))]
     )
 
 
 def _cells(table: str, items: pl.DataFrame, filled: _Filled) -> pl.DataFrame:
-    """Cells of a table, with the ordinal of the ``body`` in the place of the message."""
+    """Cells of a table, with the ordinal of the body in the place of the message, and that of the ``item``."""
     frame = items.select(
+        "item",
         message="body",
         item_index="item_index",
-        element=pl.Series(("", *_grammar().items)).gather(items["number"]),
+        element=pl.Series(("", *grammar().items)).gather(items["number"]),
         is_inferred=pl.lit(value=False),
     )
     columns = {
         column: _column(filled, bounds, items.height)
         for column in raw_schema(table)
-        if (bounds := filled.bounds.get(_Slot(table, column))) is not None
+        if (bounds := filled.bounds.get(Slot(table, column))) is not None
     }
     return frame.with_columns(
         columns.get(name, pl.lit(None, dtype)).alias(name) for name, dtype in raw_schema(table).items() if name not in frame.columns
@@ -277,15 +266,40 @@ def _unfit(cells: pl.DataFrame, table: str) -> pl.Series:
     return unfit
 
 
-def _without(odd: pl.Series, tokens: Tokens, items: pl.DataFrame, cells: dict[str, pl.DataFrame]) -> PlainReading:
-    """The reading of the bodies that are plain, by their positions in the batch."""
-    plain = pl.DataFrame({"body": pl.int_range(tokens.bodies.len(), dtype=pl.UInt32, eager=True)}).join(
-        odd.to_frame("body"), on="body", how="anti", maintain_order="left"
-    )["body"]
-    counts = plain.to_frame().join(items.group_by("body").len(), on="body", how="left", maintain_order="left")["len"].fill_null(0)
-    kept = {
-        table: frame.with_columns(message=tokens.bodies.gather(frame["message"]))
-        for table, found in cells.items()
-        if (frame := found.filter(~pl.col("message").is_in(odd.implode())) if odd.len() else found).height
-    }
-    return PlainReading(tokens.bodies.gather(plain), counts, kept)
+def _parsed(items: pl.DataFrame, tokens: Tokens) -> tuple[list[OddItem], pl.Series]:
+    """Some items, each parsed alone; and the ordinals of the bodies of those that are not well-formed, which are whole only by chance."""
+    parsed: list[OddItem] = []
+    broken: list[int] = []
+    for body, position, first, last in items.select("body", "item_index", "first", "last").iter_rows():
+        text = tokens.text(first, last)
+        item = read_item(text, position)
+        if item is None:
+            broken.append(body)
+        else:
+            parsed.append(OddItem(body, item, text))
+    return parsed, pl.Series(broken, dtype=pl.UInt32)
+
+
+def _reading(
+    tokens: Tokens, items: pl.DataFrame, cells: dict[str, pl.DataFrame], parsed: list[OddItem], *, odd: pl.Series, left: pl.Series
+) -> PlainReading:
+    """The reading without the bodies that are ``left``, with bodies by their positions in the batch."""
+    kept = (
+        pl.int_range(tokens.bodies.len(), dtype=pl.UInt32, eager=True)
+        .alias("body")
+        .to_frame()
+        .filter(~pl.col("body").is_in(left.implode()))
+    )
+    counts = kept.join(items.group_by("body").len(), on="body", how="left", maintain_order="left")["len"].fill_null(0)
+    gone = items.select(pl.col("item").is_in(odd.implode()) | pl.col("body").is_in(left.implode())).to_series()
+    found = {}
+    for table, frame in cells.items():
+        own = frame.filter(~gone.gather(frame["item"])) if gone.any() else frame
+        found[table] = own.with_columns(message=tokens.bodies.gather(own["message"])).drop("item")
+    lost = set(left)
+    return PlainReading(
+        tokens.bodies.gather(kept["body"]),
+        counts,
+        {table: frame for table, frame in found.items() if frame.height},
+        [each._replace(body=tokens.bodies[each.body]) for each in parsed if each.body not in lost],
+    )

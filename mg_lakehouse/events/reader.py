@@ -18,7 +18,7 @@ from lxml import etree
 from mg_lakehouse.events.rejection import Reason
 from mg_lakehouse.events.scanner import cut, has_doctype, item_slices, local_name
 
-__all__ = ["WHITE_SPACE", "Body", "Item", "Rejection", "inner_xml", "name_of", "text_of"]
+__all__ = ["WHITE_SPACE", "Body", "Item", "Rejection", "inner_xml", "name_of", "read_item", "text_of"]
 
 WHITE_SPACE: Final = " \t\r\n"
 """XML's white space, which is removed around a text. Unicode's other blanks are content."""
@@ -112,6 +112,15 @@ class Body:
                 )
                 continue
             yield Item(index, name_of(node), node)
+
+
+def read_item(text: str, position: int) -> Item | None:
+    """An item parsed by itself, ``None`` where it is not one well-formed element. Its namespace prefixes must be its own."""
+    try:
+        bundle = _parse(f"<ActivityItems>{text}</ActivityItems>")
+    except etree.XMLSyntaxError:
+        return None
+    return Item(position, name_of(bundle[0]), bundle[0]) if len(bundle) == 1 else None
 
 
 def name_of(node: etree._Element) -> str:

@@ -44,7 +44,8 @@ class Tokens(NamedTuple):
     ``tags`` (``<Name`` or ``</Name``) and ``texts`` (``>`` and what stands behind a tag, up to the next) are String series of
     the same length. ``first`` (UInt32) is the position of the first tag of each body, which is ``<ActivityItems`` whatever its
     namespace; ``bodies`` (UInt32) says which bodies of the batch these are. ``special`` are the characters, of ``&`` and carriage
-    return, that occur anywhere: they mean something else than they are.
+    return, that occur anywhere: they mean something else than they are. ``data`` are the bytes of the bodies, one behind the other,
+    and ``cuts`` (UInt32) where their brackets stand in it.
     """
 
     tags: pl.Series
@@ -52,6 +53,13 @@ class Tokens(NamedTuple):
     first: pl.Series
     bodies: pl.Series
     special: tuple[str, ...]
+    data: pa.Buffer
+    cuts: pl.Series
+
+    def text(self, first: int, last: int) -> str:
+        """What stands from one tag to another, both included, as received."""
+        start, end = self.cuts[2 * first], self.cuts[2 * last + 1] + 1
+        return self.data[start:end].to_pybytes().decode()
 
 
 def tokenize(bodies: pl.Series) -> Tokens | None:
@@ -70,7 +78,7 @@ def _cut(heads: pl.Series, wanted: pl.Series) -> Tokens | None:
     bodies = wanted.fill_null(value=False).arg_true()
     if bodies.is_empty():
         no_text, nowhere = pl.Series(dtype=pl.String), pl.Series(dtype=pl.UInt32)
-        return Tokens(no_text, no_text, nowhere, nowhere, ())
+        return Tokens(no_text, no_text, nowhere, nowhere, (), pa.py_buffer(b""), nowhere)
     chosen = heads.gather(bodies)
     _, starts, data = chosen.to_arrow(compat_level=pl.CompatLevel.oldest()).buffers()
     assert data is not None
@@ -88,7 +96,7 @@ def _cut(heads: pl.Series, wanted: pl.Series) -> Tokens | None:
     special = tuple(chr(sign) for sign in (_AMPERSAND, _CR) if (signs == sign).any())
     bounds = pl.Series(pa.Array.from_buffers(pa.int64(), bodies.len(), [None, starts]))
     first = cuts.search_sorted(bounds) // 2
-    return Tokens(tags, texts, first.cast(pl.UInt32), bodies.cast(pl.UInt32), special)
+    return Tokens(tags, texts, first.cast(pl.UInt32), bodies.cast(pl.UInt32), special, data, cuts)
 
 
 def _forbidden(signs: pl.Series, bodies: pl.Series) -> bool:

@@ -14,7 +14,7 @@ from mg_lakehouse.events.flatten import Flattened, flatten
 from mg_lakehouse.events.plain import PlainReading, read_plain
 
 _NOW: Final = datetime(2026, 3, 1, 12, tzinfo=UTC)
-_NOTHING: Final = PlainReading(pl.Series(dtype=pl.UInt32), pl.Series(dtype=pl.UInt32), {})
+_NOTHING: Final = PlainReading(pl.Series(dtype=pl.UInt32), pl.Series(dtype=pl.UInt32), {}, [])
 
 
 def flatten_strictly(messages: pl.DataFrame) -> Flattened:
