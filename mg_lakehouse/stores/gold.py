@@ -130,10 +130,7 @@ def included_in(handle: DeltaTable, silver_ids: Mapping[str, str | None], names:
 
 
 def _made_newest_first(handle: DeltaTable) -> Iterator[dict[str, Any]]:
-    """What the commits of builds say of themselves, as far back as the log goes. A compaction says nothing.
-
-    delta-rs (1.6.6) gives the log's newest commits here, whatever the handle's version, and numbers them as if they ended with it.
-    """
+    """What the commits of builds say of themselves, as far back as the log goes. A compaction says nothing."""
     for commit in commits(handle, first_look=2):
         if (text := commit.get(_MADE)) is not None:
             yield json.loads(text)

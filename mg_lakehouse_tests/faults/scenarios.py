@@ -16,7 +16,7 @@ from mg_lakehouse.stores.audit import conservation
 from mg_lakehouse.stores.bronze import append_batch
 from mg_lakehouse.stores.drain import DrainReport, drain
 from mg_lakehouse.stores.failpoints import Failpoint
-from mg_lakehouse.stores.lake import Lake
+from mg_lakehouse.stores.lake import Lake, Layer
 from mg_lakehouse.stores.queue import EventQueue
 from mg_lakehouse.stores.silver import flatten_new
 from mg_lakehouse.stores.tables import EVENT_FEED
@@ -90,6 +90,41 @@ def another_consumer_commits_in_between(lake: Lake, _: SqsStandIn) -> None:
         receipt = append_batch(lake, batch(BODIES, batch_id="one"), "one")
     in_bronze_once(lake, set(BODIES))
     assert receipt == (0, len(BODIES))
+
+
+def the_tables_properties_change_in_between(lake: Lake, _: SqsStandIn) -> None:
+    """A commit of metadata aborts every append that is in flight; the next try goes through."""
+    lake.ensure(EVENT_FEED)
+
+    def change() -> None:
+        lake.ensure(EVENT_FEED).alter.set_table_properties({"delta.logRetentionDuration": "interval 60 days"})
+
+    with at(Failpoint.COMMIT_LOOKED, change):
+        assert append_batch(lake, batch(BODIES, batch_id="one"), "one") == (len(BODIES), 0)
+    assert lake.ensure(EVENT_FEED).metadata().configuration["delta.logRetentionDuration"] == "interval 60 days"
+    in_bronze_once(lake, set(BODIES))
+
+
+def the_tables_are_compacted_in_between(lake: Lake, _: SqsStandIn) -> None:
+    """Maintenance brings small files together while a batch and a slice are being committed."""
+    bodies = list(samples().values())
+    for number in range(3):
+        receive(lake, bodies[number : number + 1], first=number)
+    flatten_new(lake)
+    compacted: list[str] = []
+
+    def compact(layer: Layer, table: str) -> None:
+        handle = lake.open(layer, table)
+        assert handle is not None
+        if handle.optimize.compact()["numFilesRemoved"] > 1:
+            compacted.append(table)
+
+    with at(Failpoint.COMMIT_LOOKED, lambda: compact("bronze", EVENT_FEED.name), about="bronze"):
+        receive(lake, bodies[3:], first=3)
+    with at(Failpoint.COMMIT_LOOKED, lambda: compact("bronze", EVENT_FEED.name), about="silver", nth=2):
+        flatten_new(lake)
+    assert compacted == [EVENT_FEED.name, EVENT_FEED.name]
+    _silver_is_whole(lake)
 
 
 def the_process_dies_before_its_commit(lake: Lake, sqs: SqsStandIn) -> None:
@@ -177,6 +212,8 @@ SCENARIOS: Final[dict[str, Scenario]] = {
         the_answer_of_a_commit_is_lost,
         a_commit_fails,
         another_consumer_commits_in_between,
+        the_tables_properties_change_in_between,
+        the_tables_are_compacted_in_between,
         the_process_dies_before_its_commit,
         the_process_dies_before_its_deletes,
         a_delete_fails_in_part,

@@ -67,12 +67,16 @@ class Rule:
 
 
 class Request(NamedTuple):
-    """A request as it came: its path without escapes, its query as it was, and the agent that it names."""
+    """A request that was dealt with: its path without escapes, its query as it was, and the status that the server answered with.
+
+    ``status`` is 0 where a fault kept the server's answer or the request back. ``keys`` are those that a request deletes together.
+    """
 
     method: str
     path: str
     query: str
-    agent: str
+    status: int
+    keys: tuple[str, ...]
 
 
 class FaultProxy:
@@ -127,8 +131,8 @@ class FaultProxy:
         return [int(count) for count in self._ask("GET")]
 
     def seen(self) -> list[Request]:
-        """The requests since this was last asked, in the order of their arrival; those that were struck among them."""
-        return [Request(*each) for each in self._ask("GET", where=_SEEN)]
+        """The requests since this was last asked, in the order in which they were done with; those that were struck among them."""
+        return [Request(*each)._replace(keys=tuple(each[-1])) for each in self._ask("GET", where=_SEEN)]
 
     def _ask(self, method: str, body: Any = None, *, where: str = _CONTROL) -> Any:
         data = None if body is None else json.dumps(body).encode()
@@ -204,6 +208,8 @@ class _Handler(BaseHTTPRequestHandler):
     upstream = ""
     rules = _Rules()
     seen = _Seen()
+    _status = 0
+    _read: bytes | None = None
 
     def do_GET(self) -> None:
         if self.path == _CONTROL:
@@ -233,7 +239,15 @@ class _Handler(BaseHTTPRequestHandler):
     def _handle_request(self) -> None:
         address = urlsplit(self.path)
         path = unquote(address.path)
-        self.seen.note(Request(self.command, path, address.query, self.headers.get("User-Agent", "")))
+        self._status = 0
+        self._read = b"".join(self._body()) if address.query == "delete" else None
+        try:
+            self._deal_with(path)
+        finally:
+            keys = tuple(key.decode() for key in re.findall(rb"<Key>([^<]*)</Key>", self._read or b""))
+            self.seen.note(Request(self.command, path, address.query, self._status, keys))
+
+    def _deal_with(self, path: str) -> None:
         rule = self.rules.choose(self.command, path)
         match rule:
             case None:
@@ -270,6 +284,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(b"HTTP/1.1 2")
             drain()
             raise _DroppedError
+        self._status = answer.status
         self.send_response_only(answer.status, answer.reason)
         for name, value in answer.getheaders():
             if name.lower() not in _OF_ONE_CONNECTION:
@@ -330,6 +345,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _body(self) -> Iterator[bytes]:
         """The request's body, piece by piece."""
+        if self._read is not None:
+            yield self._read
+            return
         if self.headers.get("Transfer-Encoding", "").lower() == "chunked":
             while size := int(self.rfile.readline().split(b";")[0], 16):
                 yield self.rfile.read(size)

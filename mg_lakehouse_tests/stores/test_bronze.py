@@ -125,3 +125,14 @@ def test_a_checkpoint_keeps_the_table_quick_to_open(lake: Lake) -> None:
         append_batch(lake, batch({f"m{number}": "x"}, batch_id=f"b{number}"), f"b{number}")
     assert list(Path(lake.root).rglob("*.checkpoint.parquet"))
     assert rows_of(lake, "bronze", "event_feed").select(pl.col("message_id").n_unique()).item() == 50
+
+
+def test_a_checkpoint_that_cannot_be_written_costs_nothing(lake: Lake) -> None:
+    """The commit landed; a failure of what comes after it is no reason to commit again."""
+    for number in range(49):
+        append_batch(lake, batch({f"m{number}": "x"}, batch_id=f"b{number}"), f"b{number}")
+    Path(lake.uri_of("bronze", "event_feed"), "_delta_log", f"{50:020}.checkpoint.parquet").mkdir()
+    assert append_batch(lake, batch({"m49": "x"}, batch_id="b49"), "b49") == (1, 0)
+    assert append_batch(lake, batch({"m50": "x"}, batch_id="b50"), "b50") == (1, 0)
+    assert rows_of(lake, "bronze", "event_feed").height == 51
+    assert not list(Path(lake.root).rglob("_last_checkpoint"))
