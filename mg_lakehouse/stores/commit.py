@@ -38,7 +38,7 @@ from mg_lakehouse.errors import LakehouseError, PermanentError, TransientError
 from mg_lakehouse.stores.failpoints import Failpoint, reached
 from mg_lakehouse.stores.lake import store_error, store_errors
 
-__all__ = ["Append", "Landed", "commit_once"]
+__all__ = ["NO_HOOKS", "Append", "Landed", "commit_once"]
 
 Result = TypeVar("Result")
 
@@ -49,7 +49,7 @@ _PATIENCE_SECONDS: Final = 30.0
 
 # A hook that fails after the commit landed would look like a failed commit. Checkpoints are made beside the
 # pipeline (see `checkpoint`), where a failure costs nothing.
-_NO_HOOKS: Final = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
+NO_HOOKS: Final = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
 
 # Bodies hardly repeat: a dictionary of them doubles the memory of a write and saves nothing.
 _WRITER: Final = WriterProperties(compression="ZSTD", column_properties={"body": ColumnProperties(dictionary_enabled=False)})
@@ -134,7 +134,7 @@ def _append(handle: DeltaTable, append: Append[Any]) -> None:
         mode="append",
         writer_properties=_WRITER,
         commit_properties=CommitProperties(custom_metadata=dict(append.metadata), app_transactions=list(append.transactions)),
-        post_commithook_properties=_NO_HOOKS,
+        post_commithook_properties=NO_HOOKS,
     )
 
 
