@@ -18,7 +18,7 @@ from mg_lakehouse.assets.reporting import as_failure
 from mg_lakehouse.events.catalogue import REJECTED_ITEMS, UNRECOGNIZED, silver_tables
 from mg_lakehouse.keys import silver_key
 from mg_lakehouse.resources import LakeResource
-from mg_lakehouse.stores.audit import conservation, repeated_ids, repeated_new_ids, schema_differences
+from mg_lakehouse.stores.audit import RECHECKED_VERSIONS, conservation, repeated_ids, repeated_new_ids, schema_differences
 from mg_lakehouse.stores.lake import Lake
 from mg_lakehouse.stores.reconcile import Reconciliation, reconcile
 from mg_lakehouse.stores.silver import EVENT_TABLES, SilverReport
@@ -40,8 +40,6 @@ CONSERVATION: Final = "conservation"
 UNIQUENESS: Final = "unique_activity_id"
 STANDING_UNIQUENESS: Final = "unique_activity_id_ever"
 SCHEMA: Final = "schema_as_catalogued"
-_RECHECKED_VERSIONS: Final = 100
-"""Bronze versions that conservation is added up for when it is executed alone, without a batch."""
 RECONCILED: Final = "hours_balance"
 _RECONCILED: Final = timedelta(hours=2)
 _DRIFT: Final = "no_unknown_activities"
@@ -101,7 +99,7 @@ def silver_check_results(
                 asset_key=silver_key(table), check_name=UNIQUENESS, passed=repeated == 0, metadata={"activity_ids_repeated": repeated}
             )
     if dg.AssetCheckKey(silver_key(REJECTED_ITEMS), CONSERVATION) in selected:
-        yield _conservation(lake, report.from_version - (0 if REJECTED_ITEMS in before else _RECHECKED_VERSIONS))
+        yield _conservation(lake, report.from_version - (0 if REJECTED_ITEMS in before else RECHECKED_VERSIONS))
     if dg.AssetCheckKey(silver_key(REJECTED_ITEMS), _REJECTS) in selected:
         yield _warning(REJECTED_ITEMS, _REJECTS, sum(report.rejected.values()), {"by_reason": dict(report.rejected)})
     if dg.AssetCheckKey(silver_key(UNRECOGNIZED), _DRIFT) in selected:

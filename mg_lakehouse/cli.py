@@ -11,7 +11,7 @@ import os
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Annotated
@@ -111,6 +111,27 @@ def reconcile(
 
 
 @app.command()
+def maintain(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
+    today_only: Annotated[bool, typer.Option("--today-only", help="Merge today's small files and nothing else.")] = False,
+) -> None:
+    """Compact the tables and remove what nobody needs any more: replaced files, orphans of killed writers, old log entries."""
+    from mg_lakehouse.interrupts import in_a_sentence  # noqa: PLC0415
+    from mg_lakehouse.progress import announce  # noqa: PLC0415
+    from mg_lakehouse.report import print_maintenance  # noqa: PLC0415
+    from mg_lakehouse.stores.lake import Lake  # noqa: PLC0415
+    from mg_lakehouse.stores.maintenance import maintain as upkeep  # noqa: PLC0415
+
+    settings = load_settings()
+    reports = []
+    with _progress({"maintain": "tables"}), in_a_sentence():
+        for done, report in enumerate(upkeep(Lake(settings.lake_uri), settings, full=not today_only, dry_run=dry_run), start=1):
+            announce(Step("maintain", done, f"tables, {report.layer}/{report.table}"))
+            reports.append(report)
+    print_maintenance(out, reports, dry_run=dry_run)
+
+
+@app.command()
 def demo(
     events: Annotated[int, typer.Option(min=1, help="Events to generate.")] = 20_000,
     seed: Annotated[int | None, typer.Option(help="Seed of the generated feed; by default a new one each time.")] = None,
@@ -164,9 +185,12 @@ def _output_aside() -> Iterator[Path]:
         raise
 
 
+_STAGES = {"publish": "messages published", "bronze": "messages received", "silver": "events flattened", "gold": "models built"}
+
+
 @contextmanager
-def _progress() -> Iterator[None]:
-    """Show the steps that the pipeline announces, as they come."""
+def _progress(stages: Mapping[str, str] = _STAGES) -> Iterator[None]:
+    """Show the steps that are announced, as they come; ``stages`` has the unit of each."""
     columns = (
         SpinnerColumn(),
         TextColumn("{task.fields[stage]:<8}"),
@@ -174,13 +198,10 @@ def _progress() -> Iterator[None]:
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=err, transient=True) as progress:
-        tasks = {stage: progress.add_task("", stage=stage, unit=unit, total=None) for stage, unit in _STAGES.items()}
+        tasks = {stage: progress.add_task("", stage=stage, unit=unit, total=None) for stage, unit in stages.items()}
 
         def show(step: Step) -> None:
             progress.update(tasks[step.stage], completed=step.done, unit=step.unit)
 
         with listening(show):
             yield
-
-
-_STAGES = {"publish": "messages published", "bronze": "messages received", "silver": "events flattened", "gold": "models built"}

@@ -13,6 +13,7 @@ import dagster as dg
 
 from mg_lakehouse.assets.bronze import build_event_feed, queue_spec
 from mg_lakehouse.assets.gold import build_dbt_resource, build_gold
+from mg_lakehouse.assets.maintenance import build_maintenance
 from mg_lakehouse.assets.silver import build_silver
 from mg_lakehouse.automation import build_automation_sensor
 from mg_lakehouse.checks import build_standing_checks
@@ -40,7 +41,7 @@ def build_definitions(settings: Settings | None = None, *, resources: Mapping[st
     return dg.Definitions(
         assets=[queue_spec(settings), build_event_feed(settings), build_silver(settings), build_gold(settings)],
         asset_checks=build_standing_checks(),
-        jobs=build_jobs(),
+        jobs=[*build_jobs(), build_maintenance(settings)],
         sensors=[build_event_feed_sensor(settings), build_automation_sensor()],
         schedules=build_schedules(),
         resources={

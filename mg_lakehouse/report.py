@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -10,13 +11,14 @@ from rich.console import Console
 from rich.table import Table
 
 from mg_lakehouse.status import LakeStatus
+from mg_lakehouse.stores.maintenance import TableReport
 from mg_lakehouse.stores.queue import QueueDepth
 from mg_lakehouse.stores.reconcile import Reconciliation
 
 if TYPE_CHECKING:  # Dagster takes seconds to import, and `status` does without it
     from mg_lakehouse.running import PassResult
 
-__all__ = ["plain_table", "print_pass", "print_reconciliation", "print_status", "span"]
+__all__ = ["plain_table", "print_maintenance", "print_pass", "print_reconciliation", "print_status", "span"]
 
 
 def print_pass(console: Console, result: PassResult) -> None:
@@ -52,6 +54,13 @@ def print_status(console: Console, status: LakeStatus) -> None:
         for reason, count in status.rejected.items():
             rejected.add_row(reason, f"{count:,}")
         console.print(rejected)
+    if status.crowded:
+        (layer, name), most = max(status.crowded.items(), key=lambda item: item[1])
+        console.print(
+            f"{len(status.crowded):,} tables have many small files ({layer}/{name}: {most:,}): run [bold]mg-lakehouse maintain[/], "
+            "or let Dagster's schedules.",
+            soft_wrap=True,
+        )
     if status.unflattened_versions:
         console.print(f"{status.unflattened_versions:,} bronze commits are not flattened yet: run [bold]mg-lakehouse run[/].")
     match status.queue:
@@ -93,6 +102,48 @@ def print_reconciliation(console: Console, found: Reconciliation) -> None:
         console.print(f"[bold red]The messages of batch {batch} are not those that were committed.[/]", highlight=False)
     if found.balances:
         console.print("Every hour balances: nothing is missing, nothing is twice.")
+
+
+def print_maintenance(console: Console, reports: Sequence[TableReport], *, dry_run: bool) -> None:
+    """What was done to the tables, or would be."""
+    if not reports:
+        console.print("The lake has no table yet: there is nothing to maintain.")
+        return
+    table = plain_table(
+        "table", "files", "" if dry_run else "now", "size", "" if dry_run else "now", "to do" if dry_run else "done", "removed"
+    )
+    for each in (report for report in reports if report.anything):
+        sizes = (each.files_before, each.files_after, each.bytes_before, each.bytes_after)
+        files, files_now, size, size_now = f"{sizes[0]:,}", f"{sizes[1]:,}", in_bytes(sizes[2]), in_bytes(sizes[3])
+        now = ("", "") if dry_run else (files_now, size_now)
+        table.add_row(f"{each.layer}/{each.table}", files, now[0], size, now[1], _rewrites(each), _removed(each))
+    if table.row_count:
+        console.print(table)
+    for each in reports:
+        for note in each.notes:
+            console.print(f"{each.layer}/{each.table}: {note}.", highlight=False, soft_wrap=True)
+    untouched = sum(not report.anything for report in reports)
+    console.print(f"{untouched:,} of {len(reports):,} tables {'need' if dry_run else 'needed'} nothing.", highlight=False)
+
+
+def _rewrites(report: TableReport) -> str:
+    parts = [f"{count:,} {how}" for count, how in ((report.merged, "merged"), (report.sorted, "sorted")) if count]
+    return ", ".join(parts)
+
+
+def _removed(report: TableReport) -> str:
+    if not report.removed.files:
+        return ""
+    return f"{report.removed.files:,}" + (f", {in_bytes(report.removed.bytes)}" if report.removed.bytes else "")
+
+
+def in_bytes(size: float) -> str:
+    """A size in its largest fitting unit, such as ``3.4 MB``."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1_000:
+            return f"{size:.0f} {unit}" if size >= 100 or unit == "B" else f"{size:.1f} {unit}"
+        size /= 1_000
+    return f"{size:,.1f} TB"
 
 
 def _print_tables(console: Console, status: LakeStatus) -> None:

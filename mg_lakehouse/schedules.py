@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dagster as dg
 
+from mg_lakehouse.assets.maintenance import MAINTENANCE_JOB, todays_small_files
 from mg_lakehouse.jobs import GOLD_JOB, RECONCILIATION_JOB, STANDING_CHECKS_JOB
 
 __all__ = ["build_schedules"]
@@ -33,5 +34,20 @@ def build_schedules() -> list[dg.ScheduleDefinition]:
             cron_schedule="41 5 * * *",
             default_status=dg.DefaultScheduleStatus.RUNNING,
             description="Checks whole silver tables once a day.",
+        ),
+        dg.ScheduleDefinition(
+            name="compaction_hourly",
+            job_name=MAINTENANCE_JOB,
+            cron_schedule="37 * * * *",
+            run_config=todays_small_files(),
+            default_status=dg.DefaultScheduleStatus.RUNNING,
+            description="Merges the small files that today's batches leave.",
+        ),
+        dg.ScheduleDefinition(
+            name="maintenance_daily",
+            job_name=MAINTENANCE_JOB,
+            cron_schedule="47 2 * * *",
+            default_status=dg.DefaultScheduleStatus.RUNNING,
+            description="Compacts and sorts the day that closed, removes replaced files and orphans, and cleans the logs.",
         ),
     ]

@@ -45,6 +45,12 @@ class Settings(BaseSettings):
     sensor_seconds: float = Field(30.0, ge=0, description="Time after the last run at which the sensor starts one for any waiting message.")
     flatten_bytes: int = Field(128 * 2**20, ge=1, description="Bytes of bodies that are flattened at a time.")
 
+    small_files: int = Field(32, ge=2, description="Small files in today's partition at which the hourly compaction merges them.")
+    compacted_file_bytes: int = Field(128 * 2**20, ge=2**20, description="Size of a compacted file, about.")
+    sort_bytes: int = Field(512 * 2**20, ge=64 * 2**20, description="Memory in which a day is sorted before it spills to disk.")
+    keep_files_days: int = Field(7, ge=1, le=365, description="Days that replaced and orphaned files are kept.")
+    keep_log_days: int = Field(7, ge=2, le=3650, description="Days that the entries of the Delta logs are kept.")
+
     @field_validator("business_timezone")
     @classmethod
     def _known_zone(cls, name: str) -> str:

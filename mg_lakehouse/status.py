@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
@@ -10,6 +11,7 @@ from mg_lakehouse.errors import LakehouseError
 from mg_lakehouse.events.catalogue import silver_tables
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.stores.audit import TableStanding, rejected_by_reason, standing
+from mg_lakehouse.stores.compaction import small_files
 from mg_lakehouse.stores.dbt_project import gold_models
 from mg_lakehouse.stores.lake import Lake, Layer
 from mg_lakehouse.stores.ledger import BatchLedger, Posted, posted_batches
@@ -34,6 +36,8 @@ class LakeStatus:
     queue: QueueDepth | str | None
     key_is_generated: bool
     newest_batch: Posted[BatchLedger] | None = None
+    crowded: dict[tuple[Layer, str], int] = field(default_factory=dict)
+    """Tables of which a partition has more small files than ``MG_SMALL_FILES``, with their number."""
 
 
 def read_status(settings: Settings) -> LakeStatus:
@@ -58,7 +62,15 @@ def read_status(settings: Settings) -> LakeStatus:
         queue=_queue(settings),
         key_is_generated=is_generated(settings, lake),
         newest_batch=_newest_batch(lake),
+        crowded=dict(_crowded(lake, settings, tables)),
     )
+
+
+def _crowded(lake: Lake, settings: Settings, names: Iterable[tuple[Layer, str]]) -> Iterator[tuple[tuple[Layer, str], int]]:
+    for name in names:
+        handle = lake.open(*name)
+        if handle is not None and (count := small_files(handle, settings)) > settings.small_files:
+            yield name, count
 
 
 def _newest_batch(lake: Lake) -> Posted[BatchLedger] | None:

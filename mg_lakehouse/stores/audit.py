@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import polars as pl
 from deltalake import DeltaTable
@@ -21,6 +21,10 @@ from mg_lakehouse.stores.neighbours import rows_near
 from mg_lakehouse.stores.silver import EVENT_TABLES
 
 __all__ = ["Conservation", "TableStanding", "conservation", "repeated_ids", "repeated_new_ids", "schema_differences", "standing"]
+
+
+RECHECKED_VERSIONS: Final = 100
+"""Bronze versions that conservation is added up for when it is executed alone, without a batch. The logs are kept for as many."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,7 @@ from mg_lakehouse.errors import LakehouseError, PermanentError, TransientError
 from mg_lakehouse.stores.failpoints import Failpoint, reached
 from mg_lakehouse.stores.lake import store_error, store_errors
 
-__all__ = ["Append", "Landed", "OvertakenError", "Replace", "commit_once"]
+__all__ = ["NO_HOOKS", "Append", "Landed", "OvertakenError", "Replace", "commit_once"]
 
 Result = TypeVar("Result")
 
@@ -50,7 +50,7 @@ _PATIENCE_SECONDS: Final = 30.0
 
 # A hook that fails after the commit landed would look like a failed commit. Checkpoints are made beside the
 # pipeline (see `checkpoint`), where a failure costs nothing.
-_NO_HOOKS: Final = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
+NO_HOOKS: Final = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
 
 # Bodies hardly repeat: a dictionary of them doubles the memory of a write and saves nothing.
 _WRITER: Final = WriterProperties(compression="ZSTD", column_properties={"body": ColumnProperties(dictionary_enabled=False)})
@@ -163,7 +163,7 @@ def _append(handle: DeltaTable, append: Append[Any]) -> None:
         mode="append",
         writer_properties=_WRITER,
         commit_properties=_properties(append),
-        post_commithook_properties=_NO_HOOKS,
+        post_commithook_properties=NO_HOOKS,
     )
 
 
@@ -179,7 +179,7 @@ def _replace(handle: DeltaTable, replacement: Replace[Any]) -> None:
         # To the very next version or not at all. Left to itself, delta-rs (1.6.6) commits a whole overwrite behind a compaction that it
         # did not see: the old rows stay, in the compacted file, beside the new ones.
         commit_properties=_properties(replacement, max_commit_retries=0),
-        post_commithook_properties=_NO_HOOKS,
+        post_commithook_properties=NO_HOOKS,
     )
 
 

@@ -22,7 +22,7 @@ from deltalake import DeltaTable, Transaction
 
 from mg_lakehouse.stores.commit import Landed, OvertakenError, Replace, commit_once
 from mg_lakehouse.stores.lake import Lake, TableSpec
-from mg_lakehouse.stores.ledger import commits
+from mg_lakehouse.stores.ledger import commits_of
 
 __all__ = ["ABSENT", "GoldTable", "Included", "combine", "commit", "digest", "gold_spec", "included_in", "replace_predicate", "same_schema"]
 
@@ -131,7 +131,7 @@ def included_in(handle: DeltaTable, silver_ids: Mapping[str, str | None], names:
 
 def _made_newest_first(handle: DeltaTable) -> Iterator[dict[str, Any]]:
     """What the commits of builds say of themselves, as far back as the log goes. A compaction says nothing."""
-    for commit in commits(handle, first_look=2):
+    for commit in commits_of(handle, first_look=2):
         if (text := commit.get(_MADE)) is not None:
             yield json.loads(text)
 

@@ -80,6 +80,11 @@ def store_error(error: BaseException, what: str) -> LakehouseError:
         return PermanentError(f"{what} cannot be reached: its bucket does not exist. Create it or correct MG_LAKE_URI.")
     if any(sign in lowered for sign in _FULL):
         return PermanentError(f"{what} cannot be written: the disk is full, or a limit on its files is reached. Free some space.")
+    if "invalid table version" in lowered:
+        return PermanentError(
+            f"{what} are no longer in its Delta log, so what they added cannot be told: restore the entries from a backup. "
+            "`mg-lakehouse maintain` removes none that a reader lacks."
+        )
     if "error sending request" in lowered or "connection refused" in lowered or "dns error" in lowered:
         return TransientError(f"{what} cannot be reached: its store does not answer. Check the network and AWS_ENDPOINT_URL_S3.")
     return TransientError(f"{what} could not be reached or written ({type(error).__name__}: {text[:300]}).")
@@ -212,6 +217,9 @@ def _properties(spec: TableSpec) -> dict[str, str | None]:
         "delta.enableChangeDataFeed": "true",
         # Batch markers carry `last_updated` and expire; a lane carries none and never does.
         "delta.setTransactionRetentionDuration": "interval 30 days",
+        # Delta's own 30 days are 86,400 entries where a batch comes every 30 seconds, and opening a local table lists them all:
+        # 0.36 s for 80,000, 0.03 s for 20,000. Maintenance sets another number where MG_KEEP_LOG_DAYS says so.
+        "delta.logRetentionDuration": "interval 7 days",
     }
     if spec.append_only:
         properties["delta.appendOnly"] = "true"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -16,7 +17,18 @@ from typing import Any, Final, Generic, Self, TypeVar
 import polars as pl
 from deltalake import DeltaTable
 
-__all__ = ["BatchLedger", "Posted", "SliceLedger", "commits", "hours_of", "ids_digest", "posted_batches", "posted_slices"]
+__all__ = [
+    "BatchLedger",
+    "Posted",
+    "SliceLedger",
+    "commits_of",
+    "committed_at",
+    "hours_of",
+    "ids_digest",
+    "log_begins",
+    "posted_batches",
+    "posted_slices",
+]
 
 _KEY: Final = "mg.ledger"
 _HOUR: Final = "%Y-%m-%dT%H"
@@ -111,31 +123,45 @@ def posted_slices(table: DeltaTable, source: str, above: int = -1) -> Iterator[P
 
 
 def _posted(table: DeltaTable, kind: type[L]) -> Iterator[Posted[L]]:
-    for commit in commits(table):
+    for commit in commits_of(table):
         ledger = kind.of(commit)
         if ledger is not None:
-            committed_at = datetime.fromtimestamp(commit["timestamp"] / 1000, UTC)
-            yield Posted(ledger, int(commit["version"]), committed_at, int(commit.get("operationMetrics", {}).get("num_added_rows", 0)))
+            yield Posted(
+                ledger, int(commit["version"]), committed_at(commit), int(commit.get("operationMetrics", {}).get("num_added_rows", 0))
+            )
 
 
-def commits(table: DeltaTable, *, first_look: int = _FIRST_LOOK) -> Iterator[dict[str, Any]]:
-    """Commits up to the handle's version and as far back as the log goes, newest first, each with the ``version`` that it made.
+def commits_of(table: DeltaTable, *, first_look: int = _FIRST_LOOK) -> Iterator[dict[str, Any]]:
+    """Commits up to the handle's version, newest first, read in growing numbers: whoever wants the newest pays for few.
 
-    Read in growing numbers: whoever wants the newest pays for few. delta-rs (1.6.6) gives the commits that came after the handle
-    as well, and numbers them as if the newest were the handle's: beside an ingest, the books of an hour did not balance.
+    delta-rs (1.6.6) reads on to the log's newest version and yet numbers from the handle's: where another writer committed in
+    between, each commit would bear a number that is too low, and beside an ingest the books of an hour did not balance. The handle's own commit tells by how much.
     """
-    version = table.version()
+    own = _content(table.history(1)[-1])
     seen, limit = 0, first_look
-    newest: dict[str, Any] | None = None
     while True:
-        read = [{**commit, "version": None} for commit in table.history(limit)]
-        later = max(len(read) - min(limit, version + 1), 0) if newest is None else read.index(newest)
-        own = read[later:]
-        for at, commit in enumerate(own[seen:], seen):
-            yield {**commit, "version": version - at}
-        if len(own) < limit:
+        commits = table.history(limit)
+        newer = next(index for index, commit in enumerate(commits) if _content(commit) == own)
+        older = commits[newer:]
+        yield from (commit | {"version": commit["version"] + newer} for commit in older[seen:])
+        if len(older) < limit:
             return
-        newest, seen, limit = own[0], len(own), limit * 4
+        seen, limit = len(older), limit * 4
+
+
+def log_begins(table: DeltaTable) -> datetime | None:
+    """When the log's oldest entry was written; ``None`` where it goes back to the table's first. Reads the whole log."""
+    oldest = deque(commits_of(table), maxlen=1)[0]
+    return None if oldest["version"] == 0 else committed_at(oldest)
+
+
+def committed_at(commit: dict[str, Any]) -> datetime:
+    """When a commit of :func:`commits_of` was made."""
+    return datetime.fromtimestamp(commit["timestamp"] / 1000, UTC)
+
+
+def _content(commit: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in commit.items() if name != "version"}
 
 
 def hours_of(times: pl.Series) -> dict[str, int]:

@@ -20,7 +20,17 @@ from deltalake import DeltaTable
 from mg_lakehouse.events.catalogue import REJECTED_ITEMS
 from mg_lakehouse.stores.files import files_between
 from mg_lakehouse.stores.lake import Lake, store_errors
-from mg_lakehouse.stores.ledger import BatchLedger, Posted, hours_of, ids_digest, posted_batches, posted_slices
+from mg_lakehouse.stores.ledger import (
+    BatchLedger,
+    Posted,
+    commits_of,
+    committed_at,
+    hours_of,
+    ids_digest,
+    log_begins,
+    posted_batches,
+    posted_slices,
+)
 from mg_lakehouse.stores.silver import EVENT_TABLES, silver_progress
 
 __all__ = ["HourBalance", "Reconciliation", "reconcile"]
@@ -78,9 +88,11 @@ def reconcile(lake: Lake, first: datetime, last: datetime, *, source: str = "eve
     Raises:
         PermanentError, TransientError: the lake cannot be read.
     """
-    span = _Span(_hour(first), _hour(last) + timedelta(hours=1) - timedelta(microseconds=1))
+    asked = _Span(_hour(first), _hour(last) + timedelta(hours=1) - timedelta(microseconds=1))
     bronze = lake.open("bronze", source)
     if bronze is None:
+        return Reconciliation((), ())
+    if (span := _as_far_as_logs_go(lake, bronze, asked)) is None:
         return Reconciliation((), ())
     finished = silver_progress(lake, bronze)
     with store_errors(f"bronze/{source} in the lake {lake.uri}"):
@@ -112,6 +124,18 @@ class _Span(NamedTuple):
 
     def holds(self, hour: str) -> bool:
         return self.first <= datetime.fromisoformat(f"{hour}:00+00:00") <= self.last
+
+
+def _as_far_as_logs_go(lake: Lake, bronze: DeltaTable, span: _Span) -> _Span | None:
+    """The hours of a span that every table's log still accounts for: maintenance removes old entries. ``None`` where none is left."""
+    handles = [bronze, *(handle for table in (*EVENT_TABLES, REJECTED_ITEMS) if (handle := lake.open("silver", table)) is not None)]
+    first = span.first
+    for handle in handles:
+        with store_errors(f"{handle.table_uri} in the lake {lake.uri}"):
+            reaches = any(committed_at(commit) < first - _SKEW for commit in commits_of(handle))
+            if not reaches and (begins := log_begins(handle)) is not None:
+                first = max(first, _hour(begins) + timedelta(hours=1))
+    return span._replace(first=first) if first <= span.last else None
 
 
 class _Table(NamedTuple):

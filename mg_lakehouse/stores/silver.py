@@ -219,7 +219,7 @@ def _read_bronze(lake: Lake, bronze: DeltaTable, part: _Slice) -> pl.DataFrame:
     """Messages of a slice, by the change feed: it shows what was appended and not what compaction rewrote."""
     columns = ["message_id", "body", "received_at", "received_date", "_commit_version"]
     with store_errors(f"bronze/{part.source} (versions {part.low + 1} to {part.high}) in the lake {lake.uri}"):
-        stream = bronze.load_cdf(part.low + 1, part.high, columns=columns, allow_out_of_range=True)
+        stream = bronze.load_cdf(part.low + 1, part.high, columns=columns)
         frame = pl.DataFrame(stream.read_all())
     return frame.select(*columns[:-1], pl.col("_commit_version").cast(pl.Int64).alias(_VERSION)).sort("received_at", "message_id")
 

@@ -11,7 +11,10 @@ from deltalake import DeltaTable
 from mg_lakehouse import __version__
 from mg_lakehouse.demo.queue import EmbeddedQueue
 from mg_lakehouse.demo.samples import samples
+from mg_lakehouse.stores.lake import Lake
+from mg_lakehouse.stores.silver import flatten_new
 from mg_lakehouse_tests.cli.commands import command
+from mg_lakehouse_tests.stores.feeds import bundles, receive
 
 
 @pytest.fixture
@@ -28,7 +31,7 @@ def words(text: str) -> str:
 def test_help_names_every_command(tmp_path: Path) -> None:
     done = command(tmp_path, "--help")
     assert done.returncode == 0
-    assert all(name in done.stdout for name in ("run", "status", "demo", "dev"))
+    assert all(name in done.stdout for name in ("run", "status", "maintain", "demo", "dev"))
     assert command(tmp_path, "--version").stdout.strip() == f"mg-lakehouse {__version__}"
 
 
@@ -110,3 +113,28 @@ def test_demo_shows_the_numbers_and_what_to_type_next(tmp_path: Path) -> None:
     again = command(tmp_path, "demo", "--events", "2000", "--seed", "3")
     assert again.returncode == 0, again.stderr
     assert "rows added 0 " in words(again.stdout)
+
+
+def test_maintain_says_what_it_would_do_and_then_what_it_did(tmp_path: Path) -> None:
+    lake = Lake(str(tmp_path / ".lake"))
+    for number in range(4):
+        receive(lake, bundles(2), first=2 * number)
+    flatten_new(lake)
+    crowded = command(tmp_path, "status", MG_SMALL_FILES="3")
+    assert "1 tables have many small files (bronze/event_feed: 4): run mg-lakehouse maintain" in words(crowded.stdout)
+    dry = command(tmp_path, "maintain", "--dry-run")
+    assert dry.returncode == 0, dry.stderr
+    assert "1 merged" in words(dry.stdout)
+    assert len(DeltaTable(lake.uri_of("bronze", "event_feed")).file_uris()) == 4
+    done = command(tmp_path, "maintain")
+    assert done.returncode == 0, done.stderr
+    assert "bronze/event_feed 4 1" in words(done.stdout)
+    assert len(DeltaTable(lake.uri_of("bronze", "event_feed")).file_uris()) == 1
+    again = command(tmp_path, "maintain")
+    assert words(again.stdout) == "2 of 2 tables needed nothing."
+
+
+def test_maintain_without_a_lake_makes_none(tmp_path: Path) -> None:
+    done = command(tmp_path, "maintain")
+    assert (done.returncode, words(done.stdout)) == (0, "The lake has no table yet: there is nothing to maintain.")
+    assert list(tmp_path.iterdir()) == []

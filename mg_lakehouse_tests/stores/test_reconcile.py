@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import timedelta
 from pathlib import Path
 
@@ -159,3 +160,32 @@ def test_the_accounts_of_an_older_handle_end_with_its_version(lake: Lake) -> Non
         receive(lake, BODIES[:1], first=30 + number)
     assert list(posted_batches(opened)) == before
     assert [posted.version for posted in before] == [2, 1]
+
+
+def test_an_account_bears_the_number_of_its_version_whatever_was_committed_since(tmp_path: Path) -> None:
+    """delta-rs numbers the commits from the handle's version and begins at the log's newest: all were one too low."""
+    lake = Lake(str(tmp_path / "lake"))
+    for number in range(20):
+        receive(lake, ["<ActivityItems/>"], first=number)
+    handle = lake.open("bronze", "event_feed")
+    assert handle is not None
+    receive(lake, ["<ActivityItems/>"], first=20)
+    assert [(posted.version, posted.ledger.batch_id) for posted in posted_batches(handle)] == [
+        (version, f"batch-{version - 1}") for version in range(20, 0, -1)
+    ]
+
+
+def test_hours_before_the_logs_begin_are_not_balanced(lake: Lake) -> None:
+    """Maintenance removes old entries, and accounts with them: what they told is not missing, it is no longer known."""
+    flatten_new(lake)
+    for number in range(60):
+        receive(lake, ["<ActivityItems/>"], first=100 + number, received_at=START + timedelta(hours=1))
+    flatten_new(lake)
+    assert books(lake).balances
+    handle = DeltaTable(lake.uri_of("bronze", "event_feed"))
+    for path in Path(lake.uri_of("bronze", "event_feed"), "_delta_log").glob("*"):
+        os.utime(path, (0, 0))
+    handle.cleanup_metadata()
+    assert next(iter(list(posted_batches(handle))[::-1])).version > 2
+    # All was committed within this minute, so no hour up to this one is accounted for.
+    assert books(lake) == Reconciliation((), ())
