@@ -17,7 +17,7 @@ from benchmarks.goals.context import SIZES, Context
 from benchmarks.harness.machine import describe
 from benchmarks.harness.outcome import Outcome, now_text
 from benchmarks.harness.peers import install
-from benchmarks.harness.processes import ROOT
+from benchmarks.harness.processes import ROOT, WorkFailedError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
@@ -31,16 +31,24 @@ def run(
     size: Annotated[str, typer.Option(help=f"How much to measure: {', '.join(SIZES)}.")] = "standard",
     results: Annotated[Path, typer.Option(help="Folder of the result documents.")] = RESULTS,
 ) -> None:
-    """Measure goals, one after the other, and write a document for each."""
+    """Measure goals, one after the other, and write a document for each. One that fails is told, and the others are measured."""
     wanted = goals or list(GOALS)
     if unknown := sorted(set(wanted) - set(GOALS)) or ([] if size in SIZES else [size]):
         raise typer.BadParameter(f"There is no {', '.join(unknown)}: goals are {', '.join(GOALS)}; sizes are {', '.join(SIZES)}.")
+    failed = []
     for goal in wanted:
-        outcome = measure(goal, size)
+        try:
+            outcome = measure(goal, size)
+        except WorkFailedError as error:
+            typer.echo(f"  {goal} failed: {error}", err=True)
+            failed.append(goal)
+            continue
         for reached in outcome.reached:
             mark = {True: "reached", False: "NOT REACHED", None: ""}[reached.met]
             typer.echo(f"  {reached.what}: {reached.value} (goal: {reached.goal}) {mark}")
         typer.echo(f"  -> {outcome.write(results).name}")
+    if failed:
+        raise typer.Exit(1)
 
 
 def measure(goal: str, size: Any) -> Outcome:

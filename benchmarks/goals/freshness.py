@@ -65,10 +65,8 @@ def measure(context: Context) -> Outcome:
             _await_answer(f"http://127.0.0.1:{port}/server_info", log)
             context.say("Dagster answers; sending begins")
             feed.begin()
-            counted = _watch(context, feed, lake)
-        visible = _visible_at(lake)
+            ages = _watch(context, feed, lake)
         sent = feed.sent()
-    ages = {number: visible[number] - sent[number] for number in counted}
     return _outcome(context, ages, sent, lake, memory.peak_bytes)
 
 
@@ -83,35 +81,49 @@ def _await_answer(url: str, log: Path) -> None:
     raise WorkFailedError(f"Dagster did not start:\n{log.read_text(errors='replace')[-2_000:]}")
 
 
-def _watch(context: Context, feed: SteadyFeed, lake: Lake) -> list[int]:
-    """Wait until all of what is to be counted is in gold, while more is sent; the numbers of the recipients that count."""
+def _watch(context: Context, feed: SteadyFeed, lake: Lake) -> dict[int, float]:
+    """Wait until all of what is to be counted is in gold, while more is sent; how long each of these recipients took, in seconds."""
     began = time.time()
     first, last = began + _WARM_UP_SECONDS, began + _WARM_UP_SECONDS + context.size.fresh_seconds
     time.sleep(last - began)
-    counted = [number for number, at in feed.sent().items() if first <= at < last]
-    context.say(f"{len(counted):,} deliveries count")
+    sent = {number: at for number, at in feed.sent().items() if first <= at < last}
+    context.say(f"{len(sent):,} deliveries count")
+    arrivals = _Arrivals(lake)
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while time.monotonic() < deadline:
-        if set(counted) <= _visible_at(lake).keys():
-            return counted
+        visible = arrivals.look()
+        if sent.keys() <= visible.keys():
+            return {number: visible[number] - at for number, at in sent.items()}
         time.sleep(_LOOK_SECONDS)
-    raise WorkFailedError(f"After {_PATIENCE_SECONDS} s not all of the {len(counted):,} deliveries were in gold.")
+    raise WorkFailedError(f"After {_PATIENCE_SECONDS} s not all of the {len(sent):,} deliveries were in gold.")
 
 
-def _visible_at(lake: Lake) -> dict[int, float]:
-    """When each recipient that is in gold came there, in seconds since the epoch."""
-    commits = {table: _commits(lake, table) for table in _TABLES}
-    found: dict[int, float] = {}
-    for version, at in commits[_FIRST]:
-        behind = [_next(times, at) for table, times in commits.items() if table != _FIRST]
-        if None in behind:
-            break  # the build is still under way
-        whole = max([at, *(each for each in behind if each is not None)])
-        keys = pl.DataFrame(DeltaTable(lake.uri_of("gold", _FIRST), version=version).to_pyarrow_table(columns=["recipient_key"]))
-        numbers = keys["recipient_key"].str.extract(f"^id:{recipient(0)[:-1]}(\\d+)$").cast(pl.Int64).drop_nulls()
-        for number in numbers:
-            found.setdefault(number, whole)
-    return found
+class _Arrivals:
+    """When each recipient came to gold, version by version; each version is read once."""
+
+    def __init__(self, lake: Lake) -> None:
+        self._lake = lake
+        self._read = -1
+        self._found: dict[int, float] = {}
+
+    def look(self) -> dict[int, float]:
+        """Seconds since the epoch by recipient, of all builds that are whole by now."""
+        commits = {table: _commits(self._lake, table) for table in _TABLES}
+        for version, at in commits[_FIRST]:
+            behind = [_next(times, at) for table, times in commits.items() if table != _FIRST]
+            if None in behind:
+                break  # the build is still under way
+            if version > self._read:
+                whole = max([at, *(each for each in behind if each is not None)])
+                for number in self._recipients(version):
+                    self._found.setdefault(number, whole)
+                self._read = version
+        return self._found
+
+    def _recipients(self, version: int) -> pl.Series:
+        table = DeltaTable(self._lake.uri_of("gold", _FIRST), version=version).to_pyarrow_table(columns=["recipient_key"])
+        key = pl.DataFrame(table)["recipient_key"]
+        return key.str.extract(f"^id:{recipient('')}(\\d+)$").cast(pl.Int64).drop_nulls()
 
 
 def _commits(lake: Lake, table: str) -> list[tuple[int, float]]:

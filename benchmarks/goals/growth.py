@@ -25,7 +25,7 @@ from mg_lakehouse.stores.lake import Lake
 
 TITLE: Final = "The cost of a micro-batch against history"
 _BATCH: Final = 10_000
-_STEP: Final = 10_000_000
+_STEP: Final = 2_500_000  # a build of 10 M new rows took 15 GiB
 _SILVER_GOAL: Final = 1.25
 _GOLD_GOAL: Final = 1.5
 _SILVER_BATCHES: Final = 7
@@ -36,7 +36,7 @@ _RECEIVED: Final = datetime.combine(LAST_DAY, time(10, 12), UTC)
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What was found at one size of history. ``builds`` are the builds by which gold came to it."""
+    """What was found at one size of history. ``builds`` are the builds by which gold came to it, ``whole`` is one from nothing."""
 
     rows: int
     days: int
@@ -44,6 +44,7 @@ class Found:
     silver: Done
     gold: Done
     builds: Sequence[Done] = field(default=())
+    whole: Done | None = None
 
     def silver_seconds(self) -> Spread:
         """Of a micro-batch."""
@@ -78,8 +79,9 @@ def measure(context: Context) -> Outcome:
             context.say(f"{history.rows:,} rows, gold built in {builds[-1].answer['seconds'][0]:.0f} s with {mib(builds[-1].peak_bytes)}")
         silver = _on_copy(context, lake, "silver-batches", batches)
         gold = _on_copy(context, lake, "gold", batches[: context.size.history_rounds + 1])
+        whole = _build_whole(context, lake) if rows <= context.size.whole_builds else None
         size = sum(file.stat().st_size for file in (lake / "silver").rglob("*.parquet"))
-        found.append(Found(History.of_rows(rows).rows, days, size, silver, gold, tuple(builds)))
+        found.append(Found(History.of_rows(rows).rows, days, size, silver, gold, tuple(builds), whole))
         context.say(
             f"{found[-1].rows:,} rows: silver {found[-1].silver_seconds().text('.2f', ' s')}, gold {found[-1].gold_seconds().text('.1f', ' s')}"
         )
@@ -112,6 +114,17 @@ def _on_copy(context: Context, lake: Path, work: str, batches: Sequence[str]) ->
         shutil.rmtree(copy)
 
 
+def _build_whole(context: Context, lake: Path) -> Done:
+    copy = copy_lake(lake, context.folder / "copy")
+    try:
+        shutil.rmtree(copy / "gold")
+        done = run(work_command("gold"), {"lake": str(copy), "received": _MIDNIGHT.isoformat()})
+    finally:
+        shutil.rmtree(copy)
+    context.say(f"gold from nothing in {done.answer['seconds'][0]:.0f} s with {mib(done.peak_bytes)}")
+    return done
+
+
 def _reached(found: Sequence[Found]) -> list[Reached]:
     first, last = found[0], found[-1]
     span = f"{_millions(first.rows)} to {_millions(last.rows)} rows"
@@ -142,14 +155,16 @@ def _tables(found: Sequence[Found]) -> list[Table]:
             f"{each.days:,}",
             mib(each.bytes),
             each.silver_seconds().text(".2f", " s"),
+            f"{Spread.of(each.silver.answer['silver_cpu_seconds']).median:.2f} s",
             mib(each.silver.peak_bytes),
             each.gold_seconds().text(".1f", " s"),
             each.model_seconds().text(".1f", " s"),
+            f"{Spread.of(each.gold.answer['cpu_seconds'][1:]).median:.1f} s",
             mib(each.gold.peak_bytes),
         )
         for each in found
     ]
-    columns = ("rows of silver", "days", "size", "micro-batch", "peak", "gold refresh", "of it models", "peak")
+    columns = ("rows of silver", "days", "size", "micro-batch", "CPU", "peak", "gold refresh", "of it models", "CPU", "peak")
     note = (
         f"{ROWS_A_DAY:,} rows a day in deliveries, opens, clicks and bounces; a closed day is a file a table, sorted by time. A batch of {_BATCH:,} events touches 20 "
         f"jobs: the ten of its day, and the ten of the day before with {ROWS_A_DAY:,} events. The refresh is `dbt build` in a process of its own, tests included, "
@@ -173,9 +188,11 @@ def _builds(found: Sequence[Found]) -> Table:
     for each in found:
         seconds = [build.answer["seconds"][0] for build in each.builds]
         peak = max(build.peak_bytes for build in each.builds)
-        rows.append((_millions(each.rows), str(len(each.builds)), f"{sum(seconds):,.0f} s", f"{max(seconds):,.0f} s", mib(peak)))
-    note = f"Each build takes in at most {_millions(_STEP)} rows that are new; the first is a full one, the others are incremental."
-    return Table("Gold built up to each size", ("rows of silver", "builds", "together", "longest", "peak memory"), rows, note)
+        whole = ("", "") if each.whole is None else (f"{each.whole.answer['seconds'][0]:,.0f} s", mib(each.whole.peak_bytes))
+        rows.append((_millions(each.rows), str(len(each.builds)), f"{sum(seconds):,.0f} s", f"{max(seconds):,.0f} s", mib(peak), *whole))
+    note = f"Each build takes in at most {_millions(_STEP)} rows that are new to it. From nothing is one build of all of it."
+    columns = ("rows of silver", "builds", "together", "longest", "peak memory", "from nothing", "peak memory")
+    return Table("Gold built up to each size", columns, rows, note)
 
 
 def _plots(found: Sequence[Found]) -> list[Plot]:

@@ -68,8 +68,11 @@ def run(command: Sequence[str], parameters: Mapping[str, Any], *, environment: M
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
-            with MemoryCurve(process.pid) as memory:
-                status = process.wait()
+            try:
+                with MemoryCurve(process.pid) as memory:
+                    status = process.wait()
+            finally:
+                process.kill()  # where we are interrupted; nothing once it has ended
         if status != 0 or not answered.is_file():
             end = "\n".join(said.read_text(errors="replace").splitlines()[-_LAST_LINES:])
             raise WorkFailedError(f"{' '.join(command[-3:])} ended with status {status}:\n{end}")

@@ -66,7 +66,7 @@ def steady_feed(events_a_second: float, folder: Path) -> Iterator[SteadyFeed]:
             process.stdin.close()
 
 
-def recipient(number: int) -> str:
+def recipient(number: int | str) -> str:
     """The sender's key of a recipient."""
     return f"F-{number}"
 

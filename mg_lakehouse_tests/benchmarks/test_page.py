@@ -21,7 +21,9 @@ OUTCOME = Outcome(
     reached=[Reached("flatten", "at least 5x", "6.1x (5.9 to 6.2)", met=True), Reached("of it", "less", "more", met=False)],
     tables=[Table("XML to frames", ("", "events/s"), [("ours", "600,000"), ("a | b", "100,000")], "On two cores.")],
     plots=[
-        Plot("rates", "Rates", "", "events a second", [Curve("ours", [0], [6e5], [5e5], [7e5]), Curve("(a) loop", [0], [1e5])], kind="bars"),
+        Plot(
+            "rates", "Rates", "", "events a second", [Curve("ours", [0], [6e5], [5e5], [7e5]), Curve("(a) loop", [0], [1e5])], kind="bars"
+        ),
         Plot("growth", "Growth", "rows", "seconds", [Curve("silver", [1e6, 1e8], [1.0, 1.1], [0.9, 1.0], [1.1, 1.2])], log_x=True),
     ],
     remarks=["The rows are the same."],
@@ -51,7 +53,7 @@ def test_the_page_has_goals_tables_and_plots(tmp_path: Path) -> None:
     images = re.findall(r"\]\((images/[^)]+)\)", page)
     assert images == ["images/performance-rates.svg", "images/performance-growth.svg"]
     for image in images:
-        texts = "".join(ET.parse(tmp_path / "docs" / image).getroot().itertext())  # noqa: S314  our own
+        texts = "".join(ET.parse(tmp_path / "docs" / image).getroot().itertext())
         assert "seconds" in texts or "events a second" in texts
 
 
@@ -76,7 +78,10 @@ def test_a_page_without_results_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_peer_that_is_not_there_says_what_is_missing() -> None:
-    assert available(Peer("x", "no-such", "x.py", needs_java=False)) == "its environment .venv-bench-no-such is not made; `make bench-peers` makes it."
+    assert (
+        available(Peer("x", "no-such", "x.py", needs_java=False))
+        == "its environment .venv-bench-no-such is not made; `make bench-peers` makes it."
+    )
 
 
 def test_a_goal_measures_at_a_tiny_size(tmp_path: Path) -> None:
