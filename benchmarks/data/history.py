@@ -25,7 +25,7 @@ from mg_lakehouse.events.schemas import BRONZE_SCHEMA, TIMESTAMP, silver_schema
 from mg_lakehouse.stores.lake import Lake
 from mg_lakehouse.stores.tables import EVENT_FEED, silver_spec
 
-__all__ = ["LAST_DAY", "History"]
+__all__ = ["LAST_DAY", "LONGEST_DAYS", "ROWS_A_DAY", "SHARES", "History"]
 
 LAST_DAY: Final = date(2026, 3, 20)
 """The day of the micro-batches; the history ends with the day before it."""
