@@ -61,7 +61,7 @@ def measure(context: Context) -> Outcome:
     with steady_feed(_RATE, context.folder) as feed:
         variables = {**feed.environment, "MG_LAKE_URI": lake.root, "DAGSTER_HOME": str(home), "DAGSTER_DISABLE_TELEMETRY": "1"}
         log = context.folder / "dagster.log"
-        with service(command, environment=variables, log=log) as dagster, MemoryCurve(dagster.pid) as memory:
+        with service(command, folder=context.folder, environment=variables, log=log) as dagster, MemoryCurve(dagster.pid) as memory:
             _await_answer(f"http://127.0.0.1:{port}/server_info", log)
             context.say("Dagster answers; sending begins")
             feed.begin()

@@ -18,7 +18,7 @@ __all__ = ["Curve", "Outcome", "Plot", "Reached", "Table"]
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """A line of the table of goals. ``value`` and ``spread`` are texts with their unit; ``met`` is ``None`` where no goal is set."""
+    """A line of the table of goals. ``value`` is a text with its unit and spread; ``met`` is ``None`` where no goal is set."""
 
     what: str
     goal: str

@@ -18,12 +18,12 @@ _LOOK_SECONDS: Final = 0.2
 
 
 @contextmanager
-def service(command: Sequence[str], *, environment: Mapping[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Start a service with these variables beside the caller's; what it prints goes to ``log``."""
+def service(command: Sequence[str], *, folder: Path, environment: Mapping[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a service in a folder, with these variables beside the caller's; what it prints goes to ``log``."""
     with (
         log.open("wb") as output,
         subprocess.Popen(
-            list(command), env=os.environ | dict(environment), start_new_session=True, stdout=output, stderr=subprocess.STDOUT
+            list(command), cwd=folder, env=os.environ | dict(environment), start_new_session=True, stdout=output, stderr=subprocess.STDOUT
         ) as process,
     ):
         try:
