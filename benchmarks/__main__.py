@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import tempfile
 import time
@@ -18,6 +19,7 @@ from benchmarks.harness.machine import describe
 from benchmarks.harness.outcome import Outcome, now_text
 from benchmarks.harness.peers import install
 from benchmarks.harness.processes import ROOT, WorkFailedError
+from mg_lakehouse.signals import handling
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
@@ -56,7 +58,8 @@ def measure(goal: str, size: Any) -> Outcome:
     machine = describe()
     began = time.monotonic()
     CACHE.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f"{goal}-", dir=CACHE) as folder:
+    # Ended by SIGTERM as by Ctrl-C: what was started ends too, and the folder, which may hold gigabytes, goes.
+    with handling(signal.default_int_handler, signal.SIGTERM), tempfile.TemporaryDirectory(prefix=f"{goal}-", dir=CACHE) as folder:
         context = Context(size, Path(folder), CACHE, lambda text: typer.echo(f"  [{time.monotonic() - began:6.1f} s] {goal}: {text}"))
         outcome: Outcome = import_module(f"benchmarks.goals.{goal}").measure(context)
     return replace(
