@@ -9,7 +9,10 @@ INSTALLED := $(VENV)/.installed
 export DAGSTER_HOME ?= $(CURDIR)/.dagster
 export DAGSTER_DISABLE_TELEMETRY := 1
 
-.PHONY: demo dev test lint format types sql unit faults screenshots lock clean help
+.PHONY: demo dev test lint format types sql unit faults bench bench-peers screenshots lock clean help
+
+# How much `make bench` measures: small, standard or full.
+BENCH ?= standard
 .DEFAULT_GOAL := help
 
 help:  ## Say what there is
@@ -43,12 +46,19 @@ unit: $(INSTALLED)
 faults: $(INSTALLED)  ## The long matrix of crashes and faults, and the long fuzzing (minutes)
 	env -u DAGSTER_HOME $(BIN)/pytest -m faults --numprocesses 2 --durations 10
 
+bench: $(INSTALLED) bench-peers  ## All measurements, and docs/performance.md made of them (BENCH=small, standard or full)
+	env -u DAGSTER_HOME $(BIN)/python -m benchmarks run --size $(BENCH)
+	$(BIN)/python -m benchmarks render
+
+bench-peers: $(INSTALLED)  # dlt and Spark, each in an environment of its own
+	$(BIN)/python -m benchmarks peers
+
 # With the timestamp, an environment is made once and again only when what it holds changes.
 $(INSTALLED): pyproject.toml constraints.txt
 	@command -v $(PYTHON) > /dev/null || { echo "$(PYTHON) was not found: install Python 3.11, or say PYTHON=/path/to/python3.11"; exit 1; }
 	@echo "Installing into $(VENV) ..."
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[demo,ui,postgres,dev]'
+	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[demo,ui,postgres,bench,dev]'
 	@touch $@
 
 screenshots: $(INSTALLED)  ## Take the README's pictures anew (needs chromium)
@@ -56,6 +66,8 @@ screenshots: $(INSTALLED)  ## Take the README's pictures anew (needs chromium)
 
 lock:  ## Pin every dependency anew (needs uv)
 	uv pip compile pyproject.toml --all-extras --python-version 3.11 --no-emit-index-url --no-header --no-annotate --output-file constraints.txt
+	for peer in dlt spark; do uv pip compile benchmarks/peers/requirements-$$peer.in --python-version 3.11 --no-emit-index-url --no-header --no-annotate \
+		--output-file benchmarks/peers/requirements-$$peer.txt; done
 
 clean:  ## Remove the environment, the demo's lake and its runs
-	rm -rf $(VENV) .lake .dagster dbt_project/target dbt_project/logs
+	rm -rf $(VENV) .venv-bench-dlt .venv-bench-spark .bench .lake .dagster dbt_project/target dbt_project/logs

@@ -1,0 +1,118 @@
+"""What a micro-batch and the gold refresh behind it cost, as history grows from a million rows to a hundred million.
+
+One lake grows from size to size, its gold with it, build after build, so that no build ever sees more than a step's rows that are new to it.
+At each size the same batches go through silver alone, in one process that is warm, and through silver and gold, on copies of the lake.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from datetime import UTC, datetime, time
+from pathlib import Path
+from typing import Any, Final
+
+import polars as pl
+
+from benchmarks.data.bronze import copy_lake
+from benchmarks.data.history import LAST_DAY, LONGEST_DAYS, ROWS_A_DAY, History
+from benchmarks.data.writing import bundled
+from benchmarks.goals.context import Context
+from benchmarks.goals.growth_tables import BATCH, STEP, TITLE, Found, plots, reached, tables
+from benchmarks.goals.tables import mib
+from benchmarks.harness.outcome import Outcome
+from benchmarks.harness.processes import Done, run, work_command
+from mg_lakehouse.stores.lake import Lake
+
+_SILVER_BATCHES: Final = 7
+_FIRST_MESSAGE: Final = 10**9
+_MIDNIGHT: Final = datetime.combine(LAST_DAY, time(0, 10), UTC)
+_RECEIVED: Final = datetime.combine(LAST_DAY, time(10, 12), UTC)
+
+
+def measure(context: Context) -> Outcome:
+    """Grow a lake and measure at each size.
+
+    Raises:
+        WorkFailedError: a build or a batch failed.
+    """
+    lake = context.folder / "lake"
+    batches = _write_batches(context)
+    tailed, tailed_jobs = _write_tailed(context)
+    found: list[Found] = []
+    days = 0
+    for rows in context.size.history:
+        builds = []
+        for step in _steps(days, rows):
+            history = History.of_rows(step)
+            history.write(Lake(str(lake)), behind=days)
+            days = history.days
+            builds.append(run(work_command("gold"), {"lake": str(lake), "received": _MIDNIGHT.isoformat()}))
+            context.say(f"{history.rows:,} rows, gold built in {builds[-1].answer['seconds'][0]:.0f} s with {mib(builds[-1].peak_bytes)}")
+        silver = _on_copy(context, lake, "silver-batches", batches)
+        gold = _on_copy(context, lake, "gold", batches[: context.size.history_rounds + 1])
+        fits = rows <= context.size.whole_builds
+        whole = _build_whole(context, lake) if fits else None
+        tail = _on_copy(context, lake, "gold", [tailed]) if fits else None
+        size = sum(file.stat().st_size for file in (lake / "silver").rglob("*.parquet"))
+        found.append(Found(History.of_rows(rows).rows, days, size, silver, gold, tuple(builds), whole, tail))
+        context.say(
+            f"{found[-1].rows:,} rows: silver {found[-1].silver_seconds().text('.2f', ' s')}, gold {found[-1].gold_seconds().text('.1f', ' s')}"
+        )
+    shutil.rmtree(lake)
+    return Outcome("growth", TITLE, reached(found), tables(found, tailed_jobs), plots(found), (), _raw(found))
+
+
+def _steps(days: int, rows: int) -> list[int]:
+    """Sizes on the way to one, none more than a step from the one before."""
+    steps = list(range(days * ROWS_A_DAY + STEP, rows, STEP))
+    return [*steps, rows]
+
+
+def _write_batches(context: Context) -> list[str]:
+    history = History(1)
+    files = []
+    for number in range(max(_SILVER_BATCHES, context.size.history_rounds) + 1):
+        file = context.folder / f"batch-{number}.parquet"
+        bundled(history.batch(number, count=BATCH)).write_parquet(file)
+        files.append(str(file))
+    return files
+
+
+def _write_tailed(context: Context) -> tuple[str, int]:
+    """A batch whose opens and clicks are of jobs of up to a year ago, as the history's own are; the file, and how many jobs it touches."""
+    rows = dict(History(1).batch(0, count=BATCH, longest_days=LONGEST_DAYS))
+    file = context.folder / "batch-tail.parquet"
+    bundled(rows.items()).write_parquet(file)
+    return str(file), pl.concat(table["request_id"] for table in rows.values()).n_unique()
+
+
+def _on_copy(context: Context, lake: Path, work: str, batches: Sequence[str]) -> Done:
+    copy = copy_lake(lake, context.folder / "copy")
+    try:
+        asked = {"lake": str(copy), "batches": list(batches), "first": _FIRST_MESSAGE, "received": _RECEIVED.isoformat()}
+        return run(work_command(work), asked)
+    finally:
+        shutil.rmtree(copy)
+
+
+def _build_whole(context: Context, lake: Path) -> Done:
+    copy = copy_lake(lake, context.folder / "copy")
+    try:
+        shutil.rmtree(copy / "gold")
+        done = run(work_command("gold"), {"lake": str(copy), "received": _MIDNIGHT.isoformat()})
+    finally:
+        shutil.rmtree(copy)
+    context.say(f"gold from nothing in {done.answer['seconds'][0]:.0f} s with {mib(done.peak_bytes)}")
+    return done
+
+
+def _raw(found: Sequence[Found]) -> dict[str, Any]:
+    return {
+        str(each.rows): {
+            "silver": dict(each.silver.answer),
+            "gold": dict(each.gold.answer),
+            "builds": [dict(build.answer) for build in each.builds],
+        }
+        for each in found
+    }

@@ -1,0 +1,153 @@
+"""How growth is told: the lines of the goals, tables and plots of what was found at each size of history."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from benchmarks.data.history import ROWS_A_DAY
+from benchmarks.goals.tables import mib, verdict
+from benchmarks.harness.compare import Spread
+from benchmarks.harness.outcome import Curve, Plot, Reached, Table
+from benchmarks.harness.processes import Done
+
+__all__ = ["BATCH", "STEP", "TITLE", "Found", "plots", "reached", "tables"]
+
+TITLE: Final = "The cost of a micro-batch against history"
+BATCH: Final = 10_000
+"""Events in a micro-batch."""
+
+STEP: Final = 2_500_000
+"""Rows that are new to a build, at most: one of ten million took 15 GiB."""
+
+_SILVER_GOAL: Final = 1.25
+_GOLD_GOAL: Final = 1.5
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What was found at one size of history.
+
+    ``builds`` are the builds by which gold came to it, ``whole`` is one from nothing, ``tail`` a refresh after a batch with a tail. These
+    two only where they fit: both grow with history by their nature.
+    """
+
+    rows: int
+    days: int
+    bytes: int
+    silver: Done
+    gold: Done
+    builds: Sequence[Done] = field(default=())
+    whole: Done | None = None
+    tail: Done | None = None
+
+    def silver_seconds(self) -> Spread:
+        """Of a micro-batch."""
+        return Spread.of(self.silver.answer["silver_seconds"])
+
+    def gold_seconds(self) -> Spread:
+        """Of a refresh; the first one warms the disk's cache."""
+        return Spread.of(self.gold.answer["seconds"][1:])
+
+    def model_seconds(self) -> Spread:
+        """Of the models alone, without dbt's start and the tests."""
+        return Spread.of(self.gold.answer["models"][1:])
+
+
+def reached(found: Sequence[Found]) -> list[Reached]:
+    """The lines of the goals: the largest history against the smallest."""
+    first, last = found[0], found[-1]
+    span = f"{millions(first.rows)} to {millions(last.rows)} rows"
+    silver = _growth(last.silver_seconds(), first.silver_seconds())
+    gold = _growth(last.gold_seconds(), first.gold_seconds())
+    return [
+        Reached(
+            f"micro-batch of {BATCH:,} events into silver, {span}",
+            f"at most {_SILVER_GOAL:g}x",
+            silver.text(".2f", "x"),
+            verdict(silver.median, at_most=_SILVER_GOAL),
+        ),
+        Reached(
+            f"gold refresh after it, {span}", f"at most {_GOLD_GOAL:g}x", gold.text(".2f", "x"), verdict(gold.median, at_most=_GOLD_GOAL)
+        ),
+    ]
+
+
+def _growth(last: Spread, first: Spread) -> Spread:
+    """Ratio of the medians; least and greatest are of the extremes against the first median."""
+    return Spread(last.median / first.median, last.least / first.median, last.greatest / first.median)
+
+
+def tables(found: Sequence[Found], tailed_jobs: int) -> list[Table]:
+    """What each size cost, model by model, and how gold came to it; ``tailed_jobs`` is how many jobs the batch with a tail touches."""
+    cost = [
+        (
+            millions(each.rows),
+            f"{each.days:,}",
+            mib(each.bytes),
+            each.silver_seconds().text(".2f", " s"),
+            f"{Spread.of(each.silver.answer['silver_cpu_seconds']).median:.2f} s",
+            mib(each.silver.peak_bytes),
+            each.gold_seconds().text(".1f", " s"),
+            each.model_seconds().text(".1f", " s"),
+            f"{Spread.of(each.gold.answer['cpu_seconds'][1:]).median:.1f} s",
+            mib(each.gold.peak_bytes),
+        )
+        for each in found
+    ]
+    columns = ("rows of silver", "days", "size", "micro-batch", "CPU", "peak", "gold refresh", "of it models", "CPU", "peak")
+    note = (
+        f"{ROWS_A_DAY:,} rows a day in deliveries, opens, clicks and bounces; a closed day is a file a table, sorted by time. A batch of {BATCH:,} events touches 20 "
+        f"jobs: the ten of its day, and the ten of the day before with {ROWS_A_DAY:,} events. The refresh is `dbt build` in a process of its own, tests included, "
+        "as Dagster starts it."
+    )
+    return [Table(TITLE, columns, cost, note), _models(found), _builds(found, tailed_jobs)]
+
+
+def _models(found: Sequence[Found]) -> Table:
+    names = sorted({name for each in found for build in each.gold.answer["nodes"][1:] for name in build})
+    rows = []
+    for name in names:
+        spreads = [Spread.of([build[name] for build in each.gold.answer["nodes"][1:] if name in build] or [0.0]) for each in found]
+        rows.append((f"`{name}`", *(f"{spread.median:.1f} s" for spread in spreads)))
+    rows.append(("tests", *(f"{Spread.of(each.gold.answer['tests'][1:]).median:.1f} s" for each in found)))
+    return Table("Seconds of each model in a refresh", ("model", *(millions(each.rows) for each in found)), rows)
+
+
+def _builds(found: Sequence[Found], tailed_jobs: int) -> Table:
+    rows = []
+    for each in found:
+        seconds = [build.answer["seconds"][0] for build in each.builds]
+        peak = max(build.peak_bytes for build in each.builds)
+        others = [cell for done in (each.whole, each.tail) for cell in _seconds_and_peak(done)]
+        rows.append((millions(each.rows), str(len(each.builds)), f"{sum(seconds):,.0f} s", f"{max(seconds):,.0f} s", mib(peak), *others))
+    note = (
+        f"Each build takes in at most {millions(STEP)} rows that are new to it. From nothing is one build of all of it. A tail is a batch of {BATCH:,} events that touches "
+        f"{tailed_jobs:,} jobs of up to a year ago: the longer the history, the more of their rows it has, so that this cost grows by its nature. Both are left out where they take more than a machine of this size has."
+    )
+    columns = ("rows of silver", "builds", "together", "longest", "peak", "from nothing", "peak", "refresh after a tail", "peak")
+    return Table("Gold built up to each size", columns, rows, note)
+
+
+def _seconds_and_peak(done: Done | None) -> tuple[str, str]:
+    return ("", "") if done is None else (f"{done.answer['seconds'][0]:,.0f} s", mib(done.peak_bytes))
+
+
+def plots(found: Sequence[Found]) -> list[Plot]:
+    """The curves of silver and of gold."""
+    x = [each.rows for each in found]
+
+    def curve(name: str, spreads: list[Spread]) -> Curve:
+        return Curve(name, x, [each.median for each in spreads], [each.least for each in spreads], [each.greatest for each in spreads])
+
+    silver = curve("silver", [each.silver_seconds() for each in found])
+    gold = [curve("gold refresh", [each.gold_seconds() for each in found]), curve("of it models", [each.model_seconds() for each in found])]
+    return [
+        Plot("growth-silver", f"A micro-batch of {BATCH:,} events", "rows of history", "seconds", [silver], log_x=True),
+        Plot("growth-gold", "The gold refresh after it", "rows of history", "seconds", gold, log_x=True),
+    ]
+
+
+def millions(rows: int) -> str:
+    return f"{rows / 1e6:g} M"

@@ -1,0 +1,45 @@
+"""A service in a process group of its own, which ends with the block: whatever it started ends with it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+__all__ = ["service"]
+
+_GRACE_SECONDS: Final = 20
+_LOOK_SECONDS: Final = 0.2
+
+
+@contextmanager
+def service(command: Sequence[str], *, folder: Path, environment: Mapping[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a service in a folder, with these variables beside the caller's; what it prints goes to ``log``."""
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(
+            list(command), cwd=folder, env=os.environ | dict(environment), start_new_session=True, stdout=output, stderr=subprocess.STDOUT
+        ) as process,
+    ):
+        try:
+            yield process
+        finally:
+            _end_group(process)
+
+
+def _end_group(process: subprocess.Popen[bytes]) -> None:
+    for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(process.pid, sign)
+            deadline = time.monotonic() + _GRACE_SECONDS
+            while time.monotonic() < deadline:
+                process.poll()  # a leader that nobody waited for would stay in its group
+                os.killpg(process.pid, 0)
+                time.sleep(_LOOK_SECONDS)
+        except ProcessLookupError:
+            return

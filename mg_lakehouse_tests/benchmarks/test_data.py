@@ -1,0 +1,127 @@
+"""What the benchmarks measure on is what they say it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+from deltalake import DeltaTable
+from polars.testing import assert_frame_equal
+
+from benchmarks.data.bronze import copy_lake, fill, messages
+from benchmarks.data.feed import bodies, fresh_ids
+from benchmarks.data.history import LAST_DAY, SHARES, History
+from benchmarks.data.writing import bundled
+from benchmarks.peers import lxml_loop
+from benchmarks.work.flattening import differences
+from mg_lakehouse.events.flatten import flatten
+from mg_lakehouse.stores.lake import Lake
+from mg_lakehouse.stores.silver import flatten_new
+from mg_lakehouse_tests.stores.feeds import rows_of
+
+EVENTS = 2_000
+HISTORY = History(2, rows_a_day=1_000)
+
+
+@pytest.fixture(scope="module")
+def feed(tmp_path_factory: pytest.TempPathFactory) -> pl.DataFrame:
+    return bodies(tmp_path_factory.mktemp("cache"), events=EVENTS)
+
+
+def ids(feed: pl.DataFrame) -> pl.Series:
+    return feed["body"].str.extract_all(r"ActivityId>[0-9a-f-]{36}<").explode()
+
+
+def test_the_feed_has_ten_events_to_a_message_and_one_in_fifty_twice(feed: pl.DataFrame) -> None:
+    assert (feed.height, feed["items"].unique().to_list()) == (EVENTS // 10, [10])
+    assert ids(feed).len() == EVENTS
+    assert ids(feed).n_unique() == EVENTS * 49 // 50
+
+
+def test_a_copy_of_the_feed_has_ids_of_its_own(feed: pl.DataFrame) -> None:
+    copy = fresh_ids(feed, 3)
+    assert set(ids(copy)).isdisjoint(ids(feed))
+    assert ids(copy).n_unique() == ids(feed).n_unique()
+
+
+def test_the_lxml_loop_gives_the_same_rows(feed: pl.DataFrame) -> None:
+    bronze = messages(feed)
+    ours, loop = flatten(bronze, source="event_feed"), lxml_loop.flatten(bronze, source="event_feed")
+    assert ours.rejected.is_empty()
+    assert len(loop) > 12
+    assert differences(ours.tables, loop) == []
+
+
+def test_a_different_row_is_found(feed: pl.DataFrame) -> None:
+    loop = lxml_loop.flatten(messages(feed), source="event_feed")
+    changed = loop | {"opens": loop["opens"].with_columns(ip_address=pl.lit("10.0.0.1"))}
+    assert differences(loop, changed) == ["opens.ip_address"]
+    assert differences(loop, {table: rows for table, rows in loop.items() if table != "clicks"}) == ["clicks"]
+    assert differences(loop, loop | {"opens": loop["opens"].head(3)}) == [f"opens: {loop['opens'].height} and 3 rows"]
+
+
+def test_the_lxml_loop_writes_the_rows_that_silver_has(feed: pl.DataFrame, tmp_path: Path) -> None:
+    lake = Lake(str(tmp_path / "lake"))
+    assert fill(lake, feed, events=EVENTS) == feed.height
+    report = flatten_new(lake)
+    counts = lxml_loop.bronze_to_silver(Path(lake.uri_of("bronze", "event_feed")), tmp_path / "peer")
+    assert counts == {table: count.rows for table, count in report.tables.items()}
+    assert sum(counts.values()) == EVENTS * 49 // 50
+    assert DeltaTable(str(tmp_path / "peer" / "opens")).count() == counts["opens"]
+
+
+@pytest.fixture(scope="module")
+def history(tmp_path_factory: pytest.TempPathFactory) -> Lake:
+    lake = Lake(str(tmp_path_factory.mktemp("history")))
+    HISTORY.write(lake)
+    return lake
+
+
+def test_a_history_is_a_file_a_day_sorted_by_time(history: Lake) -> None:
+    for table, share in SHARES.items():
+        rows = rows_of(history, "silver", table)
+        assert rows.height == 2 * round(1_000 * share)
+        assert rows["activity_id"].is_unique().all()
+        assert (rows["received_date"] < LAST_DAY).all()
+        handle = history.open("silver", table)
+        assert handle is not None
+        files = handle.file_uris()
+        assert len(files) == 2
+        assert all(pl.read_parquet(file, hive_partitioning=False)["event_at"].is_sorted() for file in files)
+
+
+def test_silver_has_all_of_a_history(history: Lake) -> None:
+    report = flatten_new(history)
+    assert (report.messages, report.from_version) == (0, report.to_version)
+
+
+def test_a_longer_history_is_the_shorter_one_and_older_days(history: Lake, tmp_path: Path) -> None:
+    grown = Lake(str(copy_lake(Path(history.root), tmp_path / "grown")))
+    History(3, rows_a_day=1_000).write(grown, behind=2)
+    fresh = Lake(str(tmp_path / "fresh"))
+    History(3, rows_a_day=1_000).write(fresh)
+    for table in SHARES:
+        was, both = rows_of(grown, "silver", table).sort("activity_id"), rows_of(fresh, "silver", table).sort("activity_id")
+        assert_frame_equal(was, both)
+        assert set(rows_of(history, "silver", table)["activity_id"]) < set(was["activity_id"])
+
+
+def test_a_micro_batch_comes_out_as_the_rows_that_it_was_made_of(history: Lake, tmp_path: Path) -> None:
+    lake = Lake(str(copy_lake(Path(history.root), tmp_path / "lake")))
+    rows = dict(HISTORY.batch(0, count=500))
+    feed = bundled(rows.items())
+    assert (feed.height, int(feed["items"].sum())) == (50, 500)
+    fill(lake, feed, events=500, first=10**9)
+    assert flatten_new(lake).rows == 500
+    for table, made in rows.items():
+        content = [name for name in made.columns if name not in ("message_id", "item_index", "received_at", "received_date")]
+        landed = rows_of(lake, "silver", table).filter(pl.col("activity_id").is_in(made["activity_id"].implode()))
+        expected = made.with_columns(pl.col("event_at").dt.truncate("1ms"))
+        assert_frame_equal(landed.select(content).sort("activity_id"), expected.select(content).sort("activity_id"))
+
+
+def test_every_micro_batch_touches_the_jobs_of_its_day_and_of_the_day_before() -> None:
+    short, long = (pl.concat(rows["request_id"] for _, rows in History(days).batch(1, count=2_000)) for days in (4, 400))
+    assert_frame_equal(short.to_frame(), long.to_frame())
+    assert short.n_unique() == 20

@@ -1,0 +1,98 @@
+"""From result documents to the page, and one goal from its command to the document."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from benchmarks.goals import GOALS, end_to_end, flatten
+from benchmarks.goals.context import Context
+from benchmarks.harness.outcome import Curve, Outcome, Plot, Reached, Table
+from benchmarks.harness.peers import Peer, available
+from benchmarks.report.page import write_page
+
+OUTCOME = Outcome(
+    goal="flatten",
+    title="XML to frames",
+    reached=[Reached("flatten", "at least 5x", "6.1x (5.9 to 6.2)", met=True), Reached("of it", "less", "more", met=False)],
+    tables=[Table("XML to frames", ("", "events/s"), [("ours", "600,000"), ("a | b", "100,000")], "On two cores.")],
+    plots=[
+        Plot(
+            "rates", "Rates", "", "events a second", [Curve("ours", [0], [6e5], [5e5], [7e5]), Curve("(a) loop", [0], [1e5])], kind="bars"
+        ),
+        Plot("growth", "Growth", "rows", "seconds", [Curve("silver", [1e6, 1e8], [1.0, 1.1], [0.9, 1.0], [1.1, 1.2])], log_x=True),
+    ],
+    remarks=["The rows are the same."],
+    raw={"seconds": [1.0]},
+    size="standard",
+    measured_at="2026-03-01 12:00 UTC",
+    machine={"cpu": "A CPU", "cores": 2, "memory_bytes": 24 * 2**30, "system": "Linux", "python": "3.11", "versions": {"polars": "2.1.0"}},
+)
+
+
+def test_a_document_is_read_as_it_was_written(tmp_path: Path) -> None:
+    file = OUTCOME.write(tmp_path)
+    assert file.name == "flatten.standard.json"
+    again = Outcome.read(file)
+    assert again.write(tmp_path / "again").read_text() == file.read_text()
+    assert again.reached == OUTCOME.reached
+
+
+def test_the_page_has_goals_tables_and_plots(tmp_path: Path) -> None:
+    OUTCOME.write(tmp_path)
+    page = write_page(tmp_path, tmp_path / "docs").read_text()
+    assert "| flatten | at least 5x | 6.1x (5.9 to 6.2) | yes |" in page
+    assert "| of it | less | more | **no** |" in page
+    assert "| a \\| b | 100,000 |" in page
+    assert "A CPU, 2 cores, 24 GiB" in page
+    assert "- The rows are the same." in page
+    images = re.findall(r"\]\((images/[^)]+)\)", page)
+    assert images == ["images/performance-rates.svg", "images/performance-growth.svg"]
+    for image in images:
+        texts = "".join(ET.parse(tmp_path / "docs" / image).getroot().itertext())
+        assert "seconds" in texts or "events a second" in texts
+
+
+def test_the_same_numbers_give_the_same_bytes(tmp_path: Path) -> None:
+    OUTCOME.write(tmp_path)
+    first, second = (write_page(tmp_path, tmp_path / name).parent for name in ("one", "two"))
+    for file in (path for path in first.rglob("*") if path.is_file()):
+        assert file.read_bytes() == (second / file.relative_to(first)).read_bytes()
+
+
+def test_the_largest_size_counts(tmp_path: Path) -> None:
+    replace(OUTCOME, size="small", title="a small one").write(tmp_path)
+    replace(OUTCOME, size="full", title="a full one").write(tmp_path)
+    page = write_page(tmp_path, tmp_path / "docs").read_text()
+    assert "## a full one" in page
+    assert "a small one" not in page
+
+
+def test_a_page_without_results_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="run `make bench` first"):
+        write_page(tmp_path, tmp_path / "docs")
+
+
+def test_a_peer_that_is_not_there_says_what_is_missing() -> None:
+    assert (
+        available(Peer("x", "no-such", "x.py", needs_java=False))
+        == "its environment .venv-bench-no-such is not made; `make bench-peers` makes it."
+    )
+
+
+def test_a_goal_measures_at_a_tiny_size(tmp_path: Path) -> None:
+    said: list[str] = []
+    outcome = flatten.measure(Context("tiny", tmp_path, tmp_path / "cache", said.append))
+    assert said[0] == "the rows are the same: 2,000"
+    (reached,) = outcome.reached
+    assert re.fullmatch(r"[\d.]+x \([\d.]+ to [\d.]+\)", reached.value)
+    assert [row[0] for row in outcome.tables[0].rows][:2] == ["mg_lakehouse", "(a) lxml loop"]
+
+
+def test_every_goal_is_a_module() -> None:
+    folder = Path(end_to_end.__file__).parent
+    assert all((folder / f"{goal}.py").is_file() for goal in GOALS)
