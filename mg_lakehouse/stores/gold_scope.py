@@ -24,7 +24,8 @@ from mg_lakehouse.stores import gold
 from mg_lakehouse.stores.duck import Snapshots, identifier
 from mg_lakehouse.stores.gold import GoldTable, Included
 from mg_lakehouse.stores.gold_changes import SilverTables, open_at_once
-from mg_lakehouse.stores.gold_files import File, Files, read_files
+from mg_lakehouse.stores.gold_days import DAYS_OF_JOBS, DAYS_OF_MESSAGES, DaysOfJobs, known_days
+from mg_lakehouse.stores.gold_files import File, Files, JobDays, read_files
 from mg_lakehouse.stores.gold_model import Keys, Model, Plan
 from mg_lakehouse.stores.gold_parts import count_rows, cut, part_keys
 from mg_lakehouse.stores.lake import Lake
@@ -93,6 +94,7 @@ class Scopes:
         self._made: dict[str, GoldTable] = {}
         self._readings: dict[str, _Reading] = {}
         self._counted: dict[str, str] = {}
+        self._days_of_jobs: dict[tuple[str, int], tuple[Sequence[str], JobDays | None]] = {}
 
     @property
     def silver_ids(self) -> dict[str, str | None]:
@@ -142,7 +144,8 @@ class Scopes:
             elif plan.mode == "incremental" and plan.model.scope == "days":
                 made = f"select * from {self._of_days(handle, plan)}"
             elif plan.mode == "incremental":
-                made = f"select * from {self._of_keys(self._gold_rows(name, handle, plan.model.orphan_day), plan.model, _keys(plan))}"
+                rows = self._gold_rows(name, handle, plan.model.orphan_day)
+                made = f"select * from {self._of_keys(rows, plan.model, self._readings[name].keys)}"
             self._show("gold", name, everything)
             self._show("tested", name, made)
 
@@ -189,8 +192,8 @@ class Scopes:
         cursor.execute(
             f"create or replace table {schema}.requests as select distinct request_id from touched where request_id is not null order by 1"
         )
-        cursor.execute(f"create or replace table {schema}.days as {self._days(model, inputs)}")
         requests = [str(row[0]) for row in cursor.execute(f"from {schema}.requests").fetchall()]
+        cursor.execute(f"create or replace table {schema}.days as {self._days(model, inputs, requests)}")
         days = [row[0] for row in cursor.execute(f"select event_date from {schema}.days order by 1").fetchall()]
         uses_days = model.scope == "days" or model.orphan_day is not None
         touched = bool(days) if model.scope == "days" else bool(requests or (days and uses_days))
@@ -200,19 +203,40 @@ class Scopes:
             return Plan(model, "unchanged", own, state.silver if recorded else included)
         return Plan(model, "incremental", own, included, requests, days if uses_days else ())
 
-    def _days(self, model: Model, inputs: Mapping[str, GoldTable]) -> str:
+    def _days(self, model: Model, inputs: Mapping[str, GoldTable], requests: Sequence[str]) -> str:
         orphans = "select distinct event_date from touched where request_id is null and event_date is not null"
         if model.scope != "days":
             return orphans
         # A job's rows can have come from any day that it has rows on now: silver only ever gains rows, and what it lost shows in the change feed.
-        moved = " union ".join(
-            f"select event_date from {self._scan(table.handle)} where request_id in (select request_id from {model.schema}.requests)"
-            for table in inputs.values()
-        )
+        keys = Keys("", requests, (), self._job_days(model, requests))
+        rows = [self._gold_rows(each.name, inputs[each.name].handle, each.orphan_day) for each in model.gold]
+        moved = " union ".join(f"select event_date from {self._of_keys(each, model, keys)}" for each in rows)
         return (
             "select distinct cast(day + to_days(cast(later as integer)) as date) as event_date from ("
             f"select event_date as day from touched where event_date is not null union {moved}), range({model.days_after + 1}) as after(later)"
         )
+
+    def _job_days(self, model: Model, requests: Sequence[str]) -> dict[str, JobDays]:
+        """By table, the days on which jobs have rows: of silver and gold tables of messages, and of what else names a job."""
+        found: dict[str, JobDays] = {}
+        names = {*model.silver, *(each.name for each in model.gold if each.orphan_day is not None), model.name}
+        of_messages = names - {event.table for event in EVENTS if event.channel is None}
+        for known, tables in ((DAYS_OF_MESSAGES, of_messages), (DAYS_OF_JOBS, names - of_messages)):
+            if tables and (days := self._known_days(known, model, requests)) is not None:
+                found |= dict.fromkeys(tables, days)
+        return found
+
+    def _known_days(self, known: DaysOfJobs, model: Model, requests: Sequence[str]) -> JobDays | None:
+        """The days of some jobs, looked up once: most models of a build are planned for the same jobs."""
+        made = self._made_of(known.name) if known.name in self._gold else None
+        if made is None or made.definition != model.definition:
+            return None
+        asked = (known.name, made.handle.version())
+        before = self._days_of_jobs.get(asked)
+        if before is None or before[0] != requests:
+            days = known_days(known, made, self._silver, self._cursor, requests=requests, table=f"{model.schema}.requests")
+            before = self._days_of_jobs[asked] = (requests, days)
+        return before[1]
 
     def _stale(self, model: Model, own: DeltaTable, inputs: Mapping[str, GoldTable]) -> str:
         names = {"own": own, **{name: table.handle for name, table in inputs.items()}}
@@ -229,7 +253,9 @@ class Scopes:
             return plan
         silver_inputs = [rows for name in model.silver if (rows := self._silver_rows(name)) is not None]
         inputs = [*silver_inputs, *gold_inputs]
-        keys = _keys(plan) if plan.mode == "incremental" else None
+        keys = None
+        if plan.mode == "incremental":
+            keys = Keys("", plan.requests, plan.days, self._job_days(model, plan.requests))
         counted: Mapping[str, str] = {}
         if sum(rows.at_most(keys) for rows in inputs) > self._part_rows:
             counted = {rows.name: self._count(rows, model, keys) for rows in inputs}
@@ -305,10 +331,6 @@ class Scopes:
                 f"select * from {read_files(files)} where request_id is null and {_date_of(rows.day)} in (select event_date from {table}days)"
             )
         return f"({' union all by name '.join(arms)})"
-
-
-def _keys(plan: Plan) -> Keys:
-    return Keys("", plan.requests, plan.days)
 
 
 def _date_of(column: str | None) -> str | None:

@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
 
@@ -109,7 +110,9 @@ def test_the_way_the_events_came_leaves_no_trace(pieces: list[list[Event]], betw
     with tempfile.TemporaryDirectory() as folder:
         by_pieces, at_once = Lake(f"{folder}/pieces"), Lake(f"{folder}/at-once")
         for number, piece in enumerate(pieces):
-            append(by_pieces, piece)
+            # A file for each day, so that those of other days can be left out.
+            for _, of_day in groupby(sorted(piece, key=day_of), day_of):
+                append(by_pieces, of_day)
             as_of = END if number == len(pieces) - 1 else between[number]
             build(by_pieces, as_of=as_of, environment={"MG_GOLD_PART_ROWS": str(parts[number])})
         append(at_once, [each for piece in pieces for each in piece])
@@ -119,6 +122,11 @@ def test_the_way_the_events_came_leaves_no_trace(pieces: list[list[Event]], betw
         expected = reckoned([each for piece in pieces for each in piece])
         for name, key in PRIMARY_KEYS.items():
             assert not difference(expected[name], table(by_pieces, name).to_dicts(), key=key), name
+
+
+def day_of(each: Event) -> date:
+    at: datetime = each.values["event_at"]
+    return at.date()
 
 
 def reckoned(feed: Sequence[Event]) -> dict[str, list[dict[str, Any]]]:
