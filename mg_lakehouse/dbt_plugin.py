@@ -1,8 +1,8 @@
 """The dbt-duckdb plugin of the gold layer: it prepares each connection, plans each model and writes it to Delta.
 
-Named in ``dbt_project/profiles.yml``. The project's materialization ``delta`` calls it twice for a model: with the
-format ``plan`` before the model's SQL runs, and with ``commit`` after its rows are staged. DuckDB is in memory and
-forgets everything; the Delta tables are the only state.
+Named in ``dbt_project/profiles.yml``. The project's materialization ``delta`` calls it for a model with the format ``plan`` before the
+model's SQL runs, with ``next part`` between two parts of one that is built in parts, and with ``commit`` after its rows are staged.
+DuckDB is in memory and forgets everything; the Delta tables are the only state.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import duckdb
 from dbt.adapters.duckdb.plugins import BasePlugin
@@ -21,13 +21,13 @@ from mg_lakehouse.errors import ConfigurationError
 from mg_lakehouse.settings import Settings, load_settings
 from mg_lakehouse.stores import duck, gold
 from mg_lakehouse.stores.dbt_project import AS_OF, project_dir
-from mg_lakehouse.stores.gold_scope import Input, Model, Plan, Scopes
+from mg_lakehouse.stores.gold_model import Input, Model, Plan
+from mg_lakehouse.stores.gold_scope import Scopes
+from mg_lakehouse.stores.gold_staging import StagedRows
 from mg_lakehouse.stores.lake import Lake
 from mg_lakehouse.stores.pii_key import hmac_pads, pii_key
 
 __all__ = ["Plugin"]
-
-_BATCH_ROWS: Final = 65_536
 
 
 class Plugin(BasePlugin):
@@ -40,13 +40,15 @@ class Plugin(BasePlugin):
         self._project = project_dir(self._settings)
         self._as_of = as_of_from_environment()
         self._plans: dict[str, Plan] = {}
+        self._staged: dict[str, StagedRows] = {}
         self._definition: int | None = None
         self._connection: duckdb.DuckDBPyConnection
         self._scopes: Scopes
 
     def update_connection_config(self, creds: Any, config: dict[str, Any]) -> None:  # noqa: ARG002  dbt-duckdb's signature
-        """Keep DuckDB off the network, and its spills out of the working folder."""
+        """Keep DuckDB off the network, its spills out of the working folder, and rows in no order but where a query asks for one."""
         config.update(duck.connection_options())
+        config["preserve_insertion_order"] = "false"  # an order that nobody looks at costs memory
 
     def configure_connection(self, conn: duckdb.DuckDBPyConnection) -> None:
         """Load the extensions, show the seeds and the gold tables that exist: a run may select any part of the models."""
@@ -54,10 +56,10 @@ class Plugin(BasePlugin):
         self._pads = hmac_pads(pii_key(self._settings, self._lake))
         duck.configure(conn, self._lake)
         duck.configure_cursor(conn)
-        self._scopes = Scopes(self._lake, self._cursor)
+        self._scopes = Scopes(self._lake, self._cursor, part_rows=self._settings.gold_part_rows)
         for schema in ("gold", "staged", "tested"):
             conn.execute(f"create schema if not exists {schema}")
-        conn.execute("create table plans (model varchar, mode varchar)")
+        conn.execute("create table plans (model varchar, mode varchar, parts bigint)")
         for file in sorted(self._project.glob("seeds/*.csv")):
             conn.execute(
                 f"create table gold.{duck.identifier(file.stem)} as from read_csv({duck.text(str(file))}, header = true, all_varchar = true)"
@@ -82,37 +84,44 @@ class Plugin(BasePlugin):
         return cursor
 
     def store(self, target_config: TargetConfig) -> None:
-        """Plan a model or commit it; the materialization says which by the format of the location."""
+        """Plan a model, go on to its next part or commit it; the materialization says which by the format of the location."""
         request: dict[str, Any] = target_config.config
-        if target_config.location is not None and target_config.location.format == "plan":
+        step = None if target_config.location is None else target_config.location.format
+        if step == "plan":
             self._plan(self._model(request))
+        elif step == "next part":
+            self._next_part(self._plans[request["name"]])
         else:
             self._commit(self._plans[request["name"]])
 
     def _plan(self, model: Model) -> None:
         plan = self._scopes.plan(model)
         self._plans[model.name] = plan
-        cursor = self._cursor()
-        cursor.execute("insert into plans values (?, ?)", [model.name, plan.mode])
+        self._staged[model.name] = StagedRows(self._cursor, model.name, model.spec.stats_columns[:2])
+        self._cursor().execute("insert into plans values (?, ?, ?)", [model.name, plan.mode, plan.parts])
         if plan.mode == "unchanged":
             self._scopes.show(plan)
 
+    def _next_part(self, plan: Plan) -> None:
+        staged = self._staged[plan.model.name]
+        staged.put_by()
+        self._scopes.show_part(plan, staged.parts)
+
     def _commit(self, plan: Plan) -> None:
-        name = plan.model.name
-        cursor = self._cursor()
-        staged = f"staged.{duck.identifier(name)}"
-        order = ", ".join(plan.model.spec.stats_columns[:2])
+        staged = self._staged[plan.model.name]
+        if plan.parts > 1:
+            staged.put_by()
         committed = gold.commit(
             self._lake,
             plan.model.spec,
-            lambda: self._cursor().execute(f"from {staged} order by {order}").to_arrow_reader(_BATCH_ROWS),
+            staged.rows,
             handle=plan.handle,
             predicate=plan.predicate,
             definition=plan.model.definition,
             silver=plan.included,
             silver_ids=self._scopes.silver_ids,
         )
-        cursor.execute(f"drop table {staged}")
+        staged.remove()
         self._scopes.show(plan, committed)
 
     def _model(self, request: dict[str, Any]) -> Model:

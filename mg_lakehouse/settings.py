@@ -44,6 +44,9 @@ class Settings(BaseSettings):
     sensor_messages: int = Field(1_000, ge=1, description="Waiting messages at which the sensor starts a run at once.")
     sensor_seconds: float = Field(30.0, ge=0, description="Time after the last run at which the sensor starts one for any waiting message.")
     flatten_bytes: int = Field(128 * 2**20, ge=1, description="Bytes of bodies that are flattened at a time.")
+    gold_part_rows: int = Field(
+        1_000_000, ge=1, description="Rows of its inputs that a gold model is built from at a time; a job with more is built whole."
+    )
 
     small_files: int = Field(32, ge=2, description="Small files in today's partition at which the hourly compaction merges them.")
     compacted_file_bytes: int = Field(128 * 2**20, ge=2**20, description="Size of a compacted file, about.")

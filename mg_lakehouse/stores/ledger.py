@@ -135,18 +135,19 @@ def commits_of(table: DeltaTable, *, first_look: int = _FIRST_LOOK) -> Iterator[
     """Commits up to the handle's version, newest first, read in growing numbers: whoever wants the newest pays for few.
 
     delta-rs (1.6.6) reads on to the log's newest version and yet numbers from the handle's: where another writer committed in
-    between, each commit would bear a number that is too low, and beside an ingest the books of an hour did not balance. The handle's own commit tells by how much.
+    between, each commit would bear a number that is too low, and beside an ingest the books of an hour did not balance. Asked for
+    one, it gives the handle's own behind all newer ones; by that it is known again in later answers.
     """
-    own = _content(table.history(1)[-1])
-    seen, limit = 0, first_look
-    while True:
-        commits = table.history(limit)
-        newer = next(index for index, commit in enumerate(commits) if _content(commit) == own)
-        older = commits[newer:]
-        yield from (commit | {"version": commit["version"] + newer} for commit in older[seen:])
-        if len(older) < limit:
+    newest = table.history(1)[-1:]
+    yield from (commit | {"version": table.version()} for commit in newest)
+    seen, limit = len(newest), first_look
+    while seen:
+        commits = [_content(commit) for commit in table.history(limit)]
+        own = commits[commits.index(_content(newest[0])) :]
+        yield from (commit | {"version": table.version() - at} for at, commit in enumerate(own[seen:], seen))
+        if len(own) < limit:
             return
-        seen, limit = len(older), limit * 4
+        seen, limit = len(own), limit * 4
 
 
 def log_begins(table: DeltaTable) -> datetime | None:

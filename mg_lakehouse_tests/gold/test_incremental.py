@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,8 +19,8 @@ from hypothesis import strategies as st
 
 from mg_lakehouse.events.catalogue import columns_of
 from mg_lakehouse.settings import Settings
-from mg_lakehouse.stores import gold
-from mg_lakehouse.stores.dbt_project import project_dir
+from mg_lakehouse.stores import dbt_project, gold
+from mg_lakehouse.stores.dbt_project import AS_OF, project_dir
 from mg_lakehouse.stores.lake import Lake
 from mg_lakehouse_tests.gold.helpers import (
     MARTS,
@@ -36,6 +37,7 @@ from mg_lakehouse_tests.gold.helpers import (
     table,
     versions,
 )
+from mg_lakehouse_tests.gold.helpers import settings as gold_settings
 from mg_lakehouse_tests.reckoning.compare import difference
 from mg_lakehouse_tests.reckoning.gold import PRIMARY_KEYS, expected_gold
 
@@ -97,15 +99,22 @@ def feeds(draw: st.DrawFn) -> list[list[Event]]:
 times = st.sampled_from([NOON + timedelta(minutes=30), NOON + timedelta(days=2), END, NOON + timedelta(days=90)])
 
 
+# Rows of a part: every key by itself, some at a time, and all at once.
+part_rows = st.sampled_from([1, 12, 1_000_000])
+
+
 # Without shrinking: a smaller example would cost some minutes of builds, and the failing feed says enough.
 @settings(max_examples=3, deadline=None, phases=[Phase.generate], suppress_health_check=[HealthCheck.too_slow])
-@given(pieces=feeds(), between=st.lists(times, min_size=2, max_size=2))
-def test_the_way_the_events_came_leaves_no_trace(pieces: list[list[Event]], between: list[datetime]) -> None:
+@given(pieces=feeds(), between=st.lists(times, min_size=2, max_size=2), parts=st.lists(part_rows, min_size=3, max_size=3))
+def test_the_way_the_events_came_leaves_no_trace(pieces: list[list[Event]], between: list[datetime], parts: list[int]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         by_pieces, at_once = Lake(f"{folder}/pieces"), Lake(f"{folder}/at-once")
         for number, piece in enumerate(pieces):
-            append(by_pieces, piece)
-            build(by_pieces, as_of=END if number == len(pieces) - 1 else between[number])
+            # A file for each day, so that those of other days can be left out.
+            for _, of_day in groupby(sorted(piece, key=day_of), day_of):
+                append(by_pieces, of_day)
+            as_of = END if number == len(pieces) - 1 else between[number]
+            build(by_pieces, as_of=as_of, environment={"MG_GOLD_PART_ROWS": str(parts[number])})
         append(at_once, [each for piece in pieces for each in piece])
         build(at_once, as_of=END)
         for name in MARTS:
@@ -113,6 +122,11 @@ def test_the_way_the_events_came_leaves_no_trace(pieces: list[list[Event]], betw
         expected = reckoned([each for piece in pieces for each in piece])
         for name, key in PRIMARY_KEYS.items():
             assert not difference(expected[name], table(by_pieces, name).to_dicts(), key=key), name
+
+
+def day_of(each: Event) -> date:
+    at: datetime = each.values["event_at"]
+    return at.date()
 
 
 def reckoned(feed: Sequence[Event]) -> dict[str, list[dict[str, Any]]]:
@@ -131,6 +145,8 @@ def reckoned(feed: Sequence[Event]) -> dict[str, list[dict[str, Any]]]:
 
 
 LONG_AGO: Final = NOON - timedelta(days=10)
+AFTER: Final = NOON + timedelta(days=1)
+"""When builds are made for that say nothing else."""
 NEW_OPEN: Final = event("opens", 60, request="b1-new", recipient_id="1", user_agent="Safari")
 
 
@@ -173,6 +189,20 @@ def test_a_full_refresh_gives_the_same_rows(lake: Lake) -> None:
     build(lake, "--full-refresh")
     assert versions(lake) == {name: version + 1 for name, version in before.items()}
     assert everything(lake) == rows
+
+
+def test_a_build_in_parts_gives_the_same_rows_in_one_commit(lake: Lake, tmp_path: Path) -> None:
+    before, rows = versions(lake), everything(lake)
+    temp = tmp_path / "temp"
+    temp.mkdir()
+    # In a process of its own, which removes what it put by as it ends; a key of one row or more is a part.
+    result = dbt_project.build(
+        lake, gold_settings(lake), full_refresh=True, environment={AS_OF: AFTER.isoformat(), "MG_GOLD_PART_ROWS": "1", "TMPDIR": str(temp)}
+    )
+    assert result.ok, result.output
+    assert versions(lake) == {name: version + 1 for name, version in before.items()}
+    assert everything(lake) == rows
+    assert list(temp.iterdir()) == []
 
 
 def test_compacting_silver_touches_nothing(lake: Lake) -> None:

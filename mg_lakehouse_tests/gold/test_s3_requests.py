@@ -78,7 +78,8 @@ def test_a_build_of_eight_models_asks_hundreds_of_times_and_not_thousands(builds
 
 
 def test_a_build_reads_a_data_file_once_however_many_queries_need_it(builds: dict[str, list[Request]]) -> None:
-    """A file never changes: DuckDB asks for its head once."""
+    """A file never changes: DuckDB asks for its head once, or once for each of dbt's two threads where both come at the same moment."""
     heads = Counter(request.path for request in builds["first"] if request.method == "HEAD")
     assert heads
-    assert max(heads.values()) == 1
+    assert max(heads.values()) <= 2
+    assert sum(heads.values()) <= len(heads) + 2

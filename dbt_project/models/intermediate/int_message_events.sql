@@ -11,17 +11,32 @@ events as (
 
 ),
 
+-- Most feeds have a recipient id in every event: then there is nothing to look up, and nothing to group.
+loose_addresses as (
+
+    select distinct
+        request_id,
+        channel,
+        loose_address
+    from events
+    where request_id is not null and loose_address is not null
+
+),
+
 addresses as (
 
     select
-        request_id,
-        channel,
-        address,
-        count(distinct recipient_id) as recipient_ids,
-        min(recipient_id) as recipient_id,
-        count(*) > count(recipient_id) as is_needed
+        events.request_id,
+        events.channel,
+        events.address,
+        min(events.recipient_id) as first_recipient_id,
+        max(events.recipient_id) as last_recipient_id
     from events
-    where request_id is not null and address is not null
+    semi join loose_addresses
+        on
+            events.request_id = loose_addresses.request_id
+            and events.channel = loose_addresses.channel
+            and events.address = loose_addresses.loose_address
     group by all
 
 ),
@@ -34,11 +49,10 @@ address_keys as (
         channel,
         address,
         case
-            when recipient_ids = 1 then 'id:' || recipient_id
+            when first_recipient_id = last_recipient_id then 'id:' || first_recipient_id
             else case channel when 'push' then 'device' else channel end || ':' || {{ hmac("address") }}
         end as recipient_key
     from addresses
-    where is_needed
 
 )
 

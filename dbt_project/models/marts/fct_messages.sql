@@ -22,7 +22,7 @@ messages as (
         recipient_key,
         -- The address and the service of the earliest event that has one, readable or not.
         arg_min({ domain: recipient_domain }, (event_at, activity_id)) filter (where has_address) as earliest_address,
-        arg_min(service, (event_at, activity_id)) as earliest_service,
+        arg_min(service, (event_at, activity_id)) filter (where service is not null) as earliest_service,
         min(event_at) as first_event_at,
         max(event_at) as last_event_at,
         min(event_at) filter (where kind in ('delivery', 'bounce', 'deferral')) as first_attempted_at,
@@ -52,15 +52,20 @@ messages as (
         count(*) filter (where kind = 'click' and is_human) as human_click_events,
         count(*) filter (where kind = 'unsubscribe') as unsubscribe_events,
         count(*) filter (where kind = 'complaint') as complaint_events,
+        -- Made distinct message by message: a distinct aggregate keeps a table of all messages of its own.
         list_sort(
-            coalesce(list(distinct event_date) filter (where kind in ('delivery', 'bounce', 'deferral')), [])
+            list_distinct(
+                coalesce(list(event_date) filter (where kind in ('delivery', 'bounce', 'deferral')), [])
+            )
         ) as attempt_dates,
         list_sort(
-            coalesce(
-                list(distinct event_date) filter (
-                    where kind in ('delivery', 'bounce', 'deferral', 'suppression', 'rejection', 'render_error')
-                ),
-                []
+            list_distinct(
+                coalesce(
+                    list(event_date) filter (
+                        where kind in ('delivery', 'bounce', 'deferral', 'suppression', 'rejection', 'render_error')
+                    ),
+                    []
+                )
             )
         ) as send_dates,
         -- Ordered so that the greatest is the one that decides (decision G5).

@@ -1,0 +1,110 @@
+"""What a gold model is, and what a build does with it: the plan, the rows that its commit replaces, the keys that it looks at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from typing import Literal
+
+from deltalake import DeltaTable
+
+from mg_lakehouse.stores import gold
+from mg_lakehouse.stores.gold import Included
+from mg_lakehouse.stores.gold_files import JobDays
+from mg_lakehouse.stores.lake import TableSpec
+
+__all__ = ["Input", "Keys", "Mode", "Model", "Plan"]
+
+Mode = Literal["full", "incremental", "unchanged"]
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """A gold table that a model reads. ``orphan_day`` is its column that says which UTC day a row is of, a date or a time, where it has one."""
+
+    name: str
+    orphan_day: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A gold model as the dbt project declares it.
+
+    ``scope`` is what the model is kept up to date by: ``requests`` (the rows of touched jobs, and of touched days for
+    what belongs to no job), ``days`` (the rows of touched days, each touching the ``days_after`` that follow and looking
+    at the ``days_before``), or ``static`` (no events at all). ``stale_requests`` is a query of jobs whose rows time alone
+    made untrue; it may read ``own`` and the inputs by name.
+    """
+
+    spec: TableSpec
+    scope: Literal["requests", "days", "static"]
+    silver: tuple[str, ...] = ()
+    gold: tuple[Input, ...] = ()
+    orphan_day: str | None = None
+    days_after: int = 0
+    days_before: int = 0
+    stale_requests: str | None = None
+    definition: int = 0
+    full_refresh: bool = False
+
+    @property
+    def name(self) -> str:
+        """The table's name."""
+        return self.spec.name
+
+    @property
+    def schema(self) -> str:
+        """The DuckDB schema of the model's views, quoted."""
+        return f'"scope_{self.name}"'
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a build does with a model, and what its commit will say. ``requests`` and ``days`` are sorted, ``parts`` what it is built in."""
+
+    model: Model
+    mode: Mode
+    handle: DeltaTable | None
+    included: Mapping[str, Included] = field(default_factory=dict)
+    requests: Sequence[str] = ()
+    days: Sequence[date] = ()
+    parts: int = 1
+
+    @property
+    def predicate(self) -> str | None:
+        """SQL of the rows that the commit replaces; ``None`` for all."""
+        if self.mode == "full":
+            return None
+        if self.model.scope == "days":
+            return f"event_date IN ({_delta_dates(self.days)})"
+        parts = [gold.replace_predicate("request_id", self.requests)] if self.requests else []
+        if self.days and self.model.orphan_day is not None:
+            parts.append(f"(request_id IS NULL AND {_delta_day(self.model.orphan_day, self.days)})")
+        return " OR ".join(parts)
+
+
+def _delta_dates(days: Sequence[date]) -> str:
+    return ", ".join(f"DATE '{day}'" for day in days)
+
+
+def _delta_day(column: str, days: Sequence[date]) -> str:
+    """SQL of delta-rs for a date column, or the UTC date of a time column, being one of ``days``."""
+    if column.endswith("_date"):
+        return f"{column} IN ({_delta_dates(days)})"
+    spans = (f"({column} >= '{day}T00:00:00Z' AND {column} < '{day + timedelta(days=1)}T00:00:00Z')" for day in days)
+    return f"({' OR '.join(spans)})"
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The keys whose rows a model looks at: some jobs, and some days for what belongs to no job, both sorted.
+
+    They stand in the DuckDB tables ``<name>requests`` and ``<name>days`` of the model's schema too. ``job_days`` are by input the days
+    on which the jobs have rows there: all of them, or the input is missing.
+    """
+
+    name: str
+    requests: Sequence[str]
+    days: Sequence[date]
+    job_days: Mapping[str, JobDays] = field(default_factory=dict)

@@ -1,0 +1,226 @@
+"""What a gold model may look at: the rows of its keys, in parts where they are many, out of the files that can hold them."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import polars as pl
+import pytest
+
+from mg_lakehouse.stores import duck, gold
+from mg_lakehouse.stores.gold_model import Model
+from mg_lakehouse.stores.gold_scope import Scopes
+from mg_lakehouse.stores.lake import Lake
+from mg_lakehouse.stores.tables import silver_spec
+from mg_lakehouse_tests.gold.helpers import MARTS, NOON, append, build, event
+
+
+class Session:
+    """One build's scopes on a DuckDB of its own."""
+
+    def __init__(self, lake: Lake, *, part_rows: int = 1_000_000) -> None:
+        self.connection = duck.connect(lake)
+        self.scopes = Scopes(lake, self.cursor, part_rows=part_rows)
+        self.scopes.show_existing(MARTS)
+
+    def cursor(self) -> duckdb.DuckDBPyConnection:
+        cursor = self.connection.cursor()
+        duck.configure_cursor(cursor)
+        return cursor
+
+    def shown(self, model: Model, table: str) -> list[tuple[Any, ...]]:
+        """Job and time of the rows that a view shows, in order."""
+        query = f"select request_id, event_date - date '{NOON.date()}' from {model.schema}.scoped_{table}"
+        return sorted(self.cursor().execute(query).fetchall(), key=repr)
+
+    def files(self, model: Model, table: str) -> int:
+        """How many data files a view reads."""
+        row = (
+            self.cursor()
+            .execute("select sql from duckdb_views() where schema_name = ? and view_name = ?", [f"scope_{model.name}", f"scoped_{table}"])
+            .fetchone()
+        )
+        assert row is not None
+        return len(set(re.findall(r"[^/']+\.parquet", row[0])))
+
+
+def model(name: str = "numbers", *, silver: tuple[str, ...] = ("opens", "deliveries"), orphan_day: str | None = "first_event_at") -> Model:
+    columns = [{"name": "request_id", "data_type": "varchar", "description": ""}]
+    spec = gold.gold_spec(name, columns, stats_columns=["request_id"], description="")
+    return Model(spec, "requests", silver=silver, orphan_day=orphan_day)
+
+
+DAY = timedelta(days=1)
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
+    """Four days with a job of 3 deliveries each, an open of the first day's job on the last day, and an orphan on the second."""
+    lake = Lake(str(tmp_path_factory.mktemp("scope") / "lake"))
+    for number in range(4):
+        append(lake, [event("deliveries", second, request=f"{'tb'[number % 2]}-{number}", at=NOON + number * DAY) for second in range(3)])
+    append(lake, [event("opens", request=None, at=NOON + DAY)])
+    append(lake, [event("opens", request="t-0", at=NOON + 3 * DAY)])
+    return lake
+
+
+def test_keys_with_few_rows_are_one_part_that_reads_the_whole_table(lake: Lake) -> None:
+    session, wanted = Session(lake), model()
+    plan = session.scopes.plan(wanted)
+    assert (plan.mode, plan.parts) == ("full", 1)
+    assert len(session.shown(wanted, "deliveries")) == 12
+    assert session.files(wanted, "deliveries") == 0
+
+
+def test_each_part_shows_some_keys_whole_and_every_key_is_in_one(lake: Lake) -> None:
+    session, wanted = Session(lake, part_rows=6), model()
+    plan = session.scopes.plan(wanted)
+    assert plan.parts == 2
+    seen: list[tuple[Any, Any]] = []
+    for part in range(plan.parts):
+        session.scopes.show_part(plan, part)
+        seen.append((session.shown(wanted, "deliveries"), session.shown(wanted, "opens")))
+    # In the order of their days: a job of 4 rows, one of 3 that begins within the first 6, and then the orphan and two jobs of 3.
+    assert seen == [
+        ([("b-1", 1)] * 3 + [("t-0", 0)] * 3, [("t-0", 3)]),
+        ([("b-3", 3)] * 3 + [("t-2", 2)] * 3, [(None, 1)]),
+    ]
+
+
+def test_a_part_reads_the_files_of_its_days(lake: Lake) -> None:
+    session, wanted = Session(lake, part_rows=1), model()
+    plan = session.scopes.plan(wanted)
+    read = []
+    for part in range(plan.parts):
+        session.scopes.show_part(plan, part)
+        read.append((session.files(wanted, "deliveries"), session.files(wanted, "opens")))
+    # The oldest job has an open on another day; the orphan has its file alone.
+    assert read == [(1, 1), (1, 0), (0, 1), (1, 0), (1, 0)]
+
+
+def test_what_belongs_to_no_job_is_no_part_of_a_model_of_jobs(lake: Lake) -> None:
+    session, wanted = Session(lake, part_rows=1), model(orphan_day=None)
+    assert session.scopes.plan(wanted).parts == 4
+
+
+def test_a_job_is_never_cut(tmp_path: Path) -> None:
+    lake = Lake(str(tmp_path / "lake"))
+    append(lake, [event("deliveries", second, request="b-large") for second in range(20)])
+    append(lake, [event("deliveries", request="b-small", at=NOON + DAY)])
+    session, wanted = Session(lake, part_rows=5), model(silver=("deliveries",))
+    plan = session.scopes.plan(wanted)
+    shown = []
+    for part in range(plan.parts):
+        session.scopes.show_part(plan, part)
+        shown.append(len(session.shown(wanted, "deliveries")))
+    assert shown == [20, 1]
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Lake:
+    """Gold of four days, each in files of its own whose ids all span that of the job `k`: delivered on the second day, opened on the last."""
+    lake = Lake(str(tmp_path_factory.mktemp("scope") / "built"))
+    for number in range(4):
+        of_day = [f"b-{number}", f"z-{number}", *(["k"] if number == 1 else [])]
+        for table in ("deliveries", "requests"):
+            append(lake, [event(table, request=job, recipient_id="1", at=NOON + number * DAY) for job in of_day])
+    append(lake, [event("opens", request="k", recipient_id="1", at=NOON + 3 * DAY)])
+    build(lake)
+    return lake
+
+
+@pytest.fixture
+def grown(built: Lake, tmp_path: Path) -> Lake:
+    shutil.copytree(built.root, tmp_path / "lake")
+    return Lake(str(tmp_path / "lake"))
+
+
+def make(lake: Lake, made: Model) -> None:
+    """Make the model's table, up to date with silver."""
+    session = Session(lake)
+    plan = session.scopes.plan(made)
+    rows = pl.DataFrame(schema=made.spec.schema).to_arrow(compat_level=pl.CompatLevel.oldest())
+    gold.commit(
+        lake,
+        made.spec,
+        rows.to_reader,
+        handle=plan.handle,
+        predicate=None,
+        definition=made.definition,
+        silver=plan.included,
+        silver_ids=session.scopes.silver_ids,
+    )
+
+
+def defined(lake: Lake, **options: Any) -> Model:
+    """A model by the definitions that the lake's gold was made by."""
+    handle = lake.open("gold", "job_metrics_daily")
+    assert handle is not None
+    definition = gold.included_in(handle, {}, ()).definition
+    assert definition is not None
+    return replace(model(**options), definition=definition)
+
+
+LATE = event("opens", request="k", recipient_id="1", at=NOON + 5 * DAY)
+
+
+def test_a_refresh_reads_the_files_of_the_days_on_which_its_jobs_have_events(grown: Lake) -> None:
+    wanted = defined(grown)
+    make(grown, wanted)
+    append(grown, [LATE])
+    session = Session(grown)
+    plan = session.scopes.plan(wanted)
+    assert (plan.mode, plan.requests) == ("incremental", ["k"])
+    # Of the second day and of the last; the ids alone would have left none of the four out.
+    assert session.files(wanted, "deliveries") == 2
+    assert session.shown(wanted, "deliveries") == [("k", 1)]
+    assert session.shown(wanted, "opens") == [("k", 3), ("k", 5)]
+
+
+def test_what_came_since_the_days_were_written_down_is_looked_at_too(grown: Lake) -> None:
+    wanted = defined(grown)
+    # The model has it, the table of the days does not: its build failed, say.
+    append(grown, [event("deliveries", request=job, recipient_id="2", at=NOON + 2 * DAY) for job in ("a", "k", "z")])
+    make(grown, wanted)
+    append(grown, [LATE])
+    session = Session(grown)
+    assert session.scopes.plan(wanted).requests == ["k"]
+    assert session.shown(wanted, "deliveries") == [("k", 1), ("k", 2)]
+    assert session.files(wanted, "deliveries") == 4
+
+
+@pytest.mark.parametrize("lost", ["table", "feed", "definition"])
+def test_all_days_are_looked_at_where_those_of_the_jobs_are_not_known(grown: Lake, lost: str) -> None:
+    wanted = defined(grown)
+    if lost == "definition":
+        wanted = replace(wanted, definition=7)
+    append(grown, [event("deliveries", request="y", at=NOON + 9 * DAY)])
+    make(grown, wanted)
+    if lost == "table":
+        shutil.rmtree(grown.uri_of("gold", "job_metrics_daily"))
+    elif lost == "feed":
+        # The log was cleaned up since the days were written down, and cannot say what came then.
+        deliveries = grown.ensure(silver_spec("deliveries"))
+        deliveries.create_checkpoint()
+        Path(grown.uri_of("silver", "deliveries"), "_delta_log", f"{deliveries.version():020}.json").unlink()
+    append(grown, [LATE])
+    session = Session(grown)
+    assert session.scopes.plan(wanted).requests == ["k"]
+    assert session.shown(wanted, "deliveries") == [("k", 1)]
+    assert session.files(wanted, "deliveries") == 4
+
+
+def test_what_is_of_no_message_is_looked_for_between_the_first_and_the_last_event_of_the_job(grown: Lake) -> None:
+    wanted = defined(grown, silver=("opens", "requests"), orphan_day=None)
+    make(grown, wanted)
+    append(grown, [LATE])
+    session = Session(grown)
+    assert session.scopes.plan(wanted).requests == ["k"]
+    assert session.shown(wanted, "requests") == [("k", 1)]
+    assert session.files(wanted, "requests") == 3
