@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from mg_lakehouse import dbt_plugin
 from mg_lakehouse.settings import Settings
-from mg_lakehouse.stores import commit
+from mg_lakehouse.stores import commit, gold_staging
 from mg_lakehouse.stores.lake import Lake
 from mg_lakehouse.stores.maintenance import TableReport, maintain
 from mg_lakehouse_tests.gold.helpers import MARTS, NOON, append, build, event, replaced, rows_of, run_dbt
@@ -81,7 +80,7 @@ def test_a_compaction_alone_is_no_news_for_gold(lake: Lake) -> None:
 def test_golds_own_small_files_are_merged_and_its_state_survives(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     """A small table is one file, which each refresh replaces; here it is several, as if it were large."""
     monkeypatch.setattr(commit, "_REPLACED_FILE_BYTES", 1)
-    monkeypatch.setattr(dbt_plugin, "_BATCH_ROWS", 1)
+    monkeypatch.setattr(gold_staging, "_BATCH_ROWS", 1)
     assert run_dbt(lake, ["run", "--full-refresh"]).ok
     monkeypatch.undo()
     before = rows_of(lake, "job_metrics")
