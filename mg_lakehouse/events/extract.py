@@ -130,16 +130,16 @@ class Extractor:
             if isinstance(read, Rejection):
                 self._rejections.append((message, read.position, read.element, read.reason.value, read.detail, read.fragment))
             else:
-                self.add_item(message, read, body.fragment(read.position) if event_of_element(read.element) is None else None)
+                self.add_item(message, read, body)
         self._items.append(items)
 
-    def add_item(self, message: int, item: Item, text: str | None) -> None:
-        """Take an item that was read, and its text as received, which is kept of an unrecognized one. It is not counted."""
+    def add_item(self, message: int, item: Item, body: Body) -> None:
+        """Take an item of a body that was read. It is not counted."""
         table, is_inferred = _table_of(item)
         row = _row(_plan(table), item)
         row[:4] = message, item.position, item.element, is_inferred
         if table == UNRECOGNIZED:
-            row[4] = text
+            row[4] = body.fragment(item.position)
         self._rows[table].append(row)
 
     def finish(self) -> Extraction:

@@ -115,8 +115,8 @@ def _extract(bodies: pl.Series) -> Extraction:
     extractor = Extractor()
     for message, body in zip(others, bodies.gather(others), strict=True):
         extractor.add(message, body)
-    for message, item, text in plain.odd:
-        extractor.add_item(message, item, text)
+    for message, item in plain.odd:
+        extractor.add_item(message, item, Body(bodies[message]))
     strict = extractor.finish()
     items = pl.zeros(bodies.len(), pl.Int64, eager=True).scatter(plain.bodies, plain.items).scatter(others, strict.items)
     return Extraction(_merged(plain.cells, strict.cells), strict.rejections, items.alias("items"))

@@ -28,11 +28,10 @@ _KNOWN_ENTITIES_ONLY: Final = r"^[^&\r]*(?:&(?:lt|gt|quot|apos|amp);[^&\r]*)*$"
 
 
 class OddItem(NamedTuple):
-    """An item that is not plain, parsed: the position of its body in the batch, and its text as received."""
+    """An item that is not plain, parsed, and the position of its body in the batch."""
 
     body: int
     item: Item
-    text: str
 
 
 class PlainReading(NamedTuple):
@@ -271,12 +270,11 @@ def _parsed(items: pl.DataFrame, tokens: Tokens) -> tuple[list[OddItem], pl.Seri
     parsed: list[OddItem] = []
     broken: list[int] = []
     for body, position, first, last in items.select("body", "item_index", "first", "last").iter_rows():
-        text = tokens.text(first, last)
-        item = read_item(text, position)
+        item = read_item(tokens.text(first, last), position)
         if item is None:
             broken.append(body)
         else:
-            parsed.append(OddItem(body, item, text))
+            parsed.append(OddItem(body, item))
     return parsed, pl.Series(broken, dtype=pl.UInt32)
 
 

@@ -25,10 +25,12 @@ BLANK: Final = ">" + WHITE_SPACE
 _ROOT: Final = "<ActivityItems"
 
 # The namespaces of the feed. Any other is legal, but `http://www.w3.org/2000/xmlns/`, for one, is not: the strict reader knows.
-_HEAD: Final = (
-    r"^(?:<\?xml version=\"1\.0\"(?: encoding=\"(?:UTF|utf)-8\")?(?: standalone=\"(?:yes|no)\")? ?\?>[ \t\r\n]*)?"
-    r"<ActivityItems(?: xmlns=\"http://messagegears\.com/[A-Za-z0-9./_-]*\")?[ \t\r\n]*>"
-)
+_NAMESPACE: Final = r"\"http://messagegears\.com/[A-Za-z0-9./_-]*\""
+_DECLARATION: Final = r"(?:<\?xml version=\"1\.0\"(?: encoding=\"(?:UTF|utf)-8\")?(?: standalone=\"(?:yes|no)\")? ?\?>[ \t\r\n]*)?"
+_HEAD: Final = rf"^{_DECLARATION}<ActivityItems(?: xmlns(?::[a-z]+)?={_NAMESPACE})?[ \t\r\n]*>"
+_PREFIXED: Final = rf"^{_DECLARATION}<([a-z]+):ActivityItems xmlns:([a-z]+)={_NAMESPACE}[ \t\r\n]*>"
+_PREFIXES: Final = 4
+"""Prefixes of a batch that are looked after, at most: a feed has one."""
 
 _ALTERNATES: Final = r"^(?:<[^<>\x00-\x08\x0B\x0C\x0E-\x1F\x{FFFE}\x{FFFF}]*>[^<>\x00-\x08\x0B\x0C\x0E-\x1F\x{FFFE}\x{FFFF}]*)*$"
 
@@ -57,20 +59,41 @@ class Tokens(NamedTuple):
     cuts: pl.Series
 
     def text(self, first: int, last: int) -> str:
-        """What stands from one tag to another, both included, as received."""
+        """What stands from one tag to another, both included, as received but for the prefix of its bundle."""
         start, end = self.cuts[2 * first], self.cuts[2 * last + 1] + 1
         return self.data[start:end].to_pybytes().decode()
 
 
 def tokenize(bodies: pl.Series) -> Tokens | None:
     """Cut bodies (String) into tags and texts; those that are no plain alternation of both are left out. ``None`` where none is."""
-    heads = bodies.str.strip_chars_start("\ufeff" + WHITE_SPACE).str.strip_chars_end(WHITE_SPACE).str.replace(_HEAD, _ROOT + ">")
+    stripped = bodies.str.strip_chars_start("\ufeff" + WHITE_SPACE).str.strip_chars_end(WHITE_SPACE)
+    heads = _without_prefix(stripped).str.replace(_HEAD, _ROOT + ">")
     plain = heads.str.starts_with(_ROOT + ">") & heads.str.ends_with(">") & (heads.str.len_bytes() <= _LONGEST_BODY)
     tokens = _cut(heads, plain)
     if tokens is None:
         tokens = _cut(heads, plain & heads.str.contains(_ALTERNATES))
         assert tokens is not None
     return tokens if tokens.bodies.len() else None
+
+
+def _without_prefix(bodies: pl.Series) -> pl.Series:
+    """The bodies; from those whose tags all have the prefix that their root binds, that is taken.
+
+    In a body that is an alternation ``<`` begins a tag and nothing else. If only some tags had the prefix, a start tag with it and an end
+    tag without it would come to match.
+    """
+    named = bodies.str.extract_groups(_PREFIXED).struct.unnest()
+    first, second = named.to_series(0), named.to_series(1)
+    for prefix in first.filter(first == second).unique().head(_PREFIXES):
+        own = ((first == prefix) & (second == prefix)).arg_true()
+        tags, prefixed = (bodies.gather(own).str.count_matches(pattern) for pattern in ("<[^?]", f"</?{prefix}:"))
+        own = own.filter(tags == prefixed)
+        unprefixed = bodies.gather(own).str.replace_many([f"<{prefix}:", f"</{prefix}:"], ["<", "</"])
+        place = pl.int_range(bodies.len(), dtype=pl.UInt32, eager=True).scatter(
+            own, pl.int_range(bodies.len(), bodies.len() + own.len(), dtype=pl.UInt32, eager=True)
+        )
+        bodies = pl.concat([bodies, unprefixed]).gather(place)
+    return bodies
 
 
 def _cut(heads: pl.Series, wanted: pl.Series) -> Tokens | None:
