@@ -24,7 +24,7 @@ from mg_lakehouse.events.typing import type_cells
 
 __all__ = ["Flattened", "flatten", "fragments"]
 
-_CHUNK_BYTES: Final = 8 * 2**20
+_CHUNK_BYTES: Final = 16 * 2**20
 """Bytes of bodies that one thread takes at a time: small beside the memory of a machine, large beside what each call costs."""
 
 
