@@ -227,22 +227,28 @@ def _odd(children: pl.DataFrame, filled: _Filled) -> pl.Series:
 
 
 def _cells(table: str, items: pl.DataFrame, filled: _Filled) -> pl.DataFrame:
-    """Cells of a table, with the ordinal of the body in the place of the message, and that of the ``item``."""
-    frame = items.select(
-        "item",
-        message="body",
-        item_index="item_index",
-        element=pl.Series(("", *grammar().items)).gather(items["number"]),
-        is_inferred=pl.lit(value=False),
-    )
-    columns = {
-        column: _column(filled, bounds, items.height)
-        for column in raw_schema(table)
-        if (bounds := filled.bounds.get(Slot(table, column))) is not None
+    """Cells of a table, with the ordinal of the body in the place of the message, and that of the ``item``.
+
+    Column by column, most of them empty: as expressions of one frame they took 3 ms a table, a quarter of the whole reading.
+    """
+    height = items.height
+    known = {
+        "item": items["item"],
+        "message": items["body"],
+        "item_index": items["item_index"],
+        "element": pl.Series(("", *grammar().items)).gather(items["number"]),
+        "is_inferred": pl.repeat(value=False, n=height, eager=True),
     }
-    return frame.with_columns(
-        columns.get(name, pl.lit(None, dtype)).alias(name) for name, dtype in raw_schema(table).items() if name not in frame.columns
-    )
+    columns = {name: known.get(name) for name in ("item", *raw_schema(table))}
+    empty: dict[pl.DataType, pl.Series] = {}
+    for name, dtype in raw_schema(table).items():
+        if columns[name] is not None:
+            continue
+        if (bounds := filled.bounds.get(Slot(table, name))) is not None:
+            columns[name] = _column(filled, bounds, height)
+        else:
+            columns[name] = empty.setdefault(dtype, pl.Series([None], dtype=dtype).new_from_index(0, height))
+    return pl.DataFrame(columns)
 
 
 def _column(filled: _Filled, bounds: tuple[int, int], height: int) -> pl.Series:
