@@ -97,7 +97,9 @@ class Plugin(BasePlugin):
     def _plan(self, model: Model) -> None:
         plan = self._scopes.plan(model)
         self._plans[model.name] = plan
-        self._staged[model.name] = StagedRows(self._cursor, model.name, model.spec.stats_columns[:2])
+        self._staged[model.name] = StagedRows(
+            self._cursor, model.name, model.spec.stats_columns[:2], part_rows=self._settings.gold_part_rows
+        )
         self._cursor().execute("insert into plans values (?, ?, ?)", [model.name, plan.mode, plan.parts])
         if plan.mode == "unchanged":
             self._scopes.show(plan)
