@@ -115,7 +115,10 @@ def configure(connection: duckdb.DuckDBPyConnection, lake: Lake) -> None:
     # https first: delta takes over its file system when it is there.
     for name in ("delta",) if lake.is_local else ("httpfs", "delta"):
         connection.execute(f"LOAD {text(str(extension_file(name)))}")
-    if not lake.is_local:
+    if lake.is_local:
+        # What the system caches anyway, DuckDB would keep again, up to its limit: half a GiB at 30 M events.
+        connection.execute("SET GLOBAL enable_external_file_cache = false")
+    else:
         connection.execute(_s3_secret(lake))
         # A data file never changes, and its name never comes again: one HEAD of each is enough.
         connection.execute("SET GLOBAL enable_http_metadata_cache = true")
