@@ -83,7 +83,12 @@ class StagedRows:
         every_part = f"from read_parquet({duck.text_list(self._files)})"
         bounds = self._bounds(every_part)
         ranges = [
-            " and ".join([*([f"request_id >= {duck.text(low)}"] if low else []), *([f"request_id < {duck.text(high)}"] if high else [])])
+            " and ".join(
+                [
+                    *([f"request_id >= {duck.text(low)}"] if low is not None else []),
+                    *([f"request_id < {duck.text(high)}"] if high is not None else []),
+                ]
+            )
             for low, high in pairwise([None, *bounds, None])
         ]
         jobs = [f"{every_part} where request_id is not null and {each or 'true'} {self._order}" for each in ranges]
