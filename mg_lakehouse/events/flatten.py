@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, groupby
+from operator import attrgetter
 from typing import Final
 
 import polars as pl
@@ -73,8 +74,16 @@ def flatten(messages: pl.DataFrame, *, source: str, carry: tuple[str, ...] = ())
 
 
 def fragments(bodies: Iterable[str], indexes: Iterable[int]) -> list[str]:
-    """Texts of single items as received, given each one's body and position."""
-    return [Body(body).fragment(index) for body, index in zip(bodies, indexes, strict=True)]
+    """Texts of single items as received, given each one's body and position.
+
+    A body is cut once for all of its items that follow each other.
+    """
+    texts: list[str] = []
+    body = Body("")
+    for text, index in zip(bodies, indexes, strict=True):
+        body = body if body.text == text else Body(text)
+        texts.append(body.fragment(index))
+    return texts
 
 
 def _chunks(bodies: pl.Series) -> Iterator[pl.Series]:
@@ -115,8 +124,10 @@ def _extract(bodies: pl.Series) -> Extraction:
     extractor = Extractor()
     for message, body in zip(others, bodies.gather(others), strict=True):
         extractor.add(message, body)
-    for message, item in plain.odd:
-        extractor.add_item(message, item, Body(bodies[message]))
+    for message, items_of_it in groupby(plain.odd, key=attrgetter("body")):
+        body = Body(bodies[message])
+        for odd in items_of_it:
+            extractor.add_item(message, odd.item, body)
     strict = extractor.finish()
     items = pl.zeros(bodies.len(), pl.Int64, eager=True).scatter(plain.bodies, plain.items).scatter(others, strict.items)
     return Extraction(_merged(plain.cells, strict.cells), strict.rejections, items.alias("items"))

@@ -15,6 +15,7 @@ from mg_lakehouse.demo.samples import samples
 from mg_lakehouse.events import flatten as flattening
 from mg_lakehouse.events.catalogue import EVENTS
 from mg_lakehouse.events.plain import read_plain
+from mg_lakehouse.events.scanner import Slice, item_slices
 from mg_lakehouse_tests.events.frames import bundle, flat, item, messages
 from mg_lakehouse_tests.security.laws import assert_fast_equals_strict
 
@@ -222,3 +223,18 @@ def test_a_batch_is_the_same_in_one_chunk_and_in_many(monkeypatch: pytest.Monkey
     assert list(parts.tables) == list(whole.tables)
     for table, rows in whole.tables.items():
         assert_frame_equal(parts.tables[table], rows)
+
+
+@pytest.mark.parametrize("odd", [item("NewActivity"), "<OpenActivity><ActivityId>a</ActivityId></OpenActivity>"])
+def test_a_bundle_of_many_items_whose_text_is_kept_is_cut_once(odd: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unknown items and those without a time. Cut anew for each of them, a bundle of thousands took minutes."""
+    cuts: list[int] = []
+
+    def count(body: str) -> list[Slice]:
+        cuts.append(1)
+        return item_slices(body)
+
+    monkeypatch.setattr("mg_lakehouse.events.reader.item_slices", count)
+    flattened = flat(bundle(*[odd] * 300), bundle(*[odd] * 299))
+    assert flattened.items == 599
+    assert len(cuts) == 2
