@@ -26,8 +26,8 @@ from benchmarks.harness.compare import Spread
 from benchmarks.harness.memory import MemoryCurve
 from benchmarks.harness.outcome import Curve, Outcome, Plot, Reached, Table
 from benchmarks.harness.processes import WorkFailedError
-from benchmarks.harness.services import service
 from benchmarks.work.steady_feed import SteadyFeed, recipient, steady_feed
+from mg_lakehouse.services import service
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.stores.dbt_project import ensure_manifest
 from mg_lakehouse.stores.lake import Lake

@@ -12,7 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Final
@@ -21,6 +21,7 @@ from rich.console import Console
 
 from mg_lakehouse.demo.queue import EmbeddedQueue, trickle
 from mg_lakehouse.errors import ConfigurationError, PermanentError
+from mg_lakehouse.services import service
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.signals import handling
 from mg_lakehouse.stores.dbt_project import ensure_manifest
@@ -30,7 +31,6 @@ __all__ = ["dagster_home", "run_dev"]
 
 _HOST: Final = "127.0.0.1"
 _START_SECONDS: Final = 180
-_GRACE_SECONDS: Final = 20
 _POLL_SECONDS: Final = 0.2
 _LOG: Final = "dev.log"
 
@@ -49,13 +49,12 @@ def run_dev(settings: Settings, out: Console, *, port: int, bundles_a_minute: fl
     log = home / _LOG
     with EmbeddedQueue() as queue, _trickling(queue, bundles_a_minute):
         environment = {
-            **os.environ,
             **queue.environment,
             "MG_LAKE_URI": Lake(settings.lake_uri).root,
             "DAGSTER_HOME": str(home),
             "DAGSTER_DISABLE_TELEMETRY": "1",
         }
-        with _interruptible(), _services(environment, port, log) as server:
+        with _interruptible(), _dagster(environment, port, log) as server:
             url = f"http://{_HOST}:{port}"
             with out.status(f"Dagster starts; its log is {log} ..."):
                 _await_answer(server, url, log)
@@ -109,18 +108,10 @@ def _interruptible() -> Iterator[None]:
         yield
 
 
-@contextmanager
-def _services(environment: Mapping[str, str], port: int, log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """`dagster dev` in a process group of its own, all of which ends with the block: it starts a daemon, a code server, a UI and runs."""
+def _dagster(environment: Mapping[str, str], port: int, log: Path) -> AbstractContextManager[subprocess.Popen[bytes]]:
+    """`dagster dev`, which starts a daemon, a code server, a UI and runs; all of it ends with the block."""
     command = [sys.executable, "-m", "dagster", "dev", "-m", "mg_lakehouse.definitions", "-h", _HOST, "-p", str(port)]
-    with (
-        log.open("wb") as output,
-        subprocess.Popen(command, env=environment, start_new_session=True, stdout=output, stderr=subprocess.STDOUT) as server,
-    ):
-        try:
-            yield server
-        finally:
-            _end_group(server)
+    return service(command, environment=environment, log=log)
 
 
 def _await_answer(server: subprocess.Popen[bytes], url: str, log: Path) -> None:
@@ -132,17 +123,3 @@ def _await_answer(server: subprocess.Popen[bytes], url: str, log: Path) -> None:
         except (urllib.error.URLError, OSError):
             time.sleep(_POLL_SECONDS)
     raise PermanentError(f"Dagster did not start: see {log}.")
-
-
-def _end_group(server: subprocess.Popen[bytes]) -> None:
-    """End the whole group, first politely: its leader may be gone before the runs that it started."""
-    for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(server.pid, sign)
-            deadline = time.monotonic() + _GRACE_SECONDS
-            while time.monotonic() < deadline:
-                server.poll()  # a leader that nobody waited for would stay in its group
-                os.killpg(server.pid, 0)
-                time.sleep(_POLL_SECONDS)
-        except ProcessLookupError:
-            return

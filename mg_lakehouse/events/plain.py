@@ -18,7 +18,8 @@ from mg_lakehouse.events.catalogue import event_of_table
 from mg_lakehouse.events.extract import raw_schema
 from mg_lakehouse.events.grammar import Kind, Slot, grammar
 from mg_lakehouse.events.reader import Item, read_item
-from mg_lakehouse.events.tokens import BLANK, Tokens, tokenize
+from mg_lakehouse.events.schemas import ERRORS
+from mg_lakehouse.events.tokens import BLANK, Tokens, tokenize, with_texts_at
 
 __all__ = ["OddItem", "PlainReading", "read_plain"]
 
@@ -114,21 +115,21 @@ def _balanced(tags: pl.DataFrame, tokens: Tokens) -> tuple[pl.DataFrame, pl.Seri
 
 
 def _undisturbed(tags: pl.DataFrame) -> tuple[pl.DataFrame, pl.Series]:
-    """The tags of the bodies that hold nothing but items at their first level; and the other bodies."""
-    opens, closes = _bounds()
+    """The tags of the bodies that hold nothing but items at their first level; and the other bodies.
+
+    Of each tag: whether it ``opens`` or ``closes`` an item, whether its text is ``blank``, and the ordinal of the ``item`` that it is of.
+    """
+    tags = tags.with_columns(
+        opens=(pl.col("depth") == 1) & (pl.col("deeper") == 1),
+        closes=(pl.col("depth") == 2) & (pl.col("deeper") == -1),
+        blank=pl.col("text").str.len_bytes() == 0,
+    )
     root = (pl.col("depth") == 0) | ((pl.col("depth") == 1) & (pl.col("kind") == Kind.ROOT_CLOSE))
-    fits = opens | pl.when(pl.col("depth") <= 1).then(root & _is_blank()).when(closes).then(_is_blank()).otherwise(pl.lit(value=True))
+    inside = (pl.col("depth") >= 2) & ~pl.col("closes")
+    fits = pl.col("opens") | inside | ((root | pl.col("closes")) & pl.col("blank"))
     disturbed = tags.select(pl.col("body").filter(~fits.fill_null(value=False))).to_series().unique()
-    return (tags.filter(~pl.col("body").is_in(disturbed.implode())) if disturbed.len() else tags), disturbed
-
-
-def _bounds() -> tuple[pl.Expr, pl.Expr]:
-    """Whether a tag opens an item, and whether it closes one."""
-    return (pl.col("depth") == 1) & (pl.col("deeper") == 1), (pl.col("depth") == 2) & (pl.col("deeper") == -1)
-
-
-def _is_blank() -> pl.Expr:
-    return pl.col("text").str.len_bytes() == 0
+    tags = tags.filter(~pl.col("body").is_in(disturbed.implode())) if disturbed.len() else tags
+    return tags.with_columns(item=(pl.col("opens").cum_sum() - 1).cast(pl.UInt32)), disturbed
 
 
 def _items(tags: pl.DataFrame) -> pl.DataFrame:
@@ -138,19 +139,15 @@ def _items(tags: pl.DataFrame) -> pl.DataFrame:
     ``first`` and ``last`` are the places of its tags.
     """
     known = grammar()
-    opens, closes = _bounds()
-    inside = (pl.col("depth") >= 2) | opens
-    before = pl.when(opens).then(Kind.BOUNDARY.value).otherwise(pl.col("kind").shift(1)).cast(pl.UInt8)
-    tagged = tags.select(
-        "kind", "code", opens=opens, closes=closes, inside=inside, blank=_is_blank(), before=before, item=opens.cum_sum() - 1
-    )
-    follows = known.follows.gather(tagged["before"] * len(Kind) + tagged["kind"])
-    closes_child = (tagged["kind"] != Kind.CHILD_CLOSE.value) | (tagged["code"] == tagged["code"].shift(1) + known.names)
+    before = pl.when("opens").then(Kind.BOUNDARY.value).otherwise(pl.col("kind").shift(1)).cast(pl.UInt8)
+    kind, code = tags["kind"], tags["code"]
+    follows = known.follows.gather(tags.select(before * len(Kind)).to_series() + kind)
+    closes_child = (kind != Kind.CHILD_CLOSE.value) | (code == code.shift(1) + known.names)
     # Text behind an end of an item is between items, and was seen to.
-    blank = tagged["blank"] | (tagged["kind"] == Kind.CHILD_OPEN.value) | tagged["closes"]
-    odd = tagged["item"].filter(tagged["inside"] & ~(follows & closes_child & blank).fill_null(value=False)).unique()
-    starts = tags.filter(tagged["opens"])
-    ends = tags.filter(tagged["closes"])
+    blank = tags["blank"] | (kind == Kind.CHILD_OPEN.value) | tags["closes"]
+    inside = (tags["depth"] >= 2) | tags["opens"]
+    odd = tags["item"].filter(inside & ~(follows & closes_child & blank).fill_null(value=False)).unique()
+    starts, ends = tags.filter("opens"), tags.filter("closes")
     named = (starts["code"] + known.names == ends["code"]).fill_null(value=False)
     items = starts.select(
         "body",
@@ -161,7 +158,7 @@ def _items(tags: pl.DataFrame) -> pl.DataFrame:
         first="place",
         last=ends["place"],
     )
-    items = items.with_columns(plain=named & ~items["item"].is_in(odd.cast(pl.UInt32).implode()))
+    items = items.with_columns(plain=named & ~items["item"].is_in(odd.implode()))
     return items.with_columns(row=pl.when("plain").then(pl.col("plain").cum_sum().over("table") - 1).cast(pl.UInt32))
 
 
@@ -171,10 +168,7 @@ def _children(tags: pl.DataFrame, items: pl.DataFrame) -> pl.DataFrame:
     Ordered by slot, those of none first, and within one by item.
     """
     known = grammar()
-    opens, _ = _bounds()
-    own = tags.select("kind", "code", "text", item=(opens.cum_sum() - 1).cast(pl.UInt32)).filter(
-        pl.col("kind").is_in([Kind.CHILD_OPEN.value, Kind.CHILD_EMPTY.value])
-    )
+    own = tags.select("kind", "code", "text", "item").filter(pl.col("kind").is_in([Kind.CHILD_OPEN.value, Kind.CHILD_EMPTY.value]))
     if not items["plain"].all():
         own = own.filter(items["plain"].gather(own["item"]))
     child = own["code"] % known.names - len(known.items) - 1
@@ -202,21 +196,11 @@ def _filled(children: pl.DataFrame, special: tuple[str, ...]) -> _Filled:
     bounds = {each: bound for each, bound in zip(known.slots, pairwise(starts), strict=True) if bound[0] < bound[1]}
     marked = children.select(pl.any_horizontal(pl.lit(value=False), *(pl.col("text").str.contains(sign, literal=True) for sign in special)))
     positions = marked.to_series().arg_true()
-    strange = positions.filter(~text.gather(positions).str.contains(_KNOWN_ENTITIES_ONLY))
-    decoded = _decoded(text, positions).set(text.str.len_bytes() == 0, None)
+    escaped = text.gather(positions)
+    strange = positions.filter(~escaped.str.contains(_KNOWN_ENTITIES_ONLY))
+    decoded = with_texts_at(text, positions, escaped.str.replace_many(_ENTITIES)).set(text.str.len_bytes() == 0, None)
     repeated = ((slot == slot.shift(1)) & (children["item"] == children["item"].shift(1))).arg_true()
     return _Filled(bounds, children["row"], decoded, strange, repeated)
-
-
-def _decoded(text: pl.Series, positions: pl.Series) -> pl.Series:
-    """The texts, those at some positions with XML's own entities replaced."""
-    if positions.is_empty():
-        return text
-    # Put behind the others and gathered into their places: to write into a column of text copies all of it, piece by piece.
-    place = pl.int_range(text.len(), dtype=pl.UInt32, eager=True).scatter(
-        positions, pl.int_range(text.len(), text.len() + positions.len(), dtype=pl.UInt32, eager=True)
-    )
-    return pl.concat([text, text.gather(positions).str.replace_many(_ENTITIES)]).gather(place)
 
 
 def _odd(children: pl.DataFrame, filled: _Filled) -> pl.Series:
@@ -239,16 +223,15 @@ def _cells(table: str, items: pl.DataFrame, filled: _Filled) -> pl.DataFrame:
         "element": pl.Series(("", *grammar().items)).gather(items["number"]),
         "is_inferred": pl.repeat(value=False, n=height, eager=True),
     }
-    columns = {name: known.get(name) for name in ("item", *raw_schema(table))}
-    empty: dict[pl.DataType, pl.Series] = {}
-    for name, dtype in raw_schema(table).items():
-        if columns[name] is not None:
-            continue
-        if (bounds := filled.bounds.get(Slot(table, name))) is not None:
-            columns[name] = _column(filled, bounds, height)
-        else:
-            columns[name] = empty.setdefault(dtype, pl.Series([None], dtype=dtype).new_from_index(0, height))
-    return pl.DataFrame(columns)
+    empty: dict[pl.DataType, pl.Series] = {
+        dtype: pl.Series([None], dtype=dtype).new_from_index(0, height) for dtype in (pl.String(), ERRORS)
+    }
+    columns = {
+        name: _column(filled, bounds, height) if (bounds := filled.bounds.get(Slot(table, name))) is not None else empty[dtype]
+        for name, dtype in raw_schema(table).items()
+        if name not in known
+    }
+    return pl.DataFrame({**known, **columns}).select("item", *raw_schema(table))
 
 
 def _column(filled: _Filled, bounds: tuple[int, int], height: int) -> pl.Series:

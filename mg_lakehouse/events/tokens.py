@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from mg_lakehouse.events.reader import WHITE_SPACE
 
-__all__ = ["BLANK", "Tokens", "tokenize"]
+__all__ = ["BLANK", "Tokens", "tokenize", "with_texts_at"]
 
 BLANK: Final = ">" + WHITE_SPACE
 """What is stripped from a text of :class:`Tokens`, which has no ``>`` but the one it begins with."""
@@ -70,10 +70,7 @@ def tokenize(bodies: pl.Series) -> Tokens | None:
     heads = _without_prefix(stripped).str.replace(_HEAD, _ROOT + ">")
     plain = heads.str.starts_with(_ROOT + ">") & heads.str.ends_with(">") & (heads.str.len_bytes() <= _LONGEST_BODY)
     tokens = _cut(heads, plain)
-    if tokens is None:
-        tokens = _cut(heads, plain & heads.str.contains(_ALTERNATES))
-        assert tokens is not None
-    return tokens if tokens.bodies.len() else None
+    return tokens if tokens is not None else _cut(heads, plain & heads.str.contains(_ALTERNATES))
 
 
 def _without_prefix(bodies: pl.Series) -> pl.Series:
@@ -88,20 +85,26 @@ def _without_prefix(bodies: pl.Series) -> pl.Series:
         own = ((first == prefix) & (second == prefix)).arg_true()
         tags, prefixed = (bodies.gather(own).str.count_matches(pattern) for pattern in ("<[^?]", f"</?{prefix}:"))
         own = own.filter(tags == prefixed)
-        unprefixed = bodies.gather(own).str.replace_many([f"<{prefix}:", f"</{prefix}:"], ["<", "</"])
-        place = pl.int_range(bodies.len(), dtype=pl.UInt32, eager=True).scatter(
-            own, pl.int_range(bodies.len(), bodies.len() + own.len(), dtype=pl.UInt32, eager=True)
-        )
-        bodies = pl.concat([bodies, unprefixed]).gather(place)
+        bodies = with_texts_at(bodies, own, bodies.gather(own).str.replace_many([f"<{prefix}:", f"</{prefix}:"], ["<", "</"]))
     return bodies
 
 
+def with_texts_at(texts: pl.Series, positions: pl.Series, others: pl.Series) -> pl.Series:
+    """Texts (String) with others at some positions.
+
+    Those are put behind them and gathered into their places: to write into a column of text copies all of it, piece by piece.
+    """
+    if positions.is_empty():
+        return texts
+    behind = pl.int_range(texts.len(), texts.len() + positions.len(), dtype=pl.UInt32, eager=True)
+    return pl.concat([texts, others]).gather(pl.int_range(texts.len(), dtype=pl.UInt32, eager=True).scatter(positions, behind))
+
+
 def _cut(heads: pl.Series, wanted: pl.Series) -> Tokens | None:
-    """Cut the wanted bodies; ``None`` where one of them is no alternation."""
+    """Cut the wanted bodies; ``None`` where there are none, or one of them is no alternation."""
     bodies = wanted.fill_null(value=False).arg_true()
     if bodies.is_empty():
-        no_text, nowhere = pl.Series(dtype=pl.String), pl.Series(dtype=pl.UInt32)
-        return Tokens(no_text, no_text, nowhere, nowhere, (), pa.py_buffer(b""), nowhere)
+        return None
     chosen = heads.gather(bodies)
     _, starts, data = chosen.to_arrow(compat_level=pl.CompatLevel.oldest()).buffers()
     assert data is not None

@@ -7,7 +7,6 @@ and when, is :mod:`mg_lakehouse.stores.retention`'s business.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime, timedelta
 from math import ceil
@@ -52,13 +51,9 @@ class Rewrite(NamedTuple):
 
 
 class Rewritten(NamedTuple):
-    """Files and bytes that a rewrite took and what it made of them; ``note`` says what went otherwise than planned."""
+    """What was done to a partition; ``note`` says what went otherwise than planned."""
 
     how: Literal["merge", "sort", "none"]
-    files_before: int = 0
-    bytes_before: int = 0
-    files_after: int = 0
-    bytes_after: int = 0
     note: str = ""
 
 
@@ -129,21 +124,18 @@ def rewrite(handle: DeltaTable, layer: Layer, planned: Rewrite, settings: Settin
     with store_errors(what):
         try:
             if planned.how == "sort":
-                return _rewritten("sort", handle.optimize.z_order([_SORTED_BY], **options))
-            return _rewritten("merge", handle.optimize.compact(**options))
+                handle.optimize.z_order([_SORTED_BY], **options)
+            else:
+                handle.optimize.compact(**options)
+            return Rewritten(planned.how)
         except CommitFailedError:
             handle.update_incremental()
             return Rewritten("none", note="another writer changed the same files: left for the next time")
         except DeltaError as error:
             if planned.how != "sort" or "Resources exhausted" not in str(error):
                 raise
-        note = f"{planned.partition} is too large to be sorted in MG_SORT_BYTES: it was merged as it is"
-        return _rewritten("merge", handle.optimize.compact(**options))._replace(note=note)
-
-
-def _rewritten(how: Literal["merge", "sort"], metrics: dict[str, Any]) -> Rewritten:
-    before, after = (json.loads(metrics[name])["totalSize"] for name in ("filesRemoved", "filesAdded"))
-    return Rewritten(how, metrics["numFilesRemoved"], before, metrics["numFilesAdded"], after)
+        handle.optimize.compact(**options)
+        return Rewritten("merge", f"{planned.partition} is too large to be sorted in MG_SORT_BYTES: it was merged as it is")
 
 
 def _writer(layer: Layer, handle: DeltaTable) -> WriterProperties:

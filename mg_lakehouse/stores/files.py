@@ -9,7 +9,7 @@ from typing import Final
 import polars as pl
 from deltalake import DeltaTable
 
-__all__ = ["Span", "files_between", "files_of_others", "spans_around"]
+__all__ = ["Span", "data_files", "files_between", "may_differ", "meets", "spans_around"]
 
 Span = tuple[datetime, datetime]
 """A closed span of time."""
@@ -23,24 +23,31 @@ def files_between(handle: DeltaTable, column: str, spans: Sequence[Span]) -> lis
 
     A file without statistics of the column is always among them.
     """
-    low, high = pl.col("low"), pl.col("high")
-    meets = pl.any_horizontal(pl.lit(value=False), *((low <= last) & (high >= first) for first, last in spans))
-    return _ranges(handle, column).filter(meets | low.is_null() | high.is_null())["address"].to_list()
+    return data_files(handle, column).filter(meets(column, spans))["address"].to_list()
 
 
-def files_of_others(handle: DeltaTable, column: str, value: str) -> list[str]:
-    """Addresses of the data files that may hold rows whose ``column`` is another than ``value``, by their statistics."""
-    only = (pl.col("low") == value) & (pl.col("high") == value)
-    return _ranges(handle, column).filter(~only.fill_null(value=False))["address"].to_list()
+def data_files(handle: DeltaTable, *columns: str) -> pl.DataFrame:
+    """The ``address`` of each data file, and for each column its least and greatest value there, null where there are no statistics.
 
-
-def _ranges(handle: DeltaTable, column: str) -> pl.DataFrame:
-    """The ``address`` of each data file, and the ``low``est and ``high``est value of a column; null where there are no statistics."""
+    The values are in ``min.<column>`` and ``max.<column>``, for :func:`meets` and :func:`may_differ` to look at.
+    """
     actions = pl.DataFrame(handle.get_add_actions(flatten=True))
     root = handle.table_uri.rstrip("/").removeprefix("file://")
-    bounds = {name: f"{bound}.{column}" for name, bound in (("low", "min"), ("high", "max"))}
-    known = {name: pl.col(bound) if bound in actions.columns else pl.lit(None) for name, bound in bounds.items()}
-    return actions.select(address=pl.lit(f"{root}/") + pl.col("path"), **known)
+    bounds = [f"{bound}.{column}" for column in columns for bound in ("min", "max")]
+    known = [pl.col(bound) if bound in actions.columns else pl.lit(None).alias(bound) for bound in bounds]
+    return actions.select(pl.lit(f"{root}/").add(pl.col("path")).alias("address"), *known)
+
+
+def meets(column: str, spans: Sequence[Span]) -> pl.Expr:
+    """Whether a file can hold a row whose ``column`` lies in one of the spans."""
+    low, high = pl.col(f"min.{column}"), pl.col(f"max.{column}")
+    within = pl.any_horizontal(pl.lit(value=False), *((low <= last) & (high >= first) for first, last in spans))
+    return within | low.is_null() | high.is_null()
+
+
+def may_differ(column: str, value: str) -> pl.Expr:
+    """Whether a file can hold a row whose ``column`` is another than ``value``."""
+    return ~((pl.col(f"min.{column}") == value) & (pl.col(f"max.{column}") == value)).fill_null(value=False)
 
 
 def spans_around(times: pl.Series, margin: timedelta) -> list[Span]:

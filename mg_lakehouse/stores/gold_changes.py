@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import duckdb
@@ -16,20 +15,9 @@ from mg_lakehouse.events.catalogue import EVENTS
 from mg_lakehouse.stores import gold
 from mg_lakehouse.stores.duck import identifier
 from mg_lakehouse.stores.gold import ABSENT, Included
-from mg_lakehouse.stores.lake import Lake, Layer
+from mg_lakehouse.stores.lake import Lake
 
-__all__ = ["SilverTables", "open_at_once"]
-
-
-def open_at_once(lake: Lake, layer: Layer, names: Sequence[str]) -> list[DeltaTable | None]:
-    """Some tables, in order, ``None`` for those that do not exist.
-
-    Raises:
-        PermanentError: access is refused, or a table was written by a newer contract.
-        TransientError: the store did not answer.
-    """
-    with ThreadPoolExecutor(8) as pool:
-        return list(pool.map(lambda name: lake.open(layer, name), names))
+__all__ = ["SilverTables"]
 
 
 class SilverTables:
@@ -74,8 +62,7 @@ class SilverTables:
     def _pinned(self) -> Mapping[str, DeltaTable | None]:
         with self._lock:
             if self._pins is None:
-                names = [event.table for event in EVENTS]
-                self._pins = dict(zip(names, open_at_once(self._lake, "silver", names), strict=True))
+                self._pins = self._lake.open_all("silver", [event.table for event in EVENTS])
             return self._pins
 
     def _read_changes(self, handle: DeltaTable, name: str, before: int, now: int) -> str | None:

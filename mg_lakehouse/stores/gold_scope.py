@@ -23,7 +23,7 @@ from mg_lakehouse.events.catalogue import EVENTS, ColumnType, columns_of
 from mg_lakehouse.stores import gold
 from mg_lakehouse.stores.duck import Snapshots, identifier
 from mg_lakehouse.stores.gold import GoldTable, Included
-from mg_lakehouse.stores.gold_changes import SilverTables, open_at_once
+from mg_lakehouse.stores.gold_changes import SilverTables
 from mg_lakehouse.stores.gold_days import DAYS_OF_JOBS, DAYS_OF_MESSAGES, DaysOfJobs, known_days
 from mg_lakehouse.stores.gold_files import File, Files, JobDays, read_files
 from mg_lakehouse.stores.gold_model import Keys, Model, Plan
@@ -124,7 +124,7 @@ class Scopes:
 
     def show_existing(self, names: Sequence[str]) -> None:
         """Show the gold tables that exist, as ``gold.<name>``: a run may select any part of the models."""
-        for name, handle in zip(names, open_at_once(self._lake, "gold", names), strict=True):
+        for name, handle in self._lake.open_all("gold", names).items():
             if handle is not None:
                 self._gold[name] = handle
                 self._show("gold", name, f"from {self._scan(handle)}")

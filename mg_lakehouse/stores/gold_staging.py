@@ -82,16 +82,7 @@ class StagedRows:
         """Queries of the rows of all parts, that follow each other in order. What belongs to no job is in the order of the parts, by day."""
         every_part = f"from read_parquet({duck.text_list(self._files)})"
         bounds = self._bounds(every_part)
-        ranges = [
-            " and ".join(
-                [
-                    *([f"request_id >= {duck.text(low)}"] if low is not None else []),
-                    *([f"request_id < {duck.text(high)}"] if high is not None else []),
-                ]
-            )
-            for low, high in pairwise([None, *bounds, None])
-        ]
-        jobs = [f"{every_part} where request_id is not null and {each or 'true'} {self._order}" for each in ranges]
+        jobs = [f"{every_part} where {_range(low, high)} {self._order}" for low, high in pairwise([None, *bounds, None])]
         return jobs + [f"from read_parquet({duck.text(file)}) where request_id is null {self._order}" for file in self._files]
 
     def _bounds(self, every_part: str) -> list[str]:
@@ -102,3 +93,13 @@ class StagedRows:
         sample = f"select request_id {every_part} where request_id is not null using sample reservoir({_SAMPLE} rows) repeatable (1)"
         ids = [str(row[0]) for row in cursor.execute(f"select request_id from ({sample}) order by 1").fetchall()]
         return sorted({ids[len(ids) * piece // pieces] for piece in range(1, pieces)}) if ids else []
+
+
+def _range(low: str | None, high: str | None) -> str:
+    """SQL of the rows of jobs from one id on and before another."""
+    conditions = ["request_id is not null"]
+    if low is not None:
+        conditions.append(f"request_id >= {duck.text(low)}")
+    if high is not None:
+        conditions.append(f"request_id < {duck.text(high)}")
+    return " and ".join(conditions)

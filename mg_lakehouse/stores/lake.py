@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,6 +42,8 @@ _REFUSED: Final = (
 """What stores say when trying again changes nothing, in lower case."""
 
 _FULL: Final = ("no space left", "disk quota exceeded", "file too large")
+
+_OPENED_AT_ONCE: Final = 8
 
 _CONTRACT_PROPERTY: Final = "mg_lakehouse.contractVersion"
 
@@ -165,6 +168,15 @@ class Lake:
             raise store_error(error, what) from error
         _refuse_newer_contract(handle, what)
         return handle
+
+    def open_all(self, layer: Layer, tables: Sequence[str]) -> dict[str, DeltaTable | None]:
+        """Some tables of a layer by name, opened side by side: most of an opening is waiting for the store.
+
+        Raises:
+            PermanentError, TransientError: as for :meth:`open`.
+        """
+        with ThreadPoolExecutor(_OPENED_AT_ONCE) as pool:
+            return dict(zip(tables, pool.map(lambda table: self.open(layer, table), tables), strict=True))
 
     def ensure(self, spec: TableSpec) -> DeltaTable:
         """The table, created with its schema and properties where it does not exist.

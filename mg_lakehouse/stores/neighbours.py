@@ -14,7 +14,7 @@ from typing import Final
 import polars as pl
 from deltalake import DeltaTable
 
-from mg_lakehouse.stores.files import Span, files_between, files_of_others, spans_around
+from mg_lakehouse.stores.files import Span, data_files, may_differ, meets, spans_around
 from mg_lakehouse.stores.lake import Lake
 
 __all__ = ["rows_near"]
@@ -28,13 +28,14 @@ def rows_near(lake: Lake, handle: DeltaTable, times: pl.Series, sources: Sequenc
 
     Files that may hold rows of another source are looked at within a day of the times, all others within a minute.
     """
-    others = set().union(*(files_of_others(handle, "source", source) for source in sources))
+    files = data_files(handle, "event_at", "source")
+    of_others = pl.any_horizontal(may_differ("source", source) for source in sources)
     arms = []
-    for margin, wanted in ((_SAME_SOURCE, False), (_OTHER_SOURCE, True)):
+    for margin, wanted in ((_SAME_SOURCE, ~of_others), (_OTHER_SOURCE, of_others)):
         spans = spans_around(times, margin)
-        files = [file for file in files_between(handle, "event_at", spans) if (file in others) is wanted]
-        if files:
-            arms.append(lake.scan(files).filter(_within("event_at", spans)))
+        chosen = files.filter(wanted & meets("event_at", spans))["address"].to_list()
+        if chosen:
+            arms.append(lake.scan(chosen).filter(_within("event_at", spans)))
     return pl.concat(arms) if arms else None
 
 

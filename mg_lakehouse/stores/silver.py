@@ -169,8 +169,7 @@ def _progress(lake: Lake, bronze: DeltaTable) -> _Progress:
     app = _app(bronze)
     all_tables = silver_progress(lake, bronze)
     own = {}
-    for table in EVENT_TABLES:
-        handle = lake.open("silver", table)
+    for table, handle in lake.open_all("silver", EVENT_TABLES).items():
         version = None if handle is None else handle.transaction_version(app)
         if version is not None and version > all_tables:
             own[table] = version

@@ -10,9 +10,9 @@ import polars as pl
 
 from benchmarks.data.feed import bodies
 from benchmarks.harness.processes import run, work_command
-from benchmarks.harness.services import service
 from benchmarks.work.queue_process import filled_queue
 from benchmarks.work.steady_feed import NEW, recipient, steady_feed
+from mg_lakehouse.services import service
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.stores.lake import Lake
 from mg_lakehouse.stores.queue import EventQueue, open_queue

@@ -18,8 +18,10 @@ _LOOK_SECONDS: Final = 0.2
 
 
 @contextmanager
-def service(command: Sequence[str], *, folder: Path, environment: Mapping[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Start a service in a folder, with these variables beside the caller's; what it prints goes to ``log``."""
+def service(
+    command: Sequence[str], *, environment: Mapping[str, str], log: Path, folder: Path | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a service, in a folder where one is given, with these variables beside the caller's; what it prints goes to ``log``."""
     with (
         log.open("wb") as output,
         subprocess.Popen(
@@ -33,6 +35,7 @@ def service(command: Sequence[str], *, folder: Path, environment: Mapping[str, s
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:
+    """End the whole group, first politely: its leader may be gone before what it started."""
     for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
         try:
             os.killpg(process.pid, sign)
