@@ -7,6 +7,7 @@ the strict one (:mod:`mg_lakehouse.events.reader`); what follows is the same for
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,12 +19,14 @@ import polars as pl
 
 from mg_lakehouse.events.catalogue import REJECTED_ITEMS, silver_tables
 from mg_lakehouse.events.extract import RAW_REJECTIONS, Extraction, Extractor
-from mg_lakehouse.events.plain import read_plain
+from mg_lakehouse.events.plain import NOTHING_PLAIN, PlainReading, read_plain
 from mg_lakehouse.events.reader import Body
 from mg_lakehouse.events.schemas import silver_schema
 from mg_lakehouse.events.typing import type_cells
 
 __all__ = ["Flattened", "flatten", "fragments"]
+
+_logger = logging.getLogger(__name__)
 
 _CHUNK_BYTES: Final = 16 * 2**20
 """Bytes of bodies that one thread takes at a time: small beside the memory of a machine, large beside what each call costs."""
@@ -119,7 +122,7 @@ def _with_lineage(rows: pl.DataFrame, lineage: pl.DataFrame, schema: pl.Schema) 
 
 def _extract(bodies: pl.Series) -> Extraction:
     """The bodies by the fast reading where it can, item by item, the others by the strict one."""
-    plain = read_plain(bodies)
+    plain = _plain(bodies)
     others = pl.repeat(value=True, n=bodies.len(), eager=True).scatter(plain.bodies, values=False).arg_true()
     extractor = Extractor()
     for message, body in zip(others, bodies.gather(others), strict=True):
@@ -131,6 +134,15 @@ def _extract(bodies: pl.Series) -> Extraction:
     strict = extractor.finish()
     items = pl.zeros(bodies.len(), pl.Int64, eager=True).scatter(plain.bodies, plain.items).scatter(others, strict.items)
     return Extraction(_merged(plain.cells, strict.cells), strict.rejections, items.alias("items"))
+
+
+def _plain(bodies: pl.Series) -> PlainReading:
+    """The fast reading of what it can read. A fault in it costs speed, never a message: one odd bundle must not stop the feed."""
+    try:
+        return read_plain(bodies)
+    except pl.exceptions.PolarsError as error:
+        _logger.warning("The fast reading failed on %d messages (%s); they are read strictly instead.", bodies.len(), type(error).__name__)
+        return NOTHING_PLAIN
 
 
 def _merged(plain: dict[str, pl.DataFrame], strict: dict[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:

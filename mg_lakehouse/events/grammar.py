@@ -50,7 +50,7 @@ class Grammar(NamedTuple):
     """The look-up tables. A name has a number: the root 0, items from 1, children behind them.
 
     ``vocabulary`` holds each name's start tag, then each name's end tag, then each name's empty tag: the code of a tag is its place.
-    ``kind_of`` (UInt8) and ``deeper_by`` (Int32) are by code, ``follows`` by two kinds, ``table_of`` by the number of an item;
+    ``kind_of`` (UInt8), ``deeper_by`` (Int32) and ``table_of`` (null for all but the start tags of items) are by code, ``follows`` by two kinds;
     ``slot_of`` (item number - 1, times ``children``, plus child number) says which of the ``slots`` a child fills.
     """
 
@@ -94,10 +94,16 @@ def grammar() -> Grammar:
         kind_of=pl.Series(kinds, dtype=pl.UInt8),
         deeper_by=pl.Series([0 if kind is None else _DEEPER.get(kind, 0) for kind in kinds], dtype=pl.Int32),
         follows=pl.Series([kind in _FOLLOWS.get(before, ()) for before in Kind for kind in Kind]),
-        table_of=pl.Series([None, *(event.table for item in items if (event := event_of_element(item)))], dtype=pl.Categorical),
+        table_of=_tables_of(items, len(kinds)),
         slots=slots,
         slot_of=pl.Series(
             [slots.index(filled[pair]) if (pair := (item, child)) in filled else None for item in items for child in children],
             dtype=pl.UInt16,
         ),
     )
+
+
+def _tables_of(items: tuple[str, ...], codes: int) -> pl.Series:
+    """The table of each start tag of an item, null for every other code: any tag may stand where an item should."""
+    tables = [event.table for item in items if (event := event_of_element(item))]
+    return pl.Series([None, *tables, *[None] * (codes - len(tables) - 1)], dtype=pl.Categorical)

@@ -21,7 +21,7 @@ from mg_lakehouse.events.reader import Item, read_item
 from mg_lakehouse.events.schemas import ERRORS
 from mg_lakehouse.events.tokens import BLANK, Tokens, tokenize, with_texts_at
 
-__all__ = ["OddItem", "PlainReading", "read_plain"]
+__all__ = ["NOTHING_PLAIN", "OddItem", "PlainReading", "read_plain"]
 
 # XML's own entities; `&amp;` too is replaced in the one pass, so that `&amp;lt;` becomes `&lt;`.
 _ENTITIES: Final = {"&lt;": "<", "&gt;": ">", "&quot;": '"', "&apos;": "'", "&amp;": "&"}
@@ -49,11 +49,14 @@ class PlainReading(NamedTuple):
     odd: list[OddItem]
 
 
+NOTHING_PLAIN: Final = PlainReading(pl.Series(dtype=pl.UInt32), pl.Series(dtype=pl.UInt32), {}, [])
+
+
 def read_plain(bodies: pl.Series) -> PlainReading:
     """Read those of some bodies (String) whose items can be told apart by their tags alone."""
     tokens = tokenize(bodies)
     if tokens is None:
-        return PlainReading(pl.Series(dtype=pl.UInt32), pl.Series(dtype=pl.UInt32), {}, [])
+        return NOTHING_PLAIN
     tags, unbalanced = _balanced(_tags(tokens), tokens)
     tags, disturbed = _undisturbed(tags)
     items = _items(tags)

@@ -64,7 +64,7 @@ ALL_FORMS = st.sampled_from(["closed", "empty", "spaced", "attribute", "prefixed
 @st.composite
 def items(draw: st.DrawFn, *, odd: bool) -> str:
     """An item, plain for the most part, or with something odd in it."""
-    element = draw(st.sampled_from(ITEMS[:6] if not odd else [*ITEMS, "NewActivity", "ActivityItems", "Timestamp"]))
+    element = draw(st.sampled_from(ITEMS[:6] if not odd else [*ITEMS, *CHILDREN, "NewActivity", "ActivityItems"]))
     texts = (TEXTS | ODD_TEXTS) if odd else TEXTS
     inside = [
         child(name, draw(texts), draw(ALL_FORMS if odd else ORDINARY_FORMS))
@@ -109,6 +109,7 @@ def assert_same(batch: list[str]) -> None:
 @example([bundle("<OpenActivity<ActivityId>x></ActivityId><Timestamp>2026-02-28T10:00:00Z</Timestamp></OpenActivity>")])
 @example([bundle(item("OpenActivity", RequestId="a>b")), bundle(item("OpenActivity").replace("<ActivityId>", "<ActivityId"))])
 @example(["<ActivityItems></ActivityItems><ActivityItems></ActivityItems>", "x", bundle(item("OpenActivity"))])
+@example([f"<ActivityItems><{name}><ActivityId>a</ActivityId></{name}></ActivityItems>" for name in CHILDREN])
 def test_the_fast_reading_gives_what_the_strict_one_gives(batch: list[str]) -> None:
     assert_same(batch)
 
@@ -210,6 +211,23 @@ def test_a_bundle_with_an_item_that_is_not_well_formed_is_read_strictly_as_a_who
 )
 def test_the_usual_ways_of_writing_a_bundle_are_plain(body: str) -> None:
     assert read_plain(pl.Series([body])).bodies.to_list() == [0]
+
+
+def test_a_fault_of_the_fast_reading_costs_speed_and_no_message(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    batch = list(samples().values())
+    whole = flat(*batch)
+
+    def fail(_: pl.Series) -> None:
+        raise pl.exceptions.OutOfBoundsError("secret@example.com")
+
+    monkeypatch.setattr(flattening, "read_plain", fail)
+    strict = flat(*batch)
+    for table, rows in whole.tables.items():
+        assert_frame_equal(strict.tables[table], rows)
+    assert list(strict.tables) == list(whole.tables)
+    assert [record.message for record in caplog.records] == [
+        "The fast reading failed on 17 messages (OutOfBoundsError); they are read strictly instead."
+    ]
 
 
 def test_a_batch_is_the_same_in_one_chunk_and_in_many(monkeypatch: pytest.MonkeyPatch) -> None:
