@@ -44,7 +44,7 @@ unit: $(INSTALLED)
 	env -u DAGSTER_HOME $(BIN)/pytest --numprocesses 2 --dist loadscope
 
 faults: $(INSTALLED)  ## The long matrix of crashes and faults, and the long fuzzing (minutes)
-	env -u DAGSTER_HOME $(BIN)/pytest -m faults --numprocesses 2 --durations 10
+	env -u DAGSTER_HOME $(BIN)/pytest -m faults --hypothesis-profile explore --numprocesses 2 --durations 10
 
 bench: $(INSTALLED) bench-peers  ## All measurements, and docs/performance.md made of them (BENCH=small, standard or full)
 	env -u DAGSTER_HOME $(BIN)/python -m benchmarks run --size $(BENCH)

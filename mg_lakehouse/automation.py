@@ -21,8 +21,8 @@ from mg_lakehouse.keys import gold_key, silver_key
 
 __all__ = ["build_automation_sensor", "gold_condition"]
 
-_LAST_MODEL: Final = "bounce_categories_daily"
-"""A model at the end of the graph: while it is in progress, a build is."""
+_LAST_MODEL: Final = "restatement_log"
+"""The model at the end of the graph: while it is in progress, a build is."""
 
 
 def gold_condition() -> dg.AutomationCondition[Any]:

@@ -8,6 +8,7 @@ DuckDB is in memory and forgets everything; the Delta tables are the only state.
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -39,6 +40,7 @@ class Plugin(BasePlugin):
         self._lake = Lake(self._settings.lake_uri)
         self._project = project_dir(self._settings)
         self._as_of = as_of_from_environment()
+        self._build_id = uuid.uuid4().hex
         self._plans: dict[str, Plan] = {}
         self._staged: dict[str, StagedRows] = {}
         self._definition: int | None = None
@@ -56,7 +58,7 @@ class Plugin(BasePlugin):
         self._pads = hmac_pads(pii_key(self._settings, self._lake))
         duck.configure(conn, self._lake)
         duck.configure_cursor(conn)
-        self._scopes = Scopes(self._lake, self._cursor, part_rows=self._settings.gold_part_rows)
+        self._scopes = Scopes(self._lake, self._cursor, part_rows=self._settings.gold_part_rows, build_id=self._build_id)
         for schema in ("gold", "staged", "tested"):
             conn.execute(f"create schema if not exists {schema}")
         conn.execute("create table plans (model varchar, mode varchar, parts bigint)")
@@ -73,6 +75,7 @@ class Plugin(BasePlugin):
             "mg_hmac_inner": self._pads.inner,
             "mg_hmac_outer": self._pads.outer,
             "mg_as_of": self._as_of,
+            "mg_build_id": self._build_id,
             "mg_business_timezone": self._settings.business_timezone,
         }
         for name, value in variables.items():
@@ -121,7 +124,7 @@ class Plugin(BasePlugin):
             predicate=plan.predicate,
             definition=plan.model.definition,
             silver=plan.included,
-            silver_ids=self._scopes.silver_ids,
+            silver_ids=self._scopes.table_ids,
         )
         staged.remove()
         self._scopes.show(plan, committed)
@@ -139,6 +142,8 @@ class Plugin(BasePlugin):
             days_after=request["days_after"],
             days_before=request["days_before"],
             stale_requests=request["stale_requests"],
+            late_requests=request["late_requests"],
+            counts_duplicates=request["counts_duplicates"],
             definition=gold.digest(str(self._definition_of_project()), repr(sorted(request["vars"].items()))),
             full_refresh=request["full_refresh"],
         )

@@ -10,6 +10,15 @@
     {%- endif -%}
 {%- endmacro %}
 
+{# What changed in a gold input since the last build of a model of the scope `changes`: its rows, `change` and `version`. #}
+{% macro feed(relation) -%}
+    {%- if relation.identifier.startswith("__dbt__cte__") -%}
+        {{ relation }}
+    {%- else -%}
+        feed_{{ relation.identifier }}
+    {%- endif -%}
+{%- endmacro %}
+
 {# Whether a date is one that a model of the scope `days` makes rows for. Unit tests override it with `true`. #}
 {% macro in_scope(event_date) -%}
     {{ event_date }} in (select days.event_date from days)

@@ -24,7 +24,19 @@ from mg_lakehouse.stores.commit import Landed, OvertakenError, Replace, commit_o
 from mg_lakehouse.stores.lake import Lake, TableSpec
 from mg_lakehouse.stores.ledger import commits_of
 
-__all__ = ["ABSENT", "GoldTable", "Included", "combine", "commit", "digest", "gold_spec", "included_in", "replace_predicate", "same_schema"]
+__all__ = [
+    "ABSENT",
+    "GoldTable",
+    "Included",
+    "arrow_schema",
+    "combine",
+    "commit",
+    "digest",
+    "gold_spec",
+    "included_in",
+    "replace_predicate",
+    "same_schema",
+]
 
 _DEFINITION: Final = "gold:definition"
 _MADE: Final = "mg.made"
@@ -101,10 +113,11 @@ def gold_spec(name: str, columns: Sequence[Mapping[str, str]], *, stats_columns:
 def same_schema(handle: DeltaTable, spec: TableSpec) -> bool:
     """Whether the table has the columns of the contract, by name, type and order."""
     wanted = pl.DataFrame(schema=spec.schema).to_arrow(compat_level=pl.CompatLevel.oldest()).schema
-    return _names_and_types(pl.DataFrame(_arrow_schema(handle).empty_table())) == _names_and_types(pl.DataFrame(wanted.empty_table()))
+    return _names_and_types(pl.DataFrame(arrow_schema(handle).empty_table())) == _names_and_types(pl.DataFrame(wanted.empty_table()))
 
 
-def _arrow_schema(handle: DeltaTable) -> pa.Schema:
+def arrow_schema(handle: DeltaTable) -> pa.Schema:
+    """The columns of a table, in Arrow's types."""
     exported: Any = handle.schema().to_arrow()  # an Arrow object of another library, by the C interface
     return pa.schema(exported)
 

@@ -4,20 +4,31 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import duckdb
 import pyarrow as pa
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
-from mg_lakehouse.events.catalogue import EVENTS
+from mg_lakehouse.events.catalogue import ColumnType, columns_of, silver_tables
 from mg_lakehouse.stores import gold
-from mg_lakehouse.stores.duck import identifier
+from mg_lakehouse.stores.duck import Snapshots, identifier
 from mg_lakehouse.stores.gold import ABSENT, Included
 from mg_lakehouse.stores.lake import Lake
 
-__all__ = ["SilverTables"]
+__all__ = ["SilverTables", "empty_rows"]
+
+_SQL_TYPES: Final[dict[ColumnType, str]] = {
+    "string": "varchar",
+    "int": "bigint",
+    "timestamp": "timestamptz",
+    "date": "date",
+    "bool": "boolean",
+    "errors": "struct(error_code varchar, error_message varchar)[]",
+}
+_TYPES_OF_KEYS: Final = {"request_id": "varchar", "event_date": "date", "received_date": "date"}
+_KEYS: Final = tuple(_TYPES_OF_KEYS)
 
 
 class SilverTables:
@@ -28,7 +39,7 @@ class SilverTables:
         self._cursor = cursor
         self._lock = threading.RLock()
         self._pins: Mapping[str, DeltaTable | None] | None = None
-        self._touched: dict[tuple[str, int, int], str | None] = {}
+        self._read: dict[str, str | None] = {}
 
     @property
     def ids(self) -> dict[str, str | None]:
@@ -39,13 +50,32 @@ class SilverTables:
         """A table at its pinned version."""
         return self._pinned()[name]
 
+    def handles(self, names: Sequence[str]) -> dict[str, DeltaTable]:
+        """Those of some tables that exist, at their pinned versions."""
+        return {name: handle for name in names if (handle := self.handle(name)) is not None}
+
+    def source(self, name: str, snapshots: Snapshots) -> str:
+        """SQL of all rows of a table."""
+        handle = self.handle(name)
+        return empty_rows(name) if handle is None else f"select * from {snapshots.of(handle)}"
+
     def included(self, tables: Sequence[str]) -> dict[str, Included]:
         """What whoever reads these tables now includes."""
         pinned = self._pinned()
         return {name: ABSENT if (handle := pinned[name]) is None else _included(handle) for name in tables}
 
     def changes(self, name: str, before: Included, now: Included) -> str | None:
-        """Name of the DuckDB table of what changed: ``request_id, event_date``; empty text for nothing, ``None`` where it cannot be known."""
+        """Name of the DuckDB table of the keys of what changed, each once; empty text for nothing, ``None`` where it cannot be known.
+
+        The keys are ``request_id, event_date, received_date``, null for those that the table does not have.
+        """
+        return self._changes("touched", name, before, now, _KEYS)
+
+    def changed_rows(self, name: str, before: Included, now: Included) -> str | None:
+        """Name of the DuckDB table of the rows that changed, with all their columns, as :meth:`changes` gives their keys."""
+        return self._changes("changed", name, before, now, tuple(column.name for column in columns_of(name)))
+
+    def _changes(self, schema: str, name: str, before: Included, now: Included, columns: Sequence[str]) -> str | None:
         if before == now:
             return ""
         if before.incarnation not in {now.incarnation, ABSENT.incarnation} or before.version >= now.version:
@@ -53,26 +83,28 @@ class SilverTables:
         handle = self.handle(name)
         if handle is None:
             return None
-        key = (name, before.version, now.version)
+        table = f"{schema}.{identifier(f'{name}_{before.version}_{now.version}')}"
         with self._lock:
-            if key not in self._touched:
-                self._touched[key] = self._read_changes(handle, *key)
-            return self._touched[key]
+            if table not in self._read:
+                self._read[table] = self._read_changes(handle, table, before.version, now.version, columns)
+            return self._read[table]
 
     def _pinned(self) -> Mapping[str, DeltaTable | None]:
         with self._lock:
             if self._pins is None:
-                self._pins = self._lake.open_all("silver", [event.table for event in EVENTS])
+                self._pins = self._lake.open_all("silver", silver_tables())
             return self._pins
 
-    def _read_changes(self, handle: DeltaTable, name: str, before: int, now: int) -> str | None:
-        table = f"touched.{identifier(f'{name}_{before}_{now}')}"
+    def _read_changes(self, handle: DeltaTable, table: str, before: int, now: int, columns: Sequence[str]) -> str | None:
+        held = {field.name for field in handle.schema().fields}
+        read = [column for column in columns if column in held]
         cursor = self._cursor()
         try:
-            feed: Any = handle.load_cdf(starting_version=before + 1, ending_version=now, columns=["request_id", "event_date"])
-            cursor.execute("create schema if not exists touched")
+            feed: Any = handle.load_cdf(starting_version=before + 1, ending_version=now, columns=read)
+            cursor.execute(f"create schema if not exists {table.partition('.')[0]}")
             cursor.register("feed", pa.RecordBatchReader.from_stream(feed))
-            cursor.execute(f"create or replace table {table} as select distinct request_id, event_date from feed")
+            shown = (identifier(column) if column in held else f"null::{_TYPES_OF_KEYS[column]} as {column}" for column in columns)
+            cursor.execute(f"create or replace table {table} as select distinct {', '.join(shown)} from feed")
         except (DeltaError, OSError, duckdb.Error, pa.ArrowException):
             return None  # the log or a removed file was cleaned up: the model is built anew
         return table
@@ -80,3 +112,9 @@ class SilverTables:
 
 def _included(handle: DeltaTable) -> Included:
     return Included(gold.digest(str(handle.metadata().id)), handle.version())
+
+
+def empty_rows(table: str) -> str:
+    """SQL of no rows with the columns of a silver table."""
+    columns = ", ".join(f"cast(null as {_SQL_TYPES[column.type]}) as {identifier(column.name)}" for column in columns_of(table))
+    return f"select {columns} where false"

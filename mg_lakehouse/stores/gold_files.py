@@ -78,6 +78,10 @@ class Files:
         """Those that can hold a row of one of the sorted ids; ``job_days`` are all the days on which those jobs have rows, where that is known."""
         return [file for file in self._files if _holds(file, ordered) and (job_days is None or job_days.meet(file))]
 
+    def with_days(self, ordered: Sequence[date]) -> list[File]:
+        """Those that can hold a row of one of the sorted days."""
+        return [file for file in self._files if _has_day(file, ordered)]
+
     def with_orphans(self, ordered: Sequence[date]) -> list[File]:
         """Those that can hold a row without a `request_id` on one of the sorted days."""
         return [file for file in self._files if (file.orphans is None or file.orphans > 0) and _has_day(file, ordered)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
-from typing import Literal
+from typing import Final, Literal
 
 from deltalake import DeltaTable
 
@@ -14,9 +14,12 @@ from mg_lakehouse.stores.gold import Included
 from mg_lakehouse.stores.gold_files import JobDays
 from mg_lakehouse.stores.lake import TableSpec
 
-__all__ = ["Input", "Keys", "Mode", "Model", "Plan"]
+__all__ = ["Input", "Keys", "Mode", "Model", "Plan", "Scope"]
 
 Mode = Literal["full", "incremental", "unchanged"]
+Scope = Literal["requests", "days", "event_days", "received_days", "whole", "changes", "static"]
+
+_DAY_COLUMNS: Final[dict[Scope, str]] = {"days": "event_date", "event_days": "event_date", "received_days": "received_date"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,20 +34,31 @@ class Input:
 class Model:
     """A gold model as the dbt project declares it.
 
-    ``scope`` is what the model is kept up to date by: ``requests`` (the rows of touched jobs, and of touched days for
-    what belongs to no job), ``days`` (the rows of touched days, each touching the ``days_after`` that follow and looking
-    at the ``days_before``), or ``static`` (no events at all). ``stale_requests`` is a query of jobs whose rows time alone
-    made untrue; it may read ``own`` and the inputs by name.
+    ``scope`` is what the model is kept up to date by:
+
+    - ``requests``: the rows of touched jobs, and of touched days for what belongs to no job.
+    - ``days``: the rows of touched days of gold inputs, each touching the ``days_after`` that follow and looking at the ``days_before``.
+    - ``event_days``, ``received_days``: the days of the events, or of the receipt, of the silver rows that changed. Gold inputs are seen whole.
+    - ``whole``: all rows, whenever any input changed.
+    - ``changes``: nothing is replaced; what the gold inputs' own change feeds say since the last build is looked at, and rows are added.
+    - ``static``: no events at all.
+
+    ``stale_requests`` is a query of jobs whose rows time alone made untrue; it may read ``own`` and the gold inputs by name.
+    ``late_requests`` is a query of jobs that changed rows touch which do not name them; it may read the silver inputs by name and
+    what changed in each as ``changed_<input>``, and the DuckDB variable ``mg_changed_since``, the least time of an event in those.
+    ``counts_duplicates`` gives the model ``scoped_duplicates``: what the ledgers of silver say was dropped.
     """
 
     spec: TableSpec
-    scope: Literal["requests", "days", "static"]
+    scope: Scope
     silver: tuple[str, ...] = ()
     gold: tuple[Input, ...] = ()
     orphan_day: str | None = None
     days_after: int = 0
     days_before: int = 0
     stale_requests: str | None = None
+    late_requests: str | None = None
+    counts_duplicates: bool = False
     definition: int = 0
     full_refresh: bool = False
 
@@ -54,6 +68,11 @@ class Model:
         return self.spec.name
 
     @property
+    def day_column(self) -> str | None:
+        """The column of the days that a build replaces, for a scope of days."""
+        return _DAY_COLUMNS.get(self.scope)
+
+    @property
     def schema(self) -> str:
         """The DuckDB schema of the model's views, quoted."""
         return f'"scope_{self.name}"'
@@ -61,7 +80,10 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a build does with a model, and what its commit will say. ``requests`` and ``days`` are sorted, ``parts`` what it is built in."""
+    """What a build does with a model, and what its commit will say. ``requests`` and ``days`` are sorted, ``parts`` what it is built in.
+
+    ``build_id`` is what the rows of a model of changes bear; no other build has it.
+    """
 
     model: Model
     mode: Mode
@@ -70,14 +92,17 @@ class Plan:
     requests: Sequence[str] = ()
     days: Sequence[date] = ()
     parts: int = 1
+    build_id: str = ""
 
     @property
     def predicate(self) -> str | None:
         """SQL of the rows that the commit replaces; ``None`` for all."""
         if self.mode == "full":
             return None
-        if self.model.scope == "days":
-            return f"event_date IN ({_delta_dates(self.days)})"
+        if self.model.scope == "changes":
+            return f"build_id = '{self.build_id}'"
+        if self.model.day_column is not None:
+            return f"{self.model.day_column} IN ({_delta_dates(self.days)})"
         parts = [gold.replace_predicate("request_id", self.requests)] if self.requests else []
         if self.days and self.model.orphan_day is not None:
             parts.append(f"(request_id IS NULL AND {_delta_day(self.model.orphan_day, self.days)})")

@@ -12,34 +12,27 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
-from typing import Final
+from datetime import date, timedelta
 
 import duckdb
 from deltalake import DeltaTable
 
 from mg_lakehouse.errors import PermanentError
-from mg_lakehouse.events.catalogue import EVENTS, ColumnType, columns_of
+from mg_lakehouse.events.catalogue import EVENTS, silver_tables
 from mg_lakehouse.stores import gold
 from mg_lakehouse.stores.duck import Snapshots, identifier
 from mg_lakehouse.stores.gold import GoldTable, Included
-from mg_lakehouse.stores.gold_changes import SilverTables
+from mg_lakehouse.stores.gold_changes import SilverTables, empty_rows
 from mg_lakehouse.stores.gold_days import DAYS_OF_JOBS, DAYS_OF_MESSAGES, DaysOfJobs, known_days
+from mg_lakehouse.stores.gold_duplicates import duplicates_since
 from mg_lakehouse.stores.gold_files import File, Files, JobDays, read_files
+from mg_lakehouse.stores.gold_history import changes_of_gold, ids_of_gold
 from mg_lakehouse.stores.gold_model import Keys, Model, Plan
 from mg_lakehouse.stores.gold_parts import count_rows, cut, part_keys
+from mg_lakehouse.stores.gold_touched import Changes, make_touched
 from mg_lakehouse.stores.lake import Lake
 
 __all__ = ["Scopes"]
-
-_SQL_TYPES: Final[dict[ColumnType, str]] = {
-    "string": "varchar",
-    "int": "bigint",
-    "timestamp": "timestamptz",
-    "date": "date",
-    "bool": "boolean",
-    "errors": "struct(error_code varchar, error_message varchar)[]",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +72,12 @@ class Scopes:
     """The scopes of one build. Safe to use from several threads; ``cursor`` makes a cursor with time zone and variables set.
 
     A table is opened once: silver stays at the version that it has then, gold moves on with the commits of this build and no others.
-    ``part_rows`` are the rows of a model's inputs that it is built from at a time.
+    ``part_rows`` are the rows of a model's inputs that it is built from at a time; ``build_id`` is no other build's.
     """
 
-    def __init__(self, lake: Lake, cursor: Callable[[], duckdb.DuckDBPyConnection], *, part_rows: int) -> None:
+    def __init__(self, lake: Lake, cursor: Callable[[], duckdb.DuckDBPyConnection], *, part_rows: int, build_id: str) -> None:
         self._lake = lake
+        self._build_id = build_id
         self._cursor = cursor
         self._part_rows = part_rows
         self._lock = threading.RLock()
@@ -94,12 +88,13 @@ class Scopes:
         self._made: dict[str, GoldTable] = {}
         self._readings: dict[str, _Reading] = {}
         self._counted: dict[str, str] = {}
+        self._ids: dict[str, str | None] = {}
         self._days_of_jobs: dict[tuple[str, int], tuple[Sequence[str], JobDays | None]] = {}
 
     @property
-    def silver_ids(self) -> dict[str, str | None]:
-        """Id of every silver table, ``None`` for those that do not exist."""
-        return self._silver.ids
+    def table_ids(self) -> dict[str, str | None]:
+        """Id of every table that a model can include: of silver, ``None`` for those that do not exist, and of gold for models of changes."""
+        return self._silver.ids | self._ids
 
     def plan(self, model: Model) -> Plan:
         """Decide what to do with a model and make its views, of the first part where it is built in parts.
@@ -109,6 +104,8 @@ class Scopes:
             TransientError: the store did not answer.
         """
         with self._lock:
+            if model.scope == "changes":
+                return self._plan_changes(model)
             made = {each.name: self._gold_input(each.name, model) for each in model.gold}
             included = gold.combine([self._silver.included(model.silver), *(each.silver for each in made.values())])
             plan = self._decide(model, self._made_of(model.name), included, made)
@@ -141,7 +138,9 @@ class Scopes:
             made = everything
             if plan.mode == "unchanged":
                 made += " where false"
-            elif plan.mode == "incremental" and plan.model.scope == "days":
+            elif plan.mode == "incremental" and plan.model.scope == "changes":
+                made += f" where {plan.predicate}"
+            elif plan.mode == "incremental" and plan.model.day_column is not None:
                 made = f"select * from {self._of_days(handle, plan)}"
             elif plan.mode == "incremental":
                 rows = self._gold_rows(name, handle, plan.model.orphan_day)
@@ -154,6 +153,13 @@ class Scopes:
         cursor.execute(f"create schema if not exists {schema}")
         cursor.execute(f"create or replace view {schema}.{identifier(name)} as {query}")
 
+    def _plan_changes(self, model: Model) -> Plan:
+        """Show what changed in the gold inputs since the versions that the model's newest commit includes, as ``feed_<input>``."""
+        handles = {each.name: self._gold_input(each.name, model).handle for each in model.gold}
+        plan = changes_of_gold(self._cursor(), model, self._gold.get(model.name), handles, build_id=self._build_id)
+        self._ids |= ids_of_gold(handles)
+        return plan
+
     def _made_of(self, name: str) -> GoldTable | None:
         """A gold table and what it was made of, ``None`` where it does not exist."""
         if name not in self._made:
@@ -161,7 +167,7 @@ class Scopes:
             if handle is None:
                 return None
             self._gold[name] = handle
-            self._made[name] = gold.included_in(handle, self.silver_ids, [event.table for event in EVENTS])
+            self._made[name] = gold.included_in(handle, self.table_ids, silver_tables())
         return self._made[name]
 
     def _scan(self, handle: DeltaTable) -> str:
@@ -183,30 +189,38 @@ class Scopes:
         feeds = [self._silver.changes(name, state.silver[name], now) for name, now in included.items()]
         if any(feed is None for feed in feeds):
             return full
+        recorded = any(state.silver[name] != now for name, now in included.items())
+        # Without a commit the change feed would be read from the same old version again: that is cheap, for it was empty.
+        unchanged = Plan(model, "unchanged", own, state.silver if recorded else included)
+        gold_tables = {name: self._scan(table.handle) for name, table in inputs.items()}
+        changes = Changes(self._silver, self._snapshots, state.silver, included, gold_tables | {"own": self._scan(own)})
         cursor = self._cursor()
+        changed = make_touched(cursor, model, changes, [feed for feed in feeds if feed])
+        if changed is None or (changed and model.scope == "whole"):
+            return full
+        requests, days = self._touched_keys(cursor, model, inputs)
+        uses_days = model.day_column is not None or model.orphan_day is not None
+        touched = bool(days) if model.day_column is not None else bool(requests or (days and uses_days))
+        return Plan(model, "incremental", own, included, requests, days if uses_days else ()) if touched else unchanged
+
+    def _touched_keys(
+        self, cursor: duckdb.DuckDBPyConnection, model: Model, inputs: Mapping[str, GoldTable]
+    ) -> tuple[list[str], list[date]]:
+        """The touched jobs and days, in order; also in the DuckDB tables ``requests`` and ``days`` of the model's schema."""
         schema = model.schema
-        cursor.execute(f"create or replace temp table touched as {_union([feed for feed in feeds if feed])}")
-        if model.stale_requests is not None:
-            cursor.execute(f"insert into touched {self._stale(model, own, inputs)}")
         cursor.execute(f"create schema if not exists {schema}")
         cursor.execute(
             f"create or replace table {schema}.requests as select distinct request_id from touched where request_id is not null order by 1"
         )
         requests = [str(row[0]) for row in cursor.execute(f"from {schema}.requests").fetchall()]
         cursor.execute(f"create or replace table {schema}.days as {self._days(model, inputs, requests)}")
-        days = [row[0] for row in cursor.execute(f"select event_date from {schema}.days order by 1").fetchall()]
-        uses_days = model.scope == "days" or model.orphan_day is not None
-        touched = bool(days) if model.scope == "days" else bool(requests or (days and uses_days))
-        recorded = any(state.silver[name] != now for name, now in included.items())
-        if not touched:
-            # Without a commit the change feed would be read from the same old version again: that is cheap, for it was empty.
-            return Plan(model, "unchanged", own, state.silver if recorded else included)
-        return Plan(model, "incremental", own, included, requests, days if uses_days else ())
+        return requests, [row[0] for row in cursor.execute(f"from {schema}.days order by 1").fetchall()]
 
     def _days(self, model: Model, inputs: Mapping[str, GoldTable], requests: Sequence[str]) -> str:
-        orphans = "select distinct event_date from touched where request_id is null and event_date is not null"
+        if model.scope in ("event_days", "received_days"):
+            return f"select distinct {model.day_column} from touched where {model.day_column} is not null"
         if model.scope != "days":
-            return orphans
+            return "select distinct event_date from touched where request_id is null and event_date is not null"
         # A job's rows can have come from any day that it has rows on now: silver only ever gains rows, and what it lost shows in the change feed.
         keys = Keys("", requests, (), self._job_days(model, requests))
         rows = [self._gold_rows(each.name, inputs[each.name].handle, each.orphan_day) for each in model.gold]
@@ -238,11 +252,6 @@ class Scopes:
             before = self._days_of_jobs[asked] = (requests, days)
         return before[1]
 
-    def _stale(self, model: Model, own: DeltaTable, inputs: Mapping[str, GoldTable]) -> str:
-        names = {"own": own, **{name: table.handle for name, table in inputs.items()}}
-        steps = ", ".join(f"{identifier(name)} as (from {self._scan(handle)})" for name, handle in names.items())
-        return f"with {steps} select request_id, null from ({model.stale_requests})"
-
     def _prepare(self, plan: Plan, made: Mapping[str, GoldTable]) -> Plan:
         """Make the views of a model that is built, and cut its keys into parts where they are many."""
         model = plan.model
@@ -250,6 +259,9 @@ class Scopes:
         gold_inputs = [self._gold_rows(each.name, made[each.name].handle, each.orphan_day) for each in model.gold]
         if model.scope == "days":
             self._make_days_views(plan, gold_inputs)
+            return plan
+        if model.scope in ("event_days", "received_days", "whole"):
+            self._make_silver_views(plan, gold_inputs)
             return plan
         silver_inputs = [rows for name in model.silver if (rows := self._silver_rows(name)) is not None]
         inputs = [*silver_inputs, *gold_inputs]
@@ -297,7 +309,7 @@ class Scopes:
         cursor = self._cursor()
         shown = {rows.name: f"select * from {self._of_keys(rows, model, keys)}" for rows in inputs}
         for name in model.silver:
-            shown[name] = f"{_empty(name)} union all by name {shown[name]}" if name in shown else _empty(name)
+            shown[name] = f"{empty_rows(name)} union all by name {shown[name]}" if name in shown else empty_rows(name)
         for name, query in shown.items():
             cursor.execute(f"create or replace view {model.schema}.{identifier(f'scoped_{name}')} as {query}")
 
@@ -311,12 +323,57 @@ class Scopes:
             days = " union ".join(f"select distinct event_date from {self._scan(rows.handle)}" for rows in inputs)
             cursor.execute(f"create or replace table {schema}.days as {days}")
 
+    def _make_silver_views(self, plan: Plan, gold_inputs: Sequence[_Rows]) -> None:
+        """Views of silver for the scopes that need no jobs: all of it, or what has one of the days."""
+        model, cursor = plan.model, self._cursor()
+        shown = {rows.name: f"select * from {self._scan(rows.handle)}" for rows in gold_inputs}
+        for name in model.silver:
+            source = self._silver.source(name, self._snapshots) if plan.mode == "full" else self._silver_of_days(name, plan)
+            shown[name] = f"{empty_rows(name)} union all by name {source}"
+        if model.counts_duplicates:
+            self._make_duplicates(plan)
+            shown["duplicates"] = f"from {model.schema}.duplicates"
+        for name, query in shown.items():
+            cursor.execute(f"create or replace view {model.schema}.{identifier(f'scoped_{name}')} as {query}")
+
+    def _silver_of_days(self, name: str, plan: Plan) -> str:
+        """The rows of a silver table with one of the plan's days, out of the files that can have them."""
+        rows = self._silver_rows(name)
+        if rows is None:
+            return empty_rows(name)
+        if plan.model.scope == "received_days":  # what the table is partitioned by
+            return f"select * from {self._scan(rows.handle)} where received_date in ({_dates(plan.days)})"
+        files = rows.files.with_days(plan.days)
+        if not files:
+            return empty_rows(name)
+        return f"select * from {read_files(files)} where event_date in (select event_date from {plan.model.schema}.days)"
+
+    def _make_duplicates(self, plan: Plan) -> None:
+        """The table ``duplicates`` of the model's schema: what the model's own rows say of them, and what came since.
+
+        A ledger lives as long as its log entry, which is a week. What it said is carried on, even where all else is made anew.
+        """
+        model, cursor = plan.model, self._cursor()
+        state = self._made.get(model.name)
+        found = duplicates_since(self._silver.handles(model.silver), {} if state is None else state.silver)
+        cursor.execute(
+            f"create or replace table {model.schema}.duplicates (silver_table varchar, received_hour timestamptz, duplicates bigint)"
+        )
+        if found:
+            cursor.executemany(f"insert into {model.schema}.duplicates values (?, ?, ?)", found)
+        if state is not None and gold.same_schema(state.handle, model.spec):
+            condition = "" if plan.mode == "full" else f" and received_date in ({_dates(plan.days)})"
+            cursor.execute(
+                f"insert into {model.schema}.duplicates select event_type, received_hour, duplicates from {self._scan(state.handle)} "
+                f"where duplicates > 0{condition}"
+            )
+
     def _of_days(self, handle: DeltaTable, plan: Plan) -> str:
         """SQL of the rows of a table that a plan of days looks at, as a source of a ``from``."""
         if not plan.days:
             return f"(select * from {self._scan(handle)} where false)"
         first = plan.days[0] - timedelta(days=plan.model.days_before)
-        return f"(select * from {self._scan(handle)} where event_date between date '{first}' and date '{plan.days[-1]}')"
+        return f"(select * from {self._scan(handle)} where {plan.model.day_column} between date '{first}' and date '{plan.days[-1]}')"
 
     def _of_keys(self, rows: _Rows, model: Model, keys: Keys | None) -> str:
         """SQL of the rows of a table that some keys have, as a source of a ``from``."""
@@ -337,11 +394,5 @@ def _date_of(column: str | None) -> str | None:
     return column if column is None or column.endswith("_date") else f"cast({column} as date)"
 
 
-def _union(tables: Sequence[str]) -> str:
-    arms = ["select cast(null as varchar) as request_id, cast(null as date) as event_date where false"]
-    return " union all ".join([*arms, *(f"from {table}" for table in tables)])
-
-
-def _empty(table: str) -> str:
-    columns = ", ".join(f"cast(null as {_SQL_TYPES[column.type]}) as {identifier(column.name)}" for column in columns_of(table))
-    return f"select {columns} where false"
+def _dates(days: Sequence[date]) -> str:
+    return ", ".join(f"date '{day}'" for day in days)

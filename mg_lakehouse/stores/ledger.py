@@ -18,6 +18,7 @@ import polars as pl
 from deltalake import DeltaTable
 
 __all__ = [
+    "HOUR_FORMAT",
     "BatchLedger",
     "Posted",
     "SliceLedger",
@@ -26,12 +27,15 @@ __all__ = [
     "hours_of",
     "ids_digest",
     "log_begins",
+    "posted",
     "posted_batches",
     "posted_slices",
 ]
 
 _KEY: Final = "mg.ledger"
-_HOUR: Final = "%Y-%m-%dT%H"
+HOUR_FORMAT: Final = "%Y-%m-%dT%H"
+"""How a ledger writes an hour."""
+
 _FIRST_LOOK: Final = 8
 
 
@@ -109,20 +113,21 @@ class Posted(Generic[L]):
 
 def posted_batches(bronze: DeltaTable) -> Iterator[Posted[BatchLedger]]:
     """Accounts of bronze's commits, newest first, as far back as the log goes. Read as they are asked for."""
-    return _posted(bronze, BatchLedger)
+    return posted(bronze, BatchLedger)
 
 
 def posted_slices(table: DeltaTable, source: str, above: int = -1) -> Iterator[Posted[SliceLedger]]:
     """Accounts of a silver table's commits of the bronze table ``source``, above bronze version ``above``, newest first."""
-    for posted in _posted(table, SliceLedger):
-        if posted.ledger.source != source:
+    for each in posted(table, SliceLedger):
+        if each.ledger.source != source:
             continue
-        if posted.ledger.high <= above:
+        if each.ledger.high <= above:
             return
-        yield posted
+        yield each
 
 
-def _posted(table: DeltaTable, kind: type[L]) -> Iterator[Posted[L]]:
+def posted(table: DeltaTable, kind: type[L]) -> Iterator[Posted[L]]:
+    """Accounts of a table's commits, newest first, as far back as the log goes. Read as they are asked for."""
     for commit in commits_of(table):
         ledger = kind.of(commit)
         if ledger is not None:
@@ -168,7 +173,7 @@ def _content(commit: dict[str, Any]) -> dict[str, Any]:
 def hours_of(times: pl.Series) -> dict[str, int]:
     """How many of some UTC times lie in each hour, in order."""
     counted = times.dt.truncate("1h").alias("hour").value_counts().sort("hour")
-    return {hour.strftime(_HOUR): count for hour, count in counted.iter_rows()}
+    return {hour.strftime(HOUR_FORMAT): count for hour, count in counted.iter_rows()}
 
 
 def ids_digest(message_ids: Iterable[str]) -> str:

@@ -22,6 +22,7 @@ from mg_lakehouse.settings import Settings, load_settings
 from mg_lakehouse.stores.audit import Conservation
 from mg_lakehouse.stores.dbt_project import gold_models
 from mg_lakehouse.stores.lake import Lake
+from mg_lakehouse_tests.gold.helpers import MARTS
 from mg_lakehouse_tests.stores.feeds import rows_of
 
 
@@ -117,7 +118,7 @@ def test_a_failed_blocking_check_keeps_gold_from_building(
     queue.publish(samples().values())
     assert ingest(settings, instance).success
     count, cursor = wanted(cursor)
-    assert count == len(gold) == 8
+    assert count == len(gold) == len(MARTS)
     count, cursor = wanted(cursor)
     assert count == 0
 

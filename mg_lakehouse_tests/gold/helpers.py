@@ -35,7 +35,10 @@ MARTS: Final = (
     "job_bounce_categories",
     "bounce_days",
     "bounce_categories_daily",
+    "restatement_log",
 )
+DERIVED: Final = tuple(name for name in MARTS if name != "restatement_log")
+"""What follows from silver alone: a build from nothing gives the same."""
 
 _numbers = itertools.count(1)
 

@@ -19,7 +19,7 @@ from mg_lakehouse.stores.failpoints import Failpoint
 from mg_lakehouse.stores.gold import Included
 from mg_lakehouse.stores.lake import Lake
 from mg_lakehouse_tests.faults.scenarios import at, fail
-from mg_lakehouse_tests.gold.helpers import MARTS, NOON, append, build, environ, event, rows_of, run_dbt, settings, table, version
+from mg_lakehouse_tests.gold.helpers import DERIVED, NOON, append, build, environ, event, rows_of, run_dbt, settings, table, version
 
 FIRST = [event("deliveries", request=f"b{job}-job", recipient_id=str(who)) for job in range(3) for who in range(3)]
 SECOND = [event("deliveries", 60, request="b9-job", recipient_id="1")]
@@ -60,7 +60,7 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[tuple[A
     lake = Lake(str(tmp_path_factory.mktemp("expected") / "lake"))
     append(lake, [*FIRST, *SECOND, *THIRD])
     assert run_dbt(lake, ["build", *NO_TESTS]).ok
-    return {name: rows_of(lake, name) for name in MARTS}
+    return {name: rows_of(lake, name) for name in DERIVED}
 
 
 def compact(lake: Lake, name: str) -> None:
@@ -74,7 +74,7 @@ def test_a_table_that_was_compacted_since_the_plan_is_written_all_the_same(lake:
     with at(Failpoint.COMMIT_LOOKED, lambda: compact(lake, "fct_messages"), about="gold/fct_messages"):
         build(lake)
     assert version(lake, "fct_messages") == before + 2
-    assert {name: rows_of(lake, name) for name in MARTS} == expected
+    assert {name: rows_of(lake, name) for name in DERIVED} == expected
     build(lake)
     assert version(lake, "fct_messages") == before + 2
 
@@ -94,7 +94,7 @@ def test_another_build_that_came_first_is_not_overwritten(lake: Lake, expected: 
     assert "gold/job_metrics_daily" in ours.messages["job_metrics_daily"]
     assert "was committed to by another build" in ours.messages["job_metrics_daily"]
     build(lake)
-    assert {name: rows_of(lake, name) for name in MARTS} == expected
+    assert {name: rows_of(lake, name) for name in DERIVED} == expected
 
 
 @pytest.fixture

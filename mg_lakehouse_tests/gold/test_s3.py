@@ -12,7 +12,7 @@ from mg_lakehouse.errors import ConfigurationError
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.stores import dbt_project, duck
 from mg_lakehouse.stores.lake import Lake
-from mg_lakehouse_tests.gold.helpers import MARTS, append, environ, event, one, replaced, rows_of, run_dbt, table
+from mg_lakehouse_tests.gold.helpers import DERIVED, append, environ, event, one, replaced, rows_of, run_dbt, table
 from mg_lakehouse_tests.standins.s3 import S3Server
 
 
@@ -52,7 +52,7 @@ def test_a_lake_on_s3_has_the_rows_of_a_local_one(lake: Lake, tmp_path: Path) ->
     local = Lake(str(tmp_path / "lake"))
     append(local, [*FIRST, *LATER])
     run(local, tmp_path)
-    for name in MARTS:
+    for name in DERIVED:
         assert rows_of(lake, name) == rows_of(local, name), name
 
 

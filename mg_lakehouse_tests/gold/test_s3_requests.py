@@ -10,7 +10,7 @@ from typing import Final
 
 import pytest
 
-from mg_lakehouse.events.catalogue import EVENTS
+from mg_lakehouse.events.catalogue import silver_tables
 from mg_lakehouse.stores.lake import Lake
 from mg_lakehouse_tests.gold.helpers import MARTS, append, build, environ, event
 from mg_lakehouse_tests.standins.s3 import S3Server
@@ -23,7 +23,7 @@ FIRST = [
 ]
 LATER = [event("opens", 60, email="ada@gmail.com"), event("opens", 60, request=None)]
 
-SILVER: Final = tuple(event.table for event in EVENTS)
+SILVER: Final = silver_tables()
 DUCKDB: Final = 1
 """DuckDB's own look at a table's version."""
 
@@ -63,7 +63,9 @@ def logs_listed(requests: list[Request]) -> Mapping[str, int]:
 def test_a_build_opens_each_log_a_few_times(builds: dict[str, list[Request]], name: str, gold: int, read: set[str]) -> None:
     listed = logs_listed(builds[name])
     assert set(listed) == {*MARTS, *SILVER}
-    assert max(listed[mart] for mart in MARTS) <= gold
+    # The log of restatements reads the change feeds of these.
+    feeds_of_gold = {"job_metrics": 1, "bounce_categories_daily": 1} if name == "incremental" else {}
+    assert max(listed[mart] - feeds_of_gold.get(mart, 0) for mart in MARTS) <= gold
     # The change feed is one more look.
     feed = {"opens": 1} if name == "incremental" else {}
     assert {table: listed[table] for table in SILVER} == {

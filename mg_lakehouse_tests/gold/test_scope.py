@@ -26,7 +26,7 @@ class Session:
 
     def __init__(self, lake: Lake, *, part_rows: int = 1_000_000) -> None:
         self.connection = duck.connect(lake)
-        self.scopes = Scopes(lake, self.cursor, part_rows=part_rows)
+        self.scopes = Scopes(lake, self.cursor, part_rows=part_rows, build_id="b")
         self.scopes.show_existing(MARTS)
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
@@ -154,7 +154,7 @@ def make(lake: Lake, made: Model) -> None:
         predicate=None,
         definition=made.definition,
         silver=plan.included,
-        silver_ids=session.scopes.silver_ids,
+        silver_ids=session.scopes.table_ids,
     )
 
 

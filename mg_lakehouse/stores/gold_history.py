@@ -1,0 +1,80 @@
+"""What changed in gold tables themselves between two builds, from their own change feeds: for a model that keeps the history of numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import duckdb
+import pyarrow as pa
+from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError
+
+from mg_lakehouse.stores import gold
+from mg_lakehouse.stores.duck import identifier
+from mg_lakehouse.stores.gold import Included
+from mg_lakehouse.stores.gold_model import Model, Plan
+
+__all__ = ["changes_of_gold", "ids_of_gold"]
+
+_LAYER: Final = "gold/"
+"""What the names of gold tables begin with, in the account of what a commit includes."""
+
+_CHANGE_TYPE: Final = pa.field("_change_type", pa.string())
+_VERSION: Final = pa.field("_commit_version", pa.int64())
+_CHANGE: Final = "case _change_type when 'insert' then 'insert' else 'delete' end as change, _commit_version as version"
+
+
+def changes_of_gold(
+    cursor: duckdb.DuckDBPyConnection, model: Model, own: DeltaTable | None, inputs: Mapping[str, DeltaTable], *, build_id: str
+) -> Plan:
+    """Plan a model of changes and make its tables ``feed_<input>``: the rows that went and came.
+
+    Beside the input's columns they have ``change`` (`delete`, `insert`), ``version``, and ``is_redefined``: whether the definitions are
+    others than at the build before. A table begins without rows: what was before it is not known. The same holds of an input that was made anew, or whose log was cut.
+    """
+    ids = ids_of_gold(inputs)
+    now = {name: Included(gold.digest(str(handle.metadata().id)), handle.version()) for name, handle in _by_account(inputs).items()}
+    begins = own is None or not gold.same_schema(own, model.spec)
+    made = None if own is None or begins else gold.included_in(own, ids, list(ids))
+    redefined = made is not None and made.definition != model.definition
+    cursor.execute(f"create schema if not exists {model.schema}")
+    for name, handle in inputs.items():
+        before = None if made is None else made.silver.get(_LAYER + name)
+        known = before is not None and before.incarnation == now[_LAYER + name].incarnation and before.version >= 0
+        table = f"{model.schema}.{identifier(f'feed_{name}')}"
+        _make_feed(cursor, table, handle, before.version if known and before is not None else handle.version(), redefined=redefined)
+    if begins or made is None:
+        return Plan(model, "full", own, now, build_id=build_id)
+    return Plan(model, "unchanged" if made.silver == now else "incremental", own, now, build_id=build_id)
+
+
+def ids_of_gold(tables: Mapping[str, DeltaTable]) -> dict[str, str | None]:
+    """Id of each gold table, by the name that it has in an account."""
+    return {name: str(handle.metadata().id) for name, handle in _by_account(tables).items()}
+
+
+def _by_account(tables: Mapping[str, DeltaTable]) -> dict[str, DeltaTable]:
+    return {_LAYER + name: handle for name, handle in tables.items()}
+
+
+def _make_feed(cursor: duckdb.DuckDBPyConnection, table: str, handle: DeltaTable, above: int, *, redefined: bool) -> None:
+    """Make the table of what changed above a version; empty where nothing did, or where the log that would say so was cut."""
+    nothing = gold.arrow_schema(handle).append(_CHANGE_TYPE).append(_VERSION).empty_table()
+    try:
+        feed = nothing.to_reader() if above == handle.version() else _changes(handle, above)
+        _put(cursor, table, feed, redefined=redefined)
+    except (DeltaError, OSError, duckdb.Error, pa.ArrowException):
+        _put(cursor, table, nothing.to_reader(), redefined=redefined)
+
+
+def _changes(handle: DeltaTable, above: int) -> pa.RecordBatchReader:
+    feed: Any = handle.load_cdf(starting_version=above + 1, ending_version=handle.version())
+    return pa.RecordBatchReader.from_stream(feed)
+
+
+def _put(cursor: duckdb.DuckDBPyConnection, table: str, feed: pa.RecordBatchReader, *, redefined: bool) -> None:
+    cursor.register("feed", feed)
+    kept = [field.name for field in feed.schema if not field.name.startswith("_")]
+    columns = ", ".join(identifier(name) for name in kept)
+    cursor.execute(f"create or replace table {table} as select {columns}, {_CHANGE}, {redefined} as is_redefined from feed")
