@@ -35,6 +35,9 @@ MARTS: Final = (
     "job_bounce_categories",
     "bounce_days",
     "bounce_categories_daily",
+    "domain_days",
+    "mailbox_provider_daily",
+    "recipient_domain_daily",
 )
 
 _numbers = itertools.count(1)
