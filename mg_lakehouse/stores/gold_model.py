@@ -33,12 +33,12 @@ class Model:
 
     ``scope`` is what the model is kept up to date by: ``requests`` (the rows of touched jobs, and of touched days for
     what belongs to no job), ``days`` (the rows of touched days, each touching the ``days_after`` that follow and looking
-    at the ``days_before``), or ``static`` (no events at all). ``stale_requests`` is a query of jobs whose rows time alone
-    made untrue; it may read ``own`` and the inputs by name.
+    at the ``days_before``), ``whole`` (all rows, whenever an input changed), or ``static`` (no events at all).
+    ``stale_requests`` is a query of jobs whose rows time alone made untrue; it may read ``own`` and the inputs by name.
     """
 
     spec: TableSpec
-    scope: Literal["requests", "days", "static"]
+    scope: Literal["requests", "days", "whole", "static"]
     silver: tuple[str, ...] = ()
     gold: tuple[Input, ...] = ()
     orphan_day: str | None = None

@@ -195,12 +195,14 @@ class Scopes:
         requests = [str(row[0]) for row in cursor.execute(f"from {schema}.requests").fetchall()]
         cursor.execute(f"create or replace table {schema}.days as {self._days(model, inputs, requests)}")
         days = [row[0] for row in cursor.execute(f"select event_date from {schema}.days order by 1").fetchall()]
-        uses_days = model.scope == "days" or model.orphan_day is not None
+        uses_days = model.scope in ("days", "whole") or model.orphan_day is not None
         touched = bool(days) if model.scope == "days" else bool(requests or (days and uses_days))
         recorded = any(state.silver[name] != now for name, now in included.items())
         if not touched:
             # Without a commit the change feed would be read from the same old version again: that is cheap, for it was empty.
             return Plan(model, "unchanged", own, state.silver if recorded else included)
+        if model.scope == "whole":
+            return full
         return Plan(model, "incremental", own, included, requests, days if uses_days else ())
 
     def _days(self, model: Model, inputs: Mapping[str, GoldTable], requests: Sequence[str]) -> str:
@@ -257,7 +259,7 @@ class Scopes:
         if plan.mode == "incremental":
             keys = Keys("", plan.requests, plan.days, self._job_days(model, plan.requests))
         counted: Mapping[str, str] = {}
-        if sum(rows.at_most(keys) for rows in inputs) > self._part_rows:
+        if model.scope != "whole" and sum(rows.at_most(keys) for rows in inputs) > self._part_rows:
             counted = {rows.name: self._count(rows, model, keys) for rows in inputs}
             plan = replace(plan, parts=cut(self._cursor(), model, counted, self._part_rows))
         self._readings[model.name] = _Reading(plan, inputs, keys, counted)
