@@ -46,6 +46,7 @@
     {%- set names = [
         "bot_click_seconds_after_delivery", "bot_click_distinct_urls", "bot_click_window_seconds", "scanner_user_agents",
         "machine_open_user_agent", "sending_hours", "settling_hours", "engaging_days",
+        "complaint_watch_rate", "complaint_act_rate", "complaint_minimum_accepted",
     ] -%}
     {%- set values = {} -%}
     {%- for name in names -%}

@@ -25,3 +25,101 @@
             then greatest(date_diff('microsecond', {{ started_at }}, {{ ended_at }}) / 1000000.0, 0.0)
     end
 {%- endmacro %}
+
+{#
+    The counts of messages (decisions G7 and G8), by name, each as the SQL of an aggregate over rows of `fct_messages` that also say whether the
+    provider `reports_complaints`. Every aggregate of messages takes them from here, so that a name means the same wherever it appears.
+#}
+{% macro message_counts() %}
+    {{ return({
+        "targeted": "count(*)",
+        "attempted": "count(*) filter (where is_accepted or outcome in ('bounced', 'bounced_after_delivery', 'deferred'))",
+        "accepted": "count(*) filter (where is_accepted)",
+        "delivered": "count(*) filter (where outcome in ('delivered', 'bounced_after_delivery'))",
+        "implied_delivered": "count(*) filter (where outcome = 'implied_delivery')",
+        "bounced": "count(*) filter (where outcome in ('bounced', 'bounced_after_delivery'))",
+        "bounced_inband": "count(*) filter (where outcome = 'bounced')",
+        "bounced_outofband": "count(*) filter (where outcome = 'bounced_after_delivery')",
+        "hard_bounced": "count(*) filter (where bounce_counts_as = 'hard')",
+        "soft_bounced": "count(*) filter (where bounce_counts_as = 'soft')",
+        "block_bounced": "count(*) filter (where bounce_counts_as = 'block')",
+        "undetermined_bounced": "count(*) filter (where bounce_counts_as = 'undetermined')",
+        "deferred": "count(*) filter (where outcome = 'deferred')",
+        "suppressed": "count(*) filter (where outcome = 'suppressed')",
+        "rejected": "count(*) filter (where outcome = 'rejected')",
+        "render_failed": "count(*) filter (where outcome = 'render_failed')",
+        "unique_openers": "count(*) filter (where is_accepted and open_events > 0)",
+        "unique_human_openers": "count(*) filter (where is_accepted and human_open_events > 0)",
+        "machine_only_openers": "count(*) filter (where is_accepted and open_events > 0 and human_open_events = 0)",
+        "open_events": "sum(open_events)",
+        "unique_clickers": "count(*) filter (where is_accepted and click_events > 0)",
+        "unique_human_clickers": "count(*) filter (where is_accepted and human_click_events > 0)",
+        "click_events": "sum(click_events)",
+        "human_engaged": "count(*) filter (where is_accepted and human_open_events + human_click_events > 0)",
+        "unsubscribers": "count(*) filter (where is_accepted and unsubscribe_events > 0)",
+        "complainers": "count(*) filter (where is_accepted and complaint_events > 0)",
+        "accepted_fbl": "count(*) filter (where is_accepted and reports_complaints)",
+        "complainers_fbl": "count(*) filter (where is_accepted and reports_complaints and complaint_events > 0)",
+    }) }}
+{% endmacro %}
+
+{# The rates of those counts, by name: numerator and denominator. #}
+{% macro message_rates() %}
+    {{ return({
+        "delivery_rate": ["accepted", "attempted"],
+        "bounce_rate": ["bounced", "attempted"],
+        "hard_bounce_rate": ["hard_bounced", "attempted"],
+        "soft_bounce_rate": ["soft_bounced", "attempted"],
+        "block_bounce_rate": ["block_bounced", "attempted"],
+        "undetermined_bounce_rate": ["undetermined_bounced", "attempted"],
+        "outofband_rate": ["bounced_outofband", "delivered"],
+        "suppression_rate": ["suppressed", "targeted"],
+        "render_error_rate": ["render_failed", "targeted"],
+        "open_rate": ["unique_openers", "accepted"],
+        "click_rate": ["unique_clickers", "accepted"],
+        "human_open_rate": ["unique_human_openers", "accepted"],
+        "human_click_rate": ["unique_human_clickers", "accepted"],
+        "click_to_open_rate": ["unique_human_clickers", "human_engaged"],
+        "unsubscribe_rate": ["unsubscribers", "accepted"],
+        "complaint_rate": ["complainers", "accepted"],
+        "complaint_rate_fbl": ["complainers_fbl", "accepted_fbl"],
+    }) }}
+{% endmacro %}
+
+{# Select list of the rates over a relation that has the counts. #}
+{% macro select_rates(relation) -%}
+    {%- for rate, parts in message_rates().items() -%}
+    {{ ratio(relation ~ "." ~ parts[0], relation ~ "." ~ parts[1]) }} as {{ rate }}{{ ",\n    " if not loop.last }}
+    {%- endfor -%}
+{%- endmacro %}
+
+{#
+    Lower end of the 95 % confidence interval of a share (Wilson's score interval), null where there is nothing to share: what the share
+    is at least, unless luck was worse than one time in forty. 0 of any number is 0.
+#}
+{% macro wilson_low(successes, trials) -%}
+    {%- set z = 1.959963984540054 -%}
+    case
+        when {{ trials }} > 0
+            then greatest(
+                (
+                    {{ successes }} + {{ z * z / 2 }}
+                    - {{ z }} * sqrt(
+                        cast({{ successes }} as double) * ({{ trials }} - {{ successes }}) / {{ trials }} + {{ z * z / 4 }}
+                    )
+                ) / ({{ trials }} + {{ z * z }}),
+                0
+            )
+    end
+{%- endmacro %}
+
+{# How a complaint rate is to be taken, of e-mail at providers that report complaints (decision G32); null where there is nothing to judge. #}
+{% macro complaint_level(channel, complainers, accepted) -%}
+    case
+        when {{ channel }} <> 'email' or {{ accepted }} = 0 then null
+        when {{ accepted }} < {{ var("complaint_minimum_accepted") }} then 'too_few'
+        when {{ wilson_low(complainers, accepted) }} >= {{ var("complaint_act_rate") }} then 'act'
+        when {{ wilson_low(complainers, accepted) }} >= {{ var("complaint_watch_rate") }} then 'watch'
+        else 'none'
+    end
+{%- endmacro %}

@@ -36,6 +36,9 @@ MARTS: Final = (
     "bounce_days",
     "bounce_categories_daily",
     "restatement_log",
+    "domain_days",
+    "mailbox_provider_daily",
+    "recipient_domain_daily",
 )
 DERIVED: Final = tuple(name for name in MARTS if name != "restatement_log")
 """What follows from silver alone: a build from nothing gives the same."""

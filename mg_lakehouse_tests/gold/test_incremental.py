@@ -255,6 +255,22 @@ def test_an_event_moves_the_four_weeks_after_its_day(lake: Lake) -> None:
     assert bounces_at_noon(lake) == {"messages": 1, "events": 1, "denominator": 4, "rate_median_28d": 0.5}
 
 
+def test_a_message_that_turns_out_to_be_older_leaves_its_day(lake: Lake) -> None:
+    """Its job has nothing else on that day: nothing of the job says that the day must be made anew, but that it had an event there."""
+    append(lake, [event("opens", request="b1-moved", recipient_id="1", email="a@aol.com", at=NOON + timedelta(days=5))])
+    build(lake)
+    assert days_of_aol(lake) == [(date(2026, 3, 15), date(2026, 3, 15))]
+    append(lake, [event("deliveries", request="b1-moved", recipient_id="1", email="a@aol.com", at=NOON + timedelta(days=3))])
+    build(lake)
+    assert days_of_aol(lake) == [(date(2026, 3, 13), date(2026, 3, 13))]
+
+
+def days_of_aol(lake: Lake) -> list[tuple[date, date]]:
+    providers = table(lake, "mailbox_provider_daily").filter(pl.col("mailbox_provider") == "yahoo")
+    domains = table(lake, "recipient_domain_daily").filter(pl.col("recipient_domain") == "aol.com")
+    return list(zip(providers["event_date"], domains["event_date"], strict=True))
+
+
 def bounces_at_noon(lake: Lake) -> dict[str, Any]:
     row = one(table(lake, "bounce_categories_daily"), event_date=NOON.date(), category_key="10")
     return {name: row[name] for name in ("messages", "events", "denominator", "rate_median_28d")}

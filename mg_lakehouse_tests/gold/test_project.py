@@ -217,6 +217,16 @@ WRONG: Final[dict[str, tuple[Callable[[Lake], None], str, set[str]]]] = {
     ),
     "a job without categories": (delete("job_bounce_categories", "request_id = 'b1-suppressed'"), "job_bounce_categories", {CATEGORIES}),
     "a category too few": (delete("job_bounce_categories", "category_key = '777'"), "job_bounce_categories", {CATEGORIES}),
+    "a message on a day too many": (
+        update("domain_days", "targeted", "targeted + 1", "request_id = 'b1-job' and channel = 'sms'"),
+        "job_metrics domain_days",
+        {"domain_days_identities_hold", "domain_days_counts_sum_to_job_metrics"},
+    ),
+    "a job without a domain": (
+        delete("domain_days", "request_id = 'b1-suppressed'"),
+        "job_metrics domain_days",
+        {"domain_days_counts_sum_to_job_metrics"},
+    ),
     "days and categories of no job": (
         delete("job_metrics", "request_id = 'b1-suppressed'"),
         "job_metrics job_metrics_daily job_bounce_categories",

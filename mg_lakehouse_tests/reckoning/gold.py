@@ -10,6 +10,7 @@ from mg_lakehouse_tests.reckoning.bounces import bounce_categories_daily
 from mg_lakehouse_tests.reckoning.events import Rows, message_events
 from mg_lakehouse_tests.reckoning.jobs import dim_jobs, job_bounce_categories, job_metrics, job_metrics_daily
 from mg_lakehouse_tests.reckoning.messages import fct_messages
+from mg_lakehouse_tests.reckoning.recipients import daily, domain_days
 from mg_lakehouse_tests.reckoning.seeds import read_seeds
 
 Row = dict[str, Any]
@@ -22,6 +23,9 @@ PRIMARY_KEYS = {
     "job_metrics_daily": ("request_id", "channel", "event_date"),
     "job_bounce_categories": ("request_id", "channel", "category_key"),
     "bounce_categories_daily": ("event_date", "channel", "mailbox_provider", "category_key"),
+    "domain_days": ("request_id", "event_date", "channel", "mailbox_provider", "recipient_domain"),
+    "mailbox_provider_daily": ("event_date", "channel", "mailbox_provider"),
+    "recipient_domain_daily": ("event_date", "channel", "recipient_domain", "mailbox_provider"),
 }
 
 
@@ -50,4 +54,7 @@ def expected_gold(rows: Rows, *, as_of: datetime, zone: str, pii_key: str, categ
         "job_metrics_daily": job_metrics_daily(events, messages),
         "job_bounce_categories": job_bounce_categories(events, messages, metrics, seeds),
         "bounce_categories_daily": bounce_categories_daily(events, messages, seeds),
+        "domain_days": domain_days(messages, seeds),
+        "mailbox_provider_daily": daily(messages, ["mailbox_provider"], seeds),
+        "recipient_domain_daily": daily(messages, ["recipient_domain", "mailbox_provider"], seeds),
     }

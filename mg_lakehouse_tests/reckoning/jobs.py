@@ -113,19 +113,23 @@ def job_metrics(messages: Iterable[Row], jobs: Iterable[Row], rows: Rows, seeds:
 
 
 def _metrics(job: Row, channel: str, messages: list[Row], job_errors: int, seeds: Seeds) -> Row:
-    counts = _counts(messages, seeds) | {"job_errors": job_errors}
+    counts = message_counts(messages, seeds) | {"job_errors": job_errors}
+    del counts["human_engaged"]
     return {
         "request_id": job["request_id"],
         "channel": channel,
         "job_date": job["job_date"],
         "maturity": job["maturity"],
         **counts,
-        **_rates(counts, messages, job["maturity"]),
+        **message_rates(message_counts(messages, seeds)),
+        "settled_bounce_rate": _settled_bounce_rate(counts, job["maturity"]),
         **_times(messages),
     }
 
 
-def _counts(messages: list[Row], seeds: Seeds) -> dict[str, int]:
+def message_counts(messages: list[Row], seeds: Seeds) -> dict[str, int]:
+    """Every count of messages, and the events that go with them (G7)."""
+
     def outcomes(*names: str) -> int:
         return sum(message["outcome"] in names for message in messages)
 
@@ -160,6 +164,7 @@ def _counts(messages: list[Row], seeds: Seeds) -> dict[str, int]:
         "unique_clickers": sum(message["click_events"] > 0 for message in accepted),
         "unique_human_clickers": sum(message["human_click_events"] > 0 for message in accepted),
         "click_events": sums["click_events"],
+        "human_engaged": sum(message["human_open_events"] > 0 or message["human_click_events"] > 0 for message in accepted),
         "unsubscribers": sum(message["unsubscribe_events"] > 0 for message in accepted),
         "complainers": sum(message["complaint_events"] > 0 for message in accepted),
         "accepted_fbl": len(reporting),
@@ -167,12 +172,13 @@ def _counts(messages: list[Row], seeds: Seeds) -> dict[str, int]:
     }
 
 
-def _rates(counts: dict[str, int], messages: list[Row], maturity: str) -> dict[str, float | None]:
+def _settled_bounce_rate(counts: dict[str, int], maturity: str) -> float | None:
+    return ratio(counts["bounced"] + counts["deferred"], counts["attempted"]) if maturity in ("engaging", "final") else None
+
+
+def message_rates(counts: dict[str, int]) -> dict[str, float | None]:
+    """The rates of those counts."""
     n = counts
-    reacting = sum(
-        message["is_accepted"] and (message["human_open_events"] > 0 or message["human_click_events"] > 0) for message in messages
-    )
-    settled = maturity in ("engaging", "final")
     return {
         "delivery_rate": ratio(n["accepted"], n["attempted"]),
         "bounce_rate": ratio(n["bounced"], n["attempted"]),
@@ -180,7 +186,6 @@ def _rates(counts: dict[str, int], messages: list[Row], maturity: str) -> dict[s
         "soft_bounce_rate": ratio(n["soft_bounced"], n["attempted"]),
         "block_bounce_rate": ratio(n["block_bounced"], n["attempted"]),
         "undetermined_bounce_rate": ratio(n["undetermined_bounced"], n["attempted"]),
-        "settled_bounce_rate": ratio(n["bounced"] + n["deferred"], n["attempted"]) if settled else None,
         "outofband_rate": ratio(n["bounced_outofband"], n["delivered"]),
         "suppression_rate": ratio(n["suppressed"], n["targeted"]),
         "render_error_rate": ratio(n["render_failed"], n["targeted"]),
@@ -188,7 +193,7 @@ def _rates(counts: dict[str, int], messages: list[Row], maturity: str) -> dict[s
         "click_rate": ratio(n["unique_clickers"], n["accepted"]),
         "human_open_rate": ratio(n["unique_human_openers"], n["accepted"]),
         "human_click_rate": ratio(n["unique_human_clickers"], n["accepted"]),
-        "click_to_open_rate": ratio(n["unique_human_clickers"], reacting),
+        "click_to_open_rate": ratio(n["unique_human_clickers"], n["human_engaged"]),
         "unsubscribe_rate": ratio(n["unsubscribers"], n["accepted"]),
         "complaint_rate": ratio(n["complainers"], n["accepted"]),
         "complaint_rate_fbl": ratio(n["complainers_fbl"], n["accepted_fbl"]),

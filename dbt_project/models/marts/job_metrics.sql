@@ -7,7 +7,7 @@ with
 
 messages as (
 
-    select * from {{ scoped(ref("fct_messages")) }}
+    select * from {{ ref("int_messages") }}
 
 ),
 
@@ -23,20 +23,6 @@ errors as (
 
 ),
 
-mailbox_providers as (
-
-    select * from {{ ref("stg_mailbox_providers") }}
-
-),
-
-reporting_providers as (
-
-    select distinct provider
-    from mailbox_providers
-    where reports_complaints
-
-),
-
 errors_of_jobs as (
 
     select
@@ -47,57 +33,22 @@ errors_of_jobs as (
 
 ),
 
-job_messages as (
-
-    select
-        messages.*,
-        messages.channel = 'email' and reporting_providers.provider is not null as reports_complaints
-    from messages
-    left join reporting_providers on messages.mailbox_provider = reporting_providers.provider
-    where messages.request_id is not null
-
-),
-
 counts as (
 
     select
         request_id,
         channel,
-        count(*) as targeted,
-        count(*) filter (where is_accepted or outcome in ('bounced', 'bounced_after_delivery', 'deferred')) as attempted,
-        count(*) filter (where is_accepted) as accepted,
-        count(*) filter (where outcome in ('delivered', 'bounced_after_delivery')) as delivered,
-        count(*) filter (where outcome = 'implied_delivery') as implied_delivered,
-        count(*) filter (where outcome in ('bounced', 'bounced_after_delivery')) as bounced,
-        count(*) filter (where outcome = 'bounced') as bounced_inband,
-        count(*) filter (where outcome = 'bounced_after_delivery') as bounced_outofband,
-        count(*) filter (where bounce_counts_as = 'hard') as hard_bounced,
-        count(*) filter (where bounce_counts_as = 'soft') as soft_bounced,
-        count(*) filter (where bounce_counts_as = 'block') as block_bounced,
-        count(*) filter (where bounce_counts_as = 'undetermined') as undetermined_bounced,
-        count(*) filter (where outcome = 'deferred') as deferred,
-        count(*) filter (where outcome = 'suppressed') as suppressed,
-        count(*) filter (where outcome = 'rejected') as rejected,
-        count(*) filter (where outcome = 'render_failed') as render_failed,
-        count(*) filter (where is_accepted and open_events > 0) as unique_openers,
-        count(*) filter (where is_accepted and human_open_events > 0) as unique_human_openers,
-        count(*) filter (where is_accepted and open_events > 0 and human_open_events = 0) as machine_only_openers,
-        sum(open_events) as open_events,
-        count(*) filter (where is_accepted and click_events > 0) as unique_clickers,
-        count(*) filter (where is_accepted and human_click_events > 0) as unique_human_clickers,
-        sum(click_events) as click_events,
-        count(*) filter (where is_accepted and unsubscribe_events > 0) as unsubscribers,
-        count(*) filter (where is_accepted and complaint_events > 0) as complainers,
-        count(*) filter (where is_accepted and reports_complaints) as accepted_fbl,
-        count(*) filter (where is_accepted and reports_complaints and complaint_events > 0) as complainers_fbl,
-        count(*) filter (where is_accepted and human_open_events + human_click_events > 0) as human_engaged,
+        {% for name, aggregate in message_counts().items() -%}
+        {{ aggregate }} as {{ name }},
+        {% endfor -%}
         quantile_cont(seconds_to_first_open, 0.5) filter (where is_accepted) as seconds_to_open_p50,
         quantile_cont(seconds_to_first_open, 0.9) filter (where is_accepted) as seconds_to_open_p90,
         quantile_cont(seconds_to_first_click, 0.5) filter (where is_accepted) as seconds_to_click_p50,
         quantile_cont(seconds_to_first_click, 0.9) filter (where is_accepted) as seconds_to_click_p90,
         min(first_delivered_at) as first_delivered_at,
         max(last_delivered_at) as last_delivered_at
-    from job_messages
+    from messages
+    where request_id is not null
     group by all
 
 ),
@@ -117,53 +68,20 @@ counts_of_every_job as (
 
 )
 
-{%- set counts = [
-    "targeted", "attempted", "accepted", "delivered", "implied_delivered", "bounced", "bounced_inband", "bounced_outofband",
-    "hard_bounced", "soft_bounced", "block_bounced", "undetermined_bounced", "deferred", "suppressed", "rejected",
-    "render_failed", "unique_openers", "unique_human_openers", "machine_only_openers", "open_events", "unique_clickers",
-    "unique_human_clickers", "click_events", "unsubscribers", "complainers", "accepted_fbl", "complainers_fbl",
-] %}
-{%- set rates = {
-    "delivery_rate": ["accepted", "attempted"],
-    "bounce_rate": ["bounced", "attempted"],
-    "hard_bounce_rate": ["hard_bounced", "attempted"],
-    "soft_bounce_rate": ["soft_bounced", "attempted"],
-    "block_bounce_rate": ["block_bounced", "attempted"],
-    "undetermined_bounce_rate": ["undetermined_bounced", "attempted"],
-} %}
-{%- set later_rates = {
-    "outofband_rate": ["bounced_outofband", "delivered"],
-    "suppression_rate": ["suppressed", "targeted"],
-    "render_error_rate": ["render_failed", "targeted"],
-    "open_rate": ["unique_openers", "accepted"],
-    "click_rate": ["unique_clickers", "accepted"],
-    "human_open_rate": ["unique_human_openers", "accepted"],
-    "human_click_rate": ["unique_human_clickers", "accepted"],
-    "click_to_open_rate": ["unique_human_clickers", "human_engaged"],
-    "unsubscribe_rate": ["unsubscribers", "accepted"],
-    "complaint_rate": ["complainers", "accepted"],
-    "complaint_rate_fbl": ["complainers_fbl", "accepted_fbl"],
-} %}
-
 select
     totals.request_id,
     totals.channel,
     jobs.job_date,
     jobs.maturity,
-    {% for count in counts -%}
-    cast(coalesce(totals.{{ count }}, 0) as bigint) as {{ count }},
+    {% for name in message_counts() if name != "human_engaged" -%}
+    cast(coalesce(totals.{{ name }}, 0) as bigint) as {{ name }},
     {% endfor -%}
     coalesce(errors_of_jobs.job_errors, 0) as job_errors,
-    {% for rate, parts in rates.items() -%}
-    {{ ratio("totals." ~ parts[0], "totals." ~ parts[1]) }} as {{ rate }},
-    {% endfor -%}
+    {{ select_rates("totals") }},
     case
         when jobs.maturity in ('engaging', 'final')
             then {{ ratio("(totals.bounced + totals.deferred)", "totals.attempted") }}
     end as settled_bounce_rate,
-    {% for rate, parts in later_rates.items() -%}
-    {{ ratio("totals." ~ parts[0], "totals." ~ parts[1]) }} as {{ rate }},
-    {% endfor -%}
     totals.seconds_to_open_p50,
     totals.seconds_to_open_p90,
     totals.seconds_to_click_p50,
