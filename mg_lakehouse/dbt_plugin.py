@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -144,20 +144,30 @@ class Plugin(BasePlugin):
             stale_requests=request["stale_requests"],
             late_requests=request["late_requests"],
             counts_duplicates=request["counts_duplicates"],
-            definition=gold.digest(str(self._definition_of_project()), repr(sorted(request["vars"].items()))),
+            definition=gold.digest(str(self._definition_of(request["scope"])), repr(sorted(request["vars"].items()))),
             full_refresh=request["full_refresh"],
         )
 
-    def _definition_of_project(self) -> int:
+    def _definition_of(self, scope: str) -> int:
         """Digest of all that the numbers depend on beside the events. A change of any of it rebuilds everything."""
         if self._definition is None:
             self._definition = gold.digest(*definition_parts(self._project), self._settings.business_timezone, self._pads.inner)
-        return self._definition
+        # What is made of no events may be made of the documentation.
+        return self._definition if scope != "static" else gold.digest(str(self._definition), *documentation_parts(self._project))
 
 
 def definition_parts(project: Path) -> Iterator[bytes]:
     """The contents of the models, macros and seeds, by name."""
-    for folder, pattern in (("models", "*.sql"), ("macros", "*.sql"), ("seeds", "*.csv")):
+    return _contents(project, (("models", "*.sql"), ("macros", "*.sql"), ("seeds", "*.csv")))
+
+
+def documentation_parts(project: Path) -> Iterator[bytes]:
+    """The contents of what describes the models, by name."""
+    return _contents(project, (("models", "*.yml"), ("models", "*.md")))
+
+
+def _contents(project: Path, patterns: Sequence[tuple[str, str]]) -> Iterator[bytes]:
+    for folder, pattern in patterns:
         for file in sorted((project / folder).rglob(pattern)):
             yield file.relative_to(project).as_posix().encode()
             yield file.read_bytes()

@@ -11,6 +11,7 @@ from typing import Any
 
 import dagster as dg
 
+from mg_lakehouse.alerting import build_alert_checks, build_alert_sensors, build_slack_resource
 from mg_lakehouse.assets.bronze import build_event_feed, queue_spec
 from mg_lakehouse.assets.gold import build_dbt_resource, build_gold
 from mg_lakehouse.assets.maintenance import build_maintenance
@@ -22,16 +23,20 @@ from mg_lakehouse.resources import EventFeedResource, LakeResource, ProgressReso
 from mg_lakehouse.schedules import build_schedules
 from mg_lakehouse.sensors import build_event_feed_sensor
 from mg_lakehouse.settings import Settings, load_settings
+from mg_lakehouse.stores.alerts import Thresholds
 
 __all__ = ["build_definitions", "defs"]
 
 
-def build_definitions(settings: Settings | None = None, *, resources: Mapping[str, Any] | None = None) -> dg.Definitions:
+def build_definitions(
+    settings: Settings | None = None, *, resources: Mapping[str, Any] | None = None, thresholds: Thresholds | None = None
+) -> dg.Definitions:
     """All definitions of the package.
 
     Args:
         settings: read from the environment and ``.env`` where not given.
-        resources: replacements, by name: ``lake``, ``event_feed``, ``dbt``, ``progress``.
+        resources: replacements, by name: ``lake``, ``event_feed``, ``dbt``, ``progress``, ``slack``.
+        thresholds: when mail is worth an alert.
 
     Raises:
         ConfigurationError: a setting is unusable, or there is no dbt project.
@@ -40,15 +45,16 @@ def build_definitions(settings: Settings | None = None, *, resources: Mapping[st
     settings = settings or load_settings()
     return dg.Definitions(
         assets=[queue_spec(settings), build_event_feed(settings), build_silver(settings), build_gold(settings)],
-        asset_checks=build_standing_checks(),
+        asset_checks=[*build_standing_checks(), build_alert_checks(thresholds or Thresholds())],
         jobs=[*build_jobs(), build_maintenance(settings)],
-        sensors=[build_event_feed_sensor(settings), build_automation_sensor()],
+        sensors=[build_event_feed_sensor(settings), build_automation_sensor(), *build_alert_sensors(settings)],
         schedules=build_schedules(),
         resources={
             "lake": LakeResource(uri=settings.lake_uri),
             "event_feed": EventFeedResource(queue_url=settings.queue_url),
             "dbt": build_dbt_resource(settings),
             "progress": ProgressResource(),
+            **build_slack_resource(settings),
             **(resources or {}),
         },
     )

@@ -6,13 +6,15 @@ from typing import Final
 
 import dagster as dg
 
+from mg_lakehouse.alerting import alert_check_keys
 from mg_lakehouse.checks import STANDING_UNIQUENESS, reconciliation_key, standing_check_keys
 from mg_lakehouse.keys import EVENT_FEED_KEY
 
-__all__ = ["GOLD_JOB", "INGEST_JOB", "RECONCILIATION_JOB", "STANDING_CHECKS_JOB", "build_jobs"]
+__all__ = ["ALERTS_JOB", "GOLD_JOB", "INGEST_JOB", "RECONCILIATION_JOB", "STANDING_CHECKS_JOB", "build_jobs"]
 
 INGEST_JOB: Final = "ingest"
 GOLD_JOB: Final = "gold"
+ALERTS_JOB: Final = "alerts"
 RECONCILIATION_JOB: Final = "reconciliation"
 STANDING_CHECKS_JOB: Final = "standing_checks"
 
@@ -24,6 +26,7 @@ def build_jobs() -> list[dg.UnresolvedAssetJobDefinition]:
     """All jobs of the package."""
     standing = dg.AssetSelection.checks(*standing_check_keys())
     reconciliation = dg.AssetSelection.checks(reconciliation_key())
+    alerts = dg.AssetSelection.checks(*alert_check_keys())
     return [
         dg.define_asset_job(
             INGEST_JOB,
@@ -33,8 +36,14 @@ def build_jobs() -> list[dg.UnresolvedAssetJobDefinition]:
         ),
         dg.define_asset_job(
             GOLD_JOB,
-            dg.AssetSelection.groups("gold"),
+            dg.AssetSelection.groups("gold") - alerts,
             description="Build the dbt models over what silver has.",
+            executor_def=_ONE_PROCESS,
+        ),
+        dg.define_asset_job(
+            ALERTS_JOB,
+            alerts,
+            description="Look in gold for what somebody should act on: bounces, complaints, errors, jobs below their siblings.",
             executor_def=_ONE_PROCESS,
         ),
         dg.define_asset_job(

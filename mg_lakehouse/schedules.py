@@ -5,7 +5,7 @@ from __future__ import annotations
 import dagster as dg
 
 from mg_lakehouse.assets.maintenance import MAINTENANCE_JOB, todays_small_files
-from mg_lakehouse.jobs import GOLD_JOB, RECONCILIATION_JOB, STANDING_CHECKS_JOB
+from mg_lakehouse.jobs import ALERTS_JOB, GOLD_JOB, RECONCILIATION_JOB, STANDING_CHECKS_JOB
 
 __all__ = ["build_schedules"]
 
@@ -19,6 +19,12 @@ def build_schedules() -> list[dg.ScheduleDefinition]:
             cron_schedule="23 * * * *",
             description="Builds gold once an hour, whatever the automation missed: a crash between a commit and its event, a job "
             "whose maturity changed by time alone.",
+        ),
+        _schedule(
+            "alerts_hourly",
+            job_name=ALERTS_JOB,
+            cron_schedule="33 * * * *",
+            description="Looks for alerts, behind gold's catch-up.",
         ),
         _schedule(
             "reconciliation_hourly",

@@ -54,6 +54,9 @@ class Settings(BaseSettings):
     keep_files_days: int = Field(7, ge=1, le=365, description="Days that replaced and orphaned files are kept.")
     keep_log_days: int = Field(7, ge=2, le=3650, description="Days that the entries of the Delta logs are kept.")
 
+    alert_slack_channel: str | None = Field(None, description="Slack channel that is told of alerts; none is told where it is not set.")
+    alert_slack_token: SecretStr | None = Field(None, description="Token of the Slack bot that tells it.")
+
     @field_validator("business_timezone")
     @classmethod
     def _known_zone(cls, name: str) -> str:

@@ -86,6 +86,22 @@
     }) }}
 {% endmacro %}
 
+{# What a metric leaves out that one might expect in it, by the metric; for a rate, by its denominator. #}
+{% macro metric_exclusions() %}
+    {{ return({
+        "attempted": "Suppressed, rejected and not rendered messages: nobody tried to deliver them.",
+        "accepted": "Messages that bounced, also those that did after their delivery.",
+        "delivered": "Messages that are known to have arrived by an open, click, complaint or unsubscribe only.",
+        "accepted_fbl": "Recipients at providers that report no complaints, such as Gmail, at domains that are not listed, and SMS and push.",
+        "bounced": "Deferrals, suppressions and rejections; bounces before the last delivery or in its second.",
+        "human_engaged": "Messages that only machines opened and clicked.",
+        "unique_openers": "Messages that bounced, though they were opened.",
+        "unique_clickers": "Messages that bounced, though they were clicked.",
+        "unique_human_openers": "Opens by prefetching machines; messages that bounced.",
+        "unique_human_clickers": "Clicks by scanners and bots; messages that bounced.",
+    }) }}
+{% endmacro %}
+
 {# Select list of the rates over a relation that has the counts. #}
 {% macro select_rates(relation) -%}
     {%- for rate, parts in message_rates().items() -%}

@@ -36,6 +36,7 @@ MARTS: Final = (
     "bounce_days",
     "bounce_categories_daily",
     "restatement_log",
+    "metric_dictionary",
     "domain_days",
     "mailbox_provider_daily",
     "recipient_domain_daily",
