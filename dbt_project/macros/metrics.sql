@@ -18,6 +18,11 @@
     lower(sha256(getvariable('mg_hmac_outer') || unhex(sha256(getvariable('mg_hmac_inner') || encode({{ message }})))))
 {%- endmacro %}
 
+{# The date of a time in the business time zone, with its daylight saving time (decision G17). #}
+{% macro local_date(at) -%}
+    cast(timezone(getvariable('mg_business_timezone'), {{ at }}) as date)
+{%- endmacro %}
+
 {# Seconds from one time to another, never below 0, null where either is missing (decision G12). #}
 {% macro seconds_between(started_at, ended_at) -%}
     case

@@ -291,13 +291,50 @@ DAYS: Final[dict[date, dict[str, int]]] = {
 
 @pytest.mark.parametrize("day", DAYS, ids=str)
 def test_a_day_of_a_job_in_utc(lake: Lake, day: date) -> None:
-    row = one(table(lake, "job_metrics_daily"), request_id=JOB, channel="email", event_date=day)
-    assert {name: value for name, value in row.items() if isinstance(value, int) and value} == DAYS[day]
+    rows = table(lake, "job_metrics_daily").filter(request_id=JOB, channel="email", event_date=day)
+    sums = rows.select(pl.exclude(pl.String, pl.Date)).sum().row(0, named=True)
+    assert {name: value for name, value in sums.items() if value} == DAYS[day]
 
 
 def test_a_job_has_only_the_days_on_which_something_happened(lake: Lake) -> None:
     days = table(lake, "job_metrics_daily").filter(request_id=JOB, channel="email")
-    assert sorted(days["event_date"]) == list(DAYS)
+    assert sorted(days["event_date"].unique()) == list(DAYS)
+
+
+def test_a_day_of_a_job_in_the_business_zone(lake: Lake) -> None:
+    # Ann's third open was at 1:00 UTC on the 11th, 21:00 in New York on the 10th.
+    days = table(lake, "job_metrics_daily").filter(pl.col("open_events") > 0, request_id=JOB, channel="email")
+    found = days.sort("event_date", "event_date_local").select("event_date", "event_date_local", "open_events").rows()
+    assert found == [(date(2026, 3, 10), date(2026, 3, 10), 5), (date(2026, 3, 11), date(2026, 3, 10), 1)]
+
+
+# The clock goes forward on 8 March at 7:00 UTC and back on 1 November at 6:00 UTC: those local days last 23 and 25 hours.
+EDGES: Final = {
+    "2026-03-08T04:59:59+00:00": date(2026, 3, 7),
+    "2026-03-08T05:00:00+00:00": date(2026, 3, 8),
+    "2026-03-09T03:59:59+00:00": date(2026, 3, 8),
+    "2026-03-09T04:00:00+00:00": date(2026, 3, 9),
+    "2026-11-01T03:59:59+00:00": date(2026, 10, 31),
+    "2026-11-01T04:00:00+00:00": date(2026, 11, 1),
+    "2026-11-02T04:59:59+00:00": date(2026, 11, 1),
+    "2026-11-02T05:00:00+00:00": date(2026, 11, 2),
+}
+
+
+@pytest.fixture(scope="module")
+def edges(tmp_path_factory: pytest.TempPathFactory) -> Lake:
+    lake = Lake(str(tmp_path_factory.mktemp("edges") / "lake"))
+    append(lake, [event("deliveries", request=at, recipient_id="1", at=datetime.fromisoformat(at)) for at in EDGES])
+    build(lake, "--select", "+job_metrics_daily", "+dim_jobs", as_of=datetime(2026, 12, 1, tzinfo=UTC))
+    return lake
+
+
+@pytest.mark.parametrize("at", EDGES)
+def test_local_days_begin_and_end_at_midnight_of_the_zone(edges: Lake, at: str) -> None:
+    utc = datetime.fromisoformat(at).date()
+    job, day = one(table(edges, "dim_jobs"), request_id=at), one(table(edges, "job_metrics_daily"), request_id=at)
+    assert (job["job_date"], job["job_date_local"]) == (utc, EDGES[at])
+    assert (day["event_date"], day["event_date_local"], day["first_delivered"]) == (utc, EDGES[at], 1)
 
 
 CATEGORIES: Final = {

@@ -234,25 +234,25 @@ _DAILY_EVENTS = (
 )
 
 
-def job_metrics_daily(events: Iterable[Event], messages: Iterable[Row]) -> list[Row]:
-    """Events of each day, and messages on the day of their first event of each kind (G16)."""
-    found: dict[tuple[str | None, str, date], dict[str, int]] = {}
+def job_metrics_daily(events: Iterable[Event], messages: Iterable[Row], *, zone: str) -> list[Row]:
+    """Events of each day in UTC and in the business zone (G17), and messages on those of their first event of each kind (G16)."""
+    found: dict[tuple[str | None, str, date, date], dict[str, int]] = {}
+    local = ZoneInfo(zone)
 
-    def add(request_id: str | None, channel: str, day: date, name: str) -> None:
+    def add(request_id: str | None, channel: str, at: datetime, name: str) -> None:
         empty = dict.fromkeys([f"{kind}_events" for kind in _DAILY_EVENTS] + [name for name, _, _ in _FIRSTS], 0)
-        found.setdefault((request_id, channel, day), empty)[name] += 1
+        found.setdefault((request_id, channel, at.date(), at.astimezone(local).date()), empty)[name] += 1
 
     for event in events:
-        add(event.request_id, event.channel, event.day, f"{event.kind}_events")
+        add(event.request_id, event.channel, event.at, f"{event.kind}_events")
         if event.kind in ("open", "click") and event.human:
-            add(event.request_id, event.channel, event.day, f"human_{event.kind}_events")
+            add(event.request_id, event.channel, event.at, f"human_{event.kind}_events")
     for message in messages:
         for name, column, outcomes in _FIRSTS:
             if message["outcome"] in outcomes and message[column] is not None:
-                add(message["request_id"], message["channel"], message[column].date(), name)
-    return [
-        {"request_id": request_id, "channel": channel, "event_date": day, **counts} for (request_id, channel, day), counts in found.items()
-    ]
+                add(message["request_id"], message["channel"], message[column], name)
+    names = ("request_id", "channel", "event_date", "event_date_local")
+    return [dict(zip(names, key, strict=True)) | counts for key, counts in found.items()]
 
 
 _ACCEPTED = ("delivered", "implied_delivery")

@@ -52,7 +52,7 @@ select
     end as request_type,
     channels,
     cast(coalesce(first_send_at, first_event_at) as date) as job_date,
-    cast(timezone(getvariable('mg_business_timezone'), coalesce(first_send_at, first_event_at)) as date) as job_date_local,
+    {{ local_date("coalesce(first_send_at, first_event_at)") }} as job_date_local,
     case when first_send_at is null then 'first_event' else 'send' end as job_date_source,
     first_send_at,
     last_send_at,

@@ -46,6 +46,7 @@ events_of_day as (
         request_id,
         channel,
         event_date,
+        {{ local_date("event_at") }} as event_date_local,
     {% for name, condition in kinds.items() -%}
     count(*) filter (where {{ condition }}) as {{ name }}{{ "," if not loop.last }}
     {% endfor %}
@@ -61,6 +62,7 @@ firsts as (
         request_id,
         channel,
         cast({{ parts[0] }} as date) as event_date,
+        {{ local_date(parts[0]) }} as event_date_local,
         '{{ name }}' as name
     from messages
     where {{ parts[0] }} is not null and {{ parts[1] }}
@@ -75,6 +77,7 @@ firsts_of_day as (
         request_id,
         channel,
         event_date,
+        event_date_local,
     {% for name in firsts -%}
     count(*) filter (where name = '{{ name }}') as {{ name }}{{ "," if not loop.last }}
     {% endfor %}
@@ -95,6 +98,7 @@ select
     request_id,
     channel,
     event_date,
+    event_date_local,
 {% for name in kinds.keys() | list + firsts.keys() | list -%}
 cast(coalesce(sum({{ name }}), 0) as bigint) as {{ name }}{{ "," if not loop.last }}
 {% endfor %}
