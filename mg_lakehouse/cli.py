@@ -132,6 +132,20 @@ def maintain(
 
 
 @app.command()
+def docs(
+    output: Annotated[Path, typer.Option(help="File to write.")] = Path("gold.html"),
+) -> None:
+    """Write dbt's documentation of gold as one page: models, columns, tests, lineage."""
+    from mg_lakehouse.stores.dbt_project import generate_docs  # noqa: PLC0415
+    from mg_lakehouse.stores.lake import Lake  # noqa: PLC0415
+
+    settings = load_settings()
+    with _progress():
+        generate_docs(Lake(settings.lake_uri), settings, output)
+    out.print(f"Written to {output}.", soft_wrap=True)
+
+
+@app.command()
 def demo(
     events: Annotated[int, typer.Option(min=1, help="Events to generate.")] = 20_000,
     seed: Annotated[int | None, typer.Option(help="Seed of the generated feed; by default a new one each time.")] = None,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -28,6 +29,7 @@ __all__ = [
     "build",
     "dbt_environment",
     "ensure_manifest",
+    "generate_docs",
     "gold_models",
     "key_environment",
     "project_dir",
@@ -182,6 +184,24 @@ def build(
             raise PermanentError(f"dbt stopped before it ran a model: {done.stdout.strip()[-2_000:]}")
         document = json.loads(results.read_text())
     return BuildResult(done.returncode, {node["unique_id"]: _node(node) for node in document["results"]}, done.stdout)
+
+
+def generate_docs(lake: Lake, settings: Settings, file: Path) -> None:
+    """Write dbt's documentation of the project as one page: models, columns, tests, lineage, and the tables that stand in the lake.
+
+    Raises:
+        ConfigurationError: there is no project, or no key of the addresses' hashes.
+        PermanentError: dbt could not make it.
+    """
+    project = project_dir(settings)
+    with OwnFolder(Path(tempfile.gettempdir()), "mg-lakehouse-dbt-") as target:
+        environment = {"DBT_LOG_PATH": str(target.path), "DBT_TARGET_PATH": str(target.path)} | key_environment(settings, lake)
+        done = _run_dbt(["docs", "generate", "--static"], settings, lake=lake, environment=environment)
+        page = target.path / "static_index.html"
+        if done.returncode != 0 or not page.is_file():
+            raise PermanentError(f"dbt could not document the project {project}: {done.stdout.strip()[-2_000:]}")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(page, file)
 
 
 def _node(node: Mapping[str, Any]) -> NodeResult:

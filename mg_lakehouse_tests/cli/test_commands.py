@@ -138,3 +138,13 @@ def test_maintain_without_a_lake_makes_none(tmp_path: Path) -> None:
     done = command(tmp_path, "maintain")
     assert (done.returncode, words(done.stdout)) == (0, "The lake has no table yet: there is nothing to maintain.")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_docs_is_one_page_of_all_gold_models(tmp_path: Path) -> None:
+    done = command(tmp_path, "docs", "--output", "pages/gold.html", MG_PII_KEY="k")
+    assert done.returncode == 0, done.stderr
+    assert words(done.stdout) == "Written to pages/gold.html."
+    page = (tmp_path / "pages" / "gold.html").read_text()
+    # Models, a column's text and a test's name, each from another file of the project.
+    assert all(text in page for text in ("metric_dictionary", "Messages handed to a receiver", "job_metrics_identities_hold"))
+    assert str(tmp_path) not in page
