@@ -18,7 +18,7 @@ FEED_NUMBER: Final = "55501"
 
 
 def inbound(phone: str, hours: float, kind: str | None, *, text: str | None = None, to: str = FEED_NUMBER) -> Event:
-    named = {"inbound_message_type": kind, "inbound_message": text, "destination_sms_number": to}
+    named: dict[str, Any] = {"inbound_message_type": kind, "inbound_message": text, "destination_sms_number": to}
     return event("sms_inbounds", hours * HOUR, request=None, phone=phone, **named)
 
 

@@ -143,7 +143,7 @@ def suppression_evidence(rows: Rows, seeds: Seeds) -> list[Evidence]:
         channel, column = MESSAGE_COLUMNS[table]
         address = normal(row[column])
         # Without an address it is about those of its recipient in the job.
-        addresses = [address] if address else seen.get((channel, row["request_id"], row["recipient_id"]), ())
+        addresses = {address} if address else seen.get((channel, row["request_id"], row["recipient_id"]), set())
         found += [Evidence(channel, each, reason, row["event_at"], row["activity_id"], row["request_id"]) for each in addresses]
     return found + _stops(rows.get("sms_inbounds", []))
 
