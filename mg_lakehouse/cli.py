@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -25,6 +27,8 @@ from mg_lakehouse import __version__
 from mg_lakehouse.errors import LakehouseError
 from mg_lakehouse.progress import Step, listening
 from mg_lakehouse.settings import load_settings
+from mg_lakehouse.signals import handling
+from mg_lakehouse.suppressions import Channel, Format, Reason, Wanted
 
 app = typer.Typer(
     name="mg-lakehouse",
@@ -33,6 +37,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+suppressions = typer.Typer(help="Whom to send nothing more to.", no_args_is_help=True)
+app.add_typer(suppressions, name="suppressions")
 out = Console()
 err = Console(stderr=True)
 
@@ -129,6 +135,43 @@ def maintain(
             announce(Step("maintain", done, f"tables, {report.layer}/{report.table}"))
             reports.append(report)
     print_maintenance(out, reports, dry_run=dry_run)
+
+
+@suppressions.command("export")
+def export_suppressions(
+    since: Annotated[
+        datetime | None,
+        typer.Option(
+            metavar="DATE",
+            formats=["%Y-%m-%d"],
+            help="Only what has a reason that is new since this UTC date, by the time of its evidence.",
+        ),
+    ] = None,
+    channel: Annotated[Channel | None, typer.Option(help="Only addresses of this channel.")] = None,
+    reason: Annotated[Reason | None, typer.Option(help="Only addresses with this reason, whatever others they have.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(dir_okay=False, help="File to write, for its owner's eyes only; by default standard output.")
+    ] = None,
+    file_format: Annotated[Format | None, typer.Option("--format", help="By default what the file's suffix says, else csv.")] = None,
+) -> None:
+    """Write the addresses that must get nothing more, with every reason, as CSV or Parquet."""
+    from mg_lakehouse.stores.lake import Lake  # noqa: PLC0415
+    from mg_lakehouse.stores.suppressions import export_file, export_stream  # noqa: PLC0415
+
+    wanted = Wanted(None if since is None else since.date(), channel, reason)
+    chosen = file_format or ("parquet" if output is not None and output.suffix == ".parquet" else "csv")
+    if output is None and chosen == "parquet":
+        raise typer.BadParameter("Parquet is nothing to look at: name a file with --output.", param_hint="--format")
+    lake = Lake(load_settings().lake_uri)
+    with handling(signal.default_int_handler, signal.SIGTERM):  # a draft that holds addresses does not stay
+        if output is not None:
+            count = export_file(lake, wanted, output, chosen)
+        else:
+            with open(sys.stdout.fileno(), "w", encoding="utf-8", newline="", closefd=False) as stream:
+                count = export_stream(lake, wanted, stream)
+    err.print(
+        f"{count:,} addresses were written{'' if output is None else f' to {output}'}.", highlight=False, markup=False, soft_wrap=True
+    )
 
 
 @app.command()

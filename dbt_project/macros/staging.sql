@@ -19,9 +19,30 @@
     ]) }}
 {% endmacro %}
 
+{# Those of them whose rows are failures. #}
+{% macro failure_tables() %}
+    {{ return(["bounces", "mobile_push_delivery_failures", "sms_delivery_failures"]) }}
+{% endmacro %}
+
 {# Silver tables whose rows can name a job without being of a message. #}
 {% macro job_tables() %}
     {{ return([
         "job_errors", "sms_inbounds", "context_hits", "context_misses", "inbound_emails", "requests", "unrecognized_activities",
     ]) }}
 {% endmacro %}
+
+{#
+    What a text message that a person sent in asks for (decision G34): `stop`, `start` or null. The kind that MessageGears gives it decides; the
+    schema of older feeds has none, and then the text does: as a whole, but for what is no letter, and `stop` also as its first word.
+#}
+{% macro sms_keyword(message_type, text) -%}
+    {%- set letters = "regexp_replace(upper(coalesce(nullif(trim(" ~ message_type ~ "), ''), " ~ text ~ ")), '[^A-Z]', '', 'g')" -%}
+    case
+        when {{ letters }} in ('{{ var("sms_stop_words") | join("', '") }}') then 'stop'
+        when
+            nullif(trim({{ message_type }}), '') is null
+            and regexp_extract(upper({{ text }}), '[A-Z]+') = '{{ var("sms_stop_words")[0] }}'
+            then 'stop'
+        when {{ letters }} in ('{{ var("sms_start_words") | join("', '") }}') then 'start'
+    end
+{%- endmacro %}

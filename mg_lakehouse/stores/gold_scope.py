@@ -269,7 +269,7 @@ class Scopes:
         if plan.mode == "incremental":
             keys = Keys("", plan.requests, plan.days, self._job_days(model, plan.requests))
         counted: Mapping[str, str] = {}
-        if model.scope != "whole" and sum(rows.at_most(keys) for rows in inputs) > self._part_rows:
+        if sum(rows.at_most(keys) for rows in inputs) > self._part_rows:
             counted = {rows.name: self._count(rows, model, keys) for rows in inputs}
             plan = replace(plan, parts=cut(self._cursor(), model, counted, self._part_rows))
         self._readings[model.name] = _Reading(plan, inputs, keys, counted)

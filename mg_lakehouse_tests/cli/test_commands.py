@@ -31,7 +31,7 @@ def words(text: str) -> str:
 def test_help_names_every_command(tmp_path: Path) -> None:
     done = command(tmp_path, "--help")
     assert done.returncode == 0
-    assert all(name in done.stdout for name in ("run", "status", "maintain", "demo", "dev"))
+    assert all(name in done.stdout for name in ("run", "status", "suppressions", "maintain", "demo", "dev"))
     assert command(tmp_path, "--version").stdout.strip() == f"mg-lakehouse {__version__}"
 
 

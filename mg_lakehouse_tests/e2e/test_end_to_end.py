@@ -144,11 +144,13 @@ def test_gold_is_the_reckoning_row_for_row(done: Done, gold: dict[str, list[dict
     assert difference(gold[model], rows_of(done.lake, "gold", model).to_dicts(), key=PRIMARY_KEYS[model]) == ""
 
 
-def test_no_address_is_in_gold_nor_in_any_log(done: Done, expected_silver: dict[str, list[dict[str, Any]]]) -> None:
+def test_no_address_is_in_gold_but_in_the_list_of_whom_to_remove_nor_in_any_log(
+    done: Done, expected_silver: dict[str, list[dict[str, Any]]]
+) -> None:
     secrets = {row["email_address"] for row in expected_silver["deliveries"] if row["email_address"]}
     secrets |= {row["sms_address"] for row in expected_silver["sms_deliveries"]} | {KEY}
     assert len(secrets) > 1_000
     text = "".join(path.read_text() for path in Path(done.lake.root).rglob("_delta_log/*.json"))
-    for model in PRIMARY_KEYS:
+    for model in set(PRIMARY_KEYS) - {"suppression_list"}:
         text += rows_of(done.lake, "gold", model).write_json()
     assert [secret for secret in secrets if secret in text] == []

@@ -40,6 +40,7 @@ MARTS: Final = (
     "domain_days",
     "mailbox_provider_daily",
     "recipient_domain_daily",
+    "suppression_list",
 )
 DERIVED: Final = tuple(name for name in MARTS if name != "restatement_log")
 """What follows from silver alone: a build from nothing gives the same."""

@@ -63,6 +63,7 @@ COLUMNS: Final[dict[str, tuple[str, dict[str, Sequence[Any]]]]] = {
     "sms_delivery_failures": ("sms", {"category": ("INVALID_ADDRESS", "JOB_CANCELLED", "new")}),
     "mobile_push_deliveries": ("push", {"service": (None, "APNS")}),
     "mobile_push_delivery_failures": ("push", {"category": ("TRANSIENT_FAILURE", "EXPIRED"), "service": (None, "FCM")}),
+    "sms_inbounds": ("sms", {"inbound_message_type": ("STOP", "START", None), "inbound_message": ("Stop!", "help")}),
 }
 """The tables of the feeds: the channel, and the columns that decide something with few values each."""
 

@@ -35,6 +35,9 @@ SENDS |= {"mobile_push_deliveries", "mobile_push_delivery_failures", "mobile_pus
 """Tables whose rows are evidence of sending (G9)."""
 
 MESSAGE_TABLES = frozenset(_TABLES)
+MESSAGE_COLUMNS = {table: (channel, column) for table, (channel, _, column, _) in _TABLES.items()}
+"""By table of messages: the channel, and the column of the address."""
+
 _BOUNCES = ("hard", "soft", "block", "undetermined")
 _FAILURES = {"deferred": "deferral", "suppressed": "suppression", "rejected": "rejection"}
 _SCANNERS = ("barracuda", "proofpoint", "mimecast", "symantec")
@@ -104,7 +107,7 @@ def _event(table: str, row: Row, seeds: Seeds, pii_key: str) -> Event:
         recipient_key=_own_key(row, column, prefix, pii_key),
         at=row["event_at"],
         activity_id=row["activity_id"],
-        address=_normal(row[column]),
+        address=normal(row[column]),
         service=row.get("service"),
         user_agent=row.get("user_agent"),
         url=row.get("url"),
@@ -117,7 +120,8 @@ def _event(table: str, row: Row, seeds: Seeds, pii_key: str) -> Event:
     return event
 
 
-def _normal(address: str | None) -> str | None:
+def normal(address: str | None) -> str | None:
+    """An address as it is compared: trimmed and in lower case."""
     return (address.strip().lower() or None) if address else None
 
 
@@ -128,7 +132,7 @@ def hashed(address: str, pii_key: str) -> str:
 
 def _own_key(row: Row, column: str, prefix: str, pii_key: str) -> str:
     """Recipient key of an event looked at alone (G2)."""
-    address = _normal(row[column])
+    address = normal(row[column])
     if row["request_id"] is None:
         return f"activity:{row['activity_id']}"
     if row["recipient_id"]:

@@ -10,7 +10,7 @@ from mg_lakehouse_tests.reckoning.bounces import bounce_categories_daily
 from mg_lakehouse_tests.reckoning.events import Rows, message_events
 from mg_lakehouse_tests.reckoning.jobs import dim_jobs, job_bounce_categories, job_metrics, job_metrics_daily
 from mg_lakehouse_tests.reckoning.messages import fct_messages
-from mg_lakehouse_tests.reckoning.recipients import daily, domain_days
+from mg_lakehouse_tests.reckoning.recipients import daily, domain_days, suppression_evidence, suppression_list
 from mg_lakehouse_tests.reckoning.seeds import read_seeds
 
 Row = dict[str, Any]
@@ -26,6 +26,7 @@ PRIMARY_KEYS = {
     "domain_days": ("request_id", "event_date", "channel", "mailbox_provider", "recipient_domain"),
     "mailbox_provider_daily": ("event_date", "channel", "mailbox_provider"),
     "recipient_domain_daily": ("event_date", "channel", "recipient_domain", "mailbox_provider"),
+    "suppression_list": ("channel", "address"),
 }
 
 
@@ -44,6 +45,7 @@ def expected_gold(rows: Rows, *, as_of: datetime, zone: str, pii_key: str, categ
     seeds = read_seeds(categories, providers)
     events = message_events(rows, seeds, pii_key)
     messages = fct_messages(events, seeds)
+    evidence = suppression_evidence(rows, seeds)
     jobs = dim_jobs(rows, as_of=as_of, zone=zone)
     metrics = job_metrics(messages, jobs, rows, seeds)
     return {
@@ -57,4 +59,5 @@ def expected_gold(rows: Rows, *, as_of: datetime, zone: str, pii_key: str, categ
         "domain_days": domain_days(messages, seeds),
         "mailbox_provider_daily": daily(messages, ["mailbox_provider"], seeds),
         "recipient_domain_daily": daily(messages, ["recipient_domain", "mailbox_provider"], seeds),
+        "suppression_list": suppression_list(evidence, pii_key),
     }

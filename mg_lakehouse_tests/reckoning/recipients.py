@@ -1,13 +1,17 @@
-"""The funnel by day, mailbox provider and domain."""
+"""The funnel by day, mailbox provider and domain, and who must get nothing more."""
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from fractions import Fraction
 from math import sqrt
 from typing import Any
 
+from mg_lakehouse_tests.reckoning.events import MESSAGE_COLUMNS, Rows, hashed, normal
 from mg_lakehouse_tests.reckoning.jobs import message_counts, message_rates
 from mg_lakehouse_tests.reckoning.seeds import Seeds
 
@@ -57,3 +61,127 @@ def wilson_low(successes: int, trials: int) -> float | None:
     share = Fraction(successes, trials)
     a, b, c = 1 + _Z**2 / trials, -(2 * float(share) + _Z**2 / trials), float(share) ** 2
     return max(0.0, (-b - sqrt(max(0.0, b * b - 4 * a * c))) / (2 * a))
+
+
+_FINAL_FAILURES = {
+    "bounces": "hard_bounce",
+    "mobile_push_delivery_failures": "dead_push_token",
+    "sms_delivery_failures": "sms_invalid_address",
+}
+_REQUESTS = {"unsubscribes": "unsubscribe", "spam_complaints": "complaint"}
+_FIRSTS = {
+    "hard_bounce": "hard_bounced_at",
+    "unsubscribe": "unsubscribed_at",
+    "complaint": "complained_at",
+    "sms_stop": "sms_stopped_at",
+    "sms_invalid_address": "sms_invalid_at",
+    "dead_push_token": "push_token_dead_at",
+}
+_STOPS = ("STOP", "STOPALL", "UNSUBSCRIBE", "CANCEL", "END", "QUIT", "REVOKE", "OPTOUT")
+_STARTS = ("START", "UNSTOP")
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Why an address must get nothing more of a channel, from ``at`` until ``lifted``."""
+
+    channel: str
+    address: str
+    reason: str
+    at: datetime
+    activity_id: str
+    request_id: str | None
+    lifted: datetime | None = None
+
+    @property
+    def order(self) -> tuple[datetime, str, str]:
+        return self.at, self.activity_id, self.reason
+
+
+def suppression_list(evidence: Iterable[Evidence], pii_key: str) -> list[Row]:
+    """The addresses with a reason that stands (G33 to G35)."""
+    groups: dict[tuple[str, str], list[Evidence]] = defaultdict(list)
+    for each in evidence:
+        if each.lifted is None:
+            groups[each.channel, each.address].append(each)
+    return [_listed(channel, address, group, pii_key) for (channel, address), group in groups.items()]
+
+
+def _listed(channel: str, address: str, group: list[Evidence], pii_key: str) -> Row:
+    firsts = {column: min((each.at for each in group if each.reason == reason), default=None) for reason, column in _FIRSTS.items()}
+    return {
+        "channel": channel,
+        "address": address,
+        "address_hash": hashed(address, pii_key),
+        "newest_reason_at": max(at for at in firsts.values() if at is not None),
+        "last_request_id": max(group, key=lambda each: each.order).request_id,
+        **evidence_columns(group),
+        **firsts,
+    }
+
+
+def evidence_columns(group: Sequence[Evidence]) -> Row:
+    """What is said of some evidence, of whatever address."""
+    return {
+        "reasons": sorted({each.reason for each in group}),
+        "first_reason": min(group, key=lambda each: each.order).reason,
+        "first_evidence_at": min(each.at for each in group),
+        "last_evidence_at": max(each.at for each in group),
+        "evidence_events": len({each.order for each in group}),
+    }
+
+
+def suppression_evidence(rows: Rows, seeds: Seeds) -> list[Evidence]:
+    """All evidence, that which was lifted included."""
+    seen: dict[tuple[str, str, str], set[str]] = defaultdict(set)
+    for table, (channel, column) in MESSAGE_COLUMNS.items():
+        for row in rows.get(table, []):
+            if row["request_id"] and row["recipient_id"] and (address := normal(row[column])):
+                seen[channel, row["request_id"], row["recipient_id"]].add(address)
+    found: list[Evidence] = []
+    for table, row, reason in _final_events(rows, seeds):
+        channel, column = MESSAGE_COLUMNS[table]
+        address = normal(row[column])
+        # Without an address it is about those of its recipient in the job.
+        addresses = {address} if address else seen.get((channel, row["request_id"], row["recipient_id"]), set())
+        found += [Evidence(channel, each, reason, row["event_at"], row["activity_id"], row["request_id"]) for each in addresses]
+    return found + _stops(rows.get("sms_inbounds", []))
+
+
+def _final_events(rows: Rows, seeds: Seeds) -> Iterator[tuple[str, Row, str]]:
+    for table, reason in _REQUESTS.items():
+        yield from ((table, row, reason) for row in rows.get(table, []))
+    for table, reason in _FINAL_FAILURES.items():
+        channel = MESSAGE_COLUMNS[table][0]
+        for row in rows.get(table, []):
+            category = seeds.categories.get((channel, seeds.key_of(channel, row["category"], row["category_code"])), {})
+            if category.get("must_remove" if channel == "email" else "is_permanent"):
+                yield table, row, reason
+
+
+def _stops(inbounds: list[Row]) -> list[Evidence]:
+    """The texts that stop others, each with the next one of the person that starts them again (G34)."""
+    sent: dict[tuple[str, str | None], list[tuple[str, Row]]] = defaultdict(list)
+    for row in inbounds:
+        address, keyword = normal(row["sms_address"]), _keyword(row.get("inbound_message_type"), row.get("inbound_message"))
+        if address and keyword:
+            to = row.get("destination_sms_number")
+            sent[address, to.strip() if to else None].append((keyword, row))
+    found = []
+    for (address, _), texts in sent.items():
+        starts = [row["event_at"] for keyword, row in texts if keyword == "start"]
+        for keyword, row in texts:
+            if keyword == "stop":
+                at = row["event_at"]
+                lifted = min((start for start in starts if start > at), default=None)
+                found.append(Evidence("sms", address, "sms_stop", at, row["activity_id"], row["request_id"], lifted))
+    return found
+
+
+def _keyword(kind: str | None, text: str | None) -> str | None:
+    kind = kind.strip() if kind else None
+    words = re.findall("[A-Z]+", (kind or text or "").upper())
+    whole = "".join(words)
+    if whole in _STOPS or (not kind and words[:1] == ["STOP"]):
+        return "stop"
+    return "start" if whole in _STARTS else None

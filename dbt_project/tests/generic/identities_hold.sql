@@ -20,6 +20,10 @@
     "messages have events": "messages <= events or messages = 0",
     "messages of a day": "messages <= denominator",
     "first after last": "first_event_at <= last_event_at",
+    "reasons": "len(reasons) between 1 and evidence_events and list_contains(reasons, first_reason)",
+    "evidence": "first_evidence_at <= last_evidence_at",
+    "newest reason": "newest_reason_at between first_evidence_at and last_evidence_at",
+    "evidence before the attempt": "last_evidence_at < first_attempted_at",
 } -%}
 {%- set wanted = {
     "accepted": ["accepted", "implied_delivered"],
@@ -31,6 +35,8 @@
     "attempts are sends": ["attempt_dates"], "acceptance": ["is_accepted", "outcome"], "failure of an outcome": ["bounced_at", "outcome"],
     "messages have events": ["messages", "events", "share_of_failures"], "messages of a day": ["messages", "denominator"],
     "first after last": ["first_event_at", "last_event_at"],
+    "reasons": ["reasons", "first_reason", "evidence_events"], "evidence": ["first_evidence_at", "last_evidence_at"],
+    "newest reason": ["newest_reason_at"], "evidence before the attempt": ["last_evidence_at", "first_attempted_at"],
 } -%}
 {%- set rows = rows_to_test(model) -%}
 {%- set names = adapter.get_columns_in_relation(rows) | map(attribute="name") | list if execute else [] -%}

@@ -1,0 +1,141 @@
+"""`mg-lakehouse suppressions export`, as a person or a cron line uses it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import stat
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final, get_args
+
+import polars as pl
+import pytest
+import yaml
+
+from mg_lakehouse.settings import Settings
+from mg_lakehouse.stores.dbt_project import project_dir
+from mg_lakehouse.stores.lake import Lake
+from mg_lakehouse.suppressions import Reason
+from mg_lakehouse_tests.cli.commands import command, sentence
+from mg_lakehouse_tests.gold.helpers import append, build, event
+
+FIRST: Final = datetime(2026, 3, 10, 12, tzinfo=UTC)
+SECOND: Final = datetime(2026, 3, 11, tzinfo=UTC)
+"""The very beginning of the next day."""
+
+EVENTS: Final = [
+    event("bounces", at=FIRST, email="ann@corp.example", category_code=10),
+    event("bounces", at=SECOND + timedelta(days=9), email="ann@corp.example", category_code=30),
+    # Quoted in CSV: a local part may hold a comma.
+    event("bounces", at=FIRST, email='"ben, b"@corp.example', category_code=10),
+    event("unsubscribes", at=SECOND, email='"ben, b"@corp.example'),
+    event("unsubscribes", at=SECOND - timedelta(milliseconds=1), email="cät@bücher.example"),
+    event("sms_inbounds", at=SECOND, request=None, phone="+15550001", inbound_message_type="STOP"),
+    event("mobile_push_delivery_failures", at=FIRST, device="token-1", category="EXPIRED"),
+]
+ANN, BEN, CAT, PHONE, TOKEN = "ann@corp.example", '"ben, b"@corp.example', "cät@bücher.example", "+15550001", "token-1"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a lake that holds the list."""
+    folder = tmp_path_factory.mktemp("export")
+    lake = Lake(str(folder / ".lake"))
+    append(lake, EVENTS)
+    build(lake, "--select", "suppression_list")
+    return folder
+
+
+def exported(folder: Path, *options: str) -> list[dict[str, str]]:
+    done = command(folder, "suppressions", "export", *options)
+    assert done.returncode == 0, done.stderr
+    return list(csv.DictReader(io.StringIO(done.stdout)))
+
+
+def addresses(folder: Path, *options: str) -> list[str]:
+    return [row["address"] for row in exported(folder, *options)]
+
+
+def test_all_of_it_goes_to_standard_output_in_order_and_the_number_beside_it(folder: Path) -> None:
+    done = command(folder, "suppressions", "export", LC_ALL="en_US.ISO-8859-1")
+    assert done.returncode == 0
+    assert done.stderr.strip() == "5 addresses were written."
+    rows = list(csv.DictReader(io.StringIO(done.stdout)))
+    assert [(row["channel"], row["address"]) for row in rows] == [
+        ("email", BEN),
+        ("email", ANN),
+        ("email", CAT),
+        ("push", TOKEN),
+        ("sms", PHONE),
+    ]
+    assert (rows[0]["reasons"], rows[0]["first_reason"]) == ("hard_bounce;unsubscribe", "hard_bounce")
+    assert (rows[0]["first_evidence_at"], rows[0]["unsubscribed_at"]) == ("2026-03-10T12:00:00.000Z", "2026-03-11T00:00:00.000Z")
+    assert (rows[0]["complained_at"], rows[0]["last_request_id"], rows[4]["last_request_id"]) == ("", "t06926-job", "")
+
+
+@pytest.mark.parametrize(
+    ("options", "wanted"),
+    [
+        # Ben's second reason is new; Ann's second bounce is one more of the same; Cät was a millisecond earlier.
+        pytest.param(["--since", "2026-03-11"], [BEN, PHONE], id="since a date"),
+        pytest.param(["--since", "2026-03-10"], [BEN, ANN, CAT, TOKEN, PHONE], id="since the first date"),
+        pytest.param(["--since", "2026-03-12"], [], id="since a later date"),
+        pytest.param(["--channel", "sms"], [PHONE], id="by channel"),
+        pytest.param(["--reason", "unsubscribe"], [BEN, CAT], id="by reason"),
+        pytest.param(["--reason", "hard_bounce", "--since", "2026-03-11", "--channel", "email"], [BEN], id="by all"),
+    ],
+)
+def test_the_rows_that_are_asked_for(folder: Path, options: list[str], wanted: list[str]) -> None:
+    assert addresses(folder, *options) == wanted
+
+
+def test_a_file_is_its_owners_alone_and_takes_the_place_of_an_older_one(folder: Path, tmp_path: Path) -> None:
+    target = tmp_path / "list.csv"
+    target.write_text("old")
+    target.chmod(0o644)
+    done = command(folder, "suppressions", "export", "--output", str(target))
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr.strip() == f"5 addresses were written to {target}."
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600
+    assert [row["address"] for row in csv.DictReader(io.StringIO(target.read_text(encoding="utf-8")))] == [BEN, ANN, CAT, TOKEN, PHONE]
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_parquet_keeps_the_types(folder: Path, tmp_path: Path) -> None:
+    for name, options in {"list.parquet": [], "list.bin": ["--format", "parquet"]}.items():
+        done = command(folder, "suppressions", "export", "--channel", "email", "--output", str(tmp_path / name), *options)
+        assert done.returncode == 0, done.stderr
+        found = pl.read_parquet(tmp_path / name)
+        assert found.select("address", "reasons", "newest_reason_at").rows() == [
+            (BEN, ["hard_bounce", "unsubscribe"], SECOND),
+            (ANN, ["hard_bounce"], FIRST),
+            (CAT, ["unsubscribe"], SECOND - timedelta(milliseconds=1)),
+        ]
+        assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
+
+
+def test_parquet_needs_a_file(folder: Path) -> None:
+    done = command(folder, "suppressions", "export", "--format", "parquet")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "name a file with --output" in " ".join(done.stderr.replace("│", " ").split())
+
+
+def test_a_file_that_cannot_be_written_is_named_and_nothing_is_left(folder: Path, tmp_path: Path) -> None:
+    target = tmp_path / "nowhere" / "list.csv"
+    said = sentence(command(folder, "suppressions", "export", "--output", str(target)))
+    assert said == f"Error: The file {target} cannot be written (No such file or directory): choose another with --output."
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_list_that_was_never_built_says_what_to_run(tmp_path: Path) -> None:
+    said = sentence(command(tmp_path, "suppressions", "export", "--output", "list.csv"))
+    assert said == "Error: gold/suppression_list in the lake .lake was never built: run `mg-lakehouse run`, or build gold in Dagster."
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_reasons_are_those_of_the_project() -> None:
+    models = yaml.safe_load((project_dir(Settings()) / "models" / "marts" / "_recipients.yml").read_text())["models"]
+    tests = next(model for model in models if model["name"] == "suppression_list")["data_tests"]
+    allowed = next(test["allowed_values"]["arguments"]["allowed"] for test in tests if "allowed_values" in test)
+    assert list(get_args(Reason)) == allowed["first_reason"]

@@ -1,0 +1,147 @@
+"""Who must get nothing more, and why: reckoned by hand from the definitions."""
+
+from __future__ import annotations
+
+import hmac
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import pytest
+
+from mg_lakehouse.stores.lake import Lake
+from mg_lakehouse_tests.gold.helpers import NOON, PII_KEY, Event, append, build, event, log_text, one, table
+
+JOB: Final = "b81-spring"
+HOUR: Final = 3_600
+OTHER: Final = "t7-other"
+FEED_NUMBER: Final = "55501"
+
+
+def inbound(phone: str, hours: float, kind: str | None, *, text: str | None = None, to: str = FEED_NUMBER) -> Event:
+    named: dict[str, Any] = {"inbound_message_type": kind, "inbound_message": text, "destination_sms_number": to}
+    return event("sms_inbounds", hours * HOUR, request=None, phone=phone, **named)
+
+
+EVENTS: Final = [
+    # Ann bounces for good in two ways, leaves, and complains of another job; the case of her address is not hers alone.
+    event("bounces", 0, request=JOB, email="Ann@corp.example ", category_code=10),
+    event("bounces", 2 * HOUR, request=OTHER, email="ann@corp.example", category="Generic Bounce: No RCPT"),
+    event("unsubscribes", HOUR, request=JOB, email="ann@corp.example"),
+    event("spam_complaints", 3 * HOUR, request=OTHER, email="ANN@CORP.EXAMPLE"),
+    # No reasons: a full mailbox, a block, an address that is none (which was never sent to), a suppressed message, a code that nobody knows.
+    *(event("bounces", 0, request=JOB, email=f"code{code}@corp.example", category_code=code) for code in (22, 51, 70, 110, 130, 777)),
+    # Ben unsubscribes without an address: his messages of the job say which. Of no job, or of nobody, it cannot be known.
+    event("deliveries", 0, request=JOB, recipient_id="ben", email="ben@corp.example"),
+    event("deliveries", 1, request=OTHER, recipient_id="ben", email="ben@home.example"),
+    event("unsubscribes", 50, request=JOB, recipient_id="ben"),
+    event("unsubscribes", 50, request=None, recipient_id="ben"),
+    event("unsubscribes", 50, request=OTHER),
+    # An address that is a hash is one.
+    event("unsubscribes", 60, request=JOB, email="0BEEC7B5EA3F0FDB"),
+    # Cat leaves the e-mail of a sender that has her number too.
+    event("unsubscribes", 60, request=JOB, recipient_id="cat", email="cat@corp.example"),
+    event("sms_deliveries", 0, request=JOB, recipient_id="cat", phone="+15550002"),
+    # Two complaints at the same moment: the greater id is the later.
+    event("spam_complaints", 60, request="b1-first", email="dan@corp.example", activity_id="tie-1"),
+    event("spam_complaints", 60, request="b1-last", email="dan@corp.example", activity_id="tie-2"),
+    # Stopped; stopped and started again; stopped again after that; stopped at one number and started at another; both in one moment.
+    inbound("+1000", 1, "STOP"),
+    inbound("+2000", 1, "STOP"),
+    inbound("+2000", 2, "START"),
+    inbound("+3000", 1, "STOP"),
+    inbound("+3000", 2, "START"),
+    inbound("+3000", 3, " stop "),
+    inbound("+3000", 4, "STOP"),
+    inbound("+4000", 1, "STOP"),
+    inbound("+4000", 2, "START", to="55502"),
+    inbound("+5000", 1, "STOP"),
+    inbound("+5000", 1, "START"),
+    # Without a kind the text says it; with one the text says nothing.
+    inbound("+6001", 1, None, text="Opt-out!"),
+    inbound("+6002", 1, None, text="Stop texting me"),
+    inbound("+6003", 1, None, text="please don't stop"),
+    inbound("+6004", 1, None, text="end of story"),
+    inbound("+6005", 1, "KEYWORD", text="STOP"),
+    inbound("+6006", 1, "HELP"),
+    inbound("+6007", 1, None, text="Stop"),
+    inbound("+6007", 2, None, text="unstop"),
+    event("sms_delivery_failures", 0, request=JOB, phone="+7001", category="invalid_address"),
+    event("sms_delivery_failures", 0, request=JOB, phone="+7002", category="ADDRESS_BLOCKED"),
+    event("mobile_push_delivery_failures", 0, request=JOB, device="Token-1", category="EXPIRED"),
+    event("mobile_push_delivery_failures", 5, request=OTHER, device="token-1", category="FAILURE_PERMANENT"),
+    event("mobile_push_delivery_failures", 0, request=JOB, device="token-2", category="TIMEOUT"),
+]
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
+    lake = Lake(str(tmp_path_factory.mktemp("suppressions") / "lake"))
+    append(lake, EVENTS)
+    build(lake, "--select", "suppression_list")
+    return lake
+
+
+def at(hours: float) -> datetime:
+    return NOON + timedelta(hours=hours)
+
+
+def listed(lake: Lake, address: str) -> dict[str, Any]:
+    return one(table(lake, "suppression_list"), address=address)
+
+
+def test_the_list_has_whom_to_remove_and_nobody_else(lake: Lake) -> None:
+    found = table(lake, "suppression_list").select("channel", "address").rows()
+    assert sorted(found) == [
+        ("email", "0beec7b5ea3f0fdb"),
+        ("email", "ann@corp.example"),
+        ("email", "ben@corp.example"),
+        ("email", "cat@corp.example"),
+        ("email", "dan@corp.example"),
+        ("push", "token-1"),
+        *(("sms", phone) for phone in ("+1000", "+3000", "+4000", "+5000", "+6001", "+6002", "+7001")),
+    ]
+
+
+def test_an_address_has_all_its_reasons_and_the_times_of_each(lake: Lake) -> None:
+    row = listed(lake, "ann@corp.example")
+    assert row == {
+        "channel": "email",
+        "address": "ann@corp.example",
+        "address_hash": hmac.new(PII_KEY.encode(), b"ann@corp.example", "sha256").hexdigest(),
+        "reasons": ["complaint", "hard_bounce", "unsubscribe"],
+        "first_reason": "hard_bounce",
+        "first_evidence_at": at(0),
+        "last_evidence_at": at(3),
+        "newest_reason_at": at(3),
+        "evidence_events": 4,
+        "last_request_id": OTHER,
+        "hard_bounced_at": at(0),
+        "unsubscribed_at": at(1),
+        "complained_at": at(3),
+        "sms_stopped_at": None,
+        "sms_invalid_at": None,
+        "push_token_dead_at": None,
+    }
+
+
+def test_more_evidence_of_the_same_reason_is_nothing_new(lake: Lake) -> None:
+    row = listed(lake, "token-1")
+    assert (row["reasons"], row["evidence_events"], row["last_request_id"]) == (["dead_push_token"], 2, OTHER)
+    assert (row["newest_reason_at"], row["last_evidence_at"]) == (at(0), NOON + timedelta(seconds=5))
+
+
+def test_of_evidence_at_the_same_moment_the_greater_id_is_the_latest(lake: Lake) -> None:
+    assert listed(lake, "dan@corp.example")["last_request_id"] == "b1-last"
+
+
+def test_a_stop_that_was_taken_back_is_no_evidence(lake: Lake) -> None:
+    """Of the three stops of +3000 the first was taken back after an hour."""
+    row = listed(lake, "+3000")
+    assert (row["reasons"], row["evidence_events"], row["first_evidence_at"], row["last_evidence_at"]) == (["sms_stop"], 2, at(3), at(4))
+    assert (row["sms_stopped_at"], row["last_request_id"]) == (at(3), None)
+
+
+def test_the_log_of_the_list_tells_no_address(lake: Lake) -> None:
+    text = log_text(lake)
+    assert '\\"newest_reason_at\\"' in text
+    assert [address for address in ("corp.example", "+1000", "token-1", "0beec7b5ea3f0fdb") if address in text.lower()] == []
