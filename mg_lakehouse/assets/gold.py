@@ -20,13 +20,11 @@ from mg_lakehouse.keys import silver_key
 from mg_lakehouse.progress import Step
 from mg_lakehouse.resources import LakeResource, ProgressResource
 from mg_lakehouse.settings import Settings
-from mg_lakehouse.stores.dbt_project import dbt_environment, ensure_manifest, key_environment, project_dir, run_folder
+from mg_lakehouse.stores.dbt_project import NOT_BUILT, dbt_environment, ensure_manifest, key_environment, project_dir, run_folder
 
 __all__ = ["build_dbt_resource", "build_gold"]
 
 _LAYERS = ("silver", "gold")
-_NOT_BUILT = "resource_type:unit_test resource_type:seed"
-"""Unit tests check the code and belong to its tests; the seeds are loaded into every connection."""
 
 
 class GoldTranslator(DagsterDbtTranslator):
@@ -66,7 +64,7 @@ def build_gold(settings: Settings) -> dg.AssetsDefinition:
         name="gold_models",
         manifest=ensure_manifest(settings),
         dagster_dbt_translator=GoldTranslator(),
-        exclude=_NOT_BUILT,
+        exclude=" ".join(NOT_BUILT),
         pool="mg_gold",
         retry_policy=RETRY_TRANSIENT,
     )

@@ -24,6 +24,7 @@ from mg_lakehouse.stores.pii_key import pii_key
 
 __all__ = [
     "AS_OF",
+    "NOT_BUILT",
     "BuildResult",
     "NodeResult",
     "build",
@@ -42,8 +43,8 @@ AS_OF: Final = "MG_AS_OF"
 
 _FOLDER: Final = "dbt_project"
 _PARSED_SUFFIXES: Final = frozenset({".sql", ".yml", ".csv", ".md"})
-_NO_SEEDS_NO_UNIT_TESTS: Final = ("resource_type:seed", "resource_type:unit_test")
-"""The plugin loads the seeds into every connection; unit tests check the code, not the data, and belong to its tests."""
+NOT_BUILT: Final = ("resource_type:seed", "resource_type:unit_test", "resource_type:exposure")
+"""The plugin loads the seeds into every connection; unit tests check the code, not the data; exposures only say who reads."""
 
 
 class NodeResult(NamedTuple):
@@ -157,7 +158,7 @@ def build(
     *,
     full_refresh: bool = False,
     select: Sequence[str] = (),
-    exclude: Sequence[str] = _NO_SEEDS_NO_UNIT_TESTS,
+    exclude: Sequence[str] = NOT_BUILT,
     variables: Mapping[str, Any] | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> BuildResult:

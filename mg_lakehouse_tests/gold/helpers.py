@@ -19,7 +19,7 @@ from deltalake import DeltaTable, write_deltalake
 from mg_lakehouse.events.catalogue import columns_of
 from mg_lakehouse.events.schemas import silver_schema
 from mg_lakehouse.settings import Settings
-from mg_lakehouse.stores.dbt_project import AS_OF, dbt_environment, ensure_manifest
+from mg_lakehouse.stores.dbt_project import AS_OF, NOT_BUILT, dbt_environment, ensure_manifest
 from mg_lakehouse.stores.lake import Lake
 from mg_lakehouse.stores.tables import silver_spec
 
@@ -123,9 +123,7 @@ def run_dbt(
 
 def build(lake: Lake, *arguments: str, as_of: datetime = NOON + timedelta(days=1), environment: Mapping[str, str] | None = None) -> Built:
     """`dbt build` without the unit tests; fails the test where a node failed."""
-    built = run_dbt(
-        lake, ["build", "--exclude", "resource_type:unit_test", "resource_type:seed", *arguments], as_of=as_of, environment=environment
-    )
+    built = run_dbt(lake, ["build", "--exclude", *NOT_BUILT, *arguments], as_of=as_of, environment=environment)
     problems = {name: built.messages[name] for name, status in built.statuses.items() if status in {"error", "fail"}}
     assert not problems, problems
     return built

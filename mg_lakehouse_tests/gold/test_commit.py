@@ -14,7 +14,7 @@ from deltalake import DeltaTable
 
 from mg_lakehouse.stores import dbt_project, failpoints, gold
 from mg_lakehouse.stores.commit import OvertakenError
-from mg_lakehouse.stores.dbt_project import AS_OF
+from mg_lakehouse.stores.dbt_project import AS_OF, NOT_BUILT
 from mg_lakehouse.stores.failpoints import Failpoint
 from mg_lakehouse.stores.gold import Included
 from mg_lakehouse.stores.lake import Lake
@@ -24,7 +24,7 @@ from mg_lakehouse_tests.gold.helpers import DERIVED, NOON, append, build, enviro
 FIRST = [event("deliveries", request=f"b{job}-job", recipient_id=str(who)) for job in range(3) for who in range(3)]
 SECOND = [event("deliveries", 60, request="b9-job", recipient_id="1")]
 THIRD = [event("clicks", 90, request="b1-job", recipient_id="1", url="https://a.example"), event("opens", 80, request=None)]
-NO_TESTS: Final = ["--exclude", "resource_type:unit_test", "resource_type:seed", "resource_type:test"]
+NO_TESTS: Final = ["--exclude", *NOT_BUILT, "resource_type:test"]
 
 SPEC: Final = gold.gold_spec(
     "numbers",

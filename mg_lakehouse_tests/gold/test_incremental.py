@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from mg_lakehouse.events.catalogue import columns_of
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.stores import dbt_project, gold
-from mg_lakehouse.stores.dbt_project import AS_OF, project_dir
+from mg_lakehouse.stores.dbt_project import AS_OF, NOT_BUILT, project_dir
 from mg_lakehouse.stores.lake import Lake
 from mg_lakehouse_tests.gold.helpers import (
     DERIVED,
@@ -333,7 +333,7 @@ def test_a_build_that_died_between_two_models_is_resumed(lake: Lake, monkeypatch
 
     with monkeypatch.context() as patch:
         patch.setattr(gold, "commit", dying)
-        dead = run_dbt(lake, ["build", "--exclude", "resource_type:unit_test", "resource_type:seed"])
+        dead = run_dbt(lake, ["build", "--exclude", *NOT_BUILT])
     assert not dead.ok
     assert dead.statuses["job_bounce_categories"] == "skipped"
     assert one(table(lake, "fct_messages"), request_id="b1-new", recipient_key="id:1")["open_events"] == 1

@@ -18,7 +18,7 @@ from deltalake import DeltaTable, write_deltalake
 from mg_lakehouse.errors import ConfigurationError
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.stores import dbt_project, gold
-from mg_lakehouse.stores.dbt_project import BuildResult, project_dir
+from mg_lakehouse.stores.dbt_project import NOT_BUILT, BuildResult, project_dir
 from mg_lakehouse.stores.lake import Lake
 from mg_lakehouse.stores.pii_key import hmac_pads
 from mg_lakehouse_tests.gold.helpers import MARTS, PII_KEY, append, event, log_text, run_dbt, settings, table
@@ -263,7 +263,7 @@ def test_a_job_that_an_incremental_build_lost_is_found_by_its_tests(lake: Lake, 
 
     monkeypatch.setattr(gold, "commit", losing)
     append(lake, [event("deliveries", request="b1-suppressed", recipient_id="2")])
-    found = run_dbt(lake, ["build", "--exclude", "resource_type:unit_test", "resource_type:seed"])
+    found = run_dbt(lake, ["build", "--exclude", *NOT_BUILT])
     assert {name.rpartition(".")[0] for name, status in found.statuses.items() if status == "fail"} == {FIRSTS, CATEGORIES, DOMAINS}
 
 
