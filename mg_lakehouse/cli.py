@@ -175,6 +175,38 @@ def export_suppressions(
 
 
 @app.command()
+def backfill(
+    first: Annotated[datetime, typer.Option("--from", formats=["%Y-%m-%d"], help="First UTC day of receipt.")],
+    last: Annotated[
+        datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="Last UTC day, included; by default the first.")
+    ] = None,
+    table: Annotated[list[str] | None, typer.Option(help="Silver table to make anew; several by repeating it, all by default.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would change, and change nothing.")] = False,
+) -> None:
+    """Make days of silver anew from bronze, and say what changed. Gold follows with its next build."""
+    from mg_lakehouse.interrupts import in_a_sentence  # noqa: PLC0415
+    from mg_lakehouse.progress import announce  # noqa: PLC0415
+    from mg_lakehouse.report import print_rederived  # noqa: PLC0415
+    from mg_lakehouse.stores.lake import Lake  # noqa: PLC0415
+    from mg_lakehouse.stores.rederive import asked_days, rederive  # noqa: PLC0415
+
+    settings = load_settings()
+    days = asked_days(first.date(), (last or first).date(), tables=table)
+    with _progress({"backfill": "messages flattened again"}), in_a_sentence():
+        made = list(
+            rederive(
+                Lake(settings.lake_uri),
+                days,
+                tables=table or None,
+                dry_run=dry_run,
+                slice_bytes=settings.flatten_bytes,
+                progress=lambda messages: announce(Step("backfill", messages, "messages flattened again")),
+            )
+        )
+    print_rederived(out, made, dry_run=dry_run)
+
+
+@app.command()
 def docs(
     output: Annotated[Path, typer.Option(help="File to write.")] = Path("gold.html"),
 ) -> None:

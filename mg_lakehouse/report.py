@@ -14,11 +14,12 @@ from mg_lakehouse.status import LakeStatus
 from mg_lakehouse.stores.maintenance import TableReport
 from mg_lakehouse.stores.queue import QueueDepth
 from mg_lakehouse.stores.reconcile import Reconciliation
+from mg_lakehouse.stores.rederive import Rederived
 
 if TYPE_CHECKING:  # Dagster takes seconds to import, and `status` does without it
     from mg_lakehouse.running import PassResult
 
-__all__ = ["plain_table", "print_maintenance", "print_pass", "print_reconciliation", "print_status", "span"]
+__all__ = ["plain_table", "print_maintenance", "print_pass", "print_reconciliation", "print_rederived", "print_status", "span"]
 
 
 def print_pass(console: Console, result: PassResult) -> None:
@@ -40,6 +41,30 @@ def print_pass(console: Console, result: PassResult) -> None:
     if gold:
         table.add_row("gold", "models built", f"{len(gold):,}")
     console.print(table)
+
+
+def print_rederived(console: Console, made: Sequence[Rederived], *, dry_run: bool) -> None:
+    """What making days anew changed, or would; a line for each day and table that differed."""
+    changed = [each for each in made if each.changed]
+    days = {each.day for each in made}
+    if changed:
+        would = "would be " if dry_run else ""
+        table = plain_table("day", "table", "rows", f"{would}put right", f"{would}removed or replaced", "commit", left=2)
+        for each in changed:
+            version = "" if each.version is None else f"version {each.version:,}"
+            table.add_row(each.day.isoformat(), each.table, f"{each.rows:,}", f"{each.added:,}", f"{each.removed:,}", version)
+        console.print(table)
+    rows = sum(each.rows for each in made)
+    verdict = (
+        f"{len(changed):,} days of tables {'differ' if dry_run else 'differed'} from what bronze gives"
+        if changed
+        else "silver is what bronze gives"
+    )
+    console.print(f"{len(days):,} days, {rows:,} rows: {verdict}.", soft_wrap=True)
+    if changed and dry_run:
+        console.print("Nothing was changed. Without [bold]--dry-run[/] it will be.")
+    elif changed:
+        console.print("Gold follows with its next build.")
 
 
 def print_status(console: Console, status: LakeStatus) -> None:

@@ -16,6 +16,7 @@ from typing import Any, Final
 import dagster as dg
 
 from mg_lakehouse.assets.bronze import DrainConfig
+from mg_lakehouse.assets.silver import ONLY_NEW
 from mg_lakehouse.definitions import build_definitions
 from mg_lakehouse.errors import ConfigurationError
 from mg_lakehouse.interrupts import in_a_sentence
@@ -67,7 +68,9 @@ def run_once(settings: Settings, *, max_messages: int | None = None, max_seconds
     definitions = build_definitions(settings)
     budget = DrainConfig(max_messages=max_messages, max_seconds=max_seconds, until_empty=True)
     with in_a_sentence(), _instance() as instance:
-        ingest = _run(definitions, instance, INGEST_JOB, partition_key=today(), ops={EVENT_FEED_KEY.to_python_identifier(): budget})
+        ingest = _run(
+            definitions, instance, INGEST_JOB, partition_key=today(), ops={EVENT_FEED_KEY.to_python_identifier(): budget, **ONLY_NEW}
+        )
         if not ingest.succeeded:
             return ingest
         gold = _run(definitions, instance, GOLD_JOB)

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 import dagster as dg
 
+from mg_lakehouse.assets.silver import ONLY_NEW
 from mg_lakehouse.errors import LakehouseError
 from mg_lakehouse.jobs import INGEST_JOB
 from mg_lakehouse.partitions import today
@@ -78,7 +79,9 @@ def build_event_feed_sensor(settings: Settings) -> dg.SensorDefinition:
             depth, running=_is_running(context.instance), seconds_since_last=_seconds_since_last(context.instance), settings=settings
         )
         context.log.info(decision.reason)
-        return dg.RunRequest(partition_key=today()) if decision.start else dg.SkipReason(decision.reason)
+        if not decision.start:
+            return dg.SkipReason(decision.reason)
+        return dg.RunRequest(partition_key=today(), run_config=dg.RunConfig(ops=dict(ONLY_NEW)))
 
     return event_feed_sensor
 

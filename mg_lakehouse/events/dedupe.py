@@ -55,7 +55,7 @@ def _in_order(rows: pl.DataFrame) -> bool:
 
 
 def against_existing(rows: pl.DataFrame, existing: pl.DataFrame) -> Deduplicated:
-    """De-duplicate the rows of a batch, each id once, against rows that the table has already.
+    """De-duplicate the rows of a batch against rows that the table has already. Copies of each other are left to :func:`first_received`.
 
     ``existing`` has the content columns, ``source``, ``message_id`` and ``item_index`` of the rows whose ids the batch repeats. A row of the same
     message and position is no copy but the row itself, committed by an earlier try.

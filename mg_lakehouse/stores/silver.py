@@ -32,7 +32,7 @@ from mg_lakehouse.stores.ledger import SliceLedger, hours_of, posted_batches
 from mg_lakehouse.stores.neighbours import rows_near
 from mg_lakehouse.stores.tables import silver_spec
 
-__all__ = ["SilverReport", "TableCount", "flatten_new", "silver_progress", "unflattened"]
+__all__ = ["EVENT_TABLES", "SilverReport", "TableCount", "as_rejected", "flatten_new", "progress_app", "silver_progress", "unflattened"]
 
 EVENT_TABLES: Final = tuple(table for table in silver_tables() if table != REJECTED_ITEMS)
 
@@ -123,7 +123,7 @@ def flatten_new(
             slices = list(_slices(bronze, start, target, cuts=(done.all_tables, *done.own.values()), slice_bytes=slice_bytes))
         try:
             for low, high in slices:
-                report = _flatten_slice(lake, bronze, _Slice(source, _app(bronze), low, high, done), wanted, report)
+                report = _flatten_slice(lake, bronze, _Slice(source, progress_app(bronze), low, high, done), wanted, report)
                 if progress is not None:
                     progress(report)
         except _OvertakenError:
@@ -144,10 +144,10 @@ def unflattened(lake: Lake, source: str = "event_feed") -> int:
 def silver_progress(lake: Lake, bronze: DeltaTable) -> int:
     """The bronze version up to which every silver table has everything."""
     rejected = lake.open("silver", REJECTED_ITEMS)
-    return 0 if rejected is None else rejected.transaction_version(_app(bronze)) or 0
+    return 0 if rejected is None else rejected.transaction_version(progress_app(bronze)) or 0
 
 
-def _app(bronze: DeltaTable) -> str:
+def progress_app(bronze: DeltaTable) -> str:
     """Id of the transactions in which silver keeps its progress. A bronze table that was made anew has another one."""
     return f"silver:{bronze.metadata().id}"
 
@@ -166,7 +166,7 @@ class _Slice(NamedTuple):
 
 
 def _progress(lake: Lake, bronze: DeltaTable) -> _Progress:
-    app = _app(bronze)
+    app = progress_app(bronze)
     all_tables = silver_progress(lake, bronze)
     own = {}
     for table, handle in lake.open_all("silver", EVENT_TABLES).items():
@@ -199,7 +199,7 @@ def _flatten_slice(lake: Lake, bronze: DeltaTable, part: _Slice, wanted: Sequenc
     reached(Failpoint.SILVER_READ)
     results = _commit_tables(lake, part, {table: rows for table, rows in flattened.tables.items() if table in wanted})
     counts = {table: count for table, (count, _) in results.items()}
-    conflicts = [_as_rejected(conflicting, table, messages) for table, (_, conflicting) in results.items()]
+    conflicts = [as_rejected(conflicting, table, messages) for table, (_, conflicting) in results.items()]
     rejected = pl.concat([flattened.rejected, *conflicts])
     if REJECTED_ITEMS in wanted:
         _commit_rejected(lake, part, rejected, flattened, messages["received_at"])
@@ -239,17 +239,18 @@ def _commit_table(lake: Lake, part: _Slice, table: str, rows: pl.DataFrame) -> t
 
     def decide(handle: DeltaTable) -> _Decision:
         has = max(part.done.all_tables, handle.transaction_version(part.app) or 0)
-        among = first_received(rows)
-        against = against_existing(among.kept, _existing(lake, handle, among.kept, part.source))
-        conflicts = pl.concat([among.conflicts, against.conflicts])
-        count = TableCount(against.kept.height, among.duplicates + against.duplicates, conflicts.height)
+        # The table's own row first: whether a copy differs must not hang on which copies came in the same slice.
+        against = against_existing(rows, _existing(lake, handle, rows, part.source))
+        among = first_received(against.kept)
+        conflicts = pl.concat([against.conflicts, among.conflicts])
+        count = TableCount(among.kept.height, among.duplicates + against.duplicates, conflicts.height)
         if has >= part.high:
             return Landed((count._replace(rows=against.landed), conflicts))
         if has > part.floor(table):
             raise _OvertakenError
-        lacking = against.kept.filter(pl.col(_VERSION) > has)
+        lacking = among.kept.filter(pl.col(_VERSION) > has)
         hours = Counter(hours_of(rows["received_at"]))
-        hours.subtract(Counter(hours_of(against.kept["received_at"])) + Counter(hours_of(conflicts["received_at"])))
+        hours.subtract(Counter(hours_of(among.kept["received_at"])) + Counter(hours_of(conflicts["received_at"])))
         ledger = SliceLedger(part.source, part.low, part.high, **count._asdict(), hours={hour: n for hour, n in hours.items() if n})
         transactions = (Transaction(part.app, part.high),)
         return Append(lacking.select(silver_schema(table).names()), transactions, (count, conflicts), ledger.metadata())
@@ -273,7 +274,7 @@ def _existing(lake: Lake, handle: DeltaTable, rows: pl.DataFrame, source: str) -
     return near.join(ids.lazy(), on="activity_id", how="semi").select(nothing.columns).collect().cast(nothing.schema)
 
 
-def _as_rejected(conflicts: pl.DataFrame, table: str, messages: pl.DataFrame) -> pl.DataFrame:
+def as_rejected(conflicts: pl.DataFrame, table: str, messages: pl.DataFrame) -> pl.DataFrame:
     """Conflicting rows as rows of ``rejected_items``, with the item's text from bronze."""
     bodies = conflicts.join(messages.select("message_id", "body"), on="message_id", how="left", maintain_order="left")
     texts = fragments(bodies["body"], bodies["item_index"])

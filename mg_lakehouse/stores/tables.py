@@ -12,7 +12,7 @@ from mg_lakehouse.events.catalogue import REJECTED_ITEMS, columns_of, event_of_t
 from mg_lakehouse.events.schemas import BRONZE_SCHEMA, silver_schema
 from mg_lakehouse.stores.lake import TableSpec
 
-__all__ = ["EVENT_FEED", "silver_spec"]
+__all__ = ["BRONZE_TABLES", "EVENT_FEED", "silver_spec"]
 
 EVENT_FEED: Final = TableSpec(
     layer="bronze",
@@ -22,6 +22,9 @@ EVENT_FEED: Final = TableSpec(
     description="Messages of the event feed as received from SQS, one row per message id.",
     append_only=True,
 )
+
+BRONZE_TABLES: Final = (EVENT_FEED.name,)
+"""Names of the bronze tables, which are the sources of silver's rows."""
 
 
 @cache

@@ -14,7 +14,7 @@ from mg_lakehouse.demo.samples import samples
 from mg_lakehouse.stores.lake import Lake
 from mg_lakehouse.stores.silver import flatten_new
 from mg_lakehouse_tests.cli.commands import command
-from mg_lakehouse_tests.stores.feeds import bundles, receive
+from mg_lakehouse_tests.stores.feeds import START, bundles, receive
 
 
 @pytest.fixture
@@ -148,3 +148,20 @@ def test_docs_is_one_page_of_all_gold_models(tmp_path: Path) -> None:
     # Models, a column's text and a test's name, each from another file of the project.
     assert all(text in page for text in ("metric_dictionary", "Messages handed to a receiver", "job_metrics_identities_hold"))
     assert str(tmp_path) not in page
+
+
+def test_backfill_says_what_it_would_do_does_it_and_has_nothing_more_to_do(tmp_path: Path) -> None:
+    lake = Lake(str(tmp_path / ".lake"))
+    receive(lake, list(samples().values()))
+    flatten_new(lake)
+    DeltaTable(lake.uri_of("silver", "clicks")).delete()
+    arguments = ("backfill", "--from", START.date().isoformat())
+    dry = command(tmp_path, *arguments, "--dry-run")
+    assert dry.returncode == 0, dry.stderr
+    assert "2026-03-01 clicks 1 1 0" in words(dry.stdout)
+    assert "1 days of tables differ from what bronze gives. Nothing was changed." in words(dry.stdout)
+    done = command(tmp_path, *arguments)
+    assert done.returncode == 0, done.stderr
+    assert "1 days of tables differed from what bronze gives. Gold follows with its next build." in words(done.stdout)
+    again = command(tmp_path, *arguments, "--to", "2026-03-02", "--table", "clicks")
+    assert words(again.stdout) == "2 days, 1 rows: silver is what bronze gives."

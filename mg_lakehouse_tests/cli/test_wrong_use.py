@@ -105,3 +105,13 @@ def test_the_lake_was_written_by_a_newer_contract(tmp_path: Path, queue: Embedde
     assert "was written by contract version 2, and this mg-lakehouse knows 1: upgrade mg-lakehouse." in done.stderr.replace("\n", " ")
     assert queue.depth() == 3
     assert "contract version 2" in sentence(command(tmp_path, "status", MG_LAKE_URI=str(lake)))
+
+
+def test_a_backfill_of_days_that_are_exchanged(tmp_path: Path) -> None:
+    done = command(tmp_path, "backfill", "--from", "2026-03-02", "--to", "2026-03-01")
+    assert sentence(done) == "Error: The last day 2026-03-01 is before the first, 2026-03-02: exchange them."
+
+
+def test_a_backfill_of_a_table_that_does_not_exist(tmp_path: Path) -> None:
+    done = command(tmp_path, "backfill", "--from", "2026-03-02", "--table", "klicks")
+    assert sentence(done).startswith("Error: There is no silver table 'klicks': choose among opens, clicks, ")
