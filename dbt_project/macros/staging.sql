@@ -10,6 +10,17 @@
     nullif(lower(trim({{ table }}.{{ address }})), '') as address
 {%- endmacro %}
 
+{#
+    Whose the events of a job are that say an address only (decision G2), given the least and the greatest recipient id that the address was
+    seen with: seen with one, it is that recipient's; seen with several, it ties to none of them.
+#}
+{% macro key_of_address(channel, address, first_recipient_id, last_recipient_id) -%}
+    case
+        when {{ first_recipient_id }} = {{ last_recipient_id }} then 'id:' || {{ first_recipient_id }}
+        else case {{ channel }} when 'push' then 'device' else {{ channel }} end || ':' || {{ hmac(address) }}
+    end
+{%- endmacro %}
+
 {# Staging models of the events of messages. A test holds the list against the catalogue of events. #}
 {% macro message_tables() %}
     {{ return([

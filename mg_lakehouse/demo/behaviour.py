@@ -109,6 +109,9 @@ _LINKS: Final = (
     ("https://www.shop.example/unsubscribe?p=a%26b", None, None),
     ("https://social.example/share?u=1&t=<b>", "Share", "-1"),
 )
+_STOP: Final = ("STOP", "STOP")
+_START: Final = ("START", "START")
+_INBOUND: Final = (_STOP, ("STOP", "Stop please \U0001f64f"), ("HELP", "help"), _START, ("KEYWORD", "PIZZA & more"))
 _APPLICATION: Final = "12345"
 _SENDING_NUMBER: Final = "+12025550100"
 _SHORT_CODE: Final = "55501"
@@ -158,11 +161,12 @@ def context_request(at: datetime, rng: Random, *, job: Job | None = None, recipi
     return Happening("ContextHitActivity", at, values)
 
 
-def inbound_sms(at: datetime, recipient: Person, rng: Random) -> Happening:
-    """A text message that a person sends in, in either of the two vocabularies. It belongs to no job."""
-    kind, text = rng.choice(
-        (("STOP", "STOP"), ("STOP", "Stop please \U0001f64f"), ("HELP", "help"), ("START", "START"), ("KEYWORD", "PIZZA & more"))
-    )
+def inbound_sms(at: datetime, recipient: Person, rng: Random, *, said: tuple[str, str] | None = None) -> Happening:
+    """A text message that a person sends in, in either of the two vocabularies. It belongs to no job.
+
+    ``said`` are its kind and its text, left out for any.
+    """
+    kind, text = said or rng.choice(_INBOUND)
     values: dict[str, Cell] = {"sms_address": recipient.phone, "destination_sms_number": _SHORT_CODE, "inbound_message": text}
     if rng.random() < 0.6:
         return Happening("InboundSmsActivity", at, {**values, "inbound_message_type": kind})
@@ -435,9 +439,18 @@ def _sms(job: Job, recipient: Person, rng: Random) -> Iterator[Happening]:
         yield Happening("SmsDeliveredActivity", at, {**common, "sending_sms_number": _SENDING_NUMBER})
     if rng.random() < 0.03:
         yield inbound_sms(_later(at, rng.lognormvariate(6, 1)), recipient, rng)
+    if rng.random() < 0.01:
+        yield from _second_thoughts(at, recipient, rng)
     if rng.random() < 0.05:
         clicked = {**_identifiers(job), "recipient_id": recipient.recipient_id, "SmsAddress": recipient.phone, "Url": _LINKS[1][0]}
         yield Happening("SmsClickActivity", _later(at, rng.lognormvariate(6, 1)), clicked)
+
+
+def _second_thoughts(at: datetime, recipient: Person, rng: Random) -> Iterator[Happening]:
+    """Somebody who wants no more text messages, then wants them again, and may have enough of them after all."""
+    for said in (_STOP, _START, _STOP)[: rng.choice((2, 2, 3))]:
+        at = _later(at, 60 + rng.lognormvariate(9, 1))
+        yield inbound_sms(at, recipient, rng, said=said)
 
 
 def _sms_failure(common: dict[str, Cell], at: datetime, category: str, details: str, rng: Random) -> Happening:

@@ -97,7 +97,7 @@ _CAST: Final = (
         2.5,
         Traits(open=0.62, click=0.2, unsubscribe=0),
     ),
-    _Role("email", "b", "Sweepstakes", "Promotion", timedelta(days=4), 60, 2, Traits(complaint=0.025, unsubscribe=0.03, open=0.2)),
+    _Role("email", "b", "Sweepstakes", "Promotion", timedelta(days=4), 60, 4, Traits(complaint=0.03, unsubscribe=0.03, open=0.2)),
     _Role("email", "b", "Template draft sent by mistake", "Newsletter", timedelta(days=7), 30, 1, Traits(render_error=0.3)),
     _Role("errors", "b", "My Job Id: 101010", "Newsletter", timedelta(days=5), 1, 0, errors=2),
     _Role(

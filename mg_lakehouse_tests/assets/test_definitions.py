@@ -70,6 +70,8 @@ def test_personal_data_is_tagged_in_the_column_schemas(definitions: dg.Definitio
     schema = definitions.resolve_asset_graph().get(dg.AssetKey(["silver", "clicks"])).metadata["dagster/column_schema"]
     tagged = {column.name for column in schema.columns if "pii" in column.tags}
     assert tagged == {"email_address", "ip_address", "url", "_rescued_data"}
+    schema = definitions.resolve_asset_graph().get(dg.AssetKey(["gold", "suppression_list"])).metadata["dagster/column_schema"]
+    assert {column.name for column in schema.columns if "pii" in column.tags} == {"address"}
 
 
 def test_each_layer_has_a_pool_of_its_own(definitions: dg.Definitions) -> None:

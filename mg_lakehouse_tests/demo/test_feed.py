@@ -166,6 +166,17 @@ def test_a_default_feed_has_what_the_metrics_tell_apart(feed: Feed) -> None:
             assert row.values["event_date"] == event_at.astimezone(UTC).date()
 
 
+def test_some_stop_text_messages_and_take_it_back_and_some_stop_again(feed: Feed) -> None:
+    said: dict[object, list[tuple[datetime, str]]] = {}
+    for row in feed.truth.by_table()["sms_inbounds"]:
+        at = row.values["event_at"]
+        assert isinstance(at, datetime)
+        said.setdefault(row.values["sms_address"], []).append((at, str(row.values["inbound_message"])))
+    texts = ["".join(text[:3] for _, text in sorted(found)) for found in said.values()]
+    assert any("STOSTA" in of_person for of_person in texts)
+    assert any("STOSTASTO" in of_person for of_person in texts)
+
+
 def test_what_no_column_takes_is_a_json_object(feed: Feed) -> None:
     rescued = [json.loads(str(row.values["_rescued_data"])) for row in feed.truth.rows if row.values["_rescued_data"]]
     assert any(isinstance(value, list) for found in rescued for value in found.values())

@@ -144,6 +144,14 @@ def test_gold_is_the_reckoning_row_for_row(done: Done, gold: dict[str, list[dict
     assert difference(gold[model], rows_of(done.lake, "gold", model).to_dicts(), key=PRIMARY_KEYS[model]) == ""
 
 
+def test_the_feed_has_what_the_models_of_recipients_are_for(gold: dict[str, list[dict[str, Any]]]) -> None:
+    """A job that providers complain of, each reason to stop, and mail in each channel that went out all the same."""
+    assert {row["complaint_level"] for row in gold["mailbox_provider_daily"]} >= {"act", "none", "too_few", None}
+    reasons = {reason for row in gold["suppression_list"] for reason in row["reasons"]}
+    assert reasons == {"hard_bounce", "unsubscribe", "complaint", "sms_stop", "sms_invalid_address", "dead_push_token"}
+    assert {row["channel"] for row in gold["suppression_violations"]} == {"email", "sms", "push"}
+
+
 def test_no_address_is_in_gold_but_in_the_list_of_whom_to_remove_nor_in_any_log(
     done: Done, expected_silver: dict[str, list[dict[str, Any]]]
 ) -> None:

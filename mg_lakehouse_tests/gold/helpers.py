@@ -41,6 +41,7 @@ MARTS: Final = (
     "mailbox_provider_daily",
     "recipient_domain_daily",
     "suppression_list",
+    "suppression_violations",
 )
 DERIVED: Final = tuple(name for name in MARTS if name != "restatement_log")
 """What follows from silver alone: a build from nothing gives the same."""

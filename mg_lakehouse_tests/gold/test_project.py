@@ -115,6 +115,13 @@ def test_a_mart_is_tested_by_its_primary_key_and_its_values(project: Project, ma
     assert attached >= {"primary_key", "allowed_values"}
 
 
+def test_the_one_column_with_personal_data_is_tagged_and_in_no_statistics(project: Project) -> None:
+    marts = {mart: project.manifest["nodes"][f"model.mg_lakehouse.{mart}"] for mart in MARTS}
+    tagged = {(mart, name) for mart, node in marts.items() for name, column in node["columns"].items() if "pii" in column["tags"]}
+    assert tagged == {("suppression_list", "address")}
+    assert "address" not in marts["suppression_list"]["config"]["stats_columns"]
+
+
 def test_every_generic_test_is_attached_to_a_mart(project: Project) -> None:
     files = {file.stem for file in (project.folder / "dbt_project" / "tests" / "generic").glob("*.sql")}
     assert {node["test_metadata"]["name"] for node in attached_tests(project)} == files

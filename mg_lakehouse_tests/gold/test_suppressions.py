@@ -6,6 +6,7 @@ import hmac
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+import polars as pl
 import pytest
 
 from mg_lakehouse.stores.lake import Lake
@@ -73,11 +74,61 @@ EVENTS: Final = [
 ]
 
 
+LATER: Final = "b92-summer"
+DAY: Final = 24
+TENTH: Final = NOON + timedelta(hours=10 * DAY)
+"""When the next job goes out."""
+
+
+def sent(table_: str, address: str, seconds: float = 0, **values: Any) -> Event:
+    channel = "device" if "push" in table_ else "phone" if "sms" in table_ else "email"
+    return event(table_, seconds, request=LATER, at=TENTH, **{channel: address}, **values)
+
+
+AFTERWARDS: Final = [
+    # To Ann, under her recipient id and in capitals: delivered. To Ben it bounced, to Dan it was put off; to Cat it was suppressed, in time.
+    sent("deliveries", "ANN@corp.example", 60, recipient_id="ann"),
+    sent("opens", "ann@corp.example", 90),
+    sent("bounces", "ben@corp.example", category_code=22),
+    sent("bounces", "dan@corp.example", category_code=70),
+    sent("bounces", "cat@corp.example", category_code=131),
+    # Nothing was ever known of Eve. Fay leaves at the very moment of the attempt, Gus an hour after it.
+    sent("deliveries", "eve@corp.example"),
+    sent("deliveries", "fay@corp.example"),
+    event("unsubscribes", request=JOB, at=TENTH, email="fay@corp.example"),
+    sent("deliveries", "gus@corp.example"),
+    sent("unsubscribes", "gus@corp.example", HOUR, recipient_id="gus"),
+    # Its delivery is lost: Hal unsubscribes from it, then it bounces. His own answer is no reason not to have sent it.
+    sent("unsubscribes", "hal@corp.example", 10, recipient_id="hal"),
+    sent("bounces", "hal@corp.example", HOUR, recipient_id="hal", category_code=22),
+    # One message of two addresses, and an event that names it by the second, of which Ivy complained elsewhere.
+    sent("deliveries", "ivy@corp.example", recipient_id="ivy"),
+    sent("opens", "ivy@home.example", 5, recipient_id="ivy"),
+    event("spam_complaints", request=JOB, email="ivy@home.example"),
+    # Of two with one address the one that is named by it alone is a third.
+    sent("deliveries", "kim@corp.example", recipient_id="k1"),
+    sent("deliveries", "kim@corp.example", recipient_id="k2"),
+    sent("bounces", "kim@corp.example", category_code=20),
+    event("unsubscribes", request=JOB, email="kim@corp.example"),
+    # A delivery that belongs to no job.
+    event("deliveries", request=None, at=TENTH, email="ann@corp.example", activity_id="no-job"),
+    # +1000 had stopped; +2000 had started again; +3000 had stopped once more; +8000 starts again at the moment of the attempt, +9000 after it.
+    *(sent("sms_deliveries", phone) for phone in ("+1000", "+2000", "+3000", "+8000", "+9000")),
+    inbound("+8000", 1, "STOP"),
+    inbound("+8000", 10 * DAY, "START"),
+    inbound("+9000", 1, "STOP"),
+    inbound("+9000", 10 * DAY + 1, "START"),
+    sent("mobile_push_deliveries", "token-1", service="APNS"),
+    # Cat's number has nothing to do with her leaving the e-mail.
+    sent("sms_deliveries", "+15550002", recipient_id="cat"),
+]
+
+
 @pytest.fixture(scope="module")
 def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
     lake = Lake(str(tmp_path_factory.mktemp("suppressions") / "lake"))
-    append(lake, EVENTS)
-    build(lake, "--select", "suppression_list")
+    append(lake, [*EVENTS, *AFTERWARDS])
+    build(lake, "--select", "suppression_list", "+suppression_violations")
     return lake
 
 
@@ -97,6 +148,9 @@ def test_the_list_has_whom_to_remove_and_nobody_else(lake: Lake) -> None:
         ("email", "ben@corp.example"),
         ("email", "cat@corp.example"),
         ("email", "dan@corp.example"),
+        *(("email", f"{name}@corp.example") for name in ("fay", "gus", "hal")),
+        ("email", "ivy@home.example"),
+        ("email", "kim@corp.example"),
         ("push", "token-1"),
         *(("sms", phone) for phone in ("+1000", "+3000", "+4000", "+5000", "+6001", "+6002", "+7001")),
     ]
@@ -145,3 +199,61 @@ def test_the_log_of_the_list_tells_no_address(lake: Lake) -> None:
     text = log_text(lake)
     assert '\\"newest_reason_at\\"' in text
     assert [address for address in ("corp.example", "+1000", "token-1", "0beec7b5ea3f0fdb") if address in text.lower()] == []
+
+
+def key(channel: str, address: str) -> str:
+    return f"{channel}:{hmac.new(PII_KEY.encode(), address.encode(), 'sha256').hexdigest()}"
+
+
+def test_a_violation_is_an_attempt_after_evidence_that_stood(lake: Lake) -> None:
+    rows = table(lake, "suppression_violations").filter(pl.col("request_id") == LATER)
+    assert dict(rows.select("recipient_key", "reasons").rows()) == {
+        "id:ann": ["complaint", "hard_bounce", "unsubscribe"],
+        key("email", "ben@corp.example"): ["unsubscribe"],
+        key("email", "dan@corp.example"): ["complaint"],
+        "id:ivy": ["complaint"],
+        "id:k1": ["unsubscribe"],
+        "id:k2": ["unsubscribe"],
+        key("email", "kim@corp.example"): ["unsubscribe"],
+        **{key("sms", phone): ["sms_stop"] for phone in ("+1000", "+3000", "+8000", "+9000")},
+        key("device", "token-1"): ["dead_push_token"],
+    }
+
+
+def test_a_violation_says_what_was_known_and_for_how_long_and_not_of_whom(lake: Lake) -> None:
+    """The evidence is of noon, one, two and three o'clock; the message went out ten days and a minute after the first of it."""
+    row = one(table(lake, "suppression_violations"), request_id=LATER, recipient_key="id:ann")
+    assert row == {
+        "request_id": LATER,
+        "channel": "email",
+        "recipient_key": "id:ann",
+        "mailbox_provider": "other",
+        "address_hash": key("email", "ann@corp.example").removeprefix("email:"),
+        "outcome": "delivered",
+        "reasons": ["complaint", "hard_bounce", "unsubscribe"],
+        "first_reason": "hard_bounce",
+        "first_evidence_at": at(0),
+        "last_evidence_at": at(3),
+        "evidence_events": 4,
+        "first_attempted_at": TENTH + timedelta(seconds=60),
+        "seconds_since_first_evidence": 10 * 86_400 + 60.0,
+    }
+
+
+def test_a_violation_has_the_address_that_the_evidence_is_about(lake: Lake) -> None:
+    row = one(table(lake, "suppression_violations"), request_id=LATER, recipient_key="id:ivy")
+    assert row["address_hash"] == key("email", "ivy@home.example").removeprefix("email:")
+
+
+def test_an_attempt_that_gives_a_reason_can_itself_be_one_too_many(lake: Lake) -> None:
+    """Ann bounced at noon and left at one o'clock: at two another job had her bounce again. A token was found dead twice."""
+    rows = table(lake, "suppression_violations").filter(pl.col("request_id") == OTHER).sort("channel")
+    assert rows.select("recipient_key", "outcome", "reasons", "evidence_events").rows() == [
+        (key("email", "ann@corp.example"), "bounced", ["hard_bounce", "unsubscribe"], 2),
+        (key("device", "token-1"), "bounced", ["dead_push_token"], 1),
+    ]
+
+
+def test_an_attempt_of_no_job_is_a_message_of_its_own(lake: Lake) -> None:
+    row = one(table(lake, "suppression_violations"), request_id=None)
+    assert (row["recipient_key"], row["evidence_events"]) == ("activity:no-job", 4)

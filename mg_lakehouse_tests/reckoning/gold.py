@@ -10,7 +10,7 @@ from mg_lakehouse_tests.reckoning.bounces import bounce_categories_daily
 from mg_lakehouse_tests.reckoning.events import Rows, message_events
 from mg_lakehouse_tests.reckoning.jobs import dim_jobs, job_bounce_categories, job_metrics, job_metrics_daily
 from mg_lakehouse_tests.reckoning.messages import fct_messages
-from mg_lakehouse_tests.reckoning.recipients import daily, domain_days, suppression_evidence, suppression_list
+from mg_lakehouse_tests.reckoning.recipients import daily, domain_days, suppression_evidence, suppression_list, suppression_violations
 from mg_lakehouse_tests.reckoning.seeds import read_seeds
 
 Row = dict[str, Any]
@@ -27,6 +27,7 @@ PRIMARY_KEYS = {
     "mailbox_provider_daily": ("event_date", "channel", "mailbox_provider"),
     "recipient_domain_daily": ("event_date", "channel", "recipient_domain", "mailbox_provider"),
     "suppression_list": ("channel", "address"),
+    "suppression_violations": ("request_id", "channel", "recipient_key"),
 }
 
 
@@ -60,4 +61,5 @@ def expected_gold(rows: Rows, *, as_of: datetime, zone: str, pii_key: str, categ
         "mailbox_provider_daily": daily(messages, ["mailbox_provider"], seeds),
         "recipient_domain_daily": daily(messages, ["recipient_domain", "mailbox_provider"], seeds),
         "suppression_list": suppression_list(evidence, pii_key),
+        "suppression_violations": suppression_violations(events, messages, evidence, pii_key),
     }

@@ -11,7 +11,7 @@ from fractions import Fraction
 from math import sqrt
 from typing import Any
 
-from mg_lakehouse_tests.reckoning.events import MESSAGE_COLUMNS, Rows, hashed, normal
+from mg_lakehouse_tests.reckoning.events import MESSAGE_COLUMNS, Event, MessageKey, Rows, hashed, normal
 from mg_lakehouse_tests.reckoning.jobs import message_counts, message_rates
 from mg_lakehouse_tests.reckoning.seeds import Seeds
 
@@ -185,3 +185,42 @@ def _keyword(kind: str | None, text: str | None) -> str | None:
     if whole in _STOPS or (not kind and words[:1] == ["STOP"]):
         return "stop"
     return "start" if whole in _STARTS else None
+
+
+def suppression_violations(events: Iterable[Event], messages: Iterable[Row], evidence: Iterable[Evidence], pii_key: str) -> list[Row]:
+    """The messages that were attempted after evidence that stood then (G36)."""
+    own: dict[MessageKey, set[str]] = defaultdict(set)
+    addresses: dict[MessageKey, set[str]] = defaultdict(set)
+    for event in events:
+        own[event.message].add(event.activity_id)
+        addresses[event.message] |= {event.address} if event.address else set()
+    known: dict[tuple[str, str], list[Evidence]] = defaultdict(list)
+    for each in evidence:
+        known[each.channel, each.address].append(each)
+    found = []
+    for message in messages:
+        key = message["request_id"], message["channel"], message["recipient_key"]
+        about = [each for address in addresses[key] for each in known[message["channel"], address]]
+        before = [
+            each
+            for each in about
+            if _stood(each, message["first_attempted_at"]) and (each.reason == "sms_stop" or each.activity_id not in own[key])
+        ]
+        if before:
+            found.append(_violation(message, before, pii_key))
+    return found
+
+
+def _stood(evidence: Evidence, attempted_at: datetime | None) -> bool:
+    """Whether it was known before the attempt, and not lifted before it."""
+    return attempted_at is not None and evidence.at < attempted_at and (evidence.lifted is None or evidence.lifted >= attempted_at)
+
+
+def _violation(message: Row, before: list[Evidence], pii_key: str) -> Row:
+    first = min(before, key=lambda each: (*each.order, each.address))
+    return {
+        **{name: message[name] for name in ("request_id", "channel", "recipient_key", "mailbox_provider", "outcome", "first_attempted_at")},
+        **evidence_columns(before),
+        "address_hash": hashed(first.address, pii_key),
+        "seconds_since_first_evidence": (message["first_attempted_at"] - first.at).total_seconds(),
+    }

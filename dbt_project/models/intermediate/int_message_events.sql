@@ -41,17 +41,13 @@ addresses as (
 
 ),
 
--- An address seen with one recipient id is that recipient's; seen with several it ties to none of them.
 address_keys as (
 
     select
         request_id,
         channel,
         address,
-        case
-            when first_recipient_id = last_recipient_id then 'id:' || first_recipient_id
-            else case channel when 'push' then 'device' else channel end || ':' || {{ hmac("address") }}
-        end as recipient_key
+        {{ key_of_address("channel", "address", "first_recipient_id", "last_recipient_id") }} as recipient_key
     from addresses
 
 )

@@ -144,7 +144,8 @@ select
     evidence.event_at,
     evidence.lifted_at,
     evidence.activity_id,
-    evidence.request_id
+    evidence.request_id,
+    evidence.recipient_id
 from evidence
 left join addresses
     on
