@@ -142,7 +142,6 @@ class Plugin(BasePlugin):
             days_after=request["days_after"],
             days_before=request["days_before"],
             stale_requests=request["stale_requests"],
-            late_requests=request["late_requests"],
             counts_duplicates=request["counts_duplicates"],
             definition=gold.digest(str(self._definition_of(request["scope"])), repr(sorted(request["vars"].items()))),
             full_refresh=request["full_refresh"],

@@ -64,7 +64,6 @@
         "days_before": config.get("days_before", 0),
         "days_after": config.get("days_after", 0),
         "stale_requests": config.get("stale_requests"),
-        "late_requests": config.get("late_requests"),
         "counts_duplicates": config.get("counts_duplicates", false),
         "stats_columns": config.require("stats_columns"),
         "vars": values,

@@ -27,8 +27,7 @@ _SQL_TYPES: Final[dict[ColumnType, str]] = {
     "bool": "boolean",
     "errors": "struct(error_code varchar, error_message varchar)[]",
 }
-_TYPES_OF_KEYS: Final = {"request_id": "varchar", "event_date": "date", "received_date": "date"}
-_KEYS: Final = tuple(_TYPES_OF_KEYS)
+_KEYS: Final = {"request_id": "varchar", "event_date": "date", "received_date": "date"}
 
 
 class SilverTables:
@@ -69,13 +68,6 @@ class SilverTables:
 
         The keys are ``request_id, event_date, received_date``, null for those that the table does not have.
         """
-        return self._changes("touched", name, before, now, _KEYS)
-
-    def changed_rows(self, name: str, before: Included, now: Included) -> str | None:
-        """Name of the DuckDB table of the rows that changed, with all their columns, as :meth:`changes` gives their keys."""
-        return self._changes("changed", name, before, now, tuple(column.name for column in columns_of(name)))
-
-    def _changes(self, schema: str, name: str, before: Included, now: Included, columns: Sequence[str]) -> str | None:
         if before == now:
             return ""
         if before.incarnation not in {now.incarnation, ABSENT.incarnation} or before.version >= now.version:
@@ -83,10 +75,10 @@ class SilverTables:
         handle = self.handle(name)
         if handle is None:
             return None
-        table = f"{schema}.{identifier(f'{name}_{before.version}_{now.version}')}"
+        table = f"touched.{identifier(f'{name}_{before.version}_{now.version}')}"
         with self._lock:
             if table not in self._read:
-                self._read[table] = self._read_changes(handle, table, before.version, now.version, columns)
+                self._read[table] = self._read_changes(handle, table, before.version, now.version)
             return self._read[table]
 
     def _pinned(self) -> Mapping[str, DeltaTable | None]:
@@ -95,15 +87,15 @@ class SilverTables:
                 self._pins = self._lake.open_all("silver", silver_tables())
             return self._pins
 
-    def _read_changes(self, handle: DeltaTable, table: str, before: int, now: int, columns: Sequence[str]) -> str | None:
+    def _read_changes(self, handle: DeltaTable, table: str, before: int, now: int) -> str | None:
         held = {field.name for field in handle.schema().fields}
-        read = [column for column in columns if column in held]
+        read = [key for key in _KEYS if key in held]
         cursor = self._cursor()
         try:
             feed: Any = handle.load_cdf(starting_version=before + 1, ending_version=now, columns=read)
-            cursor.execute(f"create schema if not exists {table.partition('.')[0]}")
+            cursor.execute("create schema if not exists touched")
             cursor.register("feed", pa.RecordBatchReader.from_stream(feed))
-            shown = (identifier(column) if column in held else f"null::{_TYPES_OF_KEYS[column]} as {column}" for column in columns)
+            shown = (key if key in held else f"null::{dtype} as {key}" for key, dtype in _KEYS.items())
             cursor.execute(f"create or replace table {table} as select distinct {', '.join(shown)} from feed")
         except (DeltaError, OSError, duckdb.Error, pa.ArrowException):
             return None  # the log or a removed file was cleaned up: the model is built anew

@@ -44,8 +44,6 @@ class Model:
     - ``static``: no events at all.
 
     ``stale_requests`` is a query of jobs whose rows time alone made untrue; it may read ``own`` and the gold inputs by name.
-    ``late_requests`` is a query of jobs that changed rows touch which do not name them; it may read the silver inputs by name and
-    what changed in each as ``changed_<input>``, and the DuckDB variable ``mg_changed_since``, the least time of an event in those.
     ``counts_duplicates`` gives the model ``scoped_duplicates``: what the ledgers of silver say was dropped.
     """
 
@@ -57,7 +55,6 @@ class Model:
     days_after: int = 0
     days_before: int = 0
     stale_requests: str | None = None
-    late_requests: str | None = None
     counts_duplicates: bool = False
     definition: int = 0
     full_refresh: bool = False

@@ -193,10 +193,10 @@ class Scopes:
         # Without a commit the change feed would be read from the same old version again: that is cheap, for it was empty.
         unchanged = Plan(model, "unchanged", own, state.silver if recorded else included)
         gold_tables = {name: self._scan(table.handle) for name, table in inputs.items()}
-        changes = Changes(self._silver, self._snapshots, state.silver, included, gold_tables | {"own": self._scan(own)})
+        changes = Changes(self._silver, state.silver, gold_tables | {"own": self._scan(own)})
         cursor = self._cursor()
         changed = make_touched(cursor, model, changes, [feed for feed in feeds if feed])
-        if changed is None or (changed and model.scope == "whole"):
+        if changed and model.scope == "whole":
             return full
         requests, days = self._touched_keys(cursor, model, inputs)
         uses_days = model.day_column is not None or model.orphan_day is not None

@@ -1,4 +1,4 @@
-"""What a change of silver touches in the models that follow days rather than jobs, in those made whole, and beyond what the rows name."""
+"""What a change of silver touches in the models that follow days rather than jobs and in those made whole."""
 
 from __future__ import annotations
 
@@ -84,24 +84,6 @@ def test_a_model_made_whole_sees_everything_as_soon_as_anything_came(lake: Lake)
     plan = session.scopes.plan(wanted)
     assert (plan.mode, plan.predicate, plan.parts) == ("full", None, 1)
     assert len(session.shown(wanted, "deliveries")) == 7
-
-
-def test_a_change_can_touch_jobs_that_it_does_not_name(lake: Lake) -> None:
-    """An address that complained is looked for in what was delivered to it later, under other jobs."""
-    late = """
-        select deliveries.request_id from deliveries inner join changed_opens
-        on deliveries.recipient_id = changed_opens.recipient_id and deliveries.event_at > changed_opens.event_at
-        where deliveries.event_at > getvariable('mg_changed_since')
-    """
-    append(lake, [event("deliveries", number, request=f"k-{number}", recipient_id="1") for number in range(4)])
-    append(lake, [event("opens", request="older", recipient_id="1", at=NOON - DAY)])
-    wanted = model("requests", "deliveries", "opens", late_requests=late)
-    make(lake, wanted)
-    append(lake, [event("opens", 1, request="own", recipient_id="1")])
-    session = Session(lake)
-    plan = session.scopes.plan(wanted)
-    assert (plan.mode, plan.requests) == ("incremental", ["k-2", "k-3", "own"])
-    assert session.shown(wanted, "deliveries") == [("k-2", 0), ("k-3", 0)]
 
 
 def drop_copies(lake: Lake, table: str, hours: dict[str, int], *, rows: int = 0) -> DeltaTable:
