@@ -138,8 +138,22 @@ addresses as (
 )
 
 select
+    channel,
+    address,
+    reason,
+    event_at,
+    lifted_at,
+    activity_id,
+    request_id,
+    recipient_id
+from evidence
+where address is not null
+
+union all
+
+select
     evidence.channel,
-    coalesce(evidence.address, addresses.address) as address,
+    addresses.address,
     evidence.reason,
     evidence.event_at,
     evidence.lifted_at,
@@ -147,10 +161,9 @@ select
     evidence.request_id,
     evidence.recipient_id
 from evidence
-left join addresses
+inner join addresses
     on
-        evidence.address is null
-        and evidence.request_id = addresses.request_id
+        evidence.request_id = addresses.request_id
         and evidence.channel = addresses.channel
         and evidence.recipient_id = addresses.recipient_id
-where coalesce(evidence.address, addresses.address) is not null
+where evidence.address is null
