@@ -36,3 +36,8 @@
     {%- endif -%}
     {{ return(model) }}
 {% endmacro %}
+
+{# The copies that silver dropped, by table and hour of receipt: what the model's own rows say of them, and what came since (decision G61). #}
+{% macro scoped_duplicates() -%}
+    scoped_duplicates
+{%- endmacro %}

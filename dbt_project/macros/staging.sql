@@ -57,3 +57,14 @@
         when {{ letters }} in ('{{ var("sms_start_words") | join("', '") }}') then 'start'
     end
 {%- endmacro %}
+
+{# What a text message that a person sent in is: `stop`, `start`, `help` or `other` (decision G53). #}
+{% macro sms_inbound_type(message_type, text) -%}
+    coalesce(
+        {{ sms_keyword(message_type, text) }},
+        case
+            when regexp_replace(upper(coalesce(nullif(trim({{ message_type }}), ''), {{ text }})), '[^A-Z]', '', 'g') in ('HELP', 'INFO') then 'help'
+            else 'other'
+        end
+    )
+{%- endmacro %}

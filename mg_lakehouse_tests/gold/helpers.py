@@ -42,6 +42,14 @@ MARTS: Final = (
     "recipient_domain_daily",
     "suppression_list",
     "suppression_violations",
+    "bounce_reasons_daily",
+    "job_errors",
+    "render_errors",
+    "sms_metrics",
+    "push_metrics",
+    "sms_inbound_daily",
+    "engage_metrics_daily",
+    "feed_health_hourly",
 )
 DERIVED: Final = tuple(name for name in MARTS if name != "restatement_log")
 """What follows from silver alone: a build from nothing gives the same."""

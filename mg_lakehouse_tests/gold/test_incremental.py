@@ -51,24 +51,44 @@ ADDRESSES: Final[dict[str, tuple[str, Sequence[str | None]]]] = {
 }
 """By channel: the name of its address, and few addresses, so that they meet."""
 
+ERRORS: Final = [
+    {
+        "error_code": "Template merge exception",
+        "error_message": "Error on line 1, column 10 in SUBJECT, Expression Recipient.First is missing",
+    },
+    {"error_code": None, "error_message": "in BODY of s3://bucket/7"},
+]
 COLUMNS: Final[dict[str, tuple[str, dict[str, Sequence[Any]]]]] = {
     "deliveries": ("email", {}),
-    "bounces": ("email", {"category_code": (10, 22, 51, 70, 131, 110, 777, None), "category": ("Mailbox Full", "Gremlins", None)}),
+    "bounces": (
+        "email",
+        {
+            "category_code": (10, 22, 51, 70, 131, 110, 777, None),
+            "category": ("Mailbox Full", "Gremlins", None),
+            "details": (None, "550 5.1.1 <a@gmail.com> unknown", "421 try b later"),
+        },
+    ),
     "opens": ("email", {"user_agent": (None, "Mozilla/5.0", "Mozilla/5.0 (Macintosh)")}),
     "clicks": ("email", {"url": ("u1", "u2", "u3"), "user_agent": (None, "barracuda")}),
     "unsubscribes": ("email", {}),
     "spam_complaints": ("email", {}),
-    "render_errors": ("email", {"job_category": (None, "news")}),
+    "render_errors": ("email", {"job_category": (None, "news"), "errors": (None, ERRORS, ERRORS[:1])}),
     "sms_deliveries": ("sms", {}),
     "sms_delivery_failures": ("sms", {"category": ("INVALID_ADDRESS", "JOB_CANCELLED", "new")}),
     "mobile_push_deliveries": ("push", {"service": (None, "APNS")}),
     "mobile_push_delivery_failures": ("push", {"category": ("TRANSIENT_FAILURE", "EXPIRED"), "service": (None, "FCM")}),
     "sms_inbounds": ("sms", {"inbound_message_type": ("STOP", "START", None), "inbound_message": ("Stop!", "help")}),
+    "job_errors": ("none", {"errors": (None, ERRORS)}),
+    "context_hits": (
+        "none",
+        {"vendor": ("v", None), "prefix": ("p", "q"), "record_size": (None, 7), "updated_at": (None, NOON - timedelta(hours=1))},
+    ),
+    "context_misses": ("none", {"vendor": ("v", None), "prefix": ("p", "q")}),
 }
 """The tables of the feeds: the channel, and the columns that decide something with few values each."""
 
 # Deliveries and bounces come often, of few messages: what moves between days is a message with several.
-TABLES: Final = ("deliveries", "bounces", "bounces", *COLUMNS, "job_errors", "requests")
+TABLES: Final = ("deliveries", "bounces", "bounces", *COLUMNS, "requests")
 # Ties, the windows of bots, and the days that the week and the four weeks of the rolling rates begin and end on.
 SECONDS: Final = (0, 1, 2, 4, 3_600, 13 * 3_600, DAY, 6 * DAY, 7 * DAY, 28 * DAY, 29 * DAY)
 END: Final = NOON + timedelta(days=31)
@@ -80,8 +100,9 @@ def events(draw: st.DrawFn) -> tuple[str, float, dict[str, Any]]:
     values: dict[str, Any] = {"request": draw(st.sampled_from(JOBS))}
     if name in COLUMNS:
         channel, columns = COLUMNS[name]
-        address, addresses = ADDRESSES[channel]
-        values |= {address: draw(st.sampled_from(addresses)), "recipient_id": draw(st.sampled_from(("1", "2", None)))}
+        if channel in ADDRESSES:
+            address, addresses = ADDRESSES[channel]
+            values |= {address: draw(st.sampled_from(addresses)), "recipient_id": draw(st.sampled_from(("1", "2", None)))}
         values |= {column: draw(st.sampled_from(some)) for column, some in columns.items()}
     return name, draw(st.sampled_from(SECONDS)), values
 

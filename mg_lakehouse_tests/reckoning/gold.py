@@ -6,6 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from mg_lakehouse_tests.reckoning import failures
 from mg_lakehouse_tests.reckoning.bounces import bounce_categories_daily
 from mg_lakehouse_tests.reckoning.events import Rows, message_events
 from mg_lakehouse_tests.reckoning.jobs import dim_jobs, job_bounce_categories, job_metrics, job_metrics_daily
@@ -28,6 +29,13 @@ PRIMARY_KEYS = {
     "recipient_domain_daily": ("event_date", "channel", "recipient_domain", "mailbox_provider"),
     "suppression_list": ("channel", "address"),
     "suppression_violations": ("request_id", "channel", "recipient_key"),
+    "bounce_reasons_daily": ("event_date", "mailbox_provider", "category_key", "smtp_code", "enhanced_status", "reason_fingerprint"),
+    "job_errors": ("error_code", "error_fingerprint"),
+    "render_errors": ("channel", "error_code", "template_part", "expression", "error_fingerprint"),
+    "sms_metrics": ("request_id",),
+    "push_metrics": ("request_id", "service"),
+    "sms_inbound_daily": ("event_date", "sent_to", "inbound_type"),
+    "engage_metrics_daily": ("event_date", "vendor", "prefix"),
 }
 
 
@@ -62,4 +70,11 @@ def expected_gold(rows: Rows, *, as_of: datetime, zone: str, pii_key: str, categ
         "recipient_domain_daily": daily(messages, ["recipient_domain", "mailbox_provider"], seeds),
         "suppression_list": suppression_list(evidence, pii_key),
         "suppression_violations": suppression_violations(events, messages, evidence, pii_key),
+        "bounce_reasons_daily": failures.bounce_reasons_daily(rows, seeds),
+        "job_errors": failures.job_errors(rows),
+        "render_errors": failures.render_errors(rows),
+        "sms_metrics": failures.sms_metrics(metrics, messages),
+        "push_metrics": failures.push_metrics(messages, seeds),
+        "sms_inbound_daily": failures.sms_inbound_daily(rows),
+        "engage_metrics_daily": failures.engage_metrics_daily(rows),
     }

@@ -163,7 +163,7 @@ def _stops(inbounds: list[Row]) -> list[Evidence]:
     """The texts that stop others, each with the next one of the person that starts them again (G34)."""
     sent: dict[tuple[str, str | None], list[tuple[str, Row]]] = defaultdict(list)
     for row in inbounds:
-        address, keyword = normal(row["sms_address"]), _keyword(row.get("inbound_message_type"), row.get("inbound_message"))
+        address, keyword = normal(row["sms_address"]), keyword_of(row.get("inbound_message_type"), row.get("inbound_message"))
         if address and keyword:
             to = row.get("destination_sms_number")
             sent[address, to.strip() if to else None].append((keyword, row))
@@ -178,7 +178,8 @@ def _stops(inbounds: list[Row]) -> list[Evidence]:
     return found
 
 
-def _keyword(kind: str | None, text: str | None) -> str | None:
+def keyword_of(kind: str | None, text: str | None) -> str | None:
+    """What a text message asks for: `stop`, `start` or nothing (G34)."""
     kind = kind.strip() if kind else None
     words = re.findall("[A-Z]+", (kind or text or "").upper())
     whole = "".join(words)

@@ -1,0 +1,51 @@
+{{ config(scope="whole", stats_columns=["channel", "last_seen_at"]) }}
+
+{%- set tables = {"render_errors": "email", "sms_render_errors": "sms", "mobile_push_render_errors": "push"} %}
+
+with
+
+failed as (
+
+    {% for table, channel in tables.items() -%}
+    select
+        '{{ channel }}' as channel,
+        request_id,
+        activity_id,
+        event_at,
+        -- An event without a readable error still counts.
+        unnest(case when len(errors) > 0 then errors else [null] end) as error
+    from {{ scoped(source("silver", table)) }}
+    {% if not loop.last %}union all{% endif %}
+    {% endfor %}
+
+),
+
+errors as (
+
+    select
+        channel,
+        request_id,
+        activity_id,
+        event_at,
+        coalesce(nullif(trim(error.error_code), ''), '(none)') as error_code,
+        nullif(upper(regexp_extract(error.error_message, '(?i)\bin ([A-Z_]+)\b', 1)), '') as template_part,
+        nullif(regexp_extract(error.error_message, '(?i)\bexpression ([^\s,;]+)', 1), '') as expression,
+        {{ reason_fingerprint(reason_words("error.error_message")) }} as error_fingerprint
+    from failed
+
+)
+
+select
+    channel,
+    error_code,
+    template_part,
+    expression,
+    error_fingerprint,
+    -- A message has one event, which may name one error twice.
+    count(distinct activity_id) as messages,
+    count(distinct request_id) as jobs,
+    min(event_at) as first_seen_at,
+    max(event_at) as last_seen_at,
+    arg_max(request_id, (event_at, activity_id)) as newest_request_id
+from errors
+group by all
