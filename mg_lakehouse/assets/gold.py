@@ -42,7 +42,9 @@ class GoldTranslator(DagsterDbtTranslator):
         return spec.replace_attributes(
             # The seeds are part of the code, no assets. Every model waits for the check that nothing was lost, which is a
             # check of `rejected_items`.
-            deps=[*(dep for dep in spec.deps if dep.asset_key.path[0] in _LAYERS), dg.AssetDep(silver_key(REJECTED_ITEMS))],
+            deps={
+                dep.asset_key: dep for dep in (*spec.deps, dg.AssetDep(silver_key(REJECTED_ITEMS))) if dep.asset_key.path[0] in _LAYERS
+            }.values(),
             # dbt's name of a table is DuckDB's, which is in memory; the address in the lake comes with each materialization.
             metadata={name: value for name, value in spec.metadata.items() if name != "dagster/table_name"},
             owners=list(OWNERS),

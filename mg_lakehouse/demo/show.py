@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, time, timedelta
 from typing import Final, NamedTuple
 
+from duckdb import DuckDBPyConnection
 from rich.console import Console
 from rich.markup import escape
 
@@ -31,6 +32,7 @@ _NEXT: Final = (
     ("dev", "the Dagster UI on http://127.0.0.1:3000, with a trickle of events"),
     ("demo", "once more: it adds to the lake, and the numbers stay right"),
     ("status", "every table, its age and its lag"),
+    ("suppressions export", "the addresses to stop mailing, as CSV"),
 )
 
 
@@ -129,6 +131,28 @@ _BOUNCES: Final = """
     group by all order by messages desc, j.channel, j.category_key limit 12
 """
 
+_PROVIDERS: Final = """
+    select mailbox_provider, sum(attempted)::bigint as attempted, sum(accepted) / nullif(sum(attempted), 0), sum(bounced) / nullif(sum(attempted), 0),
+           sum(unique_human_openers) / nullif(sum(accepted), 0), sum(complainers_fbl) / nullif(sum(accepted_fbl), 0),
+           count(*) filter (where complaint_level = 'act') as days_to_act
+    from delta_scan('{gold}/mailbox_provider_daily') where channel = 'email'
+    group by all order by attempted desc, mailbox_provider limit 6
+"""
+
+_REASONS: Final = """
+    select reason_fingerprint, smtp_code::varchar, enhanced_status, sum(events)::bigint as events, count(distinct mailbox_provider)
+    from delta_scan('{gold}/bounce_reasons_daily') where smtp_code is not null
+    group by all order by events desc, reason_fingerprint limit 6
+"""
+
+_SUPPRESSED: Final = """
+    select channel, reason, count(*) as addresses
+    from (select channel, unnest(reasons) as reason from delta_scan('{gold}/suppression_list'))
+    group by all order by addresses desc, channel, reason limit 6
+"""
+
+_LONGEST_REASON: Final = 52
+
 
 def _print_gold(out: Console, lake: Lake) -> None:
     gold = f"{lake.root}/gold"
@@ -145,6 +169,23 @@ def _print_gold(out: Console, lake: Lake) -> None:
             shown = key if category != key else ""
             table.add_row(escape(category[:26]), channel, escape(shown), kind, f"{messages:,}", "must" if must_remove else "")
         out.print(table)
+        _print_people(out, duck, gold)
+
+
+def _print_people(out: Console, duck: DuckDBPyConnection, gold: str) -> None:
+    """How mailbox providers answered, in whose words, and whom to stop mailing."""
+    table = plain_table("Mailbox providers", "sent", "deliv.", "bounce", "open*", "spam", "days to act", left=1)
+    for provider, sent, *rates, act in duck.execute(_PROVIDERS.format(gold=gold)).fetchall():
+        table.add_row(escape(provider), f"{sent:,}", *(_percent(rate) for rate in rates), f"{act:,}" if act else "")
+    out.print(table)
+    table = plain_table("Why, in the servers' words", "SMTP", "status", "events", "providers", left=1)
+    for reason, code, status, events, providers in duck.execute(_REASONS.format(gold=gold)).fetchall():
+        table.add_row(escape(reason[:_LONGEST_REASON]), code, status or "", f"{events:,}", f"{providers:,}")
+    out.print(table)
+    table = plain_table("To get nothing more", "channel", "addresses", left=2)
+    for channel, reason, addresses in duck.execute(_SUPPRESSED.format(gold=gold)).fetchall():
+        table.add_row(reason.replace("_", " "), channel, f"{addresses:,}")
+    out.print(table)
 
 
 def _percent(rate: float | None) -> str:

@@ -39,6 +39,14 @@ def error(code: str | None, text: str | None) -> dict[str, str | None]:
 
 MERGE: Final = "Error on line {}, column 10 in SUBJECT Expecting a string here, Expression Recipient.FirstNamex is missing"
 
+TEXTS: Final[list[tuple[str, dict[str, Any]]]] = [
+    ("+1", {"inbound_message_type": "STOP"}),
+    ("+1", {"inbound_message_type": "STOP"}),
+    ("+2", {"inbound_message": "Stop!"}),
+    ("+3", {"inbound_message_type": "HELP"}),
+    ("+3", {"inbound_message": "who is this"}),
+    ("+4", {"inbound_message_type": "START"}),
+]
 FEED: Final = [
     # Two people of one server with one reason, one of them twice; another day; another server; another code.
     bounced("ann@yahoo.com", UNKNOWN.format("ann@yahoo.com")),
@@ -67,10 +75,7 @@ FEED: Final = [
     event("mobile_push_deliveries", device="g1", service="FCM"),
     event("mobile_push_delivery_failures", device="g2", service="FCM", category="FAILURE_PERMANENT"),
     event("mobile_push_delivery_failures", device="g3", service="FCM", category="TRANSIENT_FAILURE"),
-    *(event("sms_inbounds", request=None, phone=phone, destination_sms_number="55501", **values) for phone, values in (
-        ("+1", {"inbound_message_type": "STOP"}), ("+1", {"inbound_message_type": "STOP"}), ("+2", {"inbound_message": "Stop!"}),
-        ("+3", {"inbound_message_type": "HELP"}), ("+3", {"inbound_message": "who is this"}), ("+4", {"inbound_message_type": "START"}),
-    )),
+    *(event("sms_inbounds", request=None, phone=phone, destination_sms_number="55501", **values) for phone, values in TEXTS),
     # Three records of 10 bytes, of 1, 2 and 10 minutes; one without a time; one that was not there.
     *(event("context_hits", vendor="shop", prefix="cart", record_size=10, updated_at=NOON - timedelta(minutes=age)) for age in (1, 2, 10)),
     event("context_hits", vendor="shop", prefix="cart"),
