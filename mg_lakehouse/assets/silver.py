@@ -1,6 +1,6 @@
 """The silver assets: one per event table and ``rejected_items``, in one op, so that a bundle is read and parsed once."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import dagster as dg
@@ -8,13 +8,13 @@ import dagster as dg
 from mg_lakehouse.assets.reporting import OWNERS, RETRY_TRANSIENT, as_failure, column_schema, table_metadata
 from mg_lakehouse.checks import silver_check_results, silver_check_specs
 from mg_lakehouse.events.catalogue import REJECTED_ITEMS, columns_of, event_of_table, silver_tables
-from mg_lakehouse.keys import EVENT_FEED_KEY, silver_key
+from mg_lakehouse.keys import ACCOUNT_ACTIVITY_KEY, EVENT_FEED_KEY, silver_key
 from mg_lakehouse.partitions import RECEIVED_DATE
 from mg_lakehouse.progress import Step
 from mg_lakehouse.resources import LakeResource, ProgressResource
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.stores.lake import Lake
-from mg_lakehouse.stores.silver import SilverReport, TableCount, flatten_new
+from mg_lakehouse.stores.silver import SilverReport, TableCount, flatten_sources, merged
 
 __all__ = ["build_silver"]
 
@@ -42,17 +42,18 @@ def build_silver(settings: Settings) -> dg.AssetsDefinition:
         with as_failure():
             store = lake.get()
             before = {table: _version(store, table) for table in selected}
-            report = flatten_new(
+            reports = flatten_sources(
                 store,
                 tables=selected,
                 slice_bytes=settings.flatten_bytes,
                 progress=lambda so_far: progress.report(context.log, Step("silver", so_far.items, "events flattened")),
             )
-            checks = list(silver_check_results(store, report, before, context.selected_asset_check_keys))
+            report = merged(list(reports.values()))
+            checks = list(silver_check_results(store, reports, before, context.selected_asset_check_keys))
             # The check that nothing was lost goes first, and each check with its table: nobody sees the tables new and the checks old.
             for table in sorted(selected, key=lambda table: table != REJECTED_ITEMS):
                 own = [check for check in checks if check.asset_key == silver_key(table)]
-                yield dg.MaterializeResult(silver_key(table), metadata=_metadata(store, table, report), check_results=own)
+                yield dg.MaterializeResult(silver_key(table), metadata=_metadata(store, table, report, reports), check_results=own)
             yield from (check for check in checks if check.asset_key not in context.selected_asset_keys)
 
     return silver
@@ -61,7 +62,7 @@ def build_silver(settings: Settings) -> dg.AssetsDefinition:
 def _spec(table: str) -> dg.AssetSpec:
     return dg.AssetSpec(
         silver_key(table),
-        deps=[EVENT_FEED_KEY],
+        deps=[EVENT_FEED_KEY, _daily_files()],
         description=_REJECTED_DESCRIPTION if table == REJECTED_ITEMS else event_of_table(table).description,
         group_name="silver",
         kinds={"deltalake", "polars"},
@@ -76,7 +77,12 @@ def _version(lake: Lake, table: str) -> int:
     return -1 if handle is None else handle.version()
 
 
-def _metadata(lake: Lake, table: str, report: SilverReport) -> dict[str, Any]:
+def _daily_files() -> dg.AssetDep:
+    """A day of receipt may hold files of any day; to list all of them for each table would cost an ingest a second."""
+    return dg.AssetDep(ACCOUNT_ACTIVITY_KEY, partition_mapping=dg.LastPartitionMapping())
+
+
+def _metadata(lake: Lake, table: str, report: SilverReport, reports: Mapping[str, SilverReport]) -> dict[str, Any]:
     if table == REJECTED_ITEMS:
         numbers: dict[str, Any] = {
             "rows_added": sum(report.rejected.values()),
@@ -87,4 +93,5 @@ def _metadata(lake: Lake, table: str, report: SilverReport) -> dict[str, Any]:
     else:
         count = report.tables.get(table, TableCount())
         numbers = {"rows_added": count.rows, "duplicates_dropped": count.duplicates, "conflicts_rejected": count.conflicts}
-    return {**numbers, "bronze_version": report.to_version, **table_metadata(lake, "silver", table)}
+    versions = {f"{source}_version": each.to_version for source, each in reports.items()}
+    return {**numbers, **versions, **table_metadata(lake, "silver", table)}
