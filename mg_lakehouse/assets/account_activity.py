@@ -75,7 +75,7 @@ def build_account_activity(settings: Settings) -> dg.AssetsDefinition:
         lake: LakeResource,
         web_service: WebServiceResource,
         progress: ProgressResource,
-    ) -> dg.MaterializeResult[Any]:
+    ) -> Iterator[dg.AssetMaterialization | dg.MaterializeResult[Any]]:
         with as_failure():
             service, store = web_service.get(settings), lake.get()
             fetched: dict[str, Fetched] = {}
@@ -90,11 +90,11 @@ def build_account_activity(settings: Settings) -> dg.AssetsDefinition:
                 progress.report(context.log, Step("account_activity", len(fetched), "files"))
             if failed:
                 for name, each in fetched.items():
-                    context.log_event(dg.AssetMaterialization(ACCOUNT_ACTIVITY_KEY, partition=name, metadata=_numbers(each)))
+                    yield dg.AssetMaterialization(ACCOUNT_ACTIVITY_KEY, partition=name, metadata=_numbers(each))
                 raise _first(failed)
             for name, each in fetched.items():
                 context.add_asset_metadata(_numbers(each), partition_key=name)
-            return dg.MaterializeResult(metadata=table_metadata(store, "bronze", "account_activity"))
+            yield dg.MaterializeResult(metadata=table_metadata(store, "bronze", "account_activity"))
 
     return account_activity
 
