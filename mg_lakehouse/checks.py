@@ -44,6 +44,7 @@ SCHEMA: Final = "schema_as_catalogued"
 RECONCILED: Final = "hours_balance"
 _RECONCILED: Final = timedelta(hours=2)
 _DRIFT: Final = "no_unknown_activities"
+_NOTHING: Final = Conservation(messages=0, items=0, rows=0, duplicates=0, rejected=0, miscounted=())
 _REJECTS: Final = "nothing_rejected"
 
 
@@ -102,7 +103,7 @@ def silver_check_results(
             )
     if dg.AssetCheckKey(silver_key(REJECTED_ITEMS), CONSERVATION) in selected:
         back = 0 if REJECTED_ITEMS in before else RECHECKED_VERSIONS
-        yield _conservation(lake, {source: each.from_version - back for source, each in reports.items()})
+        yield _conservation(lake, {source: each.from_version - back for source, each in reports.items() if each.to_version})
     if dg.AssetCheckKey(silver_key(REJECTED_ITEMS), _REJECTS) in selected:
         yield _warning(REJECTED_ITEMS, _REJECTS, sum(report.rejected.values()), {"by_reason": dict(report.rejected)})
     if dg.AssetCheckKey(silver_key(UNRECOGNIZED), _DRIFT) in selected:
@@ -190,7 +191,7 @@ def _unbalanced(found: Reconciliation) -> str:
 
 
 def _conservation(lake: Lake, above: Mapping[str, int]) -> dg.AssetCheckResult:
-    found = reduce(Conservation.plus, (conservation(lake, source=source, above=version) for source, version in above.items()))
+    found = reduce(Conservation.plus, (conservation(lake, source=source, above=version) for source, version in above.items()), _NOTHING)
     return dg.AssetCheckResult(
         asset_key=silver_key(REJECTED_ITEMS),
         check_name=CONSERVATION,
