@@ -9,6 +9,7 @@ The numbers come from :mod:`mg_lakehouse.stores.audit`.
 
 from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import reduce
 from typing import Any, Final
 
 import dagster as dg
@@ -18,10 +19,10 @@ from mg_lakehouse.assets.reporting import as_failure
 from mg_lakehouse.events.catalogue import REJECTED_ITEMS, UNRECOGNIZED, silver_tables
 from mg_lakehouse.keys import silver_key
 from mg_lakehouse.resources import LakeResource
-from mg_lakehouse.stores.audit import RECHECKED_VERSIONS, conservation, repeated_ids, repeated_new_ids, schema_differences
+from mg_lakehouse.stores.audit import RECHECKED_VERSIONS, Conservation, conservation, repeated_ids, repeated_new_ids, schema_differences
 from mg_lakehouse.stores.lake import Lake
-from mg_lakehouse.stores.reconcile import Reconciliation, reconcile
-from mg_lakehouse.stores.silver import EVENT_TABLES, SilverReport
+from mg_lakehouse.stores.reconcile import Reconciliation, reconcile_sources
+from mg_lakehouse.stores.silver import EVENT_TABLES, SilverReport, merged
 
 __all__ = [
     "CONSERVATION",
@@ -43,6 +44,7 @@ SCHEMA: Final = "schema_as_catalogued"
 RECONCILED: Final = "hours_balance"
 _RECONCILED: Final = timedelta(hours=2)
 _DRIFT: Final = "no_unknown_activities"
+_NOTHING: Final = Conservation(messages=0, items=0, rows=0, duplicates=0, rejected=0, miscounted=())
 _REJECTS: Final = "nothing_rejected"
 
 
@@ -85,13 +87,14 @@ def failed_blocking_check(instance: dg.DagsterInstance) -> dg.AssetCheckKey | No
 
 
 def silver_check_results(
-    lake: Lake, report: SilverReport, before: Mapping[str, int], selected: Collection[dg.AssetCheckKey]
+    lake: Lake, reports: Mapping[str, SilverReport], before: Mapping[str, int], selected: Collection[dg.AssetCheckKey]
 ) -> Iterator[dg.AssetCheckResult]:
-    """Results of :func:`silver_check_specs` for a run; ``before`` are the Delta versions, before it, of the tables that it made.
+    """Results of :func:`silver_check_specs` for a run, given its reports by source; ``before`` are the Delta versions, before it, of the tables that it made.
 
     The check of a table that the run did not make is executed alone and has no batch. It looks further, at the whole table or at the
     newest versions, so that a failure does not pass by being asked twice.
     """
+    report = merged(list(reports.values()))
     for table in EVENT_TABLES:
         if dg.AssetCheckKey(silver_key(table), UNIQUENESS) in selected:
             repeated = repeated_new_ids(lake, table, above=before[table]) if table in before else repeated_ids(lake, table)
@@ -99,7 +102,8 @@ def silver_check_results(
                 asset_key=silver_key(table), check_name=UNIQUENESS, passed=repeated == 0, metadata={"activity_ids_repeated": repeated}
             )
     if dg.AssetCheckKey(silver_key(REJECTED_ITEMS), CONSERVATION) in selected:
-        yield _conservation(lake, report.from_version - (0 if REJECTED_ITEMS in before else RECHECKED_VERSIONS))
+        back = 0 if REJECTED_ITEMS in before else RECHECKED_VERSIONS
+        yield _conservation(lake, {source: each.from_version - back for source, each in reports.items() if each.to_version})
     if dg.AssetCheckKey(silver_key(REJECTED_ITEMS), _REJECTS) in selected:
         yield _warning(REJECTED_ITEMS, _REJECTS, sum(report.rejected.values()), {"by_reason": dict(report.rejected)})
     if dg.AssetCheckKey(silver_key(UNRECOGNIZED), _DRIFT) in selected:
@@ -160,7 +164,7 @@ def _build_reconciliation() -> dg.AssetChecksDefinition:
     def reconciliation(lake: LakeResource) -> dg.AssetCheckResult:
         now = datetime.now(UTC)
         with as_failure():
-            found = reconcile(lake.get(), now - _RECONCILED, now)
+            found = reconcile_sources(lake.get(), now - _RECONCILED, now)
         wrong = [hour for hour in found.hours if not hour.balances]
         return dg.AssetCheckResult(
             passed=found.balances,
@@ -186,8 +190,8 @@ def _unbalanced(found: Reconciliation) -> str:
     return f"These hours do not balance: {hours}. Run `mg-lakehouse reconcile` for the numbers."
 
 
-def _conservation(lake: Lake, above: int) -> dg.AssetCheckResult:
-    found = conservation(lake, above=above)
+def _conservation(lake: Lake, above: Mapping[str, int]) -> dg.AssetCheckResult:
+    found = reduce(Conservation.plus, (conservation(lake, source=source, above=version) for source, version in above.items()), _NOTHING)
     return dg.AssetCheckResult(
         asset_key=silver_key(REJECTED_ITEMS),
         check_name=CONSERVATION,

@@ -107,10 +107,10 @@ def reconcile(
 
     from mg_lakehouse.report import print_reconciliation  # noqa: PLC0415
     from mg_lakehouse.stores.lake import Lake  # noqa: PLC0415
-    from mg_lakehouse.stores.reconcile import reconcile as balance  # noqa: PLC0415
+    from mg_lakehouse.stores.reconcile import reconcile_sources  # noqa: PLC0415
 
     now = datetime.now(UTC)
-    found = balance(Lake(load_settings().lake_uri), now - timedelta(hours=hours - 1), now)
+    found = reconcile_sources(Lake(load_settings().lake_uri), now - timedelta(hours=hours - 1), now)
     print_reconciliation(out, found)
     if not found.balances:
         raise typer.Exit(1)

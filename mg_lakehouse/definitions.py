@@ -12,16 +12,18 @@ from typing import Any
 import dagster as dg
 
 from mg_lakehouse.alerting import build_alert_checks, build_alert_sensors, build_slack_resource
+from mg_lakehouse.assets.account_activity import build_account_activity, files_spec
 from mg_lakehouse.assets.bronze import build_event_feed, queue_spec
 from mg_lakehouse.assets.gold import build_dbt_resource, build_gold
 from mg_lakehouse.assets.maintenance import build_maintenance
 from mg_lakehouse.assets.silver import build_silver
 from mg_lakehouse.automation import build_automation_sensor
 from mg_lakehouse.checks import build_standing_checks
+from mg_lakehouse.daily_files import build_comparison
 from mg_lakehouse.jobs import build_jobs
-from mg_lakehouse.resources import EventFeedResource, LakeResource, ProgressResource
+from mg_lakehouse.resources import EventFeedResource, LakeResource, ProgressResource, WebServiceResource
 from mg_lakehouse.schedules import build_schedules
-from mg_lakehouse.sensors import build_event_feed_sensor
+from mg_lakehouse.sensors import build_daily_files_sensor, build_event_feed_sensor
 from mg_lakehouse.settings import Settings, load_settings
 from mg_lakehouse.stores.alerts import Thresholds
 
@@ -35,7 +37,7 @@ def build_definitions(
 
     Args:
         settings: read from the environment and ``.env`` where not given.
-        resources: replacements, by name: ``lake``, ``event_feed``, ``dbt``, ``progress``, ``slack``.
+        resources: replacements, by name: ``lake``, ``event_feed``, ``web_service``, ``dbt``, ``progress``, ``slack``.
         thresholds: when mail is worth an alert.
 
     Raises:
@@ -44,14 +46,22 @@ def build_definitions(
     """
     settings = settings or load_settings()
     return dg.Definitions(
-        assets=[queue_spec(settings), build_event_feed(settings), build_silver(settings), build_gold(settings)],
-        asset_checks=[*build_standing_checks(), build_alert_checks(thresholds or Thresholds())],
+        assets=[
+            queue_spec(settings),
+            files_spec(settings),
+            build_event_feed(settings),
+            build_account_activity(settings),
+            build_silver(settings),
+            build_gold(settings),
+        ],
+        asset_checks=[*build_standing_checks(), build_comparison(settings), build_alert_checks(thresholds or Thresholds())],
         jobs=[*build_jobs(), build_maintenance(settings)],
-        sensors=[build_event_feed_sensor(settings), build_automation_sensor(), *build_alert_sensors(settings)],
-        schedules=build_schedules(),
+        sensors=[build_event_feed_sensor(settings), build_daily_files_sensor(), build_automation_sensor(), *build_alert_sensors(settings)],
+        schedules=build_schedules(settings),
         resources={
             "lake": LakeResource(uri=settings.lake_uri),
             "event_feed": EventFeedResource(queue_url=settings.queue_url),
+            "web_service": WebServiceResource(url=settings.api_url),
             "dbt": build_dbt_resource(settings),
             "progress": ProgressResource(),
             **build_slack_resource(settings),

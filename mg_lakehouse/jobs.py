@@ -8,12 +8,25 @@ import dagster as dg
 
 from mg_lakehouse.alerting import alert_check_keys
 from mg_lakehouse.checks import STANDING_UNIQUENESS, reconciliation_key, standing_check_keys
-from mg_lakehouse.keys import EVENT_FEED_KEY
+from mg_lakehouse.keys import ACCOUNT_ACTIVITY_KEY, EVENT_FEED_KEY, QUEUE_LOST_NOTHING
 
-__all__ = ["ALERTS_JOB", "GOLD_JOB", "INGEST_JOB", "RECONCILIATION_JOB", "STANDING_CHECKS_JOB", "build_jobs"]
+__all__ = [
+    "ACTIVITY_JOB",
+    "ACTIVITY_REPORT_JOB",
+    "ALERTS_JOB",
+    "FLATTEN_JOB",
+    "GOLD_JOB",
+    "INGEST_JOB",
+    "RECONCILIATION_JOB",
+    "STANDING_CHECKS_JOB",
+    "build_jobs",
+]
 
 INGEST_JOB: Final = "ingest"
 GOLD_JOB: Final = "gold"
+ACTIVITY_JOB: Final = "account_activity"
+ACTIVITY_REPORT_JOB: Final = "account_activity_report"
+FLATTEN_JOB: Final = "flatten"
 ALERTS_JOB: Final = "alerts"
 RECONCILIATION_JOB: Final = "reconciliation"
 STANDING_CHECKS_JOB: Final = "standing_checks"
@@ -27,11 +40,31 @@ def build_jobs() -> list[dg.UnresolvedAssetJobDefinition]:
     standing = dg.AssetSelection.checks(*standing_check_keys())
     reconciliation = dg.AssetSelection.checks(reconciliation_key())
     alerts = dg.AssetSelection.checks(*alert_check_keys())
+    compared = dg.AssetSelection.checks(QUEUE_LOST_NOTHING)
+    silver = dg.AssetSelection.groups("silver") - standing - reconciliation
     return [
         dg.define_asset_job(
             INGEST_JOB,
-            (dg.AssetSelection.assets(EVENT_FEED_KEY) | dg.AssetSelection.groups("silver")) - standing - reconciliation,
+            dg.AssetSelection.assets(EVENT_FEED_KEY) | silver,
             description="Drain the queue into bronze and flatten what bronze committed into silver.",
+            executor_def=_ONE_PROCESS,
+        ),
+        dg.define_asset_job(
+            FLATTEN_JOB,
+            silver,
+            description="Flatten what bronze committed into silver, where no ingest does.",
+            executor_def=_ONE_PROCESS,
+        ),
+        dg.define_asset_job(
+            ACTIVITY_JOB,
+            dg.AssetSelection.assets(ACCOUNT_ACTIVITY_KEY) - compared,
+            description="Fetch daily files of the AccountActivity API into bronze.",
+            executor_def=_ONE_PROCESS,
+        ),
+        dg.define_asset_job(
+            ACTIVITY_REPORT_JOB,
+            compared,
+            description="Compare daily files with what the queue brought: what did it lose?",
             executor_def=_ONE_PROCESS,
         ),
         dg.define_asset_job(

@@ -1,6 +1,6 @@
 """Dagster resources: the lake, the queue, and where progress is shown.
 
-They carry addresses, never credentials: those stay in the environment, where boto3 finds them.
+They carry addresses, never credentials: those stay in the environment, where boto3 and the settings find them.
 """
 
 from typing import Any
@@ -13,8 +13,9 @@ from mg_lakehouse.progress import Step, announce
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.stores.lake import Lake
 from mg_lakehouse.stores.queue import EventQueue, open_queue
+from mg_lakehouse.stores.web_service import WebService, open_web_service
 
-__all__ = ["EventFeedResource", "LakeResource", "ProgressResource"]
+__all__ = ["EventFeedResource", "LakeResource", "ProgressResource", "WebServiceResource"]
 
 
 class LakeResource(dg.ConfigurableResource[Any]):
@@ -48,6 +49,20 @@ class EventFeedResource(ResourceWithBoto3Configuration):
             session_token=self.aws_session_token,
             verify=self.verify,
         )
+
+
+class WebServiceResource(dg.ConfigurableResource[Any]):
+    """MessageGears' web service. Its key is the settings', and in no config of a run."""
+
+    url: str = Field(description="Address of the web service.")
+
+    def get(self, settings: Settings) -> WebService:
+        """A client of the account that the settings name. Makes no call.
+
+        Raises:
+            ConfigurationError: account or key is not set.
+        """
+        return open_web_service(settings.model_copy(update={"api_url": self.url}))
 
 
 class ProgressResource(dg.ConfigurableResource[Any]):

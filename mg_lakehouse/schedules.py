@@ -5,12 +5,14 @@ from __future__ import annotations
 import dagster as dg
 
 from mg_lakehouse.assets.maintenance import MAINTENANCE_JOB, todays_small_files
+from mg_lakehouse.daily_files import build_daily_file_schedules
 from mg_lakehouse.jobs import ALERTS_JOB, GOLD_JOB, RECONCILIATION_JOB, STANDING_CHECKS_JOB
+from mg_lakehouse.settings import Settings
 
 __all__ = ["build_schedules"]
 
 
-def build_schedules() -> list[dg.ScheduleDefinition]:
+def build_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
     """All schedules of the package."""
     return [
         _schedule(
@@ -51,6 +53,7 @@ def build_schedules() -> list[dg.ScheduleDefinition]:
             cron_schedule="47 2 * * *",
             description="Compacts and sorts the day that closed, removes replaced files and orphans, and cleans the logs.",
         ),
+        *build_daily_file_schedules(settings),
     ]
 
 

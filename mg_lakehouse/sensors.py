@@ -1,6 +1,6 @@
-"""The sensor that looks at the queue and starts an ingest when enough waits.
+"""The sensors that look at the queue and at bronze, and start what there is to do.
 
-It only looks: one ``GetQueueAttributes``, no receive and no delete, so that previewing a tick in the UI has no effect. There
+That of the queue only looks: one ``GetQueueAttributes``, no receive and no delete, so that previewing a tick in the UI has no effect. There
 is no ``run_key``, which would de-duplicate for ever. What to do is decided by :func:`decide`, a pure function.
 """
 
@@ -11,13 +11,15 @@ import dagster as dg
 
 from mg_lakehouse.assets.silver import ONLY_NEW
 from mg_lakehouse.errors import LakehouseError
-from mg_lakehouse.jobs import INGEST_JOB
+from mg_lakehouse.jobs import FLATTEN_JOB, INGEST_JOB
 from mg_lakehouse.partitions import today
-from mg_lakehouse.resources import EventFeedResource
+from mg_lakehouse.resources import EventFeedResource, LakeResource
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.stores.queue import QueueDepth
+from mg_lakehouse.stores.silver import unflattened
+from mg_lakehouse.stores.tables import ACCOUNT_ACTIVITY
 
-__all__ = ["Decision", "build_event_feed_sensor", "decide"]
+__all__ = ["Decision", "build_daily_files_sensor", "build_event_feed_sensor", "decide"]
 
 _UNFINISHED: Final = [
     dg.DagsterRunStatus.QUEUED,
@@ -76,7 +78,10 @@ def build_event_feed_sensor(settings: Settings) -> dg.SensorDefinition:
         except LakehouseError as error:
             return dg.SkipReason(str(error))
         decision = decide(
-            depth, running=_is_running(context.instance), seconds_since_last=_seconds_since_last(context.instance), settings=settings
+            depth,
+            running=_is_running(context.instance, INGEST_JOB),
+            seconds_since_last=_seconds_since_last(context.instance),
+            settings=settings,
         )
         context.log.info(decision.reason)
         if not decision.start:
@@ -86,8 +91,30 @@ def build_event_feed_sensor(settings: Settings) -> dg.SensorDefinition:
     return event_feed_sensor
 
 
-def _is_running(instance: dg.DagsterInstance) -> bool:
-    return bool(instance.get_run_records(dg.RunsFilter(job_name=INGEST_JOB, statuses=_UNFINISHED), limit=1))
+def build_daily_files_sensor() -> dg.SensorDefinition:
+    """The sensor ``daily_files_sensor``: daily files that no ingest flattened are flattened, also where no queue is set."""
+
+    @dg.sensor(
+        name="daily_files_sensor",
+        job_name=FLATTEN_JOB,
+        minimum_interval_seconds=60,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Looks for daily files in bronze that silver lacks, and has them flattened.",
+    )
+    def daily_files_sensor(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.RunRequest | dg.SkipReason:
+        if any(_is_running(context.instance, job) for job in (INGEST_JOB, FLATTEN_JOB)):
+            return dg.SkipReason("What flattens is under way.")
+        try:
+            waiting = unflattened(lake.get(), ACCOUNT_ACTIVITY.name)
+        except LakehouseError as error:
+            return dg.SkipReason(str(error))
+        return dg.RunRequest(partition_key=today()) if waiting else dg.SkipReason("Silver has all daily files that bronze has.")
+
+    return daily_files_sensor
+
+
+def _is_running(instance: dg.DagsterInstance, job: str) -> bool:
+    return bool(instance.get_run_records(dg.RunsFilter(job_name=job, statuses=_UNFINISHED), limit=1))
 
 
 def _seconds_since_last(instance: dg.DagsterInstance) -> float | None:

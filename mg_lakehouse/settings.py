@@ -6,8 +6,10 @@ ones and are read by boto3 itself; here they are only put into the environment f
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from dotenv import load_dotenv
@@ -15,10 +17,12 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from mg_lakehouse.errors import ConfigurationError
+from mg_lakehouse.events.catalogue import activity_types
 
 __all__ = ["Settings", "load_settings"]
 
 _SQS_MAX_VISIBILITY_SECONDS: Final = 43_200
+_LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 class Settings(BaseSettings):
@@ -31,6 +35,13 @@ class Settings(BaseSettings):
     business_timezone: str = Field("America/New_York", description="Time zone of the `*_local` dates in gold.")
     pii_key: SecretStr | None = Field(None, description="Key of the hash that replaces addresses in gold.")
     dbt_project_dir: Path | None = Field(None, description="Folder of the dbt project, where it is not the packaged one.")
+
+    account_id: str | None = Field(None, description="MessageGears account that the daily files are fetched of.")
+    api_key: SecretStr | None = Field(None, description="API key of that account.")
+    api_url: str = Field("https://api.messagegears.net/3.1/WebService", description="Address of MessageGears' web service.")
+    activity_timezone: str = Field("America/New_York", description="Time zone in which the days of the daily files begin and end.")
+    activity_types: Annotated[tuple[str, ...], NoDecode] = Field(activity_types(), description="Types of the daily files, with commas.")
+    activity_start_date: date = Field(date(2024, 1, 1), description="First day that daily files can be fetched of.")
 
     batch_messages: int = Field(2_000, ge=1, le=100_000, description="Messages in one bronze commit, at most.")
     batch_bytes: int = Field(32 * 2**20, ge=1, description="Bytes of bodies in one bronze commit, at most.")
@@ -57,7 +68,24 @@ class Settings(BaseSettings):
     alert_slack_channel: str | None = Field(None, description="Slack channel that is told of alerts; none is told where it is not set.")
     alert_slack_token: SecretStr | None = Field(None, description="Token of the Slack bot that tells it.")
 
-    @field_validator("business_timezone")
+    @field_validator("activity_types", mode="before")
+    @classmethod
+    def _known_types(cls, given: Any) -> tuple[str, ...]:
+        named = [name.strip().upper() for name in given.split(",")] if isinstance(given, str) else list(given)
+        unknown = [name for name in named if name not in activity_types()]
+        if unknown or not named:
+            raise ValueError(f"{', '.join(unknown) or 'nothing'} is no activity type; use some of {', '.join(activity_types())}")
+        return tuple(dict.fromkeys(named))
+
+    @field_validator("api_url")
+    @classmethod
+    def _encrypted(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
+            raise ValueError("it must begin with https://, for the API key is sent to it")
+        return url
+
+    @field_validator("business_timezone", "activity_timezone")
     @classmethod
     def _known_zone(cls, name: str) -> str:
         try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Final
 
 from mg_lakehouse.errors import LakehouseError
 from mg_lakehouse.events.catalogue import silver_tables
@@ -18,10 +17,9 @@ from mg_lakehouse.stores.ledger import BatchLedger, Posted, posted_batches
 from mg_lakehouse.stores.pii_key import is_generated
 from mg_lakehouse.stores.queue import QueueDepth, open_queue
 from mg_lakehouse.stores.silver import unflattened
+from mg_lakehouse.stores.tables import BRONZE_TABLES, EVENT_FEED
 
 __all__ = ["LakeStatus", "read_status"]
-
-BRONZE_TABLES: Final = ("event_feed",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +56,7 @@ def read_status(settings: Settings) -> LakeStatus:
         at=datetime.now(UTC),
         tables=tables,
         rejected=rejected_by_reason(lake),
-        unflattened_versions=unflattened(lake),
+        unflattened_versions=sum(unflattened(lake, source) for source in BRONZE_TABLES),
         queue=_queue(settings),
         key_is_generated=is_generated(settings, lake),
         newest_batch=_newest_batch(lake),
@@ -74,7 +72,7 @@ def _crowded(lake: Lake, settings: Settings, names: Iterable[tuple[Layer, str]])
 
 
 def _newest_batch(lake: Lake) -> Posted[BatchLedger] | None:
-    bronze = lake.open("bronze", BRONZE_TABLES[0])
+    bronze = lake.open(EVENT_FEED.layer, EVENT_FEED.name)
     return None if bronze is None else next(posted_batches(bronze), None)
 
 

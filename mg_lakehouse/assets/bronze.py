@@ -16,9 +16,9 @@ from mg_lakehouse.resources import EventFeedResource, LakeResource, ProgressReso
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.stores.drain import DrainReport, drain
 
-__all__ = ["DrainConfig", "build_event_feed", "queue_spec"]
+__all__ = ["BRONZE_COLUMNS", "DrainConfig", "build_event_feed", "queue_spec"]
 
-_COLUMNS: Final = (
+BRONZE_COLUMNS: Final = (
     Column("message_id", "string", "SQS's id of the message; at most one row has it."),
     Column("body", "string", "The bundle as received, XML.", pii=True),
     Column("body_sha256", "string", "SHA-256 of the body, in hex."),
@@ -66,7 +66,7 @@ def build_event_feed(settings: Settings) -> dg.AssetsDefinition:
         group_name="bronze",
         kinds={"deltalake", "sqs"},
         owners=list(OWNERS),
-        metadata={"dagster/column_schema": column_schema(_COLUMNS)},
+        metadata={"dagster/column_schema": column_schema(BRONZE_COLUMNS)},
         pool="mg_bronze",
         retry_policy=RETRY_TRANSIENT,
         freshness_policy=dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=24), warn_window=timedelta(hours=6)),

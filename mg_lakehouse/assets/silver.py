@@ -1,6 +1,6 @@
 """The silver assets: one per event table and ``rejected_items``, in one op, so that a bundle is read and parsed once."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from typing import Any, Final
 
@@ -10,14 +10,14 @@ from pydantic import Field
 from mg_lakehouse.assets.reporting import OWNERS, RETRY_TRANSIENT, as_failure, column_schema, table_metadata
 from mg_lakehouse.checks import silver_check_results, silver_check_specs
 from mg_lakehouse.events.catalogue import REJECTED_ITEMS, columns_of, event_of_table, silver_tables
-from mg_lakehouse.keys import EVENT_FEED_KEY, silver_key
+from mg_lakehouse.keys import ACCOUNT_ACTIVITY_KEY, EVENT_FEED_KEY, silver_key
 from mg_lakehouse.partitions import RECEIVED_DATE, today
 from mg_lakehouse.progress import Step
 from mg_lakehouse.resources import LakeResource, ProgressResource
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.stores.lake import Lake
 from mg_lakehouse.stores.rederive import Rederived, rederive
-from mg_lakehouse.stores.silver import SilverReport, TableCount, flatten_new
+from mg_lakehouse.stores.silver import SilverReport, TableCount, flatten_sources, merged
 
 __all__ = ["ONLY_NEW", "SilverConfig", "build_silver"]
 
@@ -58,7 +58,7 @@ def build_silver(settings: Settings) -> dg.AssetsDefinition:
         with as_failure():
             store = lake.get()
             before = {table: _version(store, table) for table in selected}
-            report = flatten_new(
+            reports = flatten_sources(
                 store,
                 tables=selected,
                 slice_bytes=settings.flatten_bytes,
@@ -74,12 +74,13 @@ def build_silver(settings: Settings) -> dg.AssetsDefinition:
                     progress=lambda messages: progress.report(context.log, Step("silver", messages, "messages flattened again")),
                 )
             )
-            checks = list(silver_check_results(store, report, before, context.selected_asset_check_keys))
+            report = merged(list(reports.values()))
+            checks = list(silver_check_results(store, reports, before, context.selected_asset_check_keys))
             # The check that nothing was lost goes first, and each check with its table: nobody sees the tables new and the checks old.
             for table in sorted(selected, key=lambda table: table != REJECTED_ITEMS):
                 own = [check for check in checks if check.asset_key == silver_key(table)]
                 yield dg.MaterializeResult(
-                    silver_key(table), metadata=_metadata(store, table, report) | _rederived(table, made), check_results=own
+                    silver_key(table), metadata=_metadata(store, table, report, reports) | _rederived(table, made), check_results=own
                 )
             yield from (check for check in checks if check.asset_key not in context.selected_asset_keys)
 
@@ -112,7 +113,7 @@ def _rederived(table: str, made: Sequence[Rederived]) -> dict[str, Any]:
 def _spec(table: str) -> dg.AssetSpec:
     return dg.AssetSpec(
         silver_key(table),
-        deps=[EVENT_FEED_KEY],
+        deps=[EVENT_FEED_KEY, _daily_files()],
         description=_REJECTED_DESCRIPTION if table == REJECTED_ITEMS else event_of_table(table).description,
         group_name="silver",
         kinds={"deltalake", "polars"},
@@ -127,7 +128,12 @@ def _version(lake: Lake, table: str) -> int:
     return -1 if handle is None else handle.version()
 
 
-def _metadata(lake: Lake, table: str, report: SilverReport) -> dict[str, Any]:
+def _daily_files() -> dg.AssetDep:
+    """A day of receipt may hold files of any day; to list all of them for each table would cost an ingest a second."""
+    return dg.AssetDep(ACCOUNT_ACTIVITY_KEY, partition_mapping=dg.LastPartitionMapping())
+
+
+def _metadata(lake: Lake, table: str, report: SilverReport, reports: Mapping[str, SilverReport]) -> dict[str, Any]:
     if table == REJECTED_ITEMS:
         numbers: dict[str, Any] = {
             "rows_added": sum(report.rejected.values()),
@@ -138,4 +144,5 @@ def _metadata(lake: Lake, table: str, report: SilverReport) -> dict[str, Any]:
     else:
         count = report.tables.get(table, TableCount())
         numbers = {"rows_added": count.rows, "duplicates_dropped": count.duplicates, "conflicts_rejected": count.conflicts}
-    return {**numbers, "bronze_version": report.to_version, **table_metadata(lake, "silver", table)}
+    versions = {f"{source}_version": each.to_version for source, each in reports.items()}
+    return {**numbers, **versions, **table_metadata(lake, "silver", table)}

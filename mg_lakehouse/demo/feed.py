@@ -207,7 +207,7 @@ class _Writer:
             return self._write_broken(happening, style, position)
         item = self._unique(happening, style)
         self.truth.items += 1
-        self.truth.rows.append(TrueRow(item.table, item.row, len(self.bundles), position))
+        self.truth.rows.append(TrueRow(item.table, item.row, len(self.bundles), position, item.xml))
         sent.append(item)
         return item.xml, None
 

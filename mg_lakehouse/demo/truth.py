@@ -21,13 +21,14 @@ class TrueRow:
     ``values`` holds every column of the table except the lineage columns ``source``, ``message_id``,
     ``item_index``, ``received_at`` and ``received_date``. ``_rescued_data`` is the text of a JSON object, to be
     compared as JSON. ``activity_id`` is ``None`` for an item of a 3.0 feed, which has none: the row must
-    have one that starts with ``sha256:``. ``bundle`` and ``item`` (both from 0) say where it was written first.
+    have one that starts with ``sha256:``. ``bundle`` and ``item`` (both from 0) say where it was written first, ``xml`` how.
     """
 
     table: str
     values: dict[str, Cell]
     bundle: int
     item: int
+    xml: str = ""
 
 
 @dataclass(frozen=True, slots=True)

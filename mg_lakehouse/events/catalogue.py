@@ -20,14 +20,18 @@ __all__ = [
     "LINEAGE_COLUMNS",
     "REJECTED_ITEMS",
     "REJECTED_ITEMS_COLUMNS",
+    "UNNAMED_ACTIVITY_TYPES",
     "UNRECOGNIZED",
     "Column",
     "ColumnType",
     "Event",
     "Reclassification",
+    "activity_types",
     "columns_of",
     "event_of_element",
+    "event_of_table",
     "silver_tables",
+    "table_of_activity_type",
 ]
 
 ColumnType = Literal["string", "int", "timestamp", "date", "bool", "errors"]
@@ -363,6 +367,9 @@ REJECTED_ITEMS_COLUMNS: tuple[Column, ...] = (
     Column("received_date", "date", "UTC date of `received_at`; the partition column."),
 )
 
+UNNAMED_ACTIVITY_TYPES: tuple[str, ...] = ("MOBILE_PUSH_CLICKS", "SMS_CLICKS")
+"""Types of the AccountActivity API whose elements are published nowhere: their items are unrecognized, and kept."""
+
 _BY_TABLE = {event.table: event for event in EVENTS}
 _BY_ELEMENT = {element: event for event in EVENTS for element in event.elements}
 
@@ -370,6 +377,16 @@ _BY_ELEMENT = {element: event for event in EVENTS for element in event.elements}
 def silver_tables() -> tuple[str, ...]:
     """Names of all silver tables, the event tables in catalogue order and ``rejected_items`` last."""
     return (*_BY_TABLE, REJECTED_ITEMS)
+
+
+def activity_types() -> tuple[str, ...]:
+    """Names of the types that the AccountActivity API has daily files of."""
+    return (*(event.activity_type for event in EVENTS if event.activity_type is not None), *UNNAMED_ACTIVITY_TYPES)
+
+
+def table_of_activity_type(activity_type: str) -> str:
+    """The silver table that the items of a daily file go to."""
+    return next((event.table for event in EVENTS if event.activity_type == activity_type), UNRECOGNIZED)
 
 
 def event_of_element(element: str) -> Event | None:

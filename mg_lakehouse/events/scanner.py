@@ -14,13 +14,13 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-__all__ = ["Slice", "cut", "has_doctype", "item_slices", "local_name"]
+__all__ = ["ENVELOPES", "TAG", "Slice", "cut", "has_doctype", "item_slices", "local_name"]
 
 ENVELOPES: Final = frozenset({"ActivityItems", "AccountActivityResponse"})
 _ITEM_SUFFIX: Final = "Activity"
 
 # XML allows `>` but not `<` inside an attribute value, so that a match never runs past the next tag.
-_TAG: Final = re.compile(r"""<(/?)([^\s<>/"'=!?]+)((?:[^<>"']|"[^"<]*"|'[^'<]*')*)>""")
+TAG: Final = re.compile(r"""<(/?)([^\s<>/"'=!?]+)((?:[^<>"']|"[^"<]*"|'[^'<]*')*)>""")
 _PROLOG_TOKEN: Final = re.compile(r"[\s\ufeff]+")
 
 
@@ -87,7 +87,7 @@ def _tokens(body: str) -> Iterator[_Tag]:
                     yield _Tag(start, position, "", closes=False, empty=True)
             break
         else:
-            match = _TAG.match(body, start)
+            match = TAG.match(body, start)
             if match is None:
                 position = start + 1
                 continue

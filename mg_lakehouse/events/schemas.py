@@ -13,7 +13,7 @@ import polars as pl
 
 from mg_lakehouse.events.catalogue import Column, ColumnType, columns_of
 
-__all__ = ["BRONZE_SCHEMA", "ERRORS", "PARTITION_COLUMN", "TIMESTAMP", "silver_schema"]
+__all__ = ["ACTIVITY_SCHEMA", "BRONZE_SCHEMA", "ERRORS", "PARTITION_COLUMN", "TIMESTAMP", "silver_schema"]
 
 TIMESTAMP: Final = pl.Datetime("us", "UTC")
 ERRORS: Final = pl.List(pl.Struct({"error_code": pl.String, "error_message": pl.String}))
@@ -43,6 +43,18 @@ BRONZE_SCHEMA: Final = pl.Schema(
     }
 )
 """``bronze/event_feed``: one row per SQS message, the body as received. ``attributes`` is a JSON object."""
+
+ACTIVITY_SCHEMA: Final = pl.Schema(
+    {
+        **BRONZE_SCHEMA,
+        "activity_date": pl.Date(),
+        "activity_type": pl.String(),
+        "file_sha256": pl.String(),
+        "part": pl.Int64(),
+        "parts": pl.Int64(),
+    }
+)
+"""``bronze/account_activity``: one row per bundle that was cut out of a daily file. ``parts`` stands in a file's last bundle only."""
 
 
 def dtype_of(column: Column) -> pl.DataType:

@@ -52,6 +52,17 @@ class Conservation:
         """Whether every item is somewhere, once."""
         return self.difference == 0 and not self.miscounted
 
+    def plus(self, other: Conservation) -> Conservation:
+        """The sum of two sources."""
+        return Conservation(
+            self.messages + other.messages,
+            self.items + other.items,
+            self.rows + other.rows,
+            self.duplicates + other.duplicates,
+            self.rejected + other.rejected,
+            tuple(dict.fromkeys((*self.miscounted, *other.miscounted))),
+        )
+
 
 class TableStanding(NamedTuple):
     """How a table stands. Times are UTC; ``newest_received_at`` is null where the table has no such column or no row."""

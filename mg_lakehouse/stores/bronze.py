@@ -1,4 +1,4 @@
-"""``bronze/event_feed``: messages as received, at most one row per message id.
+"""The bronze tables: messages as received and bundles of daily files, at most one row per message id.
 
 A batch carries an id that is fixed before the first try. Its commit sets the marker ``batch:<id>``, which tells a
 later try that an earlier one landed, and moves the lane by one, which makes two committers harmless: the one that
@@ -15,7 +15,7 @@ from deltalake import DeltaTable, Transaction
 
 from mg_lakehouse.stores.commit import Append, Landed, commit_once
 from mg_lakehouse.stores.files import files_between
-from mg_lakehouse.stores.lake import Lake
+from mg_lakehouse.stores.lake import Lake, TableSpec
 from mg_lakehouse.stores.ledger import BatchLedger, hours_of, ids_digest
 from mg_lakehouse.stores.tables import EVENT_FEED
 
@@ -46,14 +46,17 @@ class Uncommitted(NamedTuple):
 _NOTHING: Final = Uncommitted()
 
 
-def append_batch(lake: Lake, batch: pl.DataFrame, batch_id: str, uncommitted: Uncommitted = _NOTHING) -> BatchReceipt:
+def append_batch(
+    lake: Lake, batch: pl.DataFrame, batch_id: str, uncommitted: Uncommitted = _NOTHING, *, table: TableSpec = EVENT_FEED
+) -> BatchReceipt:
     """Commit a batch of messages, each message id once.
 
     Args:
         lake: the lake.
-        batch: rows of ``BRONZE_SCHEMA``, no message id twice.
+        batch: rows of the table's schema, no message id twice.
         batch_id: id of the batch, the same in each try.
         uncommitted: what the commit's ledger accounts for beside the batch's rows.
+        table: the bronze table.
 
     Returns:
         After it, every message of the batch is in a committed version of bronze.
@@ -75,13 +78,13 @@ def append_batch(lake: Lake, batch: pl.DataFrame, batch_id: str, uncommitted: Un
         transactions = (Transaction(_LANE, lane + 1), Transaction(marker, 1, last_updated=int(time.time() * 1000)))
         return Append(rows, transactions, receipt, _ledger(rows, receipt, batch_id, uncommitted).metadata())
 
-    return commit_once(f"bronze/{EVENT_FEED.name} in the lake {lake.uri}", lambda: lake.ensure(EVENT_FEED), decide)
+    return commit_once(f"bronze/{table.name} in the lake {lake.uri}", lambda: lake.ensure(table), decide)
 
 
 def _held(lake: Lake, handle: DeltaTable, batch: pl.DataFrame) -> pl.DataFrame:
     """Message ids of the batch that bronze holds.
 
-    A redelivery carries the same SentTimestamp, so only files whose range of ``sent_at`` meets the batch's are read:
+    A redelivery carries the same SentTimestamp, and a file's bundles that of their day, so only files whose range of ``sent_at`` meets the batch's are read:
     the cost follows the batch, not the table.
     """
     first, last = batch.select(first=pl.col("sent_at").min(), last=pl.col("sent_at").max()).row(0)

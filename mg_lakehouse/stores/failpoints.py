@@ -32,6 +32,9 @@ class Failpoint(StrEnum):
     BATCH_DELETED = "batch_deleted"
     """All deletes of a batch were answered."""
 
+    FILE_PART_COMMITTED = "file_part_committed"
+    """A batch of a daily file's bundles is in bronze; others may follow."""
+
     SILVER_READ = "silver_read"
     """A slice of bronze was read and flattened; no table has it."""
 

@@ -21,7 +21,7 @@ from mg_lakehouse.stores.compaction import Rewrite, Rewritten, planned_rewrites,
 from mg_lakehouse.stores.dbt_project import gold_models
 from mg_lakehouse.stores.lake import Lake, Layer, store_errors
 from mg_lakehouse.stores.retention import Hold, Removed, check_hold, clean_log, gold_hold, remove_files, silver_hold, with_retention
-from mg_lakehouse.stores.tables import EVENT_FEED
+from mg_lakehouse.stores.tables import BRONZE_TABLES
 
 __all__ = ["LAYERS", "TableReport", "maintain", "tables_of"]
 
@@ -57,7 +57,7 @@ class TableReport:
 def tables_of(layer: Layer, settings: Settings) -> tuple[str, ...]:
     """Names of a layer's tables, whether or not they exist."""
     if layer == "bronze":
-        return (EVENT_FEED.name,)
+        return BRONZE_TABLES
     return tuple(silver_tables()) if layer == "silver" else gold_models(settings)
 
 
@@ -130,7 +130,8 @@ class _Work:
             found = [silver_hold(self.lake, handle)]
         elif self.layer == "silver":
             models = gold_models(self.settings)
-            found = [gold_hold(self.lake, handle, models, no_longer_than=keep_log), check_hold(self.lake, RECHECKED_VERSIONS)]
+            checks = (check_hold(self.lake, source, RECHECKED_VERSIONS) for source in BRONZE_TABLES)
+            found = [gold_hold(self.lake, handle, models, no_longer_than=keep_log), *checks]
         return [hold for hold in found if hold is not None]
 
 

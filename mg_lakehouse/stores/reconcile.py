@@ -32,8 +32,9 @@ from mg_lakehouse.stores.ledger import (
     posted_slices,
 )
 from mg_lakehouse.stores.silver import EVENT_TABLES, silver_progress
+from mg_lakehouse.stores.tables import BRONZE_TABLES
 
-__all__ = ["HourBalance", "Reconciliation", "reconcile"]
+__all__ = ["HourBalance", "Reconciliation", "reconcile", "reconcile_sources"]
 
 _SKEW: Final = timedelta(minutes=15)
 """How much earlier than its messages a commit may seem to be made, where two clocks differ; AWS refuses more."""
@@ -52,6 +53,13 @@ class HourBalance(NamedTuple):
     rows: int
     rejected: int
     duplicates: int
+    unbalanced_sources: int = 0
+
+    def plus(self, other: HourBalance) -> HourBalance:
+        """The books of two sources of the same hour as one, which balance where each does."""
+        counts = (mine + theirs for mine, theirs in zip(self[1:-1], other[1:-1], strict=True))
+        wrong = sum(each.unbalanced_sources or not each.balances for each in (self, other))
+        return HourBalance._make((self.hour, *counts, wrong))
 
     @property
     def messages_missing(self) -> int:
@@ -66,7 +74,7 @@ class HourBalance(NamedTuple):
     @property
     def balances(self) -> bool:
         """Whether nothing is missing and nothing is twice."""
-        return self.messages_missing == self.items_missing == 0
+        return self.messages_missing == self.items_missing == self.unbalanced_sources == 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +122,25 @@ def reconcile(lake: Lake, first: datetime, last: datetime, *, source: str = "eve
         for hour in hours
     )
     return Reconciliation(tuple(balances), tuple(_changed(batches, held, span)))
+
+
+def reconcile_sources(lake: Lake, first: datetime, last: datetime) -> Reconciliation:
+    """Balance some hours as :func:`reconcile` does, of all bronze tables together.
+
+    Each is balanced by itself before that: what one lacks is not made up by what another has too many.
+
+    Raises:
+        PermanentError, TransientError: the lake cannot be read.
+    """
+    hours: dict[str, HourBalance] = {}
+    changed: list[str] = []
+    for source in BRONZE_TABLES:
+        found = reconcile(lake, first, last, source=source)
+        changed += found.changed_batches
+        for each in found.hours:
+            known = hours.get(each.hour)
+            hours[each.hour] = each if known is None else known.plus(each)
+    return Reconciliation(tuple(hours[hour] for hour in sorted(hours)), tuple(changed))
 
 
 class _Span(NamedTuple):

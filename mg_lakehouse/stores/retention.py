@@ -23,7 +23,6 @@ from mg_lakehouse.stores.gold import Included
 from mg_lakehouse.stores.lake import Lake
 from mg_lakehouse.stores.ledger import commits_of, committed_at
 from mg_lakehouse.stores.silver import silver_progress
-from mg_lakehouse.stores.tables import EVENT_FEED
 
 __all__ = ["Hold", "Removed", "check_hold", "clean_log", "gold_hold", "remove_files", "silver_hold", "with_retention"]
 
@@ -75,12 +74,12 @@ def gold_hold(lake: Lake, silver: DeltaTable, models: Iterable[str], *, no_longe
     return min(lasting, key=lambda hold: hold.commit_at, default=None)
 
 
-def check_hold(lake: Lake, versions: int) -> Hold | None:
-    """The hold of the checks that add up what silver says of the newest ``versions`` of bronze: all its tables' logs must go back so far.
+def check_hold(lake: Lake, source: str, versions: int) -> Hold | None:
+    """The hold of the checks that add up what silver says of the newest ``versions`` of a bronze table: all its tables' logs must go back so far.
 
     The logs are cut at different places. Where one has the items of a slice and another no longer its rows, items would be missing.
     """
-    bronze = lake.open(EVENT_FEED.layer, EVENT_FEED.name)
+    bronze = lake.open("bronze", source)
     if bronze is None:
         return None
     oldest = deque(islice(commits_of(bronze), versions + 1), maxlen=1)[0]

@@ -30,13 +30,27 @@ from mg_lakehouse.stores.failpoints import Failpoint, reached
 from mg_lakehouse.stores.lake import Lake, store_errors
 from mg_lakehouse.stores.ledger import SliceLedger, hours_of, posted_batches
 from mg_lakehouse.stores.neighbours import rows_near
-from mg_lakehouse.stores.tables import silver_spec
+from mg_lakehouse.stores.tables import BRONZE_TABLES, silver_spec
 
-__all__ = ["EVENT_TABLES", "SilverReport", "TableCount", "as_rejected", "flatten_new", "progress_app", "silver_progress", "unflattened"]
+__all__ = [
+    "EVENT_TABLES",
+    "SilverReport",
+    "TableCount",
+    "as_rejected",
+    "flatten_new",
+    "flatten_sources",
+    "merged",
+    "progress_app",
+    "silver_progress",
+    "unflattened",
+]
 
 EVENT_TABLES: Final = tuple(table for table in silver_tables() if table != REJECTED_ITEMS)
 
 _VERSION: Final = "__bronze_version"
+_LANE: Final = "lane"
+"""Each commit of an event table moves it by one: two sources that flatten at once would each not see the other's copy of an activity."""
+
 _LARGEST_SLICE: Final = 500
 """Bronze versions in one slice, at most; bytes cut it sooner."""
 
@@ -131,6 +145,43 @@ def flatten_new(
         else:
             break
     return report
+
+
+def flatten_sources(
+    lake: Lake,
+    *,
+    tables: Sequence[str] | None = None,
+    slice_bytes: int = 128 * 2**20,
+    progress: Progress | None = None,
+) -> dict[str, SilverReport]:
+    """Flatten what silver lacks of each bronze table, one after the other; the reports by source.
+
+    ``progress`` is called with what was done of all of them. Otherwise as :func:`flatten_new`.
+
+    Raises:
+        PermanentError, TransientError: what was committed until then stays, and the next run goes on behind it.
+    """
+    reports: dict[str, SilverReport] = {}
+
+    def tell(so_far: SilverReport) -> None:
+        if progress is not None:
+            progress(merged([*reports.values(), so_far]))
+
+    for source in BRONZE_TABLES:
+        reports[source] = flatten_new(lake, source=source, tables=tables, slice_bytes=slice_bytes, progress=tell)
+    return reports
+
+
+def merged(reports: Sequence[SilverReport]) -> SilverReport:
+    """Reports of several sources as one, with the versions of the first."""
+    tables: dict[str, TableCount] = {}
+    rejected: Counter[str] = Counter()
+    for report in reports:
+        rejected.update(report.rejected)
+        for table, count in report.tables.items():
+            tables[table] = tables.get(table, TableCount()).plus(count)
+    messages, items = sum(report.messages for report in reports), sum(report.items for report in reports)
+    return SilverReport(reports[0].from_version, reports[0].to_version, messages, items, tables, dict(rejected))
 
 
 def unflattened(lake: Lake, source: str = "event_feed") -> int:
@@ -252,7 +303,8 @@ def _commit_table(lake: Lake, part: _Slice, table: str, rows: pl.DataFrame) -> t
         hours = Counter(hours_of(rows["received_at"]))
         hours.subtract(Counter(hours_of(among.kept["received_at"])) + Counter(hours_of(conflicts["received_at"])))
         ledger = SliceLedger(part.source, part.low, part.high, **count._asdict(), hours={hour: n for hour, n in hours.items() if n})
-        transactions = (Transaction(part.app, part.high),)
+        lane = handle.transaction_version(_LANE) or 0
+        transactions = (Transaction(part.app, part.high), Transaction(_LANE, lane + 1))
         return Append(lacking.select(silver_schema(table).names()), transactions, (count, conflicts), ledger.metadata())
 
     return commit_once(f"silver/{table} in the lake {lake.uri}", lambda: lake.ensure(silver_spec(table)), decide)

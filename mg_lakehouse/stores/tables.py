@@ -9,10 +9,10 @@ from functools import cache
 from typing import Final
 
 from mg_lakehouse.events.catalogue import REJECTED_ITEMS, columns_of, event_of_table
-from mg_lakehouse.events.schemas import BRONZE_SCHEMA, silver_schema
+from mg_lakehouse.events.schemas import ACTIVITY_SCHEMA, BRONZE_SCHEMA, silver_schema
 from mg_lakehouse.stores.lake import TableSpec
 
-__all__ = ["BRONZE_TABLES", "EVENT_FEED", "silver_spec"]
+__all__ = ["ACCOUNT_ACTIVITY", "BRONZE_TABLES", "EVENT_FEED", "silver_spec"]
 
 EVENT_FEED: Final = TableSpec(
     layer="bronze",
@@ -23,7 +23,16 @@ EVENT_FEED: Final = TableSpec(
     append_only=True,
 )
 
-BRONZE_TABLES: Final = (EVENT_FEED.name,)
+ACCOUNT_ACTIVITY: Final = TableSpec(
+    layer="bronze",
+    name="account_activity",
+    schema=ACTIVITY_SCHEMA,
+    stats_columns=("message_id", "sent_at", "received_at", "activity_date", "activity_type"),
+    description="The daily files of the AccountActivity API, cut into bundles, one row per bundle.",
+    append_only=True,
+)
+
+BRONZE_TABLES: Final = (EVENT_FEED.name, ACCOUNT_ACTIVITY.name)
 """Names of the bronze tables, which are the sources of silver's rows."""
 
 

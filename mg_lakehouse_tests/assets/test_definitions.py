@@ -42,7 +42,7 @@ def test_they_validate(definitions: dg.Definitions) -> None:
 
 
 def test_every_table_of_the_contract_is_an_asset(definitions: dg.Definitions) -> None:
-    assert keys_of(definitions, "bronze") == {"event_feed"}
+    assert keys_of(definitions, "bronze") == {"event_feed", "account_activity"}
     assert keys_of(definitions, "silver") == set(silver_tables())
     assert keys_of(definitions, "gold") >= MARTS
 
@@ -51,7 +51,9 @@ def test_the_graph_joins_the_queue_to_gold(definitions: dg.Definitions) -> None:
     graph = definitions.resolve_asset_graph()
     assert graph.get(dg.AssetKey(["messagegears", "event_feed_queue"])).is_external
     assert graph.get(dg.AssetKey(["bronze", "event_feed"])).parent_keys == {dg.AssetKey(["messagegears", "event_feed_queue"])}
-    assert graph.get(dg.AssetKey(["silver", "clicks"])).parent_keys == {dg.AssetKey(["bronze", "event_feed"])}
+    assert graph.get(dg.AssetKey(["silver", "clicks"])).parent_keys == {
+        dg.AssetKey(["bronze", table]) for table in ("event_feed", "account_activity")
+    }
     assert dg.AssetKey(["silver", "clicks"]) in graph.get(dg.AssetKey(["gold", "fct_messages"])).parent_keys
     assert dg.AssetKey(["gold", "fct_messages"]) in graph.get(dg.AssetKey(["gold", "job_metrics"])).parent_keys
 
@@ -78,7 +80,7 @@ def test_each_layer_has_a_pool_of_its_own(definitions: dg.Definitions) -> None:
     """One writer a layer: the instance gives each pool one place."""
     graph = definitions.resolve_asset_graph()
     pools = {(key.path[0], pool) for key in graph.materializable_asset_keys for pool in graph.get(key).pools or ()}
-    assert pools == {("bronze", "mg_bronze"), ("silver", "mg_silver"), ("gold", "mg_gold")}
+    assert pools == {("bronze", "mg_bronze"), ("bronze", "mg_activity"), ("silver", "mg_silver"), ("gold", "mg_gold")}
 
 
 def test_conservation_and_uniqueness_block(definitions: dg.Definitions) -> None:

@@ -165,9 +165,8 @@ def test_a_failed_blocking_check_stops_what_lies_behind_it_in_the_same_run(
 ) -> None:
     monkeypatch.setattr(checks, "conservation", broken)
     definitions = build_definitions(settings)
-    everything = dg.define_asset_job(
-        "everything", dg.AssetSelection.groups("bronze", "silver", "gold"), executor_def=dg.in_process_executor
-    )
+    selected = dg.AssetSelection.assets(EVENT_FEED_KEY) | dg.AssetSelection.groups("silver", "gold")
+    everything = dg.define_asset_job("everything", selected, executor_def=dg.in_process_executor)
     queue.publish(samples().values())
     job = dg.Definitions.merge(definitions, dg.Definitions(jobs=[everything])).resolve_job_def("everything")
     result = job.execute_in_process(instance=instance, partition_key=today(), raise_on_error=False)

@@ -1,0 +1,176 @@
+"""``bronze/account_activity``: the daily files of the AccountActivity API, each bundle of a file once.
+
+A bundle's id is made of the file's day and type, the bundle's place and its text. So a file that is fetched again, or whose commit was
+killed in the middle, adds what is missing and nothing else. ``parts`` in the last bundle says that a file is there as a whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+import uuid
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import polars as pl
+
+from mg_lakehouse.events.activity_file import FileBundle
+from mg_lakehouse.events.schemas import ACTIVITY_SCHEMA
+from mg_lakehouse.settings import Settings
+from mg_lakehouse.stores.activity_download import ActivityFile, download_activity
+from mg_lakehouse.stores.bronze import append_batch
+from mg_lakehouse.stores.failpoints import Failpoint, reached
+from mg_lakehouse.stores.files import data_files
+from mg_lakehouse.stores.folders import OwnFolder
+from mg_lakehouse.stores.lake import Lake, store_errors
+from mg_lakehouse.stores.tables import ACCOUNT_ACTIVITY
+from mg_lakehouse.stores.web_service import WebService
+
+__all__ = ["Fetched", "FileKey", "activity_rows", "fetch_activity", "files_in_bronze", "land"]
+
+_WHAT: Final = f"bronze/{ACCOUNT_ACTIVITY.name}"
+
+
+class FileKey(NamedTuple):
+    """What names a daily file."""
+
+    day: date
+    activity_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What became of a daily file.
+
+    ``file`` is ``None`` where bronze had it and it was not fetched. ``new`` and ``already`` are bundles that were committed, and that bronze had.
+    """
+
+    key: FileKey
+    file: ActivityFile | None = None
+    new: int = 0
+    already: int = 0
+    commits: int = 0
+
+
+def fetch_activity(
+    service: WebService, lake: Lake, settings: Settings, key: FileKey, *, again: bool = False, progress: Callable[[int], None] | None = None
+) -> Fetched:
+    """Fetch a daily file into bronze, unless bronze has it.
+
+    Args:
+        service: where it is fetched from.
+        lake: where it goes.
+        settings: the size of a commit.
+        key: the file.
+        again: fetch it whatever bronze has; of a file that changed, what is new is committed.
+        progress: called with the number of bundles so far after each commit.
+
+    Raises:
+        PermanentError, TransientError: as of :func:`download_activity` and :func:`append_batch`; what was committed stays, and the next
+            call adds what is missing.
+    """
+    if not again and key in files_in_bronze(lake, [key.day]):
+        return Fetched(key)
+    with OwnFolder(Path(tempfile.gettempdir()), "mg-lakehouse-activity-") as folder:
+        file = download_activity(service, key.day, key.activity_type, folder.path)
+        return land(lake, settings, file, received_at=datetime.now(UTC), progress=progress)
+
+
+def files_in_bronze(lake: Lake, days: Collection[date]) -> dict[FileKey, set[str]]:
+    """The files of some days that are in bronze as a whole, with the digests of each.
+
+    Raises:
+        PermanentError, TransientError: the lake cannot be read.
+    """
+    found: dict[FileKey, set[str]] = {}
+    rows = activity_rows(lake, days)
+    if rows is None:
+        return found
+    with store_errors(f"{_WHAT} in the lake {lake.uri}"):
+        ends = rows.filter(pl.col("parts").is_not_null()).select("activity_date", "activity_type", "file_sha256").unique().collect()
+    for day, activity_type, digest in ends.iter_rows():
+        found.setdefault(FileKey(day, activity_type), set()).add(digest)
+    return found
+
+
+def activity_rows(lake: Lake, days: Collection[date]) -> pl.LazyFrame | None:
+    """The rows of ``bronze/account_activity`` that are of files of some days; ``None`` where there are none."""
+    handle = lake.open(ACCOUNT_ACTIVITY.layer, ACCOUNT_ACTIVITY.name)
+    if handle is None or not days:
+        return None
+    with store_errors(f"{_WHAT} in the lake {lake.uri}"):
+        low, high = pl.col("min.activity_date"), pl.col("max.activity_date")
+        within = ((low <= max(days)) & (high >= min(days))) | low.is_null() | high.is_null()
+        files = data_files(handle, "activity_date").filter(within)["address"].to_list()
+    return lake.scan(files).filter(pl.col("activity_date").is_in(list(days))) if files else None
+
+
+def land(
+    lake: Lake, settings: Settings, file: ActivityFile, *, received_at: datetime, progress: Callable[[int], None] | None = None
+) -> Fetched:
+    """Commit a file's bundles, each once, some at a time.
+
+    Raises:
+        PermanentError, TransientError: what was committed until then stays; called again, it adds what is missing.
+    """
+    key = FileKey(file.day, file.activity_type)
+    if file.sha256 in files_in_bronze(lake, [file.day]).get(key, ()):
+        return Fetched(key, file, already=file.bundles)
+    new = already = commits = 0
+    with file.reader() as reader:
+        for first, bundles in _batches(reader.bundles(), settings):
+            batch_id = uuid.uuid4().hex
+            batch = _rows(file, first, bundles, received_at=received_at, batch_id=batch_id)
+            receipt = append_batch(lake, batch, batch_id, table=ACCOUNT_ACTIVITY)
+            reached(Failpoint.FILE_PART_COMMITTED)
+            new, already, commits = new + receipt.new, already + receipt.already, commits + bool(receipt.new)
+            if progress is not None:
+                progress(new + already)
+    return Fetched(key, file, new, already, commits)
+
+
+def _batches(bundles: Iterator[FileBundle], settings: Settings) -> Iterator[tuple[int, list[FileBundle]]]:
+    """Bundles in batches of a commit's size, each with the place of its first."""
+    first = size = 0
+    batch: list[FileBundle] = []
+    for bundle in bundles:
+        batch.append(bundle)
+        size += len(bundle.body)
+        if len(batch) >= settings.batch_messages or size >= settings.batch_bytes:
+            yield first, batch
+            first, batch, size = first + len(batch), [], 0
+    if batch:
+        yield first, batch
+
+
+def _rows(file: ActivityFile, first: int, bundles: Sequence[FileBundle], *, received_at: datetime, batch_id: str) -> pl.DataFrame:
+    """Rows of bronze, as :data:`ACTIVITY_SCHEMA` has them."""
+    bodies = [bundle.body.encode("utf-8", "replace").decode() for bundle in bundles]
+    digests = [hashlib.sha256(body.encode()).hexdigest() for body in bodies]
+    parts = range(first, first + len(bundles))
+    names = [f"{file.day}:{file.activity_type}:{part:08d}:{digest[:32]}" for part, digest in zip(parts, digests, strict=True)]
+    same = {
+        # The same in each download, as a redelivery's is: by it bronze knows where copies can be.
+        "sent_at": datetime.combine(file.day, time(), UTC),
+        "received_at": received_at,
+        "receive_count": 1,
+        "attributes": "{}",
+        "queue": None,
+        "batch_id": batch_id,
+        "received_date": received_at.date(),
+        "activity_date": file.day,
+        "activity_type": file.activity_type,
+        "file_sha256": file.sha256,
+    }
+    columns = {
+        "message_id": names,
+        "body": bodies,
+        "body_sha256": digests,
+        "part": list(parts),
+        "parts": [file.bundles if part == file.bundles - 1 else None for part in parts],
+        **{name: [value] * len(bundles) for name, value in same.items()},
+    }
+    return pl.DataFrame({name: columns[name] for name in ACTIVITY_SCHEMA}, schema=ACTIVITY_SCHEMA)
