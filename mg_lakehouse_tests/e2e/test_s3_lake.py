@@ -20,7 +20,7 @@ from mg_lakehouse.stores.bronze import append_batch
 from mg_lakehouse.stores.lake import Lake
 from mg_lakehouse.stores.silver import flatten_new
 from mg_lakehouse_tests.cli.commands import command, environment, sentence
-from mg_lakehouse_tests.gold.helpers import MARTS, environ, rows_of, settings
+from mg_lakehouse_tests.gold.helpers import DERIVED, environ, rows_of, settings
 from mg_lakehouse_tests.standins.s3 import S3Server
 
 pytestmark = pytest.mark.e2e
@@ -111,7 +111,7 @@ def test_silver_has_the_rows_of_a_local_lake(done: Done, local: Lake) -> None:
 
 
 def test_gold_built_in_two_increments_has_the_rows_of_a_local_lake(done: Done, local: Lake) -> None:
-    for name in MARTS:
+    for name in DERIVED:
         assert rows_of(done.lake, name) == rows_of(local, name), name
     assert len(rows_of(local, "job_metrics")) > 1
 
