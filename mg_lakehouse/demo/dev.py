@@ -1,8 +1,9 @@
-"""``make dev``: the Dagster UI on an embedded queue that a steady trickle of events fills."""
+"""``make dev``: the Dagster UI on an embedded queue that a steady trickle of events fills, and daily files of the week before."""
 
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -13,12 +14,15 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
 from rich.console import Console
 
+from mg_lakehouse.demo.activity_api import ActivityApi, daily_files
+from mg_lakehouse.demo.feed import FeedPlan, generate
 from mg_lakehouse.demo.queue import EmbeddedQueue, trickle
 from mg_lakehouse.errors import ConfigurationError, PermanentError
 from mg_lakehouse.services import service
@@ -33,6 +37,7 @@ _HOST: Final = "127.0.0.1"
 _START_SECONDS: Final = 180
 _POLL_SECONDS: Final = 0.2
 _LOG: Final = "dev.log"
+_FILED_EVENTS: Final = 5_000
 
 
 def run_dev(settings: Settings, out: Console, *, port: int, bundles_a_minute: float) -> None:
@@ -47,9 +52,10 @@ def run_dev(settings: Settings, out: Console, *, port: int, bundles_a_minute: fl
     ensure_manifest(settings)
     home = dagster_home()
     log = home / _LOG
-    with EmbeddedQueue() as queue, _trickling(queue, bundles_a_minute):
+    with EmbeddedQueue() as queue, _trickling(queue, bundles_a_minute), _last_weeks_files() as api:
         environment = {
             **queue.environment,
+            **api.environment,
             "MG_LAKE_URI": Lake(settings.lake_uri).root,
             "DAGSTER_HOME": str(home),
             "DAGSTER_DISABLE_TELEMETRY": "1",
@@ -61,10 +67,19 @@ def run_dev(settings: Settings, out: Console, *, port: int, bundles_a_minute: fl
             out.print(f"Dagster UI: {url}", highlight=False, soft_wrap=True)
             out.print(f"Lake: {Lake(settings.lake_uri).root}   runs and log: {home}", highlight=False, soft_wrap=True)
             out.print(
-                "The sensor starts an ingest every half minute, and gold follows. Ctrl-C ends it all.", highlight=False, soft_wrap=True
+                "The sensor starts an ingest every half minute, and gold follows; last week's daily files are there to be fetched. Ctrl-C ends it all.",
+                highlight=False,
+                soft_wrap=True,
             )
             status = server.wait()
             raise PermanentError(f"Dagster ended by itself with status {status}: see {log}.")
+
+
+def _last_weeks_files() -> ActivityApi:
+    """The stand-in for the AccountActivity API, with a feed of its own: what no queue brought."""
+    now = datetime.now(UTC)
+    plan = FeedPlan(seed=secrets.randbits(32), events=_FILED_EVENTS, start=now - timedelta(days=8), end=now)
+    return ActivityApi(daily_files(generate(plan)))
 
 
 def dagster_home() -> Path:

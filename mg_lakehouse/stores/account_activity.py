@@ -29,7 +29,7 @@ from mg_lakehouse.stores.lake import Lake, store_errors
 from mg_lakehouse.stores.tables import ACCOUNT_ACTIVITY
 from mg_lakehouse.stores.web_service import WebService
 
-__all__ = ["Fetched", "FileKey", "activity_rows", "fetch_activity", "files_in_bronze", "land"]
+__all__ = ["Fetched", "FileKey", "fetch_activity", "files_in_bronze", "land"]
 
 _WHAT: Final = f"bronze/{ACCOUNT_ACTIVITY.name}"
 
@@ -86,7 +86,7 @@ def files_in_bronze(lake: Lake, days: Collection[date]) -> dict[FileKey, set[str
         PermanentError, TransientError: the lake cannot be read.
     """
     found: dict[FileKey, set[str]] = {}
-    rows = activity_rows(lake, days)
+    rows = _rows_of_days(lake, days)
     if rows is None:
         return found
     with store_errors(f"{_WHAT} in the lake {lake.uri}"):
@@ -96,7 +96,7 @@ def files_in_bronze(lake: Lake, days: Collection[date]) -> dict[FileKey, set[str
     return found
 
 
-def activity_rows(lake: Lake, days: Collection[date]) -> pl.LazyFrame | None:
+def _rows_of_days(lake: Lake, days: Collection[date]) -> pl.LazyFrame | None:
     """The rows of ``bronze/account_activity`` that are of files of some days; ``None`` where there are none."""
     handle = lake.open(ACCOUNT_ACTIVITY.layer, ACCOUNT_ACTIVITY.name)
     if handle is None or not days:

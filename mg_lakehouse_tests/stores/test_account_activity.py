@@ -23,6 +23,7 @@ from mg_lakehouse.stores.activity_comparison import Compared, compare_with_queue
 from mg_lakehouse.stores.audit import conservation, repeated_ids
 from mg_lakehouse.stores.failpoints import Failpoint, on_reached
 from mg_lakehouse.stores.lake import Lake
+from mg_lakehouse.stores.maintenance import maintain
 from mg_lakehouse.stores.reconcile import reconcile_sources
 from mg_lakehouse.stores.silver import EVENT_TABLES, flatten_new, flatten_sources, unflattened
 from mg_lakehouse.stores.tables import BRONZE_TABLES
@@ -178,6 +179,16 @@ def test_two_sources_that_flatten_at_once_do_not_both_add_an_event(api: Activity
     assert rows_of(lake, "silver", "opens").height == 1_200
     assert repeated_ids(lake, "opens") == 0
     assert all(conservation(lake, source=source, above=0).holds for source in BRONZE_TABLES)
+
+
+def test_maintenance_takes_daily_files_too_and_nothing_that_silver_lacks(api: ActivityApi, lake: Lake) -> None:
+    crowded = SMALL.model_copy(update={"small_files": 2})
+    fetch_activity(service(api), lake, crowded, OPENS)
+    (report,) = maintain(lake, crowded, layers=("bronze",))
+    assert (report.table, report.files_before, report.files_after, report.merged) == ("account_activity", 3, 1, 1)
+    assert fetch_activity(service(api), lake, crowded, OPENS).file is None
+    assert unflattened(lake, "account_activity") > 0
+    assert flatten_sources(lake)["account_activity"].rows == 1_200
 
 
 FEED = generate(FeedPlan(seed=7, events=900, start=datetime(2026, 3, 6, 12, tzinfo=UTC), end=datetime(2026, 3, 10, 12, tzinfo=UTC)))
