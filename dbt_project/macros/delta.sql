@@ -45,7 +45,7 @@
     {%- do collect_inputs(model.depends_on.nodes, inputs) -%}
     {%- set names = [
         "bot_click_seconds_after_delivery", "bot_click_distinct_urls", "bot_click_window_seconds", "scanner_user_agents",
-        "machine_open_user_agent", "sending_hours", "settling_hours", "engaging_days", "late_seconds",
+        "machine_open_user_agent", "sending_hours", "settling_hours", "engaging_days", "late_seconds", "machine_rules_version", "engagement_ages_hours",
         "complaint_watch_rate", "complaint_act_rate", "complaint_minimum_accepted",
         "sms_stop_words", "sms_start_words",
     ] -%}

@@ -42,6 +42,8 @@ MARTS: Final = (
     "recipient_domain_daily",
     "suppression_list",
     "suppression_violations",
+    "engagement_curve",
+    "link_metrics",
     "bounce_reasons_daily",
     "job_errors",
     "render_errors",

@@ -69,7 +69,10 @@ COLUMNS: Final[dict[str, tuple[str, dict[str, Sequence[Any]]]]] = {
         },
     ),
     "opens": ("email", {"user_agent": (None, "Mozilla/5.0", "Mozilla/5.0 (Macintosh)")}),
-    "clicks": ("email", {"url": ("u1", "u2", "u3"), "user_agent": (None, "barracuda")}),
+    "clicks": (
+        "email",
+        {"url": ("https://u1.example/a/7?p=1", "u2", "u3", None), "url_name": (None, "Buy"), "user_agent": (None, "barracuda")},
+    ),
     "unsubscribes": ("email", {}),
     "spam_complaints": ("email", {}),
     "render_errors": ("email", {"job_category": (None, "news"), "errors": (None, ERRORS, ERRORS[:1])}),

@@ -53,7 +53,7 @@ class Event:
 
     ``kind`` is delivery, bounce, deferral, suppression, rejection, render_error, open, click, unsubscribe or
     complaint. ``category`` (its key), ``counts_as``, ``bounce_class`` and ``text`` (the category as received) are
-    those of failures. ``human`` is of opens and clicks.
+    those of failures. ``reasons`` are why an open or a click is a machine's.
     """
 
     kind: str
@@ -70,7 +70,12 @@ class Event:
     counts_as: str | None = None
     bounce_class: str | None = None
     text: str | None = None
-    human: bool = True
+    reasons: tuple[str, ...] = ()
+
+    @property
+    def human(self) -> bool:
+        """Whether nothing says that it is a machine's (G6)."""
+        return not self.reasons
 
     @property
     def message(self) -> MessageKey:
@@ -161,10 +166,11 @@ def _flag(events: list[Event]) -> None:
     clicks = [event for event in events if event.kind == "click"]
     for event in events:
         if event.kind == "open":
-            event.human = (event.user_agent or "").strip() != _PREFETCH
+            event.reasons = ("prefetch_user_agent",) if (event.user_agent or "").strip() == _PREFETCH else ()
     for click in clicks:
         before = [at for at in deliveries if at <= click.at]
         at_once = bool(before) and click.at - max(before) <= timedelta(seconds=3)
         near = {other.url for other in clicks if other.url and abs(other.at - click.at) <= timedelta(seconds=2)}
         scanner = any(name in (click.user_agent or "").lower() for name in _SCANNERS)
-        click.human = not (at_once or len(near) >= 3 or scanner)
+        found = {"click_after_delivery": at_once, "many_links_at_once": len(near) >= 3, "scanner_user_agent": scanner}
+        click.reasons = tuple(name for name, holds in found.items() if holds)

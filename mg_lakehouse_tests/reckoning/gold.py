@@ -8,6 +8,7 @@ from typing import Any
 
 from mg_lakehouse_tests.reckoning import failures
 from mg_lakehouse_tests.reckoning.bounces import bounce_categories_daily
+from mg_lakehouse_tests.reckoning.engagement import engagement_curve, link_metrics
 from mg_lakehouse_tests.reckoning.events import Rows, message_events
 from mg_lakehouse_tests.reckoning.jobs import dim_jobs, job_bounce_categories, job_metrics, job_metrics_daily
 from mg_lakehouse_tests.reckoning.messages import fct_messages
@@ -29,6 +30,8 @@ PRIMARY_KEYS = {
     "recipient_domain_daily": ("event_date", "channel", "recipient_domain", "mailbox_provider"),
     "suppression_list": ("channel", "address"),
     "suppression_violations": ("request_id", "channel", "recipient_key"),
+    "engagement_curve": ("request_id", "channel", "age_hours"),
+    "link_metrics": ("request_id", "link"),
     "bounce_reasons_daily": ("event_date", "mailbox_provider", "category_key", "smtp_code", "enhanced_status", "reason_fingerprint"),
     "job_errors": ("error_code", "error_fingerprint"),
     "render_errors": ("channel", "error_code", "template_part", "expression", "error_fingerprint"),
@@ -70,6 +73,8 @@ def expected_gold(rows: Rows, *, as_of: datetime, zone: str, pii_key: str, categ
         "recipient_domain_daily": daily(messages, ["recipient_domain", "mailbox_provider"], seeds),
         "suppression_list": suppression_list(evidence, pii_key),
         "suppression_violations": suppression_violations(events, messages, evidence, pii_key),
+        "engagement_curve": engagement_curve(messages),
+        "link_metrics": link_metrics(rows, events, messages),
         "bounce_reasons_daily": failures.bounce_reasons_daily(rows, seeds),
         "job_errors": failures.job_errors(rows),
         "render_errors": failures.render_errors(rows),

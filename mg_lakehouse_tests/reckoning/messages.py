@@ -81,6 +81,8 @@ def _message(key: MessageKey, events: list[Event], seeds: Seeds) -> Row:
         "human_click_events": len(times["human_click"]),
         "unsubscribe_events": len(times["unsubscribe"]),
         "complaint_events": len(times["complaint"]),
+        "machine_reasons": sorted({reason for event in events for reason in event.reasons}),
+        "machine_rules_version": 1,
         "attempt_dates": _days(events, _ATTEMPTS),
         "send_dates": _days(events, _SENDS),
     }

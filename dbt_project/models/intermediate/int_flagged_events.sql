@@ -1,4 +1,4 @@
-{# Every event, with opens and clicks told apart into people's and machines' (decision G6). #}
+{# Every event, with opens and clicks told apart into people's and machines', with the reasons (decisions G6 and G41). #}
 with
 
 events as (
@@ -54,18 +54,26 @@ flagged_clicks as (
 
     select
         clicks.* exclude (urls_around), -- noqa: RF02
-        not(
-            clicks.urls_around >= {{ var("bot_click_distinct_urls") }}
-            -- Neither a missing delivery nor a missing user agent proves anything.
-            or coalesce(
-                clicks.event_at - deliveries_before.delivered_at
-                <= interval '{{ var("bot_click_seconds_after_delivery") }} seconds',
-                false
-            )
-            {% for name in var("scanner_user_agents") -%}
-            or coalesce(contains(lower(clicks.user_agent), '{{ name }}'), false)
-            {% endfor %}
-        ) as is_human
+        -- Neither a missing delivery nor a missing user agent proves anything.
+        list_filter(
+            [
+                case
+                    when
+                        clicks.event_at - deliveries_before.delivered_at
+                        <= interval '{{ var("bot_click_seconds_after_delivery") }} seconds'
+                        then 'click_after_delivery'
+                end,
+                case when clicks.urls_around >= {{ var("bot_click_distinct_urls") }} then 'many_links_at_once' end,
+                case
+                    when
+                        {% for name in var("scanner_user_agents") -%}
+                        contains(lower(clicks.user_agent), '{{ name }}'){{ " or" if not loop.last }}
+                        {% endfor -%}
+                        then 'scanner_user_agent'
+                end
+            ],
+            lambda reason: reason is not null -- noqa: RF02
+        ) as machine_reasons
     from clicks
     left join deliveries_before on clicks.activity_id = deliveries_before.activity_id
 
@@ -76,13 +84,23 @@ other_events as (
     select
         *,
         case
-            when kind = 'open' then coalesce(trim(user_agent), '') <> '{{ var("machine_open_user_agent") }}'
-        end as is_human
+            when kind = 'open' and trim(user_agent) = '{{ var("machine_open_user_agent") }}' then ['prefetch_user_agent']
+            when kind = 'open' then []
+        end as machine_reasons
     from events
     where kind <> 'click'
 
+),
+
+flagged as (
+
+    select * from other_events
+    union all by name
+    select * from flagged_clicks
+
 )
 
-select * from other_events
-union all by name
-select * from flagged_clicks
+select
+    *,
+    len(machine_reasons) = 0 as is_human
+from flagged

@@ -52,6 +52,7 @@ messages as (
         count(*) filter (where kind = 'click' and is_human) as human_click_events,
         count(*) filter (where kind = 'unsubscribe') as unsubscribe_events,
         count(*) filter (where kind = 'complaint') as complaint_events,
+        list_sort(list_distinct(flatten(coalesce(list(machine_reasons) filter (where len(machine_reasons) > 0), [])))) as machine_reasons,
         -- Made distinct message by message: a distinct aggregate keeps a table of all messages of its own.
         list_sort(
             list_distinct(
@@ -182,6 +183,8 @@ select
     deciding.human_click_events,
     deciding.unsubscribe_events,
     deciding.complaint_events,
+    deciding.machine_reasons,
+    cast({{ var("machine_rules_version") }} as bigint) as machine_rules_version,
     deciding.attempt_dates,
     deciding.send_dates
 from deciding

@@ -1,0 +1,125 @@
+"""How people answer: by the age of a message, link by link, and who is a machine, with numbers reckoned by hand."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any, Final
+
+import pytest
+
+from mg_lakehouse.stores.lake import Lake
+from mg_lakehouse_tests.gold.helpers import NOON, Event, append, build, event, one, table
+
+HOUR: Final = 3_600
+BROWSER: Final = "Mozilla/5.0 (Macintosh)"
+JOB: Final = "b1-letter"
+
+
+def mail(name: str, who: str, seconds: float = 0, **values: Any) -> Event:
+    return event(name, seconds, request=JOB, recipient_id=who, email=f"{who}@corp.example", **values)
+
+
+def click(who: str, seconds: float, url: str | None, **values: Any) -> Event:
+    return mail("clicks", who, seconds, url=url, **{"user_agent": BROWSER} | values)
+
+
+SALE: Final = "https://u:p@Shop.Example/sale/summer?who=ann@corp.example#top"
+
+FEED: Final = [
+    # Sent within an hour: Ann at once, Ben half an hour later, Cat an hour later; Dan's delivery is lost, Eve bounced after all.
+    mail("deliveries", "ann"),
+    mail("deliveries", "ben", 1_800),
+    mail("deliveries", "cat", HOUR),
+    mail("deliveries", "eve"),
+    mail("bounces", "eve", 60, category_code=10),
+    mail("opens", "dan", 2 * HOUR, user_agent=BROWSER),
+    # Ann: a machine at once, herself after exactly an hour. Ben after a day and a second. Eve's open counts for nobody.
+    mail("opens", "ann", 5, user_agent="Mozilla/5.0"),
+    mail("opens", "ann", HOUR, user_agent=BROWSER),
+    mail("opens", "ben", 1_800 + 24 * HOUR + 1, user_agent=BROWSER),
+    mail("opens", "eve", 30, user_agent=BROWSER),
+    # One place with two addresses that tell people apart; a link with a name, and one with an id and a name.
+    click("ann", 2 * HOUR, SALE),
+    click("ben", 30 * HOUR, "https://shop.example/sale/summer?who=ben"),
+    click("ben", 30 * HOUR + 60, "https://shop.example/u/ben@corp.example/x7f3", is_microsite=True),
+    click("ann", 3 * HOUR, "https://shop.example/a", url_name="Buy"),
+    click("cat", 3 * HOUR, "https://shop.example/b", url_name="Buy", is_microsite=True),
+    click("dan", 3 * HOUR, "https://shop.example/c", url_id="id-1", url_name="Read"),
+    click("eve", 3 * HOUR, None),
+    # A scanner goes for Cat's three links as she gets them.
+    *(click("cat", HOUR + 1, f"https://shop.example/{path}", user_agent="Barracuda") for path in ("a", "b", "d")),
+    # Of no job.
+    event("clicks", request=None, url="https://shop.example/z"),
+]
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
+    lake = Lake(str(tmp_path_factory.mktemp("engagement") / "lake"))
+    append(lake, FEED)
+    build(lake, "--select", "+engagement_curve", "+link_metrics")
+    return lake
+
+
+@pytest.mark.parametrize(
+    ("age", "counts"),
+    # Opened, by people, clicked, by people. Clicked: Cat's scanner at once, Ann after 2 hours, Cat herself after 2, Ben after 29 and a half.
+    [(1, (1, 1, 1, 0)), (2, (1, 1, 2, 2)), (24, (1, 1, 2, 2)), (48, (2, 2, 3, 3)), (720, (2, 2, 3, 3))],
+)
+def test_engagement_by_the_age_of_each_message(lake: Lake, age: int, counts: tuple[int, int, int, int]) -> None:
+    openers, human_openers, clickers, human_clickers = counts
+    row = one(table(lake, "engagement_curve"), age_hours=age)
+    assert row == {
+        "request_id": JOB,
+        "channel": "email",
+        "age_hours": age,
+        # Dan's message has no age, Eve's was not accepted.
+        "aged_messages": 3,
+        "openers": openers,
+        "human_openers": human_openers,
+        "clickers": clickers,
+        "human_clickers": human_clickers,
+        "opener_rate": openers / 3,
+        "human_opener_rate": human_openers / 3,
+        "clicker_rate": clickers / 3,
+        "human_clicker_rate": human_clickers / 3,
+        "complete_at": NOON + timedelta(hours=1 + age),
+    }
+
+
+def test_links_of_a_job(lake: Lake) -> None:
+    rows = table(lake, "link_metrics")
+    found = {
+        row["link"]: tuple(row[name] for name in ("click_events", "human_click_events", "unique_clickers", "unique_human_clickers"))
+        for row in rows.to_dicts()
+    }
+    assert found == {
+        "shop.example/sale/summer": (2, 2, 2, 2),
+        "shop.example/u/*/*": (1, 1, 1, 1),
+        "Buy": (2, 2, 2, 2),
+        "id-1": (1, 1, 1, 1),
+        # Eve bounced; her click says no address.
+        "(none)": (1, 1, 0, 0),
+        "shop.example/a": (1, 0, 1, 0),
+        "shop.example/b": (1, 0, 1, 0),
+        "shop.example/d": (1, 0, 1, 0),
+    }
+    buy = one(rows, link="Buy")
+    assert (buy["link_name"], buy["link_host"], buy["microsite_rate"], buy["click_share_rate"]) == ("Buy", "shop.example", 0.5, 2 / 10)
+
+
+def test_no_link_holds_a_person(lake: Lake) -> None:
+    text = table(lake, "link_metrics").write_ndjson().lower()
+    assert [word for word in ("ann", "ben@", "corp.example", "u:p", "x7f3", "who=") if word in text] == []
+
+
+def test_a_message_says_why_its_answers_are_a_machines(lake: Lake) -> None:
+    messages = table(lake, "fct_messages").filter(request_id=JOB)
+    assert dict(messages.select("recipient_key", "machine_reasons").rows()) == {
+        "id:ann": ["prefetch_user_agent"],
+        "id:ben": [],
+        "id:cat": ["click_after_delivery", "many_links_at_once", "scanner_user_agent"],
+        "id:dan": [],
+        "id:eve": [],
+    }
+    assert set(messages["machine_rules_version"]) == {1}
