@@ -78,7 +78,7 @@ class WebService:
             with self._answer(what, form) as response:
                 if "Content-Disposition" not in response.headers:
                     raise self._no_file(what, response)
-                _save(response, part)
+                _save(what, response, part)
                 ends = "Content-Length" in response.headers or response.headers.get("Transfer-Encoding") == "chunked"
             found = check(part, ends)
             part.replace(target)
@@ -202,7 +202,7 @@ def _parsed(text: bytes) -> etree._Element | None:
     return None
 
 
-def _save(response: requests.Response, part: Path) -> None:
+def _save(what: str, response: requests.Response, part: Path) -> None:
     length = 0
     with part.open("wb") as file:
         part.chmod(0o600)
@@ -211,7 +211,7 @@ def _save(response: requests.Response, part: Path) -> None:
             length += len(chunk)
     told = response.headers.get("Content-Length")
     if told is not None and told.isdigit() and length != int(told) and "Content-Encoding" not in response.headers:
-        raise TransientError(f"{length:,} bytes came of {int(told):,} that were announced: try again.")
+        raise TransientError(f"{what} broke off: {length:,} bytes came of {int(told):,}; try again.")
 
 
 def _sorted(what: str, call: Callable[[], T]) -> T:

@@ -153,6 +153,21 @@ def test_days_and_types_are_the_partitions_up_to_yesterday() -> None:
     assert keys[-1].startswith("2026-03-08|")
 
 
+def test_a_month_of_all_types_is_a_run_for_each_type() -> None:
+    """What the UI's backfill makes of a selection, under the policy of the asset."""
+    (definition,) = [
+        each
+        for each in build_definitions(Settings()).assets or ()
+        if isinstance(each, dg.AssetsDefinition) and ACCOUNT_ACTIVITY_KEY in each.keys
+    ]
+    assert definition.backfill_policy == dg.BackfillPolicy.single_run()
+    files = activity_files(Settings())
+    march = [key for key in files.get_partition_keys(current_time=datetime(2026, 4, 10, tzinfo=UTC)) if key.startswith("2026-03-")]
+    ranges = files.subset_with_partition_keys(march).get_partition_key_ranges(files)
+    assert (len(march), len(ranges)) == (31 * 17, 17)
+    assert {len(files.get_partition_keys_in_range(each)) for each in ranges} == {31}
+
+
 def test_without_credentials_the_schedules_are_stopped_and_say_what_is_missing(instance: dg.DagsterInstance) -> None:
     definitions = build_definitions(Settings(account_id="1", api_key=None))
     for name in SCHEDULES:
