@@ -73,7 +73,7 @@ def link_metrics(rows: dict[str, list[Row]], events: Iterable[Event], messages: 
     of_job: dict[str, int] = defaultdict(int)
     for row in rows.get("clicks", []):
         if row["request_id"] is not None:
-            link = (row["url_id"] or "").strip() or (row["url_name"] or "").strip() or place_of(row["url"]) or "(none)"
+            link = (row.get("url_id") or "").strip() or (row.get("url_name") or "").strip() or place_of(row.get("url")) or "(none)"
             groups[row["request_id"], link].append((row, clicks[row["activity_id"]]))
             of_job[row["request_id"]] += 1
     return [_link(*key, group, accepted, of_job[key[0]]) for key, group in groups.items()]
@@ -81,8 +81,8 @@ def link_metrics(rows: dict[str, list[Row]], events: Iterable[Event], messages: 
 
 def _link(request_id: str, link: str, group: list[tuple[Row, Event]], accepted: set[MessageKey], of_job: int) -> Row:
     ordered = sorted(group, key=lambda pair: (pair[0]["event_at"], pair[0]["activity_id"]))
-    names = [name for row, _ in ordered if (name := (row["url_name"] or "").strip())]
-    hosts = [host for row, _ in ordered if (host := host_of(row["url"]))]
+    names = [name for row, _ in ordered if (name := (row.get("url_name") or "").strip())]
+    hosts = [host for row, _ in ordered if (host := host_of(row.get("url")))]
     people = {event.message for _, event in group if event.message in accepted}
     humans = {event.message for _, event in group if event.message in accepted and event.human}
     return {
@@ -94,7 +94,7 @@ def _link(request_id: str, link: str, group: list[tuple[Row, Event]], accepted: 
         "human_click_events": sum(event.human for _, event in group),
         "unique_clickers": len(people),
         "unique_human_clickers": len(humans),
-        "microsite_rate": ratio(sum(bool(row["is_microsite"]) for row, _ in group), len(group)),
+        "microsite_rate": ratio(sum(bool(row.get("is_microsite")) for row, _ in group), len(group)),
         "click_share_rate": ratio(len(group), of_job),
         "first_clicked_at": ordered[0][0]["event_at"],
         "last_clicked_at": ordered[-1][0]["event_at"],

@@ -58,7 +58,7 @@ def bounce_reasons_daily(rows: Rows, seeds: Seeds) -> list[Row]:
         found = re.fullmatch(r"[^@\s]+@([^@\s]+\.[^@\s]+)", address)
         provider = "unknown" if not found else seeds.providers.get(found[1], "other")
         key = seeds.key_of("email", row["category"], row["category_code"])
-        details = row["details"]
+        details = row.get("details")
         groups[row["event_at"].date(), provider, key, *codes(details), fingerprint(details, address)].append(row)
     made = []
     for (day, provider, key, reply, status, words), group in groups.items():
@@ -90,7 +90,7 @@ def _seen(group: Iterable[Row]) -> Row:
 
 
 def _errors(row: Row) -> list[Row]:
-    return row["errors"] or [{"error_code": None, "error_message": None}]
+    return row.get("errors") or [{"error_code": None, "error_message": None}]
 
 
 def _summed(group: list[Row], name: str) -> Row:
@@ -178,17 +178,17 @@ def push_metrics(messages: Iterable[Row], seeds: Seeds) -> list[Row]:
 def sms_inbound_daily(rows: Rows) -> list[Row]:
     groups: dict[tuple[date, str, str], list[Row]] = defaultdict(list)
     for row in rows.get("sms_inbounds", []):
-        kind, text = row["inbound_message_type"], row["inbound_message"]
+        kind, text = row.get("inbound_message_type"), row.get("inbound_message")
         words = "".join(re.findall("[A-Z]+", ((kind or "").strip() or text or "").upper()))
         found = keyword_of(kind, text) or ("help" if words in ("HELP", "INFO") else "other")
-        groups[row["event_at"].date(), (row["destination_sms_number"] or "").strip() or NONE, found].append(row)
+        groups[row["event_at"].date(), (row.get("destination_sms_number") or "").strip() or NONE, found].append(row)
     return [
         {
             "event_date": day,
             "sent_to": number,
             "inbound_type": kind,
             "events": len(group),
-            "senders": len({(row["sms_address"] or "").strip().lower() for row in group} - {""}),
+            "senders": len({(row.get("sms_address") or "").strip().lower() for row in group} - {""}),
             **_seen(group),
         }
         for (day, number, kind), group in groups.items()
@@ -199,12 +199,12 @@ def engage_metrics_daily(rows: Rows) -> list[Row]:
     groups: dict[tuple[date, str, str], list[tuple[bool, Row]]] = defaultdict(list)
     for table in ("context_hits", "context_misses"):
         for row in rows.get(table, []):
-            names = (row["vendor"] or "").strip() or NONE, (row["prefix"] or "").strip() or NONE
+            names = (row.get("vendor") or "").strip() or NONE, (row.get("prefix") or "").strip() or NONE
             groups[row["event_at"].date(), *names].append((table == "context_hits", row))
     made = []
     for (day, vendor, prefix), group in groups.items():
         hits = [row for hit, row in group if hit]
-        born = [(row, row["updated_at"] or row["created_at"]) for row in hits]
+        born = [(row, row.get("updated_at") or row.get("created_at")) for row in hits]
         ages = sorted(max(_whole_seconds(at, row["event_at"]), 0) for row, at in born if at is not None)
         made.append(
             {
@@ -215,7 +215,7 @@ def engage_metrics_daily(rows: Rows) -> list[Row]:
                 "hits": len(hits),
                 "misses": len(group) - len(hits),
                 "hit_rate": ratio(len(hits), len(group)),
-                "record_bytes": sum(row["record_size"] or 0 for row in hits),
+                "record_bytes": sum(row.get("record_size") or 0 for row in hits),
                 "record_age_seconds_p50": _quantile(ages, 0.5),
                 "record_age_seconds_p90": _quantile(ages, 0.9),
             }
