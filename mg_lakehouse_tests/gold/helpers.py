@@ -42,6 +42,8 @@ MARTS: Final = (
     "recipient_domain_daily",
     "suppression_list",
     "suppression_violations",
+    "client_days",
+    "client_metrics_daily",
 )
 DERIVED: Final = tuple(name for name in MARTS if name != "restatement_log")
 """What follows from silver alone: a build from nothing gives the same."""

@@ -54,8 +54,8 @@ ADDRESSES: Final[dict[str, tuple[str, Sequence[str | None]]]] = {
 COLUMNS: Final[dict[str, tuple[str, dict[str, Sequence[Any]]]]] = {
     "deliveries": ("email", {}),
     "bounces": ("email", {"category_code": (10, 22, 51, 70, 131, 110, 777, None), "category": ("Mailbox Full", "Gremlins", None)}),
-    "opens": ("email", {"user_agent": (None, "Mozilla/5.0", "Mozilla/5.0 (Macintosh)")}),
-    "clicks": ("email", {"url": ("u1", "u2", "u3"), "user_agent": (None, "barracuda")}),
+    "opens": ("email", {"user_agent": (None, "Mozilla/5.0", "Mozilla/5.0 (Macintosh)", "YahooMailProxy", "Outlook-iOS/723.4 (4.28.0)")}),
+    "clicks": ("email", {"url": ("u1", "u2", "u3"), "user_agent": (None, "barracuda", "Outlook-iOS/723.4 (4.28.0)")}),
     "unsubscribes": ("email", {}),
     "spam_complaints": ("email", {}),
     "render_errors": ("email", {"job_category": (None, "news")}),

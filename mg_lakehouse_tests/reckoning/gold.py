@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mg_lakehouse_tests.reckoning.bounces import bounce_categories_daily
+from mg_lakehouse_tests.reckoning.clients import client_days, client_metrics_daily
 from mg_lakehouse_tests.reckoning.events import Rows, message_events
 from mg_lakehouse_tests.reckoning.jobs import dim_jobs, job_bounce_categories, job_metrics, job_metrics_daily
 from mg_lakehouse_tests.reckoning.messages import fct_messages
@@ -28,6 +29,8 @@ PRIMARY_KEYS = {
     "recipient_domain_daily": ("event_date", "channel", "recipient_domain", "mailbox_provider"),
     "suppression_list": ("channel", "address"),
     "suppression_violations": ("request_id", "channel", "recipient_key"),
+    "client_days": ("request_id", "event_date", "channel", "device", "client", "os"),
+    "client_metrics_daily": ("event_date", "channel", "device", "client", "os"),
 }
 
 
@@ -62,4 +65,6 @@ def expected_gold(rows: Rows, *, as_of: datetime, zone: str, pii_key: str, categ
         "recipient_domain_daily": daily(messages, ["recipient_domain", "mailbox_provider"], seeds),
         "suppression_list": suppression_list(evidence, pii_key),
         "suppression_violations": suppression_violations(events, messages, evidence, pii_key),
+        "client_days": client_days(events),
+        "client_metrics_daily": client_metrics_daily(events),
     }
