@@ -20,7 +20,7 @@ from dbt.adapters.duckdb.utils import TargetConfig
 
 from mg_lakehouse.errors import ConfigurationError
 from mg_lakehouse.settings import Settings, load_settings
-from mg_lakehouse.stores import duck, gold
+from mg_lakehouse.stores import duck, gold, user_agents
 from mg_lakehouse.stores.dbt_project import AS_OF, project_dir
 from mg_lakehouse.stores.gold_model import Input, Model, Plan
 from mg_lakehouse.stores.gold_scope import Scopes
@@ -58,6 +58,7 @@ class Plugin(BasePlugin):
         self._pads = hmac_pads(pii_key(self._settings, self._lake))
         duck.configure(conn, self._lake)
         duck.configure_cursor(conn)
+        user_agents.register(conn)
         self._scopes = Scopes(self._lake, self._cursor, part_rows=self._settings.gold_part_rows, build_id=self._build_id)
         for schema in ("gold", "staged", "tested"):
             conn.execute(f"create schema if not exists {schema}")
@@ -150,7 +151,9 @@ class Plugin(BasePlugin):
     def _definition_of(self, scope: str) -> int:
         """Digest of all that the numbers depend on beside the events. A change of any of it rebuilds everything."""
         if self._definition is None:
-            self._definition = gold.digest(*definition_parts(self._project), self._settings.business_timezone, self._pads.inner)
+            self._definition = gold.digest(
+                *definition_parts(self._project), self._settings.business_timezone, self._pads.inner, user_agents.definition()
+            )
         # What is made of no events may be made of the documentation.
         return self._definition if scope != "static" else gold.digest(str(self._definition), *documentation_parts(self._project))
 

@@ -57,7 +57,9 @@ def test_it_starts_an_ingest_of_today_when_messages_wait(queue: EmbeddedQueue) -
     with dg.DagsterInstance.ephemeral() as instance:
         request = evaluate(instance, queue.queue_url)
     assert isinstance(request, dg.RunRequest)
-    assert (request.partition_key, request.run_key, request.run_config) == (today(), None, {})
+    assert (request.partition_key, request.run_key) == (today(), None)
+    # Queued before midnight and started after it, it must not make all of yesterday anew.
+    assert request.run_config["ops"] == {"silver": {"config": {"rederive": False, "dry_run": False}}}
     assert queue.depth() == 1
 
 

@@ -52,6 +52,8 @@ MARTS: Final = (
     "sms_inbound_daily",
     "engage_metrics_daily",
     "feed_health_hourly",
+    "client_days",
+    "client_metrics_daily",
 )
 DERIVED: Final = tuple(name for name in MARTS if name != "restatement_log")
 """What follows from silver alone: a build from nothing gives the same."""

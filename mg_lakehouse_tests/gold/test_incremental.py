@@ -68,10 +68,14 @@ COLUMNS: Final[dict[str, tuple[str, dict[str, Sequence[Any]]]]] = {
             "details": (None, "550 5.1.1 <a@gmail.com> unknown", "421 try b later"),
         },
     ),
-    "opens": ("email", {"user_agent": (None, "Mozilla/5.0", "Mozilla/5.0 (Macintosh)")}),
+    "opens": ("email", {"user_agent": (None, "Mozilla/5.0", "Mozilla/5.0 (Macintosh)", "YahooMailProxy", "Outlook-iOS/723.4 (4.28.0)")}),
     "clicks": (
         "email",
-        {"url": ("https://u1.example/a/7?p=1", "u2", "u3", None), "url_name": (None, "Buy"), "user_agent": (None, "barracuda")},
+        {
+            "url": ("https://u1.example/a/7?p=1", "u2", "u3", None),
+            "url_name": (None, "Buy"),
+            "user_agent": (None, "barracuda", "Outlook-iOS/723.4"),
+        },
     ),
     "unsubscribes": ("email", {}),
     "spam_complaints": ("email", {}),

@@ -8,6 +8,7 @@ from typing import Any
 
 from mg_lakehouse_tests.reckoning import failures
 from mg_lakehouse_tests.reckoning.bounces import bounce_categories_daily
+from mg_lakehouse_tests.reckoning.clients import client_days, client_metrics_daily
 from mg_lakehouse_tests.reckoning.engagement import engagement_curve, link_metrics
 from mg_lakehouse_tests.reckoning.events import Rows, message_events
 from mg_lakehouse_tests.reckoning.jobs import dim_jobs, job_bounce_categories, job_metrics, job_metrics_daily
@@ -39,6 +40,8 @@ PRIMARY_KEYS = {
     "push_metrics": ("request_id", "service"),
     "sms_inbound_daily": ("event_date", "sent_to", "inbound_type"),
     "engage_metrics_daily": ("event_date", "vendor", "prefix"),
+    "client_days": ("request_id", "event_date", "channel", "device", "client", "os"),
+    "client_metrics_daily": ("event_date", "channel", "device", "client", "os"),
 }
 
 
@@ -82,4 +85,6 @@ def expected_gold(rows: Rows, *, as_of: datetime, zone: str, pii_key: str, categ
         "push_metrics": failures.push_metrics(messages, seeds),
         "sms_inbound_daily": failures.sms_inbound_daily(rows),
         "engage_metrics_daily": failures.engage_metrics_daily(rows),
+        "client_days": client_days(events),
+        "client_metrics_daily": client_metrics_daily(events),
     }
