@@ -35,9 +35,9 @@ select
     events.request_id,
     events.event_date,
     events.channel,
-    parsed.parts.device as device, -- noqa: RF01,AL09
-    parsed.parts.client as client, -- noqa: RF01,AL09
-    parsed.parts.os as os, -- noqa: RF01,AL09
+    struct_extract(parsed.parts, 'device') as device,
+    struct_extract(parsed.parts, 'client') as client,
+    struct_extract(parsed.parts, 'os') as os,
     count(*) filter (where events.kind = 'open') as open_events,
     count(*) filter (where events.kind = 'open' and events.is_human) as human_open_events,
     count(*) filter (where events.kind = 'click') as click_events,
