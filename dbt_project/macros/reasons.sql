@@ -54,12 +54,44 @@
     ]) }}) || ' '
 {%- endmacro %}
 
+{# The local part of an address, and the words of it that may stand alone; null without an address. #}
+{% macro local_part(address) -%}
+    nullif(split_part(lower(trim({{ address }})), '@', 1), '')
+{%- endmacro %}
+
+{% macro local_names(own) -%}
+    list_filter(
+        list_append(string_split_regex({{ own }}, '[^a-z]+'), {{ own }}),
+        lambda part: length(part) > 2 or (part <> '' and part = {{ own }})
+    )
+{%- endmacro %}
+
+{# Words with `#` for a local part wherever it stands, but for a short one, which may be part of any word. #}
+{% macro without_local_part(words, own) -%}
+    replace({{ words }}, case when length({{ own }}) > 3 then {{ own }} else '#' end, '#')
+{%- endmacro %}
+
+{# Words with `#` for those that hold one of some names. Few texts hold one, and looking word by word is dear. #}
+{% macro without_names(words, names) -%}
+    case
+        when list_has_any(string_split_regex({{ words }}, '[^a-z]+'), {{ names }})
+            then array_to_string(
+                list_transform(
+                    string_split({{ words }}, ' '),
+                    lambda word: case when list_has_any(string_split_regex(word, '[^a-z]+'), {{ names }}) then '#' else word end
+                ),
+                ' '
+            )
+        else {{ words }}
+    end
+{%- endmacro %}
+
 {#
-    What the words say beside of whom and when (decision G50): `#` stands for the local part of the event's own address and each of its words, for
-    addresses, host names, what an unknown word after `user` and its like names, and whatever holds a digit, a sign or a character beyond ASCII,
-    cut to 200 characters. All patterns are constants: one made of the address took 140 us a row to compile.
+    What the words say beside of whom and when (decision G50): `#` stands for addresses, host names, what an unknown word after `user` and its like
+    names, and whatever holds a digit, a sign or a character beyond ASCII, cut to 200 characters. All patterns are constants: one made of the
+    address took 140 us a row to compile.
 #}
-{% macro reason_fingerprint(words, address=none) -%}
+{% macro reason_fingerprint(words) -%}
     {#- Words that name somebody by the next word, and the next words that name nobody. -#}
     {%- set naming = "users?|recipients?|mailbox|mailboxes|inbox|account|address|addresses|alias|username" -%}
     {%- set harmless = (
@@ -70,36 +102,10 @@
         "complaint complaints policy access denied due here too but because if unrouteable undeliverable unverified locked moved the a " ~
         "an be table"
     ).split() | join("|") -%}
-    {%- set text = words -%}
-    {%- if address is not none -%}
-        {%- set own = "split_part(lower(trim(" ~ address ~ ")), '@', 1)" -%}
-        {#- A short one may be part of any word. -#}
-        {%- set text = "replace(" ~ text ~ ", case when length(" ~ own ~ ") > 3 then " ~ own ~ " else '#' end, '#')" -%}
-        {%- set names -%}
-            list_filter(
-                list_append(string_split_regex({{ own }}, '[^a-z]+'), {{ own }}),
-                lambda part: length(part) > 2 or (part <> '' and part = {{ own }})
-            )
-        {%- endset -%}
-        {#- Few texts hold one still, and looking word by word is dear. -#}
-        {%- set text -%}
-            case
-                when list_has_any(string_split_regex({{ text }}, '[^a-z]+'), {{ names }})
-                    then array_to_string(
-                        list_transform(
-                            string_split({{ text }}, ' '),
-                            lambda word: case when list_has_any(string_split_regex(word, '[^a-z]+'), {{ names }}) then '#' else word end
-                        ),
-                        ' '
-                    )
-                else {{ text }}
-            end
-        {%- endset -%}
-    {%- endif -%}
     {#- A `~` ties a harmless word to the one before it. Twice, for a tie can begin where another ends. -#}
-    {%- set tie = ["\\b(" ~ naming ~ ") (" ~ harmless ~ ")( |$)", "\\1~\\2\\3"] -%}
-    coalesce(nullif(trim(left(trim({{ replaced(text, [
-        ["[^ ]*(?:@|#|[0-9]|[^\\x20-\\x7e])[^ ]*|[^ .]+(?:[.][^ .]+)+|[^ ]*[=/\\\\_%&+][^ ]+", "#"],
+    {%- set tie = ["\\b(" ~ naming ~ ") (" ~ harmless ~ ")( |~|$)", "\\1~\\2\\3"] -%}
+    coalesce(nullif(trim(left(trim({{ replaced(words, [
+        ["[^ ]*(?:@|#|[0-9]|[^\\x20-\\x7e])[^ ]*|[^ ]*[^ .][.][^ .][^ ]*|[^ ]*[=/\\\\_%&+][^ ]+", "#"],
         tie,
         tie,
         ["\\b(" ~ naming ~ ") [^ ]+", "\\1 #"],

@@ -346,7 +346,12 @@ def test_nothing_of_a_person_is_in_a_code_or_an_expression(code: str | None, mes
 
 
 def fingerprints(rows: Sequence[tuple[str, str | None]]) -> list[str]:
-    return [str(row[0]) for row in made_by("{{ reason_fingerprint(reason_words('text'), 'address') }}", rows)]
+    """What the steps of the staging of bounces make of texts and addresses."""
+    macros = """
+        {% set own = local_part("address") %}
+        {{ reason_fingerprint(without_names(without_local_part(reason_words("text"), own), local_names(own))) }}
+    """
+    return [str(row[0]) for row in made_by(macros, rows)]
 
 
 def made_by(macros: str, rows: Sequence[tuple[str | None, str | None]]) -> list[tuple[Any, ...]]:

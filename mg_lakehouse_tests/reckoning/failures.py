@@ -27,14 +27,16 @@ _SMS = {
 _RENDERED = {"render_errors": "email", "sms_render_errors": "sms", "mobile_push_render_errors": "push"}
 
 
-_NAMING = "user users recipient recipients mailbox mailboxes inbox account address addresses alias username".split()
-_HARMLESS = (
+_NAMING_WORDS = "user users recipient recipients mailbox mailboxes inbox account address addresses alias username"
+_NAMING = frozenset(_NAMING_WORDS.split(" "))
+_HARMLESS_WORDS = (
     "# unknown not no is was are does doesn't did has have had over full disabled inactive unavailable rejected suspended closed deleted expired "
     "exceeded exceeds blocked name names address addresses account user users mailbox recipient recipients in on and or of at by for from to with "
     "that this you your cannot can can't could couldn't may must temporarily currently already quota size limit invalid verification verify list "
     "lookup server storage error failed refused exists exist syntax reputation complaint complaints policy access denied due here too but because "
     "if unrouteable undeliverable unverified locked moved the a an be table"
-).split()
+)
+_HARMLESS = frozenset(_HARMLESS_WORDS.split(" "))
 _SIGNS = set("@#=/\\_%&+")
 _TOKEN = re.compile(r"[A-Za-z]*[a-z][A-Z][a-z]?[A-Z][A-Za-z]*|[A-Za-z]{25,}|\b([a-f]{8,}|[A-F]{8,})\b")
 
@@ -69,7 +71,7 @@ def _is_own(word: str, own: str) -> bool:
 
 _REPLY = re.compile(
     r"(?:^|[:;\"(<\[]|\b(?:smtp|code|error|status|said|returned|replied|response|with))[\s:=#]*([45][0-5][0-9])(?![0-9A-Za-z]|\.[0-9])",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
 
 
