@@ -1,11 +1,36 @@
-{# The SMTP reply code in a server's text: the first 4xx or 5xx that stands alone. Null where there is none. #}
+{#
+    The SMTP reply code in a server's text: one that an enhanced status follows, else the first that begins the text or follows a mark or a
+    word such as `said` or `code` (decision G50). Null where there is none: a number alone may be a size.
+#}
 {% macro smtp_code(details) -%}
-    cast(nullif(regexp_extract({{ details }}, '(?:^|[^0-9.])([45][0-9][0-9])(?:[^0-9.]|$)', 1), '') as bigint)
+    cast(
+        coalesce(
+            nullif(
+                regexp_extract(
+                    {{ details }}, '(?:^|[^0-9A-Za-z.])([45][0-5][0-9])[ -]+[#(<\[]?[45][.][0-9]{1,3}[.][0-9]', 1
+                ),
+                ''
+            ),
+            nullif(
+                regexp_extract(
+                    {{ details }},
+                    '(?i)(?:^|[:;"(<\[]|\b(?:smtp|code|error|status|said|returned|replied|response|with))[\s:=#]*([45][0-5][0-9])(?:[^0-9A-Za-z.]|[.](?:[^0-9]|$)|$)',
+                    1
+                ),
+                ''
+            )
+        ) as bigint
+    )
 {%- endmacro %}
 
-{# The enhanced status code in a server's text (RFC 3463), such as 5.1.1. Null where there is none. #}
+{# The enhanced status code in a server's text (RFC 3463), such as 5.1.1, of a subject that is registered. Null where there is none. #}
 {% macro enhanced_status(details) -%}
-    nullif(regexp_extract({{ details }}, '(?:^|[^0-9.])([45][.][0-9]{1,3}[.][0-9]{1,3})(?:[^0-9.]|$)', 1), '')
+    nullif(
+        regexp_extract(
+            {{ details }}, '(?:^|[^0-9A-Za-z.])([45][.][0-7][.][0-9]{1,3})(?:[^0-9A-Za-z.]|[.](?:[^0-9]|$)|$)', 1
+        ),
+        ''
+    )
 {%- endmacro %}
 
 {% macro replaced(text, steps) -%}
@@ -16,27 +41,98 @@
     {{ found.text }}
 {%- endmacro %}
 
-{# A server's text as words with blanks around them: lower case, `#` for quotations and URLs, no brackets and the like. #}
+{#
+    A server's text as words with blanks around them: lower case, no brackets and the like, `#` for quotations, what stands in angle brackets,
+    URLs, and tokens of letters that no word looks like.
+#}
 {% macro reason_words(details) -%}
-    ' ' || {{ replaced("lower(" ~ details ~ ")", [
-        ["\"[^\"]*\"|(^|\\s)''[^'']*''", " # "], ["[a-z][a-z0-9+.-]*://\\S+", "#"], ["[\\s(),;:<>\\[\\]]+", " "],
-    ]) }} || ' '
+    ' ' || lower({{ replaced(details, [
+        ["(?i)\\s*[(\\[{]\\s*at\\s*[)\\]}]\\s*|\\s+@\\s+", "@"],
+        ["\"(?:[^\"\\\\]|\\\\.)*\"|(?:^|\\s)''[^'']*''|<[^<>]*>", " # "],
+        ["[A-Za-z][A-Za-z0-9+.-]*://\\S+|[A-Za-z]*[a-z][A-Z][a-z]?[A-Z][A-Za-z]*|[A-Za-z]{25,}|\\b(?:[a-f]{8,}|[A-F]{8,})\\b", "#"],
+        ["[\\s(),;:<>\\[\\]{}!?*~|`\"]+", " "],
+    ]) }}) || ' '
+{%- endmacro %}
+
+{# The local part of an address, and the words of it that may stand alone; null without an address. #}
+{% macro local_part(address) -%}
+    nullif(split_part(lower(trim({{ address }})), '@', 1), '')
+{%- endmacro %}
+
+{% macro local_names(own) -%}
+    list_filter(
+        list_append(string_split_regex({{ own }}, '[^a-z]+'), {{ own }}),
+        lambda part: length(part) > 2 or (part <> '' and part = {{ own }})
+    )
+{%- endmacro %}
+
+{# Words with `#` for a local part wherever it stands, but for a short one, which may be part of any word. #}
+{% macro without_local_part(words, own) -%}
+    replace({{ words }}, case when length({{ own }}) > 3 then {{ own }} else '#' end, '#')
+{%- endmacro %}
+
+{# Words with `#` for those that hold one of some names. Few texts hold one, and looking word by word is dear. #}
+{% macro without_names(words, names) -%}
+    case
+        when list_has_any(string_split_regex({{ words }}, '[^a-z]+'), {{ names }})
+            then array_to_string(
+                list_transform(
+                    string_split({{ words }}, ' '),
+                    lambda word: case when list_has_any(string_split_regex(word, '[^a-z]+'), {{ names }}) then '#' else word end
+                ),
+                ' '
+            )
+        else {{ words }}
+    end
 {%- endmacro %}
 
 {#
-    What the words say beside of whom and when (decision G50): `#` stands for the local part of the event's own address, for addresses, host names
-    and whatever holds a digit or is not ASCII, cut to 200 characters. Nothing of a person remains. All patterns are constants: one made of the
+    What the words say beside of whom and when (decision G50): `#` stands for addresses, host names, what an unknown word after `user` and its like
+    names, and whatever holds a digit, a sign or a character beyond ASCII, cut to 200 characters. All patterns are constants: one made of the
     address took 140 us a row to compile.
 #}
-{% macro reason_fingerprint(words, address=none) -%}
-    {%- set text = words -%}
-    {%- if address is not none -%}
-        {#- A short one may be part of any word. -#}
-        {%- set own = "split_part(lower(trim(" ~ address ~ ")), '@', 1)" -%}
-        {%- set text = "replace(" ~ text ~ ", coalesce(' ' || nullif(" ~ own ~ ", '') || ' ', '#'), ' # ')" -%}
-        {%- set text = "replace(" ~ text ~ ", case when length(" ~ own ~ ") > 3 then " ~ own ~ " else '#' end, '#')" -%}
-    {%- endif -%}
-    coalesce(nullif(trim(left(trim({{ replaced(text, [
-        ["[^ ]*(?:@|%40|#|[0-9]|[^\\x20-\\x7e])[^ ]*|[^ .]+(?:[.][^ .]+)+", "#"], ["#(?: #)+", "#"],
+{% macro reason_fingerprint(words) -%}
+    {#- Words that name somebody by the next word, and the next words that name nobody. -#}
+    {%- set naming = "users?|recipients?|mailbox|mailboxes|inbox|account|address|addresses|alias|username" -%}
+    {%- set harmless = (
+        "# unknown not no is was are does doesn''t did has have had over full disabled inactive unavailable rejected suspended closed " ~
+        "deleted expired exceeded exceeds blocked name names address addresses account user users mailbox recipient recipients in on " ~
+        "and or of at by for from to with that this you your cannot can can''t could couldn''t may must temporarily currently already " ~
+        "quota size limit invalid verification verify list lookup server storage error failed refused exists exist syntax reputation " ~
+        "complaint complaints policy access denied due here too but because if unrouteable undeliverable unverified locked moved the a " ~
+        "an be table"
+    ).split() | join("|") -%}
+    {#- A `~` ties a harmless word to the one before it. Twice, for a tie can begin where another ends. -#}
+    {%- set tie = ["\\b(" ~ naming ~ ") (" ~ harmless ~ ")( |~|$)", "\\1~\\2\\3"] -%}
+    coalesce(nullif(trim(left(trim({{ replaced(words, [
+        ["[^ ]*(?:@|#|[0-9]|[^\\x20-\\x7e])[^ ]*|[^ ]*[^ .][.][^ .][^ ]*|[^ ]*[=/\\\\_%&+][^ ]+", "#"],
+        tie,
+        tie,
+        ["\\b(" ~ naming ~ ") [^ ]+", "\\1 #"],
+        ["~", " "],
+        ["#(?: #)+", "#"],
     ]) }}), 200)), ''), '(none)')
+{%- endmacro %}
+
+{# The code of an error: a phrase as received; of anything else, which may name somebody, what its words say. #}
+{% macro error_code(code) -%}
+    case
+        when regexp_full_match(trim({{ code }}), '[A-Za-z]{1,40}(?:[ _:-]{1,2}(?:[A-Za-z]{1,40}|[0-9]{1,4})){0,8}') then trim({{ code }})
+        else {{ reason_fingerprint(reason_words(code)) }}
+    end
+{%- endmacro %}
+
+{# Part of the template that a message names, in capitals as MessageGears writes it. Null where it names none. #}
+{% macro template_part(message) -%}
+    nullif(regexp_extract({{ message }}, '\bin ([A-Z][A-Z_]+)\b', 1), '')
+{%- endmacro %}
+
+{# Expression of the template that a message names, where it is a path of names: a text in it may be a person's. #}
+{% macro template_expression(message) -%}
+    nullif(
+        regexp_extract(
+            {{ message }}, '(?i)\bexpression ([a-z_$][a-z0-9_$]*(?:[.][a-z_$][a-z0-9_$]*|[?][a-z_]+|\[[0-9]{1,3}\])*)(?:[\s,;:.]|$)', 1
+        ),
+        ''
+    )
 {%- endmacro %}

@@ -27,27 +27,58 @@ _SMS = {
 _RENDERED = {"render_errors": "email", "sms_render_errors": "sms", "mobile_push_render_errors": "push"}
 
 
+_NAMING_WORDS = "user users recipient recipients mailbox mailboxes inbox account address addresses alias username"
+_NAMING = frozenset(_NAMING_WORDS.split(" "))
+_HARMLESS_WORDS = (
+    "# unknown not no is was are does doesn't did has have had over full disabled inactive unavailable rejected suspended closed deleted expired "
+    "exceeded exceeds blocked name names address addresses account user users mailbox recipient recipients in on and or of at by for from to with "
+    "that this you your cannot can can't could couldn't may must temporarily currently already quota size limit invalid verification verify list "
+    "lookup server storage error failed refused exists exist syntax reputation complaint complaints policy access denied due here too but because "
+    "if unrouteable undeliverable unverified locked moved the a an be table"
+)
+_HARMLESS = frozenset(_HARMLESS_WORDS.split(" "))
+_SIGNS = set("@#=/\\_%&+")
+_TOKEN = re.compile(r"[A-Za-z]*[a-z][A-Z][a-z]?[A-Z][A-Za-z]*|[A-Za-z]{25,}|\b([a-f]{8,}|[A-F]{8,})\b")
+
+
 def fingerprint(text: str | None, address: str | None = None) -> str:
     """What a text says beside of whom and when (G50), word by word."""
-    bare = re.sub(r"\"[^\"]*\"|(^|\s)'[^']*'", " # ", (text or "").lower())
-    bare = re.sub(r"[a-z][a-z0-9+.-]*://\S+", "#", bare)
+    bare = re.sub(r"\s*[(\[{]\s*at\s*[)\]}]\s*|\s+@\s+", "@", text or "", flags=re.IGNORECASE)
+    bare = re.sub(r"\"(?:[^\"\\]|\\.)*\"|(?:^|\s)'[^']*'|<[^<>]*>", " # ", bare)
+    bare = _TOKEN.sub("#", re.sub(r"[A-Za-z][A-Za-z0-9+.-]*://\S+", "#", bare)).lower()
     own = (address or "").strip().lower().split("@")[0]
     words: list[str] = []
-    for word in re.split(r"[\s(),;:<>\[\]]+", bare):
+    for word in re.split(r"[\s(),;:<>\[\]{}!?*~|`\"]+", bare):
         if not word:
             continue
-        odd = re.search(r"[@#0-9]|%40", word) or not word.isascii() or re.fullmatch(r"[^.]+(\.[^.]+)+", word)
-        personal = own and (word == own or (len(own) > 3 and own in word))
-        new = "#" if odd or personal or re.search(r"[^. ]\.[^. ]", word) else word
+        naming = bool(words) and words[-1] in _NAMING
+        new = "#" if _is_odd(word) or _is_own(word, own) or (naming and word not in _HARMLESS) else word
         if not (new == "#" and words[-1:] == ["#"]):
             words.append(new)
     return " ".join(words)[:200].strip() or NONE
 
 
+def _is_odd(word: str) -> bool:
+    signs = word[:-1] if word[-1] in "=/\\_%&+" else word
+    return not word.isascii() or bool(re.search(r"[^. ]\.[^. ]|[0-9]", word)) or bool(_SIGNS & set(signs)) or word[-1] in "@#"
+
+
+def _is_own(word: str, own: str) -> bool:
+    """Whether a word has the local part in it, or one of the words of the local part."""
+    names = {part for part in re.split("[^a-z]+", own) if len(part) > 2} | {own} - {""}
+    return (len(own) > 3 and own in word) or bool(names & set(re.split("[^a-z]+", word)))
+
+
+_REPLY = re.compile(
+    r"(?:^|[:;\"(<\[]|\b(?:smtp|code|error|status|said|returned|replied|response|with))[\s:=#]*([45][0-5][0-9])(?![0-9A-Za-z]|\.[0-9])",
+    re.IGNORECASE | re.ASCII,
+)
+
+
 def codes(text: str | None) -> tuple[int | None, str | None]:
-    """SMTP reply code and enhanced status in a text."""
-    reply = re.search(r"(?:^|[^0-9.])([45][0-9]{2})(?:[^0-9.]|$)", text or "")
-    status = re.search(r"(?:^|[^0-9.])([45]\.[0-9]{1,3}\.[0-9]{1,3})(?:[^0-9.]|$)", text or "")
+    """SMTP reply code and enhanced status in a text (G50)."""
+    status = re.search(r"(?<![0-9A-Za-z.])([45]\.[0-7]\.[0-9]{1,3})(?![0-9A-Za-z]|\.[0-9])", text or "")
+    reply = re.search(r"(?<![0-9A-Za-z.])([45][0-5][0-9])[ -]+[#(<\[]?[45]\.[0-9]{1,3}\.[0-9]", text or "") or _REPLY.search(text or "")
     return (int(reply[1]) if reply else None), (status[1] if status else None)
 
 
@@ -117,16 +148,23 @@ def render_errors(rows: Rows) -> list[Row]:
         for row in rows.get(table, []):
             for error in _errors(row):
                 text = error["error_message"] or ""
-                part = re.search(r"\bin ([A-Z_]+)\b", text, re.IGNORECASE)
-                expression = re.search(r"\bexpression ([^\s,;]+)", text, re.IGNORECASE)
-                place = part[1].upper() if part else None, expression[1] if expression else None
+                part = re.search(r"\bin ([A-Z][A-Z_]+)\b", text)
+                expression = _EXPRESSION.search(text)
+                place = part[1] if part else None, expression[1] if expression else None
                 groups[channel, _code(error), *place, fingerprint(text)].append(row)
     names = ("channel", "error_code", "template_part", "expression", "error_fingerprint")
     return [dict(zip(names, key, strict=True)) | _summed(group, "messages") for key, group in groups.items()]
 
 
+_NAME = r"[a-z_$][a-z0-9_$]*"
+_EXPRESSION = re.compile(rf"\bexpression ({_NAME}(?:\.{_NAME}|\?[a-z_]+|\[[0-9]{{1,3}}\])*)(?=[\s,;:.]|$)", re.IGNORECASE)
+
+
 def _code(error: Row) -> str:
-    return (error["error_code"] or "").strip() or NONE
+    """The code as received where it is a phrase; what its words say where it is anything else (G52)."""
+    code = (error["error_code"] or "").strip()
+    phrase = re.fullmatch(r"[A-Za-z]{1,40}(?:[ _:-]{1,2}(?:[A-Za-z]{1,40}|[0-9]{1,4})){0,8}", code)
+    return code if phrase else fingerprint(code)
 
 
 def sms_metrics(metrics: Iterable[Row], messages: Iterable[Row]) -> list[Row]:

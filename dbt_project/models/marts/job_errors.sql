@@ -20,7 +20,7 @@ errors as (
         request_id,
         activity_id,
         event_at,
-        coalesce(nullif(trim(error.error_code), ''), '(none)') as error_code,
+        {{ error_code("error.error_code") }} as error_code,
         {{ reason_fingerprint(reason_words("error.error_message")) }} as error_fingerprint
     from failed
 

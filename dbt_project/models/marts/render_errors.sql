@@ -27,9 +27,9 @@ errors as (
         request_id,
         activity_id,
         event_at,
-        coalesce(nullif(trim(error.error_code), ''), '(none)') as error_code,
-        nullif(upper(regexp_extract(error.error_message, '(?i)\bin ([A-Z_]+)\b', 1)), '') as template_part,
-        nullif(regexp_extract(error.error_message, '(?i)\bexpression ([^\s,;]+)', 1), '') as expression,
+        {{ error_code("error.error_code") }} as error_code,
+        {{ template_part("error.error_message") }} as template_part,
+        {{ template_expression("error.error_message") }} as expression,
         {{ reason_fingerprint(reason_words("error.error_message")) }} as error_fingerprint
     from failed
 
