@@ -71,7 +71,12 @@ COLUMNS: Final[dict[str, tuple[str, dict[str, Sequence[Any]]]]] = {
     "opens": ("email", {"user_agent": (None, "Mozilla/5.0", "Mozilla/5.0 (Macintosh)")}),
     "clicks": (
         "email",
-        {"url": ("https://u1.example/a/7?p=1", "u2", "u3", None), "url_name": (None, "Buy"), "user_agent": (None, "barracuda")},
+        {
+            "url": ("https://u1.example/a/7?p=1", "u2", "u3", None),
+            "url_name": (None, "Buy"),
+            "url_id": (None, "-1", "7"),
+            "user_agent": (None, "barracuda"),
+        },
     ),
     "unsubscribes": ("email", {}),
     "spam_complaints": ("email", {}),
