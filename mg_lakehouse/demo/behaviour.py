@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from random import Random
 from typing import Final
+from urllib.parse import quote
 
 from mg_lakehouse.demo.jobs import ACCOUNT_ID, Job
 from mg_lakehouse.demo.people import BROWSERS, PREFETCH, SCANNERS, Person, ip_address
@@ -106,7 +107,7 @@ _LINKS: Final = (
     ("https://www.shop.example/", "Home Page", "-1"),
     ("https://www.shop.example/offer?utm_source=mg&utm_medium=email&id=7", "Offer", "offer"),
     ("https://www.shop.example/caf\u00e9?q=1&r=%F0%9F%98%80", "Café ☕", "cafe"),
-    ("https://www.shop.example/unsubscribe?p=a%26b", None, None),
+    ("https://www.shop.example/leave/{}/now?p=a%26b", None, None),  # {} is the address
     ("https://social.example/share?u=1&t=<b>", "Share", "-1"),
 )
 _STOP: Final = ("STOP", "STOP")
@@ -393,6 +394,7 @@ class _Email:
 
     def _click(self, at: datetime, link: tuple[str, str | None, str | None], user_agent: str) -> Happening:
         url, name, link_id = link
+        url = url.format(quote(self._person.email))
         return self._visit("ClickActivity", at, user_agent, {"url": url, "url_name": name, "url_id": link_id})
 
     def _reply(self, at: datetime) -> Happening:

@@ -46,6 +46,10 @@ FEED: Final = [
     click("cat", 3 * HOUR, "https://shop.example/b", url_name="Buy", is_microsite=True),
     click("dan", 3 * HOUR, "https://shop.example/c", url_id="id-1", url_name="Read"),
     click("eve", 3 * HOUR, None),
+    # No link of its own: an id of -1 says that there is none, and a name made of an address says who.
+    click("ann", 4 * HOUR, "https://shop.example/a", url_id="-1", url_name=" Buy "),
+    click("ann", 5 * HOUR, "https://ben@corp.example@Shop.example:443/d", url_id="-1", url_name="For ben@corp.example"),
+    click("ben", 31 * HOUR, "https://ben:pw@/d", url_id="ben%40corp.example"),
     # A scanner goes for Cat's three links as she gets them.
     *(click("cat", HOUR + 1, f"https://shop.example/{path}", user_agent="Barracuda") for path in ("a", "b", "d")),
     # Of no job.
@@ -96,21 +100,34 @@ def test_links_of_a_job(lake: Lake) -> None:
     assert found == {
         "shop.example/sale/summer": (2, 2, 2, 2),
         "shop.example/u/*/*": (1, 1, 1, 1),
-        "Buy": (2, 2, 2, 2),
+        "Buy": (3, 3, 2, 2),
         "id-1": (1, 1, 1, 1),
-        # Eve bounced; her click says no address.
-        "(none)": (1, 1, 0, 0),
+        # Eve bounced; her click says no address, and Ben's no host.
+        "(none)": (2, 2, 1, 1),
         "shop.example/a": (1, 0, 1, 0),
         "shop.example/b": (1, 0, 1, 0),
-        "shop.example/d": (1, 0, 1, 0),
+        # Cat's scanner and Ann.
+        "shop.example/d": (2, 1, 2, 1),
     }
     buy = one(rows, link="Buy")
-    assert (buy["link_name"], buy["link_host"], buy["microsite_rate"], buy["click_share_rate"]) == ("Buy", "shop.example", 0.5, 2 / 10)
+    assert (buy["link_name"], buy["link_host"], buy["microsite_rate"], buy["click_share_rate"]) == ("Buy", "shop.example", 1 / 3, 3 / 13)
+    assert rows.sort("click_position")["link"].to_list() == [
+        "Buy",
+        # Of two clicks by people each, and one by a person only; of one by a person each; of a scanner's.
+        "(none)",
+        "shop.example/sale/summer",
+        "shop.example/d",
+        "id-1",
+        "shop.example/u/*/*",
+        "shop.example/a",
+        "shop.example/b",
+    ]
+    assert sorted(rows["click_position"]) == list(range(1, 9))
 
 
 def test_no_link_holds_a_person(lake: Lake) -> None:
     text = table(lake, "link_metrics").write_ndjson().lower()
-    assert [word for word in ("ann", "ben@", "corp.example", "u:p", "x7f3", "who=") if word in text] == []
+    assert [word for word in ("ann", "ben", "corp.example", "u:p", "pw", "x7f3", "who=") if word in text] == []
 
 
 def test_a_message_says_why_its_answers_are_a_machines(lake: Lake) -> None:

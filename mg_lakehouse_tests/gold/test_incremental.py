@@ -74,6 +74,7 @@ COLUMNS: Final[dict[str, tuple[str, dict[str, Sequence[Any]]]]] = {
         {
             "url": ("https://u1.example/a/7?p=1", "u2", "u3", None),
             "url_name": (None, "Buy"),
+            "url_id": (None, "-1", "7"),
             "user_agent": (None, "barracuda", "Outlook-iOS/723.4"),
         },
     ),

@@ -27,7 +27,7 @@ EMAIL, PHONE, DEVICE = "ada.lovelace@gmail.com", "+15550142857", "device-8f14e45
 FEED = [
     event("deliveries", request="b1-job", email=EMAIL),
     event("opens", 60, request="b1-job", email=EMAIL.upper()),
-    event("clicks", 90, request="b1-job", email=EMAIL, url="https://a.example"),
+    event("clicks", 90, request="b1-job", email=EMAIL, url=f"https://a.example/{EMAIL}?for={EMAIL}", url_name=f"For {EMAIL}"),
     event("bounces", request="b1-job", email="grace.hopper@yahoo.com", category_code=10, details=f"550 no such user {EMAIL}"),
     # A code that the seed does not know.
     event("bounces", request="b1-job", recipient_id="7", category_code=777),
@@ -237,6 +237,31 @@ WRONG: Final[dict[str, tuple[Callable[[Lake], None], str, set[str]]]] = {
         delete("domain_days", "request_id = 'b1-suppressed'"),
         "job_metrics domain_days",
         {DOMAINS},
+    ),
+    "a link without a click": (
+        update("link_metrics", "click_events", "click_events + 1", "request_id = 'b1-job'"),
+        "job_metrics link_metrics",
+        {"link_metrics_clicks_sum_to_job_metrics"},
+    ),
+    "a job without links": (
+        delete("link_metrics", "request_id = 'b1-job'"),
+        "job_metrics link_metrics",
+        {"link_metrics_clicks_sum_to_job_metrics"},
+    ),
+    "a curve that falls": (
+        update("engagement_curve", "openers", "0", "request_id = 'b1-job' and channel = 'email' and age_hours = 720"),
+        "job_metrics engagement_curve",
+        {"engagement_curve_identities_hold", "engagement_curve_curves_grow"},
+    ),
+    "a curve above the job": (
+        update("engagement_curve", "aged_messages", "aged_messages + 1", "request_id = 'b1-job' and channel = 'sms'"),
+        "job_metrics engagement_curve",
+        {"engagement_curve_curves_grow"},
+    ),
+    "a machine without a reason": (
+        update("fct_messages", "human_open_events", "0", "request_id = 'b1-job' and open_events > 0"),
+        "fct_messages",
+        {"fct_messages_identities_hold"},
     ),
     "days and categories of no job": (
         delete("job_metrics", "request_id = 'b1-suppressed'"),

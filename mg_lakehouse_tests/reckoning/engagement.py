@@ -51,9 +51,16 @@ def _point(request_id: str, channel: str, group: list[Row], age: int) -> Row:
 
 
 def host_of(url: str | None) -> str | None:
-    """Host of an address, in lower case."""
-    found = re.match(r"\s*[A-Za-z][A-Za-z0-9+.-]*://(?:[^/?#@]*@)?([^/?#:\s]+)", url or "")
-    return found[1].lower() if found else None
+    """Host of an address, in lower case: what stands behind the last ``@`` of its authority."""
+    found = re.match(r"\s*[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)", url or "")
+    host = re.match(r"([^:\s]+)(:\d*)?(\s|$)", found[1].rpartition("@")[2]) if found else None
+    return host[1].lower() if host else None
+
+
+def label_of(text: str | None) -> str | None:
+    """An id or a name as the template gave it: nothing where it gave none, or where it holds an address (G42)."""
+    label = (text or "").strip()
+    return None if label in ("", "-1") or "@" in label or "%40" in label else label
 
 
 def place_of(url: str | None) -> str | None:
@@ -73,15 +80,20 @@ def link_metrics(rows: dict[str, list[Row]], events: Iterable[Event], messages: 
     of_job: dict[str, int] = defaultdict(int)
     for row in rows.get("clicks", []):
         if row["request_id"] is not None:
-            link = (row.get("url_id") or "").strip() or (row.get("url_name") or "").strip() or place_of(row.get("url")) or "(none)"
+            link = label_of(row.get("url_id")) or label_of(row.get("url_name")) or place_of(row.get("url")) or "(none)"
             groups[row["request_id"], link].append((row, clicks[row["activity_id"]]))
             of_job[row["request_id"]] += 1
-    return [_link(*key, group, accepted, of_job[key[0]]) for key, group in groups.items()]
+    found = [_link(*key, group, accepted, of_job[key[0]]) for key, group in groups.items()]
+    places: dict[str, int] = defaultdict(int)
+    for row in sorted(found, key=lambda row: (-row["click_events"], -row["human_click_events"], row["link"])):
+        places[row["request_id"]] += 1
+        row["click_position"] = places[row["request_id"]]
+    return found
 
 
 def _link(request_id: str, link: str, group: list[tuple[Row, Event]], accepted: set[MessageKey], of_job: int) -> Row:
     ordered = sorted(group, key=lambda pair: (pair[0]["event_at"], pair[0]["activity_id"]))
-    names = [name for row, _ in ordered if (name := (row.get("url_name") or "").strip())]
+    names = [name for row, _ in ordered if (name := label_of(row.get("url_name")))]
     hosts = [host for row, _ in ordered if (host := host_of(row.get("url")))]
     people = {event.message for _, event in group if event.message in accepted}
     humans = {event.message for _, event in group if event.message in accepted and event.human}

@@ -66,8 +66,9 @@ flagged_clicks as (
                 case when clicks.urls_around >= {{ var("bot_click_distinct_urls") }} then 'many_links_at_once' end,
                 case
                     when
+                        false
                         {% for name in var("scanner_user_agents") -%}
-                        contains(lower(clicks.user_agent), '{{ name }}'){{ " or" if not loop.last }}
+                        or contains(lower(clicks.user_agent), '{{ name }}')
                         {% endfor -%}
                         then 'scanner_user_agent'
                 end

@@ -77,6 +77,10 @@ select
     counts.unique_human_clickers,
     {{ ratio("counts.microsite_clicks", "counts.click_events") }} as microsite_rate,
     {{ ratio("counts.click_events", "jobs.click_events") }} as click_share_rate,
+    row_number() over (
+        partition by counts.request_id
+        order by counts.click_events desc, counts.human_click_events desc, counts.link asc
+    ) as click_position,
     counts.first_clicked_at,
     counts.last_clicked_at
 from counts

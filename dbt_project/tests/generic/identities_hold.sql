@@ -33,6 +33,10 @@
         ~ "+ service_failures + cancelled + other_failures",
     "senders": "senders <= events",
     "addresses": "addresses <= events",
+    "first after last click": "first_clicked_at <= last_clicked_at",
+    "machines have reasons": "(len(machine_reasons) > 0) = (human_open_events + human_click_events < open_events + click_events)",
+    "openers by age": "human_openers <= openers and openers <= aged_messages",
+    "clickers by age": "human_clickers <= clickers and clickers <= aged_messages",
 } -%}
 {%- set wanted = {
     "accepted": ["accepted", "implied_delivered"],
@@ -47,6 +51,8 @@
     "seen first and last": ["first_seen_at", "last_seen_at"], "late rows": ["late_rows"], "lags": ["lag_seconds_p95"],
     "hits and misses": ["hits", "misses"], "dead tokens": ["dead_tokens"], "failures of text messages": ["invalid_addresses", "rejected"],
     "senders": ["senders", "events"], "addresses": ["addresses", "events"],
+    "first after last click": ["first_clicked_at", "last_clicked_at"], "machines have reasons": ["machine_reasons"],
+    "openers by age": ["human_openers", "aged_messages"], "clickers by age": ["human_clickers", "aged_messages"],
     "reasons": ["reasons", "first_reason", "evidence_events"], "evidence": ["first_evidence_at", "last_evidence_at"],
     "newest reason": ["newest_reason_at"], "evidence before the attempt": ["last_evidence_at", "first_attempted_at"],
 } -%}
