@@ -67,7 +67,7 @@ def build_silver(settings: Settings) -> dg.AssetsDefinition:
             made = list(
                 rederive(
                     store,
-                    _days_to_rederive(context.partition_keys, config),
+                    _days_to_rederive(context.partition_keys if _has_partitions(context) else (), config),
                     tables=selected,
                     dry_run=config.dry_run,
                     slice_bytes=settings.flatten_bytes,
@@ -85,6 +85,11 @@ def build_silver(settings: Settings) -> dg.AssetsDefinition:
             yield from (check for check in checks if check.asset_key not in context.selected_asset_keys)
 
     return silver
+
+
+def _has_partitions(context: dg.AssetExecutionContext) -> bool:
+    """A check that is executed alone has none."""
+    return bool(context.has_partition_key or context.has_partition_key_range)
 
 
 def _days_to_rederive(partitions: Sequence[str], config: SilverConfig) -> list[date]:

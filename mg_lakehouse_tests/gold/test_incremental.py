@@ -58,6 +58,7 @@ ERRORS: Final = [
     },
     {"error_code": None, "error_message": "in BODY of s3://bucket/7"},
 ]
+YAHOO: Final = "YahooMailProxy; https://help.yahoo.com/kb/yahoo-mail-proxy-SLN28749.html"
 COLUMNS: Final[dict[str, tuple[str, dict[str, Sequence[Any]]]]] = {
     "deliveries": ("email", {}),
     "bounces": (
@@ -68,14 +69,14 @@ COLUMNS: Final[dict[str, tuple[str, dict[str, Sequence[Any]]]]] = {
             "details": (None, "550 5.1.1 <a@gmail.com> unknown", "421 try b later"),
         },
     ),
-    "opens": ("email", {"user_agent": (None, "Mozilla/5.0", "Mozilla/5.0 (Macintosh)", "YahooMailProxy", "Outlook-iOS/723.4 (4.28.0)")}),
+    "opens": ("email", {"user_agent": (None, "Mozilla/5.0", "Mozilla/5.0 (Macintosh)", YAHOO, "Outlook-iOS/723.4 (4.28.0)")}),
     "clicks": (
         "email",
         {
             "url": ("https://u1.example/a/7?p=1", "u2", "u3", None),
             "url_name": (None, "Buy"),
             "url_id": (None, "-1", "7"),
-            "user_agent": (None, "barracuda", "Outlook-iOS/723.4"),
+            "user_agent": (None, "barracuda", "Outlook-iOS/723.4 (4.28.0)"),
         },
     ),
     "unsubscribes": ("email", {}),
@@ -348,7 +349,9 @@ def test_a_silver_table_made_anew_rebuilds_what_reads_it(lake: Lake) -> None:
     # The opens that went with the old table are gone, the new one is there.
     opens = table(lake, "fct_messages").filter(pl.col("open_events") > 0)
     assert opens.select("request_id", "recipient_key").rows() == [("b1-new", "id:1")]
-    assert [replaced(lake, name) for name in OF_EVENTS] == [None] * len(OF_EVENTS)
+    # These read no opens.
+    others = {"bounce_reasons_daily", "sms_inbound_daily", "engage_metrics_daily"}
+    assert {name: replaced(lake, name) for name in OF_EVENTS if name not in others} == dict.fromkeys(set(OF_EVENTS) - others)
 
 
 def test_a_build_that_died_between_two_models_is_resumed(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
