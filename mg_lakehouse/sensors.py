@@ -84,9 +84,7 @@ def build_event_feed_sensor(settings: Settings) -> dg.SensorDefinition:
             settings=settings,
         )
         context.log.info(decision.reason)
-        if not decision.start:
-            return dg.SkipReason(decision.reason)
-        return dg.RunRequest(partition_key=today(), run_config=dg.RunConfig(ops=dict(ONLY_NEW)))
+        return _run_of_today() if decision.start else dg.SkipReason(decision.reason)
 
     return event_feed_sensor
 
@@ -108,9 +106,14 @@ def build_daily_files_sensor() -> dg.SensorDefinition:
             waiting = unflattened(lake.get(), ACCOUNT_ACTIVITY.name)
         except LakehouseError as error:
             return dg.SkipReason(str(error))
-        return dg.RunRequest(partition_key=today()) if waiting else dg.SkipReason("Silver has all daily files that bronze has.")
+        return _run_of_today() if waiting else dg.SkipReason("Silver has all daily files that bronze has.")
 
     return daily_files_sensor
+
+
+def _run_of_today() -> dg.RunRequest:
+    """A run that brings what is new, and makes no day anew however late it starts."""
+    return dg.RunRequest(partition_key=today(), run_config=dg.RunConfig(ops=dict(ONLY_NEW)))
 
 
 def _is_running(instance: dg.DagsterInstance, job: str) -> bool:

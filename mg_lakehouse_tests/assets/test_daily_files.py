@@ -131,6 +131,7 @@ def test_daily_files_are_flattened_without_a_queue_and_the_report_counts_what_th
     asked = tick()
     assert isinstance(asked, dg.RunRequest)
     assert asked.partition_key == today()
+    assert asked.run_config["ops"] == {"silver": {"config": {"rederive": False, "dry_run": False}}}
     assert run(settings, instance, FLATTEN_JOB, partition_key=today()).success
     assert isinstance(tick(), dg.SkipReason)
     assert sorted(rows_of(lake, "silver", "opens")["activity_id"]) == ["o1", "o2", "o3"]
