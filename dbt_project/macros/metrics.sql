@@ -144,3 +144,46 @@
         else 'none'
     end
 {%- endmacro %}
+
+{#
+    The funnel of each UTC day by some columns of `domain_days`: counts, rates, and how its complaints are to be taken.
+    A message that turns out to be older leaves its day (decision G30), where its job may have no other. It stood on a day of one of the
+    job's events: so those are days to make anew, and a model of this depends on `job_metrics_daily`.
+#}
+{% macro funnel_of_days(by) -%}
+with
+
+job_days as (
+
+    select * from {{ scoped(ref("domain_days")) }}
+
+),
+
+counts as (
+
+    select
+        event_date,
+        channel,
+        {% for column in by -%}
+        {{ column }},
+        {% endfor -%}
+    {% for name in message_counts() -%}
+    cast(sum({{ name }}) as bigint) as {{ name }}{{ "," if not loop.last }}
+    {% endfor %}
+    from job_days
+    where {{ in_scope("event_date") }}
+    group by all
+
+)
+
+select
+    counts.event_date,
+    counts.channel,
+    {% for name in by + message_counts().keys() | list -%}
+    counts.{{ name }},
+    {% endfor -%}
+    {{ select_rates("counts") }},
+    {{ wilson_low("counts.complainers_fbl", "counts.accepted_fbl") }} as complaint_rate_low,
+    {{ complaint_level("counts.channel", "counts.complainers_fbl", "counts.accepted_fbl") }} as complaint_level
+from counts
+{%- endmacro %}

@@ -12,11 +12,7 @@
 
 {# What changed in a gold input since the last build of a model of the scope `changes`: its rows, `change` and `version`. #}
 {% macro feed(relation) -%}
-    {%- if relation.identifier.startswith("__dbt__cte__") -%}
-        {{ relation }}
-    {%- else -%}
-        feed_{{ relation.identifier }}
-    {%- endif -%}
+    feed_{{ relation.identifier }}
 {%- endmacro %}
 
 {# Whether a date is one that a model of the scope `days` makes rows for. Unit tests override it with `true`. #}
@@ -36,8 +32,3 @@
     {%- endif -%}
     {{ return(model) }}
 {% endmacro %}
-
-{# The copies that silver dropped, by table and hour of receipt: what the model's own rows say of them, and what came since (decision G61). #}
-{% macro scoped_duplicates() -%}
-    scoped_duplicates
-{%- endmacro %}

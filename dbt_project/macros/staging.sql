@@ -68,3 +68,13 @@
         end
     )
 {%- endmacro %}
+
+{# Domain of a normalised e-mail address; null where it cannot be read (decision G15). #}
+{% macro address_domain(address) -%}
+    nullif(regexp_extract({{ address }}, '^[^@\s]+@([^@\s]+\.[^@\s]+)$', 1), '')
+{%- endmacro %}
+
+{# Who runs a mailbox, given its domain and what the seed says of that (decision G15). #}
+{% macro mailbox_provider(domain, provider) -%}
+    coalesce({{ provider }}, case when {{ domain }} is null then 'unknown' else 'other' end)
+{%- endmacro %}

@@ -75,10 +75,7 @@ select
         else coalesce('id:' || events.recipient_id, address_keys.recipient_key, 'activity:' || events.activity_id)
     end as recipient_key,
     events.address is not null as has_address,
-    case
-        when events.channel = 'email'
-            then nullif(regexp_extract(events.address, '^[^@\s]+@([^@\s]+\.[^@\s]+)$', 1), '')
-    end as recipient_domain
+    case when events.channel = 'email' then {{ address_domain("events.address") }} end as recipient_domain
 from events
 left join address_keys
     on

@@ -24,7 +24,7 @@ bounces as (
 
     select
         *,
-        nullif(regexp_extract(address, '^[^@\s]+@([^@\s]+\.[^@\s]+)$', 1), '') as domain
+        {{ address_domain("address") }} as domain
     from failures
     where channel = 'email'
 
@@ -34,9 +34,7 @@ reasons as (
 
     select
         bounces.event_date,
-        coalesce(
-            mailbox_providers.provider, case when bounces.domain is null then 'unknown' else 'other' end
-        ) as mailbox_provider,
+        {{ mailbox_provider("bounces.domain", "mailbox_providers.provider") }} as mailbox_provider,
         bounces.category_key,
         bounces.smtp_code,
         bounces.enhanced_status,

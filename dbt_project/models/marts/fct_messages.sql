@@ -147,10 +147,7 @@ select
     case deciding.channel
         when 'sms' then 'sms'
         when 'push' then coalesce(deciding.earliest_service, 'unknown')
-        else coalesce(
-            mailbox_providers.provider,
-            case when deciding.earliest_address.domain is null then 'unknown' else 'other' end
-        )
+        else {{ mailbox_provider("deciding.earliest_address.domain", "mailbox_providers.provider") }}
     end as mailbox_provider,
     deciding.first_event_at,
     deciding.last_event_at,

@@ -1,12 +1,10 @@
-{# The clicks of all links of a job are the clicks of its e-mail. Of each job that either table was built for, all rows. #}
+{# The clicks of all links of a job are the clicks of its e-mail. #}
 {% test clicks_sum_to_job_metrics(model) %}
 with
 
 looked_at as (
 
-    select request_id from {{ rows_to_test(model) }}
-    union
-    select request_id from {{ rows_to_test(ref("job_metrics")) }}
+    {{ jobs_looked_at(model, ref("job_metrics")) }}
 
 ),
 

@@ -1,6 +1,5 @@
 {#
     The opens and clicks of a job and day add up to the job's own of that day.
-    Of each job that either table was built for, all rows: what made one of them anew may have left the other alone.
 #}
 {% test events_sum_to_job_days(model) %}
 {%- set counts = ["open_events", "human_open_events", "click_events", "human_click_events"] %}
@@ -8,9 +7,7 @@ with
 
 looked_at as (
 
-    select request_id from {{ rows_to_test(model) }}
-    union
-    select request_id from {{ rows_to_test(ref("job_metrics_daily")) }}
+    {{ jobs_looked_at(model, ref("job_metrics_daily")) }}
 
 ),
 

@@ -1,15 +1,12 @@
 {#
     The messages of all categories of a job are its bounced, suppressed, rejected and deferred messages.
-    Of each job that either table was built for, all rows: what made one of them anew may have left the other alone.
 #}
 {% test messages_sum_to_failures(model) %}
 with
 
 looked_at as (
 
-    select request_id from {{ rows_to_test(model) }}
-    union
-    select request_id from {{ rows_to_test(ref("job_metrics")) }}
+    {{ jobs_looked_at(model, ref("job_metrics")) }}
 
 ),
 
