@@ -15,6 +15,7 @@ from mg_lakehouse.events.catalogue import ColumnType, columns_of, silver_tables
 from mg_lakehouse.stores import gold
 from mg_lakehouse.stores.duck import Snapshots, identifier
 from mg_lakehouse.stores.gold import ABSENT, Included
+from mg_lakehouse.stores.gold_duplicates import Duplicates, duplicates_above
 from mg_lakehouse.stores.lake import Lake
 
 __all__ = ["SilverTables", "empty_rows"]
@@ -39,6 +40,7 @@ class SilverTables:
         self._lock = threading.RLock()
         self._pins: Mapping[str, DeltaTable | None] | None = None
         self._read: dict[str, str | None] = {}
+        self._dropped: dict[tuple[str, int], list[Duplicates]] = {}
 
     @property
     def ids(self) -> dict[str, str | None]:
@@ -80,6 +82,22 @@ class SilverTables:
             if table not in self._read:
                 self._read[table] = self._read_changes(handle, table, before.version, now.version)
             return self._read[table]
+
+    def duplicates(self, names: Sequence[str], before: Mapping[str, Included]) -> list[Duplicates]:
+        """The copies that some tables dropped above the versions that ``before`` includes; all that the log tells of one that is not in it."""
+        found = []
+        for name, handle in self.handles(names).items():
+            included = before.get(name, ABSENT)
+            same = included.incarnation == gold.digest(str(handle.metadata().id))
+            found += self._duplicates_above(name, handle, included.version if same else ABSENT.version)
+        return found
+
+    def _duplicates_above(self, name: str, handle: DeltaTable, version: int) -> list[Duplicates]:
+        """Read once: the plan asks which days they touch, and the views what they are."""
+        with self._lock:
+            if (name, version) not in self._dropped:
+                self._dropped[name, version] = duplicates_above(name, handle, version)
+            return self._dropped[name, version]
 
     def _pinned(self) -> Mapping[str, DeltaTable | None]:
         with self._lock:

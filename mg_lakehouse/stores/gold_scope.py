@@ -24,7 +24,6 @@ from mg_lakehouse.stores.duck import Snapshots, identifier
 from mg_lakehouse.stores.gold import GoldTable, Included
 from mg_lakehouse.stores.gold_changes import SilverTables, empty_rows
 from mg_lakehouse.stores.gold_days import DAYS_OF_JOBS, DAYS_OF_MESSAGES, DaysOfJobs, known_days
-from mg_lakehouse.stores.gold_duplicates import duplicates_since
 from mg_lakehouse.stores.gold_files import File, Files, JobDays, read_files
 from mg_lakehouse.stores.gold_history import changes_of_gold, ids_of_gold
 from mg_lakehouse.stores.gold_model import Keys, Model, Plan
@@ -355,7 +354,7 @@ class Scopes:
         """
         model, cursor = plan.model, self._cursor()
         state = self._made.get(model.name)
-        found = duplicates_since(self._silver.handles(model.silver), {} if state is None else state.silver)
+        found = self._silver.duplicates(model.silver, {} if state is None else state.silver)
         cursor.execute(
             f"create or replace table {model.schema}.duplicates (silver_table varchar, received_hour timestamptz, duplicates bigint)"
         )

@@ -10,7 +10,6 @@ import duckdb
 from mg_lakehouse.stores.duck import identifier
 from mg_lakehouse.stores.gold import Included
 from mg_lakehouse.stores.gold_changes import SilverTables
-from mg_lakehouse.stores.gold_duplicates import duplicates_since
 from mg_lakehouse.stores.gold_model import Model
 
 __all__ = ["Changes", "make_touched"]
@@ -34,7 +33,7 @@ def make_touched(cursor: duckdb.DuckDBPyConnection, model: Model, changes: Chang
     if model.stale_requests is not None:
         _also_touch(cursor, model.stale_requests, changes.gold)
     if model.counts_duplicates:
-        found = duplicates_since(changes.silver.handles(model.silver), changes.before)
+        found = changes.silver.duplicates(model.silver, changes.before)
         days = sorted({each.hour.date() for each in found})
         cursor.execute("insert into touched select null, null, unnest(?::date[])", [days])
     return cursor.execute("select 1 from touched limit 1").fetchone() is not None
