@@ -39,11 +39,10 @@ def build_alert_checks(thresholds: Thresholds) -> dg.AssetChecksDefinition:
 
     @dg.multi_asset_check(name="gold_alerts", specs=specs, can_subset=True)
     def gold_alerts(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> Iterator[dg.AssetCheckResult]:
-        now = datetime.now(UTC)
+        kinds = [kind for kind in ALERTS if _key(kind) in context.selected_asset_check_keys]
         with as_failure():
-            for kind in ALERTS:
-                if _key(kind) in context.selected_asset_check_keys:
-                    yield check_result(kind, find_alerts(lake.get(), kind, as_of=now, thresholds=thresholds))
+            found = find_alerts(lake.get(), kinds, as_of=datetime.now(UTC), thresholds=thresholds)
+        yield from (check_result(kind, found[kind.name]) for kind in kinds)
 
     return gold_alerts
 

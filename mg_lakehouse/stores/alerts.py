@@ -7,7 +7,7 @@ number, the threshold and the job, and holds no address.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import sqrt
@@ -82,25 +82,29 @@ def share_bounds(part: int, whole: int) -> tuple[float, float]:
     return max((middle - spread) / (1 + square / whole), 0.0), min((middle + spread) / (1 + square / whole), 1.0)
 
 
-def find_alerts(lake: Lake, kind: AlertKind, *, as_of: datetime, thresholds: Thresholds) -> list[Alert]:
-    """Alerts of a kind, the worst first. None where a table that it needs was never built.
+def find_alerts(lake: Lake, kinds: Sequence[AlertKind], *, as_of: datetime, thresholds: Thresholds) -> dict[str, list[Alert]]:
+    """Alerts by the name of their kind, the worst first. None of a kind that needs a table which was never built.
 
     Raises:
         PermanentError: access is refused.
         TransientError: the store did not answer.
     """
-    tables = lake.open_all("gold", [kind.table, *kind.reads])
-    if any(handle is None for handle in tables.values()):
-        return []
+    tables = lake.open_all("gold", sorted({name for kind in kinds for name in (kind.table, *kind.reads)}))
     connection = duck.connect(lake)
     try:
         snapshots = duck.Snapshots(connection.cursor)
         for name, handle in tables.items():
             if handle is not None:
                 connection.execute(f"create view {duck.identifier(name)} as from {snapshots.of(handle)}")
-        found = [alert for row in _rows(connection, kind.query, as_of, thresholds) if (alert := kind.judge(row, thresholds)) is not None]
+        ready = [kind for kind in kinds if all(tables[name] is not None for name in (kind.table, *kind.reads))]
+        rows = {kind.name: list(_rows(connection, kind.query, as_of, thresholds)) for kind in ready}
     finally:
         connection.close()
+    return {kind.name: _judged(kind, rows.get(kind.name, []), thresholds) for kind in kinds}
+
+
+def _judged(kind: AlertKind, rows: Sequence[Row], thresholds: Thresholds) -> list[Alert]:
+    found = [alert for row in rows if (alert := kind.judge(row, thresholds)) is not None]
     return sorted(found, key=lambda alert: (alert.severity != "error", alert.subject))
 
 

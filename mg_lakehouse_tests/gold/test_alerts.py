@@ -92,7 +92,7 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
 
 
 def alerts(lake: Lake, name: str) -> list[Alert]:
-    return find_alerts(lake, KINDS[name], as_of=AS_OF, thresholds=THRESHOLDS)
+    return find_alerts(lake, [KINDS[name]], as_of=AS_OF, thresholds=THRESHOLDS)[name]
 
 
 @pytest.mark.parametrize(
@@ -165,4 +165,4 @@ def test_a_job_far_below_its_siblings(lake: Lake) -> None:
 
 def test_a_lake_without_gold_has_no_alerts(tmp_path_factory: pytest.TempPathFactory) -> None:
     empty = Lake(str(tmp_path_factory.mktemp("empty") / "lake"))
-    assert [find_alerts(empty, kind, as_of=AS_OF, thresholds=THRESHOLDS) for kind in ALERTS] == [[]] * len(ALERTS)
+    assert find_alerts(empty, ALERTS, as_of=AS_OF, thresholds=THRESHOLDS) == {kind.name: [] for kind in ALERTS}
