@@ -93,8 +93,9 @@ def print_demo(out: Console, settings: Settings, outcome: DemoOutcome) -> None:
     out.print(rejected)
     _print_gold(out, lake)
     out.print(f"\nThe lake is {lake.root}. Next:", highlight=False, soft_wrap=True)
+    width = max(len(_typed(command)) for command, _ in _NEXT)
     for command, what in _NEXT:
-        out.print(f"  [bold]{_typed(command):<32}[/]{what}", highlight=False, soft_wrap=True)
+        out.print(f"  [bold]{_typed(command):<{width}}[/]  {what}", highlight=False, soft_wrap=True)
 
 
 def _typed(command: str) -> str:
@@ -151,7 +152,7 @@ _SUPPRESSED: Final = """
     group by all order by addresses desc, channel, reason limit 6
 """
 
-_LONGEST_REASON: Final = 52
+_LONGEST_REASON: Final = 44
 
 
 def _print_gold(out: Console, lake: Lake) -> None:
