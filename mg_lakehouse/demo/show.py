@@ -175,15 +175,15 @@ def _print_gold(out: Console, lake: Lake) -> None:
 
 def _print_people(out: Console, duck: DuckDBPyConnection, gold: str) -> None:
     """How mailbox providers answered, in whose words, and whom to stop mailing."""
-    table = plain_table("Mailbox providers", "sent", "deliv.", "bounce", "open*", "spam", "days to act", left=1)
+    table = plain_table("Mailbox providers", "sent", "deliv.", "bounce", "open*", "spam", "days to act")
     for provider, sent, *rates, act in duck.execute(_PROVIDERS.format(gold=gold)).fetchall():
         table.add_row(escape(provider), f"{sent:,}", *(_percent(rate) for rate in rates), f"{act:,}" if act else "")
     out.print(table)
-    table = plain_table("Why, in the servers' words", "SMTP", "status", "events", "providers", left=1)
+    table = plain_table("Why, in the servers' words", "SMTP", "status", "events", "providers", left=2)
     for reason, code, status, events, providers in duck.execute(_REASONS.format(gold=gold)).fetchall():
         table.add_row(escape(reason[:_LONGEST_REASON]), code, status or "", f"{events:,}", f"{providers:,}")
     out.print(table)
-    table = plain_table("To get nothing more", "channel", "addresses", left=2)
+    table = plain_table("To get nothing more", "channel", "addresses", left=1)
     for channel, reason, addresses in duck.execute(_SUPPRESSED.format(gold=gold)).fetchall():
         table.add_row(reason.replace("_", " "), channel, f"{addresses:,}")
     out.print(table)

@@ -21,6 +21,9 @@ _IMAGES: Final = Path(__file__).resolve().parents[2] / "docs" / "images"
 _COLUMNS: Final = 100
 _SHARP: Final = 2
 
+EXPANDED: Final = quote(",".join(f"global@global:{group}" for group in ("messagegears", "bronze", "gold")))
+"""Groups of the asset graph whose assets are drawn, for its address. Silver's 21 tables are one box: they would fill the page."""
+
 
 def main() -> None:
     """Run the demo, show its lake in the UI, and take the pictures."""
@@ -63,9 +66,8 @@ def _terminal(chromium: Browser, text: str, image: Path) -> None:
 
 
 def _asset_graph(page: Page) -> None:
-    # Silver's 21 tables are one box: they would fill the page.
-    groups = ",".join(f"global@global:{group}" for group in ("messagegears", "bronze", "gold"))
-    page.goto(f"/asset-groups?expanded={quote(groups)}")
+    page.set_viewport_size({"width": 1500, "height": 1800})
+    page.goto(f"/asset-groups?expanded={EXPANDED}")
     expect(page.get_by_text("job_metrics", exact=True).first).to_be_visible()
     page.wait_for_load_state("networkidle")
     page.screenshot(path=_IMAGES / "asset-graph.png")

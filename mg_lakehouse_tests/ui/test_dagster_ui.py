@@ -6,19 +6,21 @@ import json
 import re
 import urllib.request
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 import polars as pl
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, ViewportSize, expect
 
 from mg_lakehouse.events.catalogue import silver_tables
 from mg_lakehouse_tests.gold.helpers import MARTS
+from mg_lakehouse_tests.ui.screenshots import EXPANDED
 from mg_lakehouse_tests.ui.services import Dev, browser, dev, wait_until
 
 pytestmark = pytest.mark.ui
 
 _MILLISECONDS = 1_000
+WINDOW: Final[ViewportSize] = {"width": 1500, "height": 1000}
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +32,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dev]:
 @pytest.fixture(scope="module")
 def page(running: Dev) -> Iterator[Page]:
     with browser() as chromium:
-        page = chromium.new_page(viewport={"width": 1500, "height": 1000}, base_url=running.url)
+        page = chromium.new_page(viewport=WINDOW, base_url=running.url)
         # Both: what is expected has a deadline of its own, of 5 s, which a machine that also runs the pipeline does not keep.
         page.set_default_timeout(60 * _MILLISECONDS)
         expect.set_options(timeout=60 * _MILLISECONDS)
@@ -52,11 +54,17 @@ def test_the_graph_shows_the_queue_and_the_three_layers(page: Page) -> None:
     for group in ("messagegears", "bronze", "silver", "gold"):
         expect(page.get_by_text(group, exact=True).first).to_be_visible()
     page.get_by_text("Materialize all").wait_for()
-    page.keyboard.press("Alt+e")
-    page.wait_for_url("**expanded=**")
-    # What lies outside of the window is not drawn.
-    for asset in ("event_feed_queue", "event_feed", "opens"):
-        expect(page.get_by_text(asset, exact=True).first).to_be_attached()
+    # What lies outside of the window is not drawn, and the graph is taller than any screen.
+    page.set_viewport_size({"width": 1500, "height": 2600})
+    try:
+        page.keyboard.press("Alt+e")
+        page.wait_for_url("**expanded=**")
+        expect(page.get_by_text("opens", exact=True).first).to_be_attached()
+        page.goto(f"/asset-groups?expanded={EXPANDED}")
+        for asset in ("event_feed_queue", "event_feed", "fct_messages", "job_metrics"):
+            expect(page.get_by_text(asset, exact=True).first).to_be_attached()
+    finally:
+        page.set_viewport_size(WINDOW)
 
 
 def test_the_catalogue_lists_every_table(running: Dev) -> None:
