@@ -140,7 +140,7 @@ def _plain(bodies: pl.Series) -> PlainReading:
     """The fast reading of what it can read. A fault in it costs speed, never a message: one odd bundle must not stop the feed."""
     try:
         return read_plain(bodies)
-    except pl.exceptions.PolarsError as error:
+    except (pl.exceptions.PolarsError, ValueError) as error:
         _logger.warning("The fast reading failed on %d messages (%s); they are read strictly instead.", bodies.len(), type(error).__name__)
         return NOTHING_PLAIN
 

@@ -1,76 +1,54 @@
-"""The grammar of plain items, as look-up tables made from the catalogue: which tags there are, what follows what, what fills what."""
+"""The grammar of plain items, made from the catalogue: which items there are, which children they may have, and what those fill."""
 
 from __future__ import annotations
 
-from enum import IntEnum
 from functools import cache
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
-import polars as pl
-
-from mg_lakehouse.events.catalogue import EVENTS, event_of_element
+from mg_lakehouse.events.catalogue import EVENTS, Event, event_of_element
 from mg_lakehouse.events.extract import filled_columns
 
-__all__ = ["Grammar", "Kind", "Slot", "grammar"]
-
-
-class Kind(IntEnum):
-    """What a tag is. ``BOUNDARY`` is no tag but what stands before an item; a tag of no kind is null."""
-
-    BOUNDARY = 0
-    ROOT_OPEN = 1
-    ROOT_CLOSE = 2
-    ITEM_OPEN = 3
-    ITEM_CLOSE = 4
-    CHILD_OPEN = 5
-    CHILD_CLOSE = 6
-    CHILD_EMPTY = 7
-
-
-_FOLLOWS: Final = {
-    Kind.BOUNDARY: {Kind.ITEM_OPEN},
-    Kind.ITEM_OPEN: {Kind.CHILD_OPEN, Kind.CHILD_EMPTY, Kind.ITEM_CLOSE},
-    Kind.CHILD_OPEN: {Kind.CHILD_CLOSE},
-    Kind.CHILD_CLOSE: {Kind.CHILD_OPEN, Kind.CHILD_EMPTY, Kind.ITEM_CLOSE},
-    Kind.CHILD_EMPTY: {Kind.CHILD_OPEN, Kind.CHILD_EMPTY, Kind.ITEM_CLOSE},
-}
-"""Which kinds of tags may stand behind which in an item. Nothing stands behind its end."""
-
-_DEEPER: Final = {Kind.ROOT_OPEN: 1, Kind.ROOT_CLOSE: -1, Kind.ITEM_OPEN: 1, Kind.ITEM_CLOSE: -1, Kind.CHILD_OPEN: 1, Kind.CHILD_CLOSE: -1}
+__all__ = ["Grammar", "Slot", "grammar"]
 
 
 class Slot(NamedTuple):
-    """A column that children fill."""
+    """A column that children fill, by the number of its table, and its number in it."""
 
-    table: str
+    table: int
+    bit: int
     column: str
 
 
 class Grammar(NamedTuple):
-    """The look-up tables. A name has a number: the root 0, items from 1, children behind them.
+    """Items, children, tables and slots have numbers: their places here.
 
-    ``vocabulary`` holds each name's start tag, then each name's end tag, then each name's empty tag: the code of a tag is its place.
-    ``kind_of`` (UInt8), ``deeper_by`` (Int32) and ``table_of`` (null for all but the start tags of items) are by code, ``follows`` by two kinds;
-    ``slot_of`` (item number - 1, times ``children``, plus child number) says which of the ``slots`` a child fills.
+    ``table_of`` (by item) says which table an item is of, ``slot_of`` (by item and child, item by item) which slot a child fills, -1 for none.
+    A plain item has a text in every column of the mask ``needed`` and in one of the mask ``one_of`` (both by item; bits are the slots'), where that
+    is not 0: the id, and what tells it from an item of another table that carries its name.
     """
 
-    names: int
     items: tuple[str, ...]
-    children: int
-    vocabulary: pl.Enum
-    kind_of: pl.Series
-    deeper_by: pl.Series
-    follows: pl.Series
-    table_of: pl.Series
+    tables: tuple[str, ...]
+    table_of: tuple[int, ...]
+    children: tuple[str, ...]
     slots: tuple[Slot, ...]
-    slot_of: pl.Series
+    slot_of: tuple[int, ...]
+    needed: tuple[int, ...]
+    one_of: tuple[int, ...]
 
 
 @cache
 def grammar() -> Grammar:
     """The grammar of the catalogue's items without their error lists, whose children have children."""
+    tables = tuple(event.table for event in EVENTS)
+    slots = tuple(
+        Slot(table, bit, column)
+        for table, event in enumerate(EVENTS)
+        for bit, column in enumerate(column.name for column in filled_columns(event) if column.type != "errors")
+    )
+    number = {(tables[slot.table], slot.column): place for place, slot in enumerate(slots)}
     filled = {
-        (element, child): Slot(event.table, column.name)
+        (element, child): number[event.table, column.name]
         for event in EVENTS
         for column in filled_columns(event)
         if column.type != "errors"
@@ -79,31 +57,21 @@ def grammar() -> Grammar:
     }
     items = tuple(dict.fromkeys(element for element, _ in filled))
     children = tuple(dict.fromkeys(child for _, child in filled))
-    names = ("ActivityItems", *items, *children)
-    slots = tuple(dict.fromkeys(filled.values()))
-    kinds = [
-        *(Kind.ROOT_OPEN, *[Kind.ITEM_OPEN] * len(items), *[Kind.CHILD_OPEN] * len(children)),
-        *(Kind.ROOT_CLOSE, *[Kind.ITEM_CLOSE] * len(items), *[Kind.CHILD_CLOSE] * len(children)),
-        *(None, *[None] * len(items), *[Kind.CHILD_EMPTY] * len(children)),
-    ]
+    events = [event for item in items if (event := event_of_element(item)) is not None]
     return Grammar(
-        names=len(names),
-        items=items,
-        children=len(children),
-        vocabulary=pl.Enum([*(f"<{name}" for name in names), *(f"</{name}" for name in names), *(f"<{name}/" for name in names)]),
-        kind_of=pl.Series(kinds, dtype=pl.UInt8),
-        deeper_by=pl.Series([0 if kind is None else _DEEPER.get(kind, 0) for kind in kinds], dtype=pl.Int32),
-        follows=pl.Series([kind in _FOLLOWS.get(before, ()) for before in Kind for kind in Kind]),
-        table_of=_tables_of(items, len(kinds)),
-        slots=slots,
-        slot_of=pl.Series(
-            [slots.index(filled[pair]) if (pair := (item, child)) in filled else None for item in items for child in children],
-            dtype=pl.UInt16,
-        ),
+        items,
+        tables,
+        tuple(tables.index(event.table) for event in events),
+        children,
+        slots,
+        tuple(filled.get((item, child), -1) for item in items for child in children),
+        tuple(1 << slots[number[event.table, "activity_id"]].bit for event in events),
+        tuple(sum(1 << slots[number[event.table, name]].bit for name in _telling(event)) for event in events),
     )
 
 
-def _tables_of(items: tuple[str, ...], codes: int) -> pl.Series:
-    """The table of each start tag of an item, null for every other code: any tag may stand where an item should."""
-    tables = [event.table for item in items if (event := event_of_element(item))]
-    return pl.Series([None, *tables, *[None] * (codes - len(tables) - 1)], dtype=pl.Categorical)
+def _telling(event: Event) -> list[str]:
+    """Columns of which an item has none where it may belong to another table."""
+    if event.reclassify is None:
+        return []
+    return [column.name for column in event.columns if event.reclassify.without.intersection(column.elements)]
