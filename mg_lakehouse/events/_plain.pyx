@@ -7,7 +7,7 @@ body ends, and what is written is counted beforehand.
 """
 
 from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_FromStringAndSize
-from libc.stdint cimport int16_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memset
 
@@ -26,7 +26,18 @@ cdef enum:
     # libxml2 refuses a text of more than 10 million bytes.
     LONGEST_BODY = 8388608
 
+    # Types of columns; in the order of `TYPES`.
+    TEXT = 0
+    TIME = 1
+    NUMBER = 2
+    TRUTH = 3
+
+TYPES = ("string", "timestamp", "int", "bool")
+"""Types of columns that the machine knows."""
+
 cdef uint8_t SIGNS[256]
+cdef int DAYS_BEFORE[13]
+DAYS_BEFORE[:] = [0, 0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334]
 
 
 cdef void _tell_signs() noexcept:
@@ -47,13 +58,13 @@ cdef struct Item:
     # An item that is plain; its row is the next of its table.
     uint32_t body
     uint32_t index
-    uint16_t table
-    uint16_t name
+    uint32_t table
 
 cdef struct Cell:
-    # A text that is not empty: where it stands, and its length as it stands and decoded.
-    int64_t start
-    uint32_t length
+    # A child that is not empty. Of a text `value` is where it stands, and `length` and `decoded` are its length as it stands and decoded;
+    # of anything else `value` is what it says, and of a time `length` the offset in minutes that is written, and `decoded` whether one is.
+    int64_t value
+    int32_t length
     uint32_t decoded
     uint32_t row
     uint16_t slot
@@ -82,10 +93,12 @@ cdef struct Odds:
     size_t room
 
 cdef struct Filling:
-    # A column while it is filled.
+    # A column while it is filled. Of a text `numbers` are Arrow's offsets, else values; of a time the offsets in minutes are another column.
     uint8_t* data
-    int64_t* offsets
+    int64_t* numbers
     uint8_t* valid
+    int64_t* minutes
+    uint8_t* zoned
     int64_t cursor
     uint32_t row
 
@@ -203,6 +216,89 @@ cdef inline int64_t _decoded(const uint8_t* at, const uint8_t* end) noexcept nog
     return length
 
 
+cdef inline int64_t _digits(const uint8_t* at, size_t count) noexcept nogil:
+    """A number of so many digits, fewer than 19; -1 where there are others signs."""
+    cdef int64_t number = 0
+    cdef size_t place
+    for place in range(count):
+        if not 48 <= at[place] <= 57:
+            return -1
+        number = 10 * number + at[place] - 48
+    return number
+
+
+cdef bint _time(const uint8_t* at, const uint8_t* end, Cell* cell) noexcept nogil:
+    """Whether a text is an ``xsd:dateTime`` as machines write it: of the years 1900 to 2199, and no 24 o'clock. Microseconds since 1970, in UTC."""
+    cdef int64_t year, month, day, hour, minute, second, micros = 0, offset = 0, days
+    cdef int place
+    cdef bint leaps
+    if end - at < 19 or at[4] != 45 or at[7] != 45 or at[10] != 84 or at[13] != 58 or at[16] != 58:
+        return False
+    year, month, day = _digits(at, 4), _digits(at + 5, 2), _digits(at + 8, 2)
+    hour, minute, second = _digits(at + 11, 2), _digits(at + 14, 2), _digits(at + 17, 2)
+    if not (1900 <= year < 2200 and 1 <= month <= 12 and 1 <= day and 0 <= hour < 24 and 0 <= minute < 60 and 0 <= second < 60):
+        return False
+    leaps = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
+    if day > (31 if month == 12 else DAYS_BEFORE[month + 1] - DAYS_BEFORE[month]) + (1 if month == 2 and leaps else 0):
+        return False
+    at += 19
+    if at < end and at[0] == 46:
+        at += 1
+        place = 0
+        while at < end and 48 <= at[0] <= 57:
+            if place < 6:  # what is beyond is cut, never rounded
+                micros = 10 * micros + at[0] - 48
+            place += 1
+            at += 1
+        if place == 0:
+            return False
+        while place < 6:
+            micros *= 10
+            place += 1
+    cell.decoded = at < end
+    if end - at == 6 and (at[0] == 43 or at[0] == 45) and at[3] == 58:
+        if _digits(at + 1, 2) < 0 or not 0 <= _digits(at + 4, 2) < 60:
+            return False
+        offset = 60 * _digits(at + 1, 2) + _digits(at + 4, 2)
+        if offset > 840:
+            return False
+        if at[0] == 45:
+            offset = -offset
+    elif at < end and not (end - at == 1 and at[0] == 90):
+        return False
+    # Days since the first of the year 1600, which begins a cycle of 400 years, less those up to 1970.
+    days = 365 * (year - 1600) + (year - 1597) // 4 - (year - 1501) // 100 + (year - 1201) // 400 - 135_140
+    days += DAYS_BEFORE[month] + day - 1 + (1 if leaps and month > 2 else 0)
+    cell.value = (((days * 24 + hour) * 60 + minute - offset) * 60 + second) * 1_000_000 + micros
+    cell.length = <int32_t>offset
+    return True
+
+
+cdef inline bint _number_of(const uint8_t* at, const uint8_t* end, Cell* cell) noexcept nogil:
+    """Whether a text is a whole number of at most 18 digits, with or without a minus."""
+    cdef bint negative = end > at and at[0] == 45
+    at += negative
+    if not 0 < end - at <= 18:
+        return False
+    cell.value = _digits(at, end - at)
+    if cell.value < 0:
+        return False
+    if negative:
+        cell.value = -cell.value
+    return True
+
+
+cdef inline bint _truth(const uint8_t* at, const uint8_t* end, Cell* cell) noexcept nogil:
+    """Whether a text is ``true``, ``false``, 1 or 0."""
+    if end - at == 4 and memcmp(at, b"true", 4) == 0 or end - at == 1 and at[0] == 49:
+        cell.value = 1
+    elif end - at == 5 and memcmp(at, b"false", 5) == 0 or end - at == 1 and at[0] == 48:
+        cell.value = 0
+    else:
+        return False
+    return True
+
+
 cdef const uint8_t* _head(const uint8_t* at, const uint8_t* end, const uint8_t** prefix, size_t* length) noexcept nogil:
     """Behind the root's start tag, and the prefix of all tags, which is bound there; NULL where the head is out of the ordinary.
 
@@ -283,6 +379,7 @@ cdef class Grammar:
         children: names of children.
         slots: of each item and each child, item by item, the number of the column among all, or -1 where the child fills none.
         bits: of each slot, its number in its table, less than 64.
+        types: of each slot, the number of its type in ``TYPES``.
         needed: of each item, the bits of the columns that must not be empty, as a mask.
         one_of: of each item, the mask of those of which one must not be empty; 0 where it does not matter.
     """
@@ -294,14 +391,15 @@ cdef class Grammar:
     cdef uint16_t* _table_of
     cdef int16_t* _slot_of
     cdef uint64_t* _bit_of
+    cdef uint8_t* _type_of
     cdef uint64_t* _needed
     cdef uint64_t* _one_of
 
-    def __cinit__(self, items, tables, table_count, children, slots, bits, needed, one_of):
+    def __cinit__(self, items, tables, table_count, children, slots, bits, types, needed, one_of):
         names = [name.encode() for name in (*items, *children)]
         if len(names) > 1023 or len(tables) != len(items) or len(slots) != len(items) * len(children) or max(map(len, names)) > LONGEST_NAME:
             raise ValueError("The catalogue has more or longer names than the machine takes.")
-        if max(bits) > 63 or max(slots) >= len(bits) or max(tables) >= table_count:
+        if max(bits) > 63 or max(slots) >= len(bits) or max(tables) >= table_count or len(types) != len(bits):
             raise ValueError("The catalogue has a table of more columns than the machine takes, or numbers beyond their lists.")
         self._items, self._children, self._tables, self._slot_count = len(items), len(children), table_count, len(bits)
         self._names = b"".join(names)
@@ -311,9 +409,10 @@ cdef class Grammar:
         self._table_of = <uint16_t*>malloc(len(items) * sizeof(uint16_t))
         self._slot_of = <int16_t*>malloc(len(slots) * sizeof(int16_t))
         self._bit_of = <uint64_t*>malloc(len(bits) * sizeof(uint64_t))
+        self._type_of = <uint8_t*>malloc(len(bits))
         self._needed = <uint64_t*>malloc(len(items) * sizeof(uint64_t))
         self._one_of = <uint64_t*>malloc(len(items) * sizeof(uint64_t))
-        if not (self._table_of and self._slot_of and self._bit_of and self._needed and self._one_of):
+        if not (self._table_of and self._slot_of and self._bit_of and self._type_of and self._needed and self._one_of):
             raise MemoryError
         for number in range(len(items)):
             self._table_of[number], self._needed[number], self._one_of[number] = tables[number], needed[number], one_of[number]
@@ -321,12 +420,14 @@ cdef class Grammar:
             self._slot_of[number] = slots[number]
         for number in range(len(bits)):
             self._bit_of[number] = (<uint64_t>1) << <int>bits[number]
+            self._type_of[number] = types[number]
         self._place(names)
 
     def __dealloc__(self):
         free(self._table_of)
         free(self._slot_of)
         free(self._bit_of)
+        free(self._type_of)
         free(self._needed)
         free(self._one_of)
 
@@ -395,36 +496,35 @@ cdef class Scanned:
         return found
 
     def places(self):
-        """Of each table: body (UInt32), position (Int64) and number of the name (UInt8) of its plain items, in order."""
+        """Of each table: body (UInt32) and position (Int64) of its plain items, in order."""
         cdef size_t number
         cdef size_t tables = len(self._rows)
         cdef Item item
-        found = [(_bytes(rows * 4), _bytes(rows * 8), _bytes(rows)) for rows in self._rows]
+        found = [(_bytes(rows * 4), _bytes(rows * 8)) for rows in self._rows]
         cdef uint32_t** bodies = <uint32_t**>malloc(tables * sizeof(void*))
         cdef int64_t** positions = <int64_t**>malloc(tables * sizeof(void*))
-        cdef uint8_t** names = <uint8_t**>malloc(tables * sizeof(void*))
         try:
-            if not (bodies and positions and names):
+            if not (bodies and positions):
                 raise MemoryError
             for number in range(tables):
                 bodies[number] = <uint32_t*>PyByteArray_AS_STRING(found[number][0])
                 positions[number] = <int64_t*>PyByteArray_AS_STRING(found[number][1])
-                names[number] = <uint8_t*>PyByteArray_AS_STRING(found[number][2])
             with nogil:
                 for number in range(self._items.count):
                     item = self._items.at[number]
-                    bodies[item.table][0], positions[item.table][0], names[item.table][0] = item.body, item.index, <uint8_t>item.name
+                    bodies[item.table][0], positions[item.table][0] = item.body, item.index
                     bodies[item.table] += 1
                     positions[item.table] += 1
-                    names[item.table] += 1
         finally:
             free(bodies)
             free(positions)
-            free(names)
         return found
 
     def columns(self, tables):
-        """Of each slot with a text, its column: bytes of the texts, offsets (Int64) and validity (bits), as of Arrow's large strings.
+        """Of each slot that is filled, its buffers as Arrow has them.
+
+        Of a text: bytes, offsets (Int64), validity (bits). Of anything else: values (Int64), validity; and of a time, behind those, the
+        offsets in minutes (Int64) that were written, and their validity.
 
         ``tables`` has, of each slot, the number of its table.
         """
@@ -438,38 +538,58 @@ cdef class Scanned:
         try:
             memset(fillings, 0, self._grammar._slot_count * sizeof(Filling))
             for slot, size in enumerate(self._sizes):
-                if size < 0:
-                    continue
-                rows = self._rows[tables[slot]]
-                made = _bytes(size), _bytes((rows + 1) * 8), bytearray((rows + 7) // 8)
-                found[slot] = made
-                fillings[slot].data = <uint8_t*>PyByteArray_AS_STRING(made[0])
-                fillings[slot].offsets = <int64_t*>PyByteArray_AS_STRING(made[1])
-                fillings[slot].valid = <uint8_t*>PyByteArray_AS_STRING(made[2])
+                if size >= 0:
+                    found[slot] = self._made(&fillings[slot], self._grammar._type_of[slot], size, self._rows[tables[slot]])
             with nogil:
                 self._fill(fillings, base)
             for slot in found:
-                for row in range(fillings[slot].row, self._rows[tables[slot]] + 1):
-                    fillings[slot].offsets[<size_t>row] = fillings[slot].cursor
+                if self._grammar._type_of[slot] == TEXT:
+                    for row in range(fillings[slot].row, self._rows[tables[slot]] + 1):
+                        fillings[slot].numbers[<size_t>row] = fillings[slot].cursor
         finally:
             free(fillings)
         return found
+
+    cdef tuple _made(self, Filling* filling, int type, size, rows):
+        """Buffers of a column, to be filled. Values of rows without one are 0."""
+        valid = bytearray((rows + 7) // 8)
+        numbers = _bytes((rows + 1) * 8) if type == TEXT else bytearray(rows * 8)
+        filling.numbers = <int64_t*>PyByteArray_AS_STRING(numbers)
+        filling.valid = <uint8_t*>PyByteArray_AS_STRING(valid)
+        if type == TEXT:
+            data = _bytes(size)
+            filling.data = <uint8_t*>PyByteArray_AS_STRING(data)
+            return data, numbers, valid
+        if type != TIME:
+            return numbers, valid
+        minutes, zoned = bytearray(rows * 8), bytearray((rows + 7) // 8)
+        filling.minutes = <int64_t*>PyByteArray_AS_STRING(minutes)
+        filling.zoned = <uint8_t*>PyByteArray_AS_STRING(zoned)
+        return numbers, valid, minutes, zoned
 
     cdef void _fill(self, Filling* fillings, const uint8_t* base) noexcept nogil:
         cdef size_t number
         cdef Cell cell
         cdef Filling* filling
+        cdef uint8_t type
         for number in range(self._cells.count):
             cell = self._cells.at[number]
             filling = &fillings[cell.slot]
-            while filling.row <= cell.row:
-                filling.offsets[filling.row] = filling.cursor
-                filling.row += 1
+            type = self._grammar._type_of[cell.slot]
             filling.valid[cell.row >> 3] |= 1 << (cell.row & 7)
-            if cell.decoded == cell.length:
-                memcpy(filling.data + filling.cursor, base + cell.start, cell.length)
+            if type != TEXT:
+                filling.numbers[cell.row] = cell.value
+                if type == TIME and cell.decoded:
+                    filling.minutes[cell.row] = cell.length
+                    filling.zoned[cell.row >> 3] |= 1 << (cell.row & 7)
+                continue
+            while filling.row <= cell.row:
+                filling.numbers[filling.row] = filling.cursor
+                filling.row += 1
+            if cell.decoded == <uint32_t>cell.length:
+                memcpy(filling.data + filling.cursor, base + cell.value, cell.length)
             else:
-                _decode(base + cell.start, cell.length, filling.data + filling.cursor)
+                _decode(base + cell.value, cell.length, filling.data + filling.cursor)
             filling.cursor += cell.decoded
 
 
@@ -498,7 +618,7 @@ def scan(Grammar grammar not None, const uint8_t[::1] data, const int64_t[::1] o
     """
     cdef Scanned scanned = Scanned.__new__(Scanned)
     cdef size_t count = offsets.shape[0] - 1
-    cdef size_t body, number
+    cdef size_t body, number, slot
     cdef const uint8_t* base = &data[0] if data.shape[0] else NULL
     cdef const uint8_t* names = <const uint8_t*><const char*>grammar._names
     cdef uint32_t* rows = <uint32_t*>malloc(grammar._tables * sizeof(uint32_t))
@@ -523,9 +643,11 @@ def scan(Grammar grammar not None, const uint8_t[::1] data, const int64_t[::1] o
             for number in range(grammar._slot_count):
                 sizes[number] = -1
             for number in range(scanned._cells.count):
-                if sizes[scanned._cells.at[number].slot] < 0:
-                    sizes[scanned._cells.at[number].slot] = 0
-                sizes[scanned._cells.at[number].slot] += scanned._cells.at[number].decoded
+                slot = scanned._cells.at[number].slot
+                if sizes[slot] < 0:
+                    sizes[slot] = 0
+                if grammar._type_of[slot] == TEXT:
+                    sizes[slot] += scanned._cells.at[number].decoded
         if scanned._failed:
             raise MemoryError
         scanned._rows = [rows[number] for number in range(grammar._tables)]
@@ -591,9 +713,8 @@ cdef const uint8_t* _scan_item(
     cdef const uint8_t* closed
     cdef const uint8_t* behind
     cdef bint odd = False, marked = False, is_empty
-    cdef int item, child, slot
+    cdef int item, child, slot, found
     cdef uint16_t table
-    cdef int64_t decoded
     cdef uint64_t seen = 0, filled = 0, bit
     cdef size_t cells = scanned._cells.count
     cdef Item* added
@@ -637,9 +758,9 @@ cdef const uint8_t* _scan_item(
         at = _text(behind + 1, end, &marked)
         if at == NULL:
             return NULL
-        decoded = _add_cell(scanned, slot, rows[table], base, behind + 1, at, marked)
-        odd |= decoded < 0
-        if decoded > 0:
+        found = _add_cell(scanned, slot, grammar._type_of[slot], rows[table], base, behind + 1, at, marked)
+        odd |= found < 0
+        if found > 0:
             filled |= bit
         if scanned._failed:
             return NULL
@@ -656,33 +777,46 @@ cdef const uint8_t* _scan_item(
         scanned._failed = True
         return NULL
     scanned._items.at = added
-    added[scanned._items.count] = Item(body, index, table, <uint16_t>item)
+    added[scanned._items.count] = Item(body, index, table)
     scanned._items.count += 1
     rows[table] += 1
     return at
 
 
-cdef inline int64_t _add_cell(
-    Scanned scanned, int slot, uint32_t row, const uint8_t* base, const uint8_t* start, const uint8_t* end, bint marked,
+cdef inline int _add_cell(
+    Scanned scanned, int slot, uint8_t type, uint32_t row, const uint8_t* base, const uint8_t* start, const uint8_t* end, bint marked,
 ) noexcept nogil:
-    """Add the text of a child. Returns its decoded length, 0 for none, -1 where the strict reader must look at it."""
+    """Add what a child holds. Returns 1 where that is something, 0 where nothing, -1 where the strict reader must look at it."""
+    cdef Cell* cell
     cdef int64_t decoded
-    cdef Cell* cells
     while start < end and _is_blank(start[0]):
         start += 1
     while end > start and _is_blank((end - 1)[0]):
         end -= 1
-    decoded = _decoded(start, end) if marked else end - start
-    if decoded <= 0:
-        return decoded
-    cells = <Cell*>_room(scanned._cells.at, scanned._cells.count, &scanned._cells.room, sizeof(Cell))
-    if cells == NULL:
+    if start == end:
+        return 0
+    cell = <Cell*>_room(scanned._cells.at, scanned._cells.count, &scanned._cells.room, sizeof(Cell))
+    if cell == NULL:
         scanned._failed = True
         return -1
-    scanned._cells.at = cells
-    cells[scanned._cells.count] = Cell(start - base, <uint32_t>(end - start), <uint32_t>decoded, row, <uint16_t>slot)
+    scanned._cells.at = cell
+    cell += scanned._cells.count
+    cell.row, cell.slot = row, <uint16_t>slot
+    if type == TEXT:
+        decoded = _decoded(start, end) if marked else end - start
+        if decoded < 0:
+            return -1
+        cell.value, cell.length, cell.decoded = start - base, <int32_t>(end - start), <uint32_t>decoded
+    elif type == TIME:
+        if not _time(start, end, cell):
+            return -1
+    elif type == NUMBER:
+        if not _number_of(start, end, cell):
+            return -1
+    elif not _truth(start, end, cell):
+        return -1
     scanned._cells.count += 1
-    return decoded
+    return 1
 
 
 cdef const uint8_t* _taken_back(

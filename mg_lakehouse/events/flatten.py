@@ -1,7 +1,7 @@
 """From bronze rows to silver rows: bodies in, one frame per event table out, nothing lost on the way.
 
-Pure: a frame of messages goes in, frames come out. Plain bundles take the fast reading (:mod:`mg_lakehouse.events.plain`), all others
-the strict one (:mod:`mg_lakehouse.events.reader`); what follows is the same for both. De-duplication is
+Pure: a frame of messages goes in, frames come out. Plain items take the fast reading (:mod:`mg_lakehouse.events.plain`), all others
+the strict one (:mod:`mg_lakehouse.events.reader`, :mod:`mg_lakehouse.events.extract`, :mod:`mg_lakehouse.events.typing`). De-duplication is
 :mod:`mg_lakehouse.events.dedupe`'s business, commits are the stores'.
 """
 
@@ -13,12 +13,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import accumulate, groupby
 from operator import attrgetter
-from typing import Final
+from typing import Final, NamedTuple
 
 import polars as pl
 
 from mg_lakehouse.events.catalogue import REJECTED_ITEMS, silver_tables
-from mg_lakehouse.events.extract import RAW_REJECTIONS, Extraction, Extractor
+from mg_lakehouse.events.extract import RAW_REJECTIONS, Extractor
 from mg_lakehouse.events.plain import NOTHING_PLAIN, PlainReading, read_plain
 from mg_lakehouse.events.reader import Body
 from mg_lakehouse.events.schemas import silver_schema
@@ -56,6 +56,14 @@ class Flattened:
         return int(self.items_of.sum())
 
 
+class _Read(NamedTuple):
+    """What was read of some bodies: typed rows by table, with their ``message`` and ``item_index``, what was rejected, and each body's items."""
+
+    rows: dict[str, pl.DataFrame]
+    rejections: pl.DataFrame
+    items: pl.Series
+
+
 def flatten(messages: pl.DataFrame, *, source: str, carry: tuple[str, ...] = ()) -> Flattened:
     """Flatten messages into typed rows, in the order of the messages, on all cores that Polars may use.
 
@@ -67,13 +75,11 @@ def flatten(messages: pl.DataFrame, *, source: str, carry: tuple[str, ...] = ())
     chunks = list(_chunks(messages["body"]))
     lineage = messages.select("message_id", "received_at", "received_date", *carry, source=pl.lit(source))
     with ThreadPoolExecutor(pl.thread_pool_size(), thread_name_prefix="flatten") as pool:
-        extraction = _together(chunks, list(pool.map(_extract, chunks)))
-        typed = dict(zip(extraction.cells, pool.map(type_cells, extraction.cells.values(), extraction.cells), strict=True))
-        rows = pool.map(lambda table: _with_lineage(typed[table].rows, lineage, silver_schema(table)), typed)
-        tables = {table: found for table, found in zip(typed, rows, strict=True) if found.height}
-    rejections = pl.concat([extraction.rejections, *(found.rejections for found in typed.values())])
-    rejected = _with_lineage(_with_fragments(rejections, messages["body"]), lineage, silver_schema(REJECTED_ITEMS))
-    return Flattened(tables, rejected.sort("received_at", "message_id", "item_index", nulls_last=False), extraction.items)
+        read = _together(chunks, list(pool.map(_read, chunks)))
+        rows = pool.map(lambda table: _with_lineage(read.rows[table], lineage, silver_schema(table)), read.rows)
+        tables = dict(zip(read.rows, rows, strict=True))
+    rejected = _with_lineage(_with_fragments(read.rejections, messages["body"]), lineage, silver_schema(REJECTED_ITEMS))
+    return Flattened(tables, rejected.sort("received_at", "message_id", "item_index", nulls_last=False), read.items)
 
 
 def fragments(bodies: Iterable[str], indexes: Iterable[int]) -> list[str]:
@@ -98,17 +104,17 @@ def _chunks(bodies: pl.Series) -> Iterator[pl.Series]:
             yield bodies.slice(start, end - start)
 
 
-def _together(chunks: list[pl.Series], parts: list[Extraction]) -> Extraction:
-    """The extractions of the chunks of a batch as one."""
+def _together(chunks: list[pl.Series], parts: list[_Read]) -> _Read:
+    """What was read of the chunks of a batch as one."""
     starts = list(accumulate((chunk.len() for chunk in chunks), initial=0))
 
     def placed(frames: Iterable[tuple[int, pl.DataFrame]]) -> pl.DataFrame:
         return pl.concat([frame.with_columns(pl.col("message") + pl.lit(start, pl.UInt32)) for start, frame in frames])
 
     placed_parts = list(zip(starts, parts, strict=False))
-    tables = [table for table in silver_tables() if any(table in part.cells for part in parts)]
-    return Extraction(
-        {table: placed((start, part.cells[table]) for start, part in placed_parts if table in part.cells) for table in tables},
+    tables = [table for table in silver_tables() if any(table in part.rows for part in parts)]
+    return _Read(
+        {table: placed((start, part.rows[table]) for start, part in placed_parts if table in part.rows) for table in tables},
         placed((start, part.rejections) for start, part in placed_parts),
         pl.concat([part.items for part in parts]),
     )
@@ -120,7 +126,7 @@ def _with_lineage(rows: pl.DataFrame, lineage: pl.DataFrame, schema: pl.Schema) 
     return found.select(*schema, *(name for name in lineage.columns if name not in schema)).cast(schema)
 
 
-def _extract(bodies: pl.Series) -> Extraction:
+def _read(bodies: pl.Series) -> _Read:
     """The bodies by the fast reading where it can, item by item, the others by the strict one."""
     plain = _plain(bodies)
     others = pl.repeat(value=True, n=bodies.len(), eager=True).scatter(plain.bodies, values=False).arg_true()
@@ -132,8 +138,12 @@ def _extract(bodies: pl.Series) -> Extraction:
         for odd in items_of_it:
             extractor.add_item(message, odd.item, body)
     strict = extractor.finish()
-    items = pl.zeros(bodies.len(), pl.Int64, eager=True).scatter(plain.bodies, plain.items).scatter(others, strict.items)
-    return Extraction(_merged(plain.cells, strict.cells), strict.rejections, items.alias("items"))
+    typed = {table: type_cells(cells, table) for table, cells in strict.cells.items()}
+    return _Read(
+        _merged(plain.rows, {table: found.rows for table, found in typed.items() if found.rows.height}),
+        pl.concat([strict.rejections, *(found.rejections for found in typed.values())]),
+        pl.zeros(bodies.len(), pl.Int64, eager=True).scatter(plain.bodies, plain.items).scatter(others, strict.items).alias("items"),
+    )
 
 
 def _plain(bodies: pl.Series) -> PlainReading:
@@ -146,10 +156,9 @@ def _plain(bodies: pl.Series) -> PlainReading:
 
 
 def _merged(plain: dict[str, pl.DataFrame], strict: dict[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
-    """The cells of both readings, in order."""
+    """The rows of both readings, in order."""
     in_order = {
-        table: pl.concat([plain[table], cells] if table in plain else [cells]).sort("message", "item_index")
-        for table, cells in strict.items()
+        table: pl.concat([plain[table], rows] if table in plain else [rows]).sort("message", "item_index") for table, rows in strict.items()
     }
     return {**plain, **in_order}
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 from typing import NamedTuple
 
-from mg_lakehouse.events.catalogue import EVENTS, Event, event_of_element
+from mg_lakehouse.events.catalogue import COMMON_COLUMNS, EVENTS, ColumnType, Event, event_of_element
 from mg_lakehouse.events.extract import filled_columns
 
 __all__ = ["Grammar", "Slot", "grammar"]
@@ -17,14 +18,15 @@ class Slot(NamedTuple):
     table: int
     bit: int
     column: str
+    type: ColumnType
 
 
 class Grammar(NamedTuple):
     """Items, children, tables and slots have numbers: their places here.
 
     ``table_of`` (by item) says which table an item is of, ``slot_of`` (by item and child, item by item) which slot a child fills, -1 for none.
-    A plain item has a text in every column of the mask ``needed`` and in one of the mask ``one_of`` (both by item; bits are the slots'), where that
-    is not 0: the id, and what tells it from an item of another table that carries its name.
+    A plain item has something in every column of the mask ``needed`` and in one of the mask ``one_of`` (both by item; bits are the slots'), where that
+    is not 0: id and time, and what tells it from an item of another table that carries its name.
     """
 
     items: tuple[str, ...]
@@ -42,9 +44,9 @@ def grammar() -> Grammar:
     """The grammar of the catalogue's items without their error lists, whose children have children."""
     tables = tuple(event.table for event in EVENTS)
     slots = tuple(
-        Slot(table, bit, column)
+        Slot(table, bit, column.name, column.type)
         for table, event in enumerate(EVENTS)
-        for bit, column in enumerate(column.name for column in filled_columns(event) if column.type != "errors")
+        for bit, column in enumerate(column for column in filled_columns(event) if column.type != "errors")
     )
     number = {(tables[slot.table], slot.column): place for place, slot in enumerate(slots)}
     filled = {
@@ -55,6 +57,10 @@ def grammar() -> Grammar:
         for element in event.elements
         for child in column.elements
     }
+
+    def mask(event: Event, columns: Iterable[str]) -> int:
+        return sum(1 << slots[number[event.table, name]].bit for name in columns)
+
     items = tuple(dict.fromkeys(element for element, _ in filled))
     children = tuple(dict.fromkeys(child for _, child in filled))
     events = [event for item in items if (event := event_of_element(item)) is not None]
@@ -65,8 +71,8 @@ def grammar() -> Grammar:
         children,
         slots,
         tuple(filled.get((item, child), -1) for item in items for child in children),
-        tuple(1 << slots[number[event.table, "activity_id"]].bit for event in events),
-        tuple(sum(1 << slots[number[event.table, name]].bit for name in _telling(event)) for event in events),
+        tuple(mask(event, [column.name for column in COMMON_COLUMNS if column.required and column.elements]) for event in events),
+        tuple(mask(event, _telling(event)) for event in events),
     )
 
 

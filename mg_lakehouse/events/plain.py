@@ -1,10 +1,10 @@
-"""The fast reading of plain items: a batch of bodies to text cells, column by column, with no Python per event.
+"""The fast reading of plain items: a batch of bodies to typed rows, column by column, with no Python per event.
 
-An item is plain when it is of the catalogue, each of its children fills a column, no column is filled twice, and there is nothing
-else: no attribute, comment, unknown child, error list, no entity but XML's own five, and an id. Whether it is so is proved byte by byte
+An item is plain when it is of the catalogue, has an id and a time, each of its children fills a column, no column is filled twice, numbers, times and
+booleans are written as machines write them, and there is nothing else: no attribute, comment, unknown child, error list, no entity but XML's own five. Whether it is so is proved byte by byte
 by a machine that is compiled (``_plain.pyx``). An item that is not plain is parsed alone, as the strict reader would; a bundle in which
 anything but its items is out of the ordinary, or whose tags do not balance, is left to the strict reader
-(:mod:`mg_lakehouse.events.reader`) as a whole. Both give the same cells, which a property test holds: they differ in speed only.
+(:mod:`mg_lakehouse.events.reader`) as a whole. Both give the same rows, which a property test holds: they differ in speed only.
 
 Where the package was installed without a C compiler there is no machine, and no item is plain.
 """
@@ -18,10 +18,10 @@ from typing import Final, NamedTuple
 import polars as pl
 import pyarrow as pa
 
-from mg_lakehouse.events.extract import raw_schema
-from mg_lakehouse.events.grammar import grammar
+from mg_lakehouse.events.grammar import Slot, grammar
 from mg_lakehouse.events.reader import Item, read_item
-from mg_lakehouse.events.schemas import ERRORS
+from mg_lakehouse.events.schemas import TIMESTAMP
+from mg_lakehouse.events.typing import typed_schema
 
 try:
     from mg_lakehouse.events import _plain as machine
@@ -45,14 +45,14 @@ class OddItem(NamedTuple):
 class PlainReading(NamedTuple):
     """What the bodies of a batch hold whose items could be told apart.
 
-    ``bodies`` (UInt32, ascending) are their positions in the batch, ``items`` (UInt32) how many items each of them has. ``cells`` has one
-    frame per event table with plain items, with the columns of :func:`~mg_lakehouse.events.extract.raw_schema`, ordered by message and
+    ``bodies`` (UInt32, ascending) are their positions in the batch, ``items`` (UInt32) how many items each of them has. ``rows`` has one
+    frame per event table with plain items, with the columns of :func:`~mg_lakehouse.events.typing.typed_schema`, ordered by message and
     position; ``odd`` are the items that are not plain.
     """
 
     bodies: pl.Series
     items: pl.Series
-    cells: dict[str, pl.DataFrame]
+    rows: dict[str, pl.DataFrame]
     odd: list[OddItem]
 
 
@@ -68,19 +68,22 @@ def read_plain(bodies: pl.Series) -> PlainReading:
         return NOTHING_PLAIN
     scanned = machine.scan(_rules(), memoryview(data).cast("B"), memoryview(starts).cast("B").cast("q")[: bodies.len() + 1])
     odd, broken = _parsed(scanned.odd(), data)
-    plain = _series(scanned.plain, pa.uint8()).cast(pl.Boolean)
+    plain = _numbers(scanned.plain, pa.uint8()).cast(pl.Boolean)
+    rows = _rows(scanned)
     if broken:
         plain = plain.scatter(sorted(broken), values=False)
+        rows = {table: frame.filter(plain.gather(frame["message"])) for table, frame in rows.items()}
     kept = plain.arg_true().cast(pl.UInt32)
-    cells = {table: frame.filter(plain.gather(frame["message"])) if broken else frame for table, frame in _cells(scanned).items()}
-    return PlainReading(kept, _series(scanned.counts, pa.uint32()).gather(kept), cells, [each for each in odd if each.body not in broken])
+    return PlainReading(kept, _numbers(scanned.counts, pa.uint32()).gather(kept), rows, [each for each in odd if each.body not in broken])
 
 
 @cache
 def _rules() -> machine.Grammar:
     rules = grammar()
-    bits = [slot.bit for slot in rules.slots]
-    return machine.Grammar(rules.items, rules.table_of, len(rules.tables), rules.children, rules.slot_of, bits, rules.needed, rules.one_of)
+    bits, types = [slot.bit for slot in rules.slots], [machine.TYPES.index(slot.type) for slot in rules.slots]
+    return machine.Grammar(
+        rules.items, rules.table_of, len(rules.tables), rules.children, rules.slot_of, bits, types, rules.needed, rules.one_of
+    )
 
 
 def _parsed(found: list[tuple[int, int, int, int, int]], data: pa.Buffer) -> tuple[list[OddItem], set[int]]:
@@ -102,36 +105,51 @@ def _parsed(found: list[tuple[int, int, int, int, int]], data: pa.Buffer) -> tup
     return parsed, broken
 
 
-def _cells(scanned: machine.Scanned) -> dict[str, pl.DataFrame]:
-    """Cells of each table with plain items."""
+def _rows(scanned: machine.Scanned) -> dict[str, pl.DataFrame]:
+    """Rows of each table with plain items."""
     rules = grammar()
-    names = pl.Series(rules.items)
-    columns = scanned.columns([slot.table for slot in rules.slots])
-    found: dict[str, dict[str, pl.Series]] = {}
-    for table, height, places in zip(rules.tables, scanned.rows, scanned.places(), strict=True):
-        if height:
-            found[table] = {
-                "message": _series(places[0], pa.uint32()),
-                "item_index": _series(places[1], pa.int64()),
-                "element": names.gather(_series(places[2], pa.uint8())),
-                "is_inferred": pl.repeat(value=False, n=height, eager=True),
-            }
-    for number, (texts, offsets, valid) in columns.items():
+    places = zip(rules.tables, scanned.rows, scanned.places(), strict=True)
+    found = {
+        table: {"message": _numbers(bodies, pa.uint32()), "item_index": _numbers(positions, pa.int64())}
+        for table, height, (bodies, positions) in places
+        if height
+    }
+    for number, buffers in scanned.columns([slot.table for slot in rules.slots]).items():
         slot = rules.slots[number]
-        height = scanned.rows[slot.table]
-        buffers: list[pa.Buffer | None] = [pa.py_buffer(valid), pa.py_buffer(offsets), pa.py_buffer(texts)]
-        found[rules.tables[slot.table]][slot.column] = pl.Series(pa.Array.from_buffers(pa.large_utf8(), height, buffers))
+        found[rules.tables[slot.table]].update(_columns(slot, scanned.rows[slot.table], buffers))
     return {table: _frame(table, known) for table, known in found.items()}
+
+
+def _columns(slot: Slot, height: int, buffers: tuple[bytearray, ...]) -> dict[str, pl.Series]:
+    """What a slot fills: its column, and of the event's time also the date and the offset."""
+    if slot.type == "string":
+        texts, offsets, valid = buffers
+        return {slot.column: _series(pa.large_utf8(), height, valid, offsets, texts)}
+    values, valid = buffers[:2]
+    series = _series(pa.int64(), height, valid, values)
+    if slot.type != "timestamp":
+        return {slot.column: series.cast(pl.Boolean) if slot.type == "bool" else series}
+    times = series.cast(TIMESTAMP)
+    if slot.column != "event_at":
+        return {slot.column: times}
+    minutes, zoned = buffers[2:]
+    return {"event_at": times, "event_date": times.dt.date(), "utc_offset_minutes": _series(pa.int64(), height, zoned, minutes)}
 
 
 def _frame(table: str, known: dict[str, pl.Series]) -> pl.DataFrame:
     height = known["message"].len()
-    empty: dict[pl.DataType, pl.Series] = {
-        dtype: pl.Series([None], dtype=dtype).new_from_index(0, height) for dtype in (pl.String(), ERRORS)
-    }
-    return pl.DataFrame({name: known.get(name, empty.get(dtype)) for name, dtype in raw_schema(table).items()})
+    known["is_inferred"] = pl.repeat(value=False, n=height, eager=True)
+    schema = typed_schema(table)
+    return pl.DataFrame(
+        {name: known[name] if name in known else pl.repeat(None, height, dtype=dtype, eager=True) for name, dtype in schema.items()}
+    )
 
 
-def _series(data: bytearray, dtype: pa.DataType) -> pl.Series:
+def _numbers(data: bytearray, dtype: pa.DataType) -> pl.Series:
     """Numbers as they stand in memory."""
-    return pl.Series(pa.Array.from_buffers(dtype, len(data) * 8 // dtype.bit_width, [None, pa.py_buffer(data)]))
+    return _series(dtype, len(data) * 8 // dtype.bit_width, None, data)
+
+
+def _series(dtype: pa.DataType, height: int, *buffers: bytearray | None) -> pl.Series:
+    """A series over buffers in Arrow's layout, validity first, without copying them."""
+    return pl.Series(pa.Array.from_buffers(dtype, height, [None if buffer is None else pa.py_buffer(buffer) for buffer in buffers]))

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from typing import Any, Final, NamedTuple
 
 import polars as pl
@@ -15,9 +16,9 @@ import polars as pl
 from mg_lakehouse.events.catalogue import COMMON_COLUMNS, UNRECOGNIZED, Column, event_of_table
 from mg_lakehouse.events.extract import RAW_REJECTIONS
 from mg_lakehouse.events.rejection import Reason
-from mg_lakehouse.events.schemas import TIMESTAMP
+from mg_lakehouse.events.schemas import TIMESTAMP, silver_schema
 
-__all__ = ["Typed", "parse_bool", "parse_int", "parse_timestamp", "type_cells", "utc_offset_minutes"]
+__all__ = ["Typed", "parse_bool", "parse_int", "parse_timestamp", "type_cells", "typed_schema", "utc_offset_minutes"]
 
 # xsd:dateTime (XML Schema 1.0, part 2, 3.2.7). Years beyond four digits mean nothing in a feed.
 _DATE_TIME: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?(?:Z|[+-][0-9]{2}:[0-9]{2})?$"
@@ -27,12 +28,21 @@ _SECONDS_END: Final = 19
 class Typed(NamedTuple):
     """Typed rows of one table, and the items that were rejected for their time.
 
-    ``rows`` has the event's columns and ``message``, ``item_index``, ``_rescued_data``; ``rejections`` the columns of
-    ``RAW_REJECTIONS``.
+    ``rows`` has the columns of :func:`typed_schema`, ``rejections`` those of ``RAW_REJECTIONS``.
     """
 
     rows: pl.DataFrame
     rejections: pl.DataFrame
+
+
+@cache
+def typed_schema(table: str) -> pl.Schema:
+    """Columns of the typed rows of one table: ``message`` (row of the batch), ``item_index``, the event's columns, ``_rescued_data``."""
+    known = silver_schema(table)
+    names = [column.name for column in (*COMMON_COLUMNS, *event_of_table(table).columns)]
+    return pl.Schema(
+        {"message": pl.UInt32(), "item_index": pl.Int64(), **{name: known[name] for name in names}, "_rescued_data": known["_rescued_data"]}
+    )
 
 
 def _parts(text: pl.Expr) -> tuple[pl.Expr, pl.Expr]:
@@ -148,5 +158,4 @@ def _derive(parsed: pl.DataFrame, table: str) -> pl.DataFrame:
     if table == UNRECOGNIZED:
         # `element` is a column of this table as it is.
         derived = derived.with_columns(item_xml="fragment")
-    names = [column.name for column in (*COMMON_COLUMNS, *event_of_table(table).columns)]
-    return derived.select("message", "item_index", *names, "_rescued_data")
+    return derived.select(typed_schema(table).names())

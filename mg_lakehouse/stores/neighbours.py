@@ -29,6 +29,8 @@ def rows_near(lake: Lake, handle: DeltaTable, times: pl.Series, sources: Sequenc
     Files that may hold rows of another source are looked at within a day of the times, all others within a minute.
     """
     files = data_files(handle, "event_at", "source")
+    if files.is_empty():
+        return None
     of_others = pl.any_horizontal(may_differ("source", source) for source in sources)
     arms = []
     for margin, wanted in ((_SAME_SOURCE, ~of_others), (_OTHER_SOURCE, of_others)):

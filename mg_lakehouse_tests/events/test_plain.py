@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime, timedelta
 
 import polars as pl
 import pytest
@@ -32,7 +33,7 @@ TIMES = [
     " 2026-02-28T10:00:00Z ",
 ]
 TEXTS = st.sampled_from(
-    ["", " ", "x", "7", " 7 ", "true", "a&amp;b", "&amp;lt;", "&lt;b&gt;", "&quot;&apos;", "é🌞", "\u00a0", "a\nb", "a\tb", "a\r\nb", "a\r", "]]", "\ufeff"]
+    ["", " ", "x", "7", " 7 ", "-7", "+7", "007", "-", "1234567890123456789", "9223372036854775808", "true", "TRUE", "0", "1", "a&amp;b", "&amp;lt;", "&lt;b&gt;", "&quot;&apos;", "é🌞", "\u00a0", "a\nb", "a\tb", "a\r\nb", "a\r", "]]", "\ufeff"]
 )  # fmt: skip
 ODD_TEXTS = st.sampled_from(
     ["&#65;", "&#x4C;", "&", "&x;", "&amp", "]]>", ">", "a > b", "<", "<![CDATA[x]]>", "<!-- c -->", "<?p?>", "<b>x</b>", "\x00", "\x01", "\x1f", "\x7f", "\ufffe", "\uffff"]
@@ -135,6 +136,44 @@ def test_a_damaged_bundle_costs_its_neighbours_nothing(data: st.DataObject) -> N
     assert_same([*whole, damaged, *whole])
 
 
+@st.composite
+def times(draw: st.DrawFn) -> tuple[str, datetime, int | None]:
+    """An ``xsd:dateTime``, the time that it means, and the offset in minutes that stands in it."""
+    local = draw(st.datetimes(datetime(1900, 1, 2), datetime(2199, 12, 30)))  # noqa: DTZ001  a wall clock's
+    digits = draw(st.text("0123456789", max_size=9))
+    local = local.replace(microsecond=int(digits[:6].ljust(6, "0")))
+    minutes = draw(st.none() | st.integers(-840, 840))
+    zone = "" if minutes is None else "Z" if minutes == 0 else f"{'+-'[minutes < 0]}{abs(minutes) // 60:02}:{abs(minutes) % 60:02}"
+    text = f"{local:%Y-%m-%dT%H:%M:%S}{'.' if digits else ''}{digits}{zone}"
+    return text, (local - timedelta(minutes=minutes or 0)).replace(tzinfo=UTC), minutes
+
+
+@settings(max_examples=300)
+@given(st.lists(times(), min_size=1, max_size=20))
+@example([("2024-02-29T23:59:59.9999999-00:01", datetime(2024, 3, 1, 0, 0, 59, 999_999, UTC), -1)])
+@example([("1900-03-01T00:00:00Z", datetime(1900, 3, 1, tzinfo=UTC), 0), ("2000-02-29T00:00:00", datetime(2000, 2, 29, tzinfo=UTC), None)])
+def test_times_are_read_as_the_calendar_has_them(drawn: list[tuple[str, datetime, int | None]]) -> None:
+    batch = [bundle(item("OpenActivity", Timestamp=text)) for text, _, _ in drawn]
+    rows = read_plain(pl.Series(batch)).rows["opens"]
+    assert rows.select("event_at", "utc_offset_minutes").rows() == [(at, minutes) for _, at, minutes in drawn]
+    assert rows["event_date"].to_list() == [at.date() for _, at, _ in drawn]
+    assert_same(batch)
+
+
+NO_TIMES = st.text("0123456789-:TZ.+", min_size=15, max_size=30) | st.builds(
+    lambda text, at, sign: text[:at] + sign + text[at + 1 :],
+    times().map(lambda drawn: drawn[0]),
+    st.integers(0, 30),
+    st.sampled_from("0123456789-:TZ.+ "),
+)
+
+
+@settings(max_examples=300)
+@given(st.lists(NO_TIMES, min_size=1, max_size=20))
+def test_what_is_no_time_or_hardly_one_is_read_the_same_both_ways(drawn: list[str]) -> None:
+    assert_same([bundle(item("OpenActivity", Timestamp=text)) for text in drawn])
+
+
 def test_a_whole_feed_is_read_the_same_both_ways() -> None:
     feed = generate(FeedPlan(seed=7, events=3_000))
     assert_same([each.body for each in feed.bundles])
@@ -179,7 +218,7 @@ def test_an_item_that_is_out_of_the_ordinary_costs_only_itself(odd: str) -> None
     reading = read_plain(pl.Series(batch))
     assert reading.bodies.to_list() == [0, 1, 2]
     assert reading.items.to_list() == [3, 1, 1]
-    assert {table: cells.select("message", "item_index").rows() for table, cells in reading.cells.items()} == {
+    assert {table: rows.select("message", "item_index").rows() for table, rows in reading.rows.items()} == {
         "opens": [(0, 0), (2, 0)],
         "clicks": [(0, 2)],
     }
