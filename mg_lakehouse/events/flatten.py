@@ -8,7 +8,7 @@ the strict one (:mod:`mg_lakehouse.events.reader`, :mod:`mg_lakehouse.events.ext
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import accumulate, groupby
@@ -57,9 +57,10 @@ class Flattened:
 
 
 class _Read(NamedTuple):
-    """What was read of some bodies: typed rows by table, with their ``message`` and ``item_index``, what was rejected, and each body's items."""
+    """What was read of some bodies: typed rows by table, cells that are to be typed, what was rejected, and each body's items."""
 
     rows: dict[str, pl.DataFrame]
+    cells: dict[str, pl.DataFrame]
     rejections: pl.DataFrame
     items: pl.Series
 
@@ -76,9 +77,12 @@ def flatten(messages: pl.DataFrame, *, source: str, carry: tuple[str, ...] = ())
     lineage = messages.select("message_id", "received_at", "received_date", *carry, source=pl.lit(source))
     with ThreadPoolExecutor(pl.thread_pool_size(), thread_name_prefix="flatten") as pool:
         read = _together(chunks, list(pool.map(_read, chunks)))
-        rows = pool.map(lambda table: _with_lineage(read.rows[table], lineage, silver_schema(table)), read.rows)
-        tables = dict(zip(read.rows, rows, strict=True))
-    rejected = _with_lineage(_with_fragments(read.rejections, messages["body"]), lineage, silver_schema(REJECTED_ITEMS))
+        typed = dict(zip(read.cells, pool.map(type_cells, read.cells.values(), read.cells), strict=True))
+        merged = _merged(read.rows, {table: found.rows for table, found in typed.items() if found.rows.height})
+        rows = pool.map(lambda table: _with_lineage(merged[table], lineage, silver_schema(table)), merged)
+        tables = dict(zip(merged, rows, strict=True))
+    rejections = pl.concat([read.rejections, *(found.rejections for found in typed.values())])
+    rejected = _with_lineage(_with_fragments(rejections, messages["body"]), lineage, silver_schema(REJECTED_ITEMS))
     return Flattened(tables, rejected.sort("received_at", "message_id", "item_index", nulls_last=False), read.items)
 
 
@@ -108,14 +112,17 @@ def _together(chunks: list[pl.Series], parts: list[_Read]) -> _Read:
     """What was read of the chunks of a batch as one."""
     starts = list(accumulate((chunk.len() for chunk in chunks), initial=0))
 
-    def placed(frames: Iterable[tuple[int, pl.DataFrame]]) -> pl.DataFrame:
-        return pl.concat([frame.with_columns(pl.col("message") + pl.lit(start, pl.UInt32)) for start, frame in frames])
+    def placed(frames: Sequence[pl.DataFrame | None]) -> pl.DataFrame:
+        whole = zip(starts, frames, strict=False)
+        return pl.concat([frame.with_columns(pl.col("message") + pl.lit(start, pl.UInt32)) for start, frame in whole if frame is not None])
 
-    placed_parts = list(zip(starts, parts, strict=False))
-    tables = [table for table in silver_tables() if any(table in part.rows for part in parts)]
+    def by_table(parts: Sequence[dict[str, pl.DataFrame]]) -> dict[str, pl.DataFrame]:
+        return {table: placed([part.get(table) for part in parts]) for table in silver_tables() if any(table in part for part in parts)}
+
     return _Read(
-        {table: placed((start, part.rows[table]) for start, part in placed_parts if table in part.rows) for table in tables},
-        placed((start, part.rejections) for start, part in placed_parts),
+        by_table([part.rows for part in parts]),
+        by_table([part.cells for part in parts]),
+        placed([part.rejections for part in parts]),
         pl.concat([part.items for part in parts]),
     )
 
@@ -138,12 +145,8 @@ def _read(bodies: pl.Series) -> _Read:
         for odd in items_of_it:
             extractor.add_item(message, odd.item, body)
     strict = extractor.finish()
-    typed = {table: type_cells(cells, table) for table, cells in strict.cells.items()}
-    return _Read(
-        _merged(plain.rows, {table: found.rows for table, found in typed.items() if found.rows.height}),
-        pl.concat([strict.rejections, *(found.rejections for found in typed.values())]),
-        pl.zeros(bodies.len(), pl.Int64, eager=True).scatter(plain.bodies, plain.items).scatter(others, strict.items).alias("items"),
-    )
+    items = pl.zeros(bodies.len(), pl.Int64, eager=True).scatter(plain.bodies, plain.items).scatter(others, strict.items)
+    return _Read(plain.rows, strict.cells, strict.rejections, items.alias("items"))
 
 
 def _plain(bodies: pl.Series) -> PlainReading:
@@ -157,10 +160,10 @@ def _plain(bodies: pl.Series) -> PlainReading:
 
 def _merged(plain: dict[str, pl.DataFrame], strict: dict[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
     """The rows of both readings, in order."""
-    in_order = {
-        table: pl.concat([plain[table], rows] if table in plain else [rows]).sort("message", "item_index") for table, rows in strict.items()
+    frames = {table: [found[table] for found in (plain, strict) if table in found] for table in silver_tables()}
+    return {
+        table: found[0] if len(found) == 1 else pl.concat(found).sort("message", "item_index") for table, found in frames.items() if found
     }
-    return {**plain, **in_order}
 
 
 def _with_fragments(rejections: pl.DataFrame, bodies: pl.Series) -> pl.DataFrame:
