@@ -207,6 +207,49 @@ def backfill(
 
 
 @app.command()
+def load(
+    files: Annotated[list[Path], typer.Argument(help="Files, or - for standard input.", dir_okay=False, allow_dash=True)],
+    activity: Annotated[
+        str | None, typer.Option("--type", help="What the rows of a CSV file are that does not say so, such as opens or CLICKS.")
+    ] = None,
+    bronze_only: Annotated[bool, typer.Option("--bronze-only", help="Flatten nothing and build nothing yet.")] = False,
+) -> None:
+    """Load files of the feed: XML or CSV, plain, gzip or zip. What was loaded before is passed over. Then flatten and build gold."""
+    from mg_lakehouse.events.csv_feed import known_type  # noqa: PLC0415
+    from mg_lakehouse.interrupts import in_a_sentence  # noqa: PLC0415
+    from mg_lakehouse.progress import announce  # noqa: PLC0415
+    from mg_lakehouse.report import print_loaded, print_pass  # noqa: PLC0415
+    from mg_lakehouse.running import flatten_and_build  # noqa: PLC0415
+    from mg_lakehouse.stores.lake import Lake  # noqa: PLC0415
+    from mg_lakehouse.stores.loading import Loaded, load_file  # noqa: PLC0415
+
+    element = None if activity is None else known_type(activity)
+    if activity is not None and element is None:
+        raise typer.BadParameter(f"{activity} is no activity of the feed.", param_hint="--type")
+    settings = load_settings()
+    lake = Lake(settings.lake_uri)
+    loaded: list[Loaded] = []
+    with _progress({"load": "items loaded"}), in_a_sentence():
+        for file in files:
+            before = sum(each.items for each in loaded)
+            loaded += load_file(
+                lake,
+                settings,
+                sys.stdin.buffer if str(file) == "-" else file,
+                activity=element,
+                progress=lambda items, before=before: announce(Step("load", before + items, "items loaded")),  # type: ignore[misc]
+            )
+    print_loaded(out, loaded)
+    if any(each.new for each in loaded) and not bronze_only:
+        with _progress(), _output_aside() as log:
+            result = flatten_and_build(settings)
+        print_pass(out, result)
+        _conclude(result.failures, log)
+    if any(each.failure for each in loaded):
+        raise typer.Exit(1)
+
+
+@app.command()
 def docs(
     output: Annotated[Path, typer.Option(help="File to write.")] = Path("gold.html"),
 ) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import dagster as dg
 
 from mg_lakehouse.alerting import build_alert_checks, build_alert_sensors, build_slack_resource
-from mg_lakehouse.assets.account_activity import build_account_activity, files_spec
+from mg_lakehouse.assets.account_activity import build_account_activity, files_spec, loaded_files_spec
 from mg_lakehouse.assets.bronze import build_event_feed, queue_spec
 from mg_lakehouse.assets.gold import build_dbt_resource, build_gold
 from mg_lakehouse.assets.maintenance import build_maintenance
@@ -49,6 +49,7 @@ def build_definitions(
         assets=[
             queue_spec(settings),
             files_spec(settings),
+            loaded_files_spec(),
             build_event_feed(settings),
             build_account_activity(settings),
             build_silver(settings),

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from mg_lakehouse.status import LakeStatus
+from mg_lakehouse.stores.loading import Loaded
 from mg_lakehouse.stores.maintenance import TableReport
 from mg_lakehouse.stores.queue import QueueDepth
 from mg_lakehouse.stores.reconcile import Reconciliation
@@ -19,7 +21,16 @@ from mg_lakehouse.stores.rederive import Rederived
 if TYPE_CHECKING:  # Dagster takes seconds to import, and `status` does without it
     from mg_lakehouse.running import PassResult
 
-__all__ = ["plain_table", "print_maintenance", "print_pass", "print_reconciliation", "print_rederived", "print_status", "span"]
+__all__ = [
+    "plain_table",
+    "print_loaded",
+    "print_maintenance",
+    "print_pass",
+    "print_reconciliation",
+    "print_rederived",
+    "print_status",
+    "span",
+]
 
 
 def print_pass(console: Console, result: PassResult) -> None:
@@ -127,6 +138,19 @@ def print_reconciliation(console: Console, found: Reconciliation) -> None:
         console.print(f"[bold red]The messages of batch {batch} are not those that were committed.[/]", highlight=False)
     if found.balances:
         console.print("Every hour balances: nothing is missing, nothing is twice.")
+
+
+def print_loaded(console: Console, loaded: Sequence[Loaded]) -> None:
+    """Print what became of each file, and why one was not read."""
+    table = plain_table("file", "kind", "items", "bundles", "new", "there before", left=2)
+    for each in loaded:
+        table.add_row(each.name, each.kind, *(f"{number:,}" for number in (each.items, each.bundles, each.new, each.already)))
+    console.print(table)
+    for each in loaded:
+        for note in each.notes:
+            console.print(f"{each.name} {note}.", markup=False, highlight=False, soft_wrap=True)
+        if each.failure is not None:
+            console.print(f"[bold red]Failed:[/] {escape(each.failure)}", highlight=False, soft_wrap=True)
 
 
 def print_maintenance(console: Console, reports: Sequence[TableReport], *, dry_run: bool) -> None:

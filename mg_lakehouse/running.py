@@ -20,7 +20,7 @@ from mg_lakehouse.assets.silver import ONLY_NEW
 from mg_lakehouse.definitions import build_definitions
 from mg_lakehouse.errors import ConfigurationError
 from mg_lakehouse.interrupts import in_a_sentence
-from mg_lakehouse.jobs import GOLD_JOB, INGEST_JOB
+from mg_lakehouse.jobs import FLATTEN_JOB, GOLD_JOB, INGEST_JOB
 from mg_lakehouse.keys import EVENT_FEED_KEY
 from mg_lakehouse.partitions import today
 from mg_lakehouse.settings import Settings
@@ -29,7 +29,7 @@ from mg_lakehouse.stores.pii_key import pii_key
 from mg_lakehouse.stores.queue import open_queue
 from mg_lakehouse.stores.tables import EVENT_FEED
 
-__all__ = ["PassResult", "run_once"]
+__all__ = ["PassResult", "flatten_and_build", "run_once"]
 
 _QUIET: Final = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
@@ -71,10 +71,29 @@ def run_once(settings: Settings, *, max_messages: int | None = None, max_seconds
         ingest = _run(
             definitions, instance, INGEST_JOB, partition_key=today(), ops={EVENT_FEED_KEY.to_python_identifier(): budget, **ONLY_NEW}
         )
-        if not ingest.succeeded:
-            return ingest
-        gold = _run(definitions, instance, GOLD_JOB)
-    return PassResult(gold.failures, {**ingest.metadata, **gold.metadata})
+        return _and_gold(definitions, instance, ingest)
+
+
+def flatten_and_build(settings: Settings) -> PassResult:
+    """Flatten what silver lacks of any bronze table, and build gold: a pass without the queue.
+
+    Raises:
+        PermanentError, TransientError: the lake cannot be asked, or the settings are unusable; nothing was started.
+        InterruptedRunError: the run was stopped, by SIGTERM or Ctrl-C.
+    """
+    lake = Lake(settings.lake_uri)
+    if not lake.is_local:
+        pii_key(settings, lake)
+    definitions = build_definitions(settings)
+    with in_a_sentence(), _instance() as instance:
+        return _and_gold(definitions, instance, _run(definitions, instance, FLATTEN_JOB, partition_key=today(), ops=ONLY_NEW))
+
+
+def _and_gold(definitions: dg.Definitions, instance: dg.DagsterInstance, silver: PassResult) -> PassResult:
+    if not silver.succeeded:
+        return silver
+    gold = _run(definitions, instance, GOLD_JOB)
+    return PassResult(gold.failures, {**silver.metadata, **gold.metadata})
 
 
 @contextmanager

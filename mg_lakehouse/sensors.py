@@ -17,7 +17,7 @@ from mg_lakehouse.resources import EventFeedResource, LakeResource
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.stores.queue import QueueDepth
 from mg_lakehouse.stores.silver import unflattened
-from mg_lakehouse.stores.tables import ACCOUNT_ACTIVITY
+from mg_lakehouse.stores.tables import BRONZE_TABLES, EVENT_FEED
 
 __all__ = ["Decision", "build_daily_files_sensor", "build_event_feed_sensor", "decide"]
 
@@ -90,23 +90,23 @@ def build_event_feed_sensor(settings: Settings) -> dg.SensorDefinition:
 
 
 def build_daily_files_sensor() -> dg.SensorDefinition:
-    """The sensor ``daily_files_sensor``: daily files that no ingest flattened are flattened, also where no queue is set."""
+    """The sensor ``daily_files_sensor``: daily and loaded files that no ingest flattened are flattened, also where no queue is set."""
 
     @dg.sensor(
         name="daily_files_sensor",
         job_name=FLATTEN_JOB,
         minimum_interval_seconds=60,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Looks for daily files in bronze that silver lacks, and has them flattened.",
+        description="Looks for daily and loaded files in bronze that silver lacks, and has them flattened.",
     )
     def daily_files_sensor(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.RunRequest | dg.SkipReason:
         if any(_is_running(context.instance, job) for job in (INGEST_JOB, FLATTEN_JOB)):
             return dg.SkipReason("What flattens is under way.")
         try:
-            waiting = unflattened(lake.get(), ACCOUNT_ACTIVITY.name)
+            waiting = sum(unflattened(lake.get(), source) for source in BRONZE_TABLES if source != EVENT_FEED.name)
         except LakehouseError as error:
             return dg.SkipReason(str(error))
-        return _run_of_today() if waiting else dg.SkipReason("Silver has all daily files that bronze has.")
+        return _run_of_today() if waiting else dg.SkipReason("Silver has all files that bronze has.")
 
     return daily_files_sensor
 

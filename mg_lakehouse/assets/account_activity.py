@@ -11,7 +11,7 @@ from mg_lakehouse.assets.bronze import BRONZE_COLUMNS
 from mg_lakehouse.assets.reporting import OWNERS, RETRY_TRANSIENT, as_failure, column_schema, table_metadata
 from mg_lakehouse.errors import LakehouseError, TransientError
 from mg_lakehouse.events.catalogue import Column
-from mg_lakehouse.keys import ACCOUNT_ACTIVITY_KEY, FILES_KEY
+from mg_lakehouse.keys import ACCOUNT_ACTIVITY_KEY, FILES_KEY, LOADED_FILES_KEY
 from mg_lakehouse.partitions import ACTIVITY_DATE, ACTIVITY_TYPE, activity_files
 from mg_lakehouse.progress import Step
 from mg_lakehouse.resources import LakeResource, ProgressResource, WebServiceResource
@@ -48,6 +48,17 @@ def files_spec(settings: Settings) -> dg.AssetSpec:
         owners=list(OWNERS),
         partitions_def=activity_files(settings),
         metadata={"account": f"not set: {' and '.join(missing)}" if missing else str(settings.account_id)},
+    )
+
+
+def loaded_files_spec() -> dg.AssetSpec:
+    """Files of the feed that ``mg-lakehouse load`` brought: an external asset."""
+    return dg.AssetSpec(
+        LOADED_FILES_KEY,
+        description="Files of the feed that somebody loaded with mg-lakehouse load, cut into bundles, one row per bundle.",
+        group_name="bronze",
+        kinds={"deltalake", "xml"},
+        owners=list(OWNERS),
     )
 
 

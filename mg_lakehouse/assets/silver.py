@@ -10,7 +10,7 @@ from pydantic import Field
 from mg_lakehouse.assets.reporting import OWNERS, RETRY_TRANSIENT, as_failure, column_schema, table_metadata
 from mg_lakehouse.checks import silver_check_results, silver_check_specs
 from mg_lakehouse.events.catalogue import REJECTED_ITEMS, columns_of, event_of_table, silver_tables
-from mg_lakehouse.keys import ACCOUNT_ACTIVITY_KEY, EVENT_FEED_KEY, silver_key
+from mg_lakehouse.keys import ACCOUNT_ACTIVITY_KEY, EVENT_FEED_KEY, LOADED_FILES_KEY, silver_key
 from mg_lakehouse.partitions import RECEIVED_DATE, today
 from mg_lakehouse.progress import Step
 from mg_lakehouse.resources import LakeResource, ProgressResource
@@ -118,7 +118,7 @@ def _rederived(table: str, made: Sequence[Rederived]) -> dict[str, Any]:
 def _spec(table: str) -> dg.AssetSpec:
     return dg.AssetSpec(
         silver_key(table),
-        deps=[EVENT_FEED_KEY, _daily_files()],
+        deps=[EVENT_FEED_KEY, _daily_files(), LOADED_FILES_KEY],
         description=_REJECTED_DESCRIPTION if table == REJECTED_ITEMS else event_of_table(table).description,
         group_name="silver",
         kinds={"deltalake", "polars"},

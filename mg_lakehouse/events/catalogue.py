@@ -113,7 +113,7 @@ LINEAGE_COLUMNS: tuple[Column, ...] = (
         "JSON object of the child elements that no column took, by local name; null when there is none.",
         pii=True,
     ),
-    Column("source", "string", "Bronze table that the row came from: `event_feed` or `account_activity`."),
+    Column("source", "string", "Bronze table that the row came from: `event_feed`, `account_activity` or `loaded_files`."),
     Column("message_id", "string", "Key of the bronze row that the item came in."),
     Column("item_index", "int", "Position of the item in its bundle, from 0."),
     Column("received_at", "timestamp", "When the bronze row was received, in UTC."),

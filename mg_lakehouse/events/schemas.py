@@ -13,7 +13,7 @@ import polars as pl
 
 from mg_lakehouse.events.catalogue import Column, ColumnType, columns_of
 
-__all__ = ["ACTIVITY_SCHEMA", "BRONZE_SCHEMA", "ERRORS", "PARTITION_COLUMN", "TIMESTAMP", "silver_schema"]
+__all__ = ["ACTIVITY_SCHEMA", "BRONZE_SCHEMA", "ERRORS", "LOADED_SCHEMA", "PARTITION_COLUMN", "TIMESTAMP", "silver_schema"]
 
 TIMESTAMP: Final = pl.Datetime("us", "UTC")
 ERRORS: Final = pl.List(pl.Struct({"error_code": pl.String, "error_message": pl.String}))
@@ -55,6 +55,9 @@ ACTIVITY_SCHEMA: Final = pl.Schema(
     }
 )
 """``bronze/account_activity``: one row per bundle that was cut out of a daily file. ``parts`` stands in a file's last bundle only."""
+
+LOADED_SCHEMA: Final = pl.Schema({**BRONZE_SCHEMA, "file_name": pl.String(), "part": pl.Int64()})
+"""``bronze/loaded_files``: one row per bundle of a file that somebody loaded. When it was sent nobody knows: ``sent_at`` is null."""
 
 
 def dtype_of(column: Column) -> pl.DataType:

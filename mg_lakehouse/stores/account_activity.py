@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 import uuid
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from pathlib import Path
@@ -21,7 +21,7 @@ from mg_lakehouse.events.activity_file import FileBundle
 from mg_lakehouse.events.schemas import ACTIVITY_SCHEMA
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.stores.activity_download import ActivityFile, download_activity
-from mg_lakehouse.stores.bronze import append_batch
+from mg_lakehouse.stores.bronze import append_batch, in_batches
 from mg_lakehouse.stores.failpoints import Failpoint, reached
 from mg_lakehouse.stores.files import data_files
 from mg_lakehouse.stores.folders import OwnFolder
@@ -121,7 +121,7 @@ def land(
         return Fetched(key, file, already=file.bundles)
     new = already = commits = 0
     with file.reader() as reader:
-        for first, bundles in _batches(reader.bundles(), settings):
+        for first, bundles in in_batches(reader.bundles(), settings):
             batch_id = uuid.uuid4().hex
             batch = _rows(file, first, bundles, received_at=received_at, batch_id=batch_id)
             receipt = append_batch(lake, batch, batch_id, table=ACCOUNT_ACTIVITY)
@@ -130,20 +130,6 @@ def land(
             if progress is not None:
                 progress(new + already)
     return Fetched(key, file, new, already, commits)
-
-
-def _batches(bundles: Iterator[FileBundle], settings: Settings) -> Iterator[tuple[int, list[FileBundle]]]:
-    """Bundles in batches of a commit's size, each with the place of its first."""
-    first = size = 0
-    batch: list[FileBundle] = []
-    for bundle in bundles:
-        batch.append(bundle)
-        size += len(bundle.body)
-        if len(batch) >= settings.batch_messages or size >= settings.batch_bytes:
-            yield first, batch
-            first, batch, size = first + len(batch), [], 0
-    if batch:
-        yield first, batch
 
 
 def _rows(file: ActivityFile, first: int, bundles: Sequence[FileBundle], *, received_at: datetime, batch_id: str) -> pl.DataFrame:

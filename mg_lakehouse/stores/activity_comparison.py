@@ -22,7 +22,7 @@ from mg_lakehouse.settings import Settings
 from mg_lakehouse.stores.account_activity import FileKey, files_in_bronze
 from mg_lakehouse.stores.files import files_between
 from mg_lakehouse.stores.lake import Lake, store_errors
-from mg_lakehouse.stores.tables import ACCOUNT_ACTIVITY
+from mg_lakehouse.stores.tables import ACCOUNT_ACTIVITY, EVENT_FEED
 
 __all__ = ["Compared", "compare_with_queue"]
 
@@ -96,7 +96,7 @@ def _ids_of_queue(lake: Lake, table: str, hours: tuple[datetime, datetime]) -> p
     files = [] if handle is None else files_between(handle, "event_at", [around])
     if not files:
         return pl.DataFrame(schema={"id": pl.UInt64(), "in_day": pl.Boolean()})
-    rows = lake.scan(files).filter((pl.col("source") != ACCOUNT_ACTIVITY.name) & pl.col("event_at").is_between(*around))
+    rows = lake.scan(files).filter((pl.col("source") == EVENT_FEED.name) & pl.col("event_at").is_between(*around))
     return rows.select(_hashed(), in_day=pl.col("event_at").is_between(*hours)).collect(engine="streaming")
 
 

@@ -8,18 +8,22 @@ looked before the other committed is refused and looks again.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from datetime import datetime
 from typing import Final, NamedTuple
 
 import polars as pl
 from deltalake import DeltaTable, Transaction
 
+from mg_lakehouse.events.activity_file import FileBundle
+from mg_lakehouse.settings import Settings
 from mg_lakehouse.stores.commit import Append, Landed, commit_once
 from mg_lakehouse.stores.files import files_between
 from mg_lakehouse.stores.lake import Lake, TableSpec
 from mg_lakehouse.stores.ledger import BatchLedger, hours_of, ids_digest
 from mg_lakehouse.stores.tables import EVENT_FEED
 
-__all__ = ["BatchReceipt", "Uncommitted", "append_batch"]
+__all__ = ["BatchReceipt", "Uncommitted", "append_batch", "in_batches"]
 
 _LANE: Final = "lane"
 
@@ -44,6 +48,20 @@ class Uncommitted(NamedTuple):
 
 
 _NOTHING: Final = Uncommitted()
+
+
+def in_batches(bundles: Iterator[FileBundle], settings: Settings) -> Iterator[tuple[int, list[FileBundle]]]:
+    """Bundles in batches of a commit's size, each with the place of its first."""
+    first = size = 0
+    batch: list[FileBundle] = []
+    for bundle in bundles:
+        batch.append(bundle)
+        size += len(bundle.body)
+        if len(batch) >= settings.batch_messages or size >= settings.batch_bytes:
+            yield first, batch
+            first, batch, size = first + len(batch), [], 0
+    if batch:
+        yield first, batch
 
 
 def append_batch(
@@ -84,32 +102,39 @@ def append_batch(
 def _held(lake: Lake, handle: DeltaTable, batch: pl.DataFrame) -> pl.DataFrame:
     """Message ids of the batch that bronze holds.
 
-    A redelivery carries the same SentTimestamp, and a file's bundles that of their day, so only files whose range of ``sent_at`` meets the batch's are read:
-    the cost follows the batch, not the table.
+    A redelivery carries the same SentTimestamp, and a daily file's bundles that of their day, so only files whose range of ``sent_at`` meets the batch's are
+    read: the cost follows the batch, not the table. Bundles that somebody loaded have none, and are looked for among all.
     """
-    first, last = batch.select(first=pl.col("sent_at").min(), last=pl.col("sent_at").max()).row(0)
-    files = files_between(handle, "sent_at", [(first, last)])
-    if not files:
+    near = _sent_with(lake, handle, batch)
+    if near is None:
         return batch.select("message_id").clear()
-    return (
-        lake.scan(files)
-        .filter(pl.col("sent_at").is_between(first, last))
-        .select("message_id")
-        .join(batch.lazy().select("message_id"), on="message_id", how="semi")
-        .unique()
-        .collect()
-    )
+    return near.select("message_id").join(batch.lazy().select("message_id"), on="message_id", how="semi").unique().collect()
 
 
 def _rows_of_batch(lake: Lake, handle: DeltaTable, batch: pl.DataFrame, batch_id: str) -> int:
-    first, last = batch.select(first=pl.col("sent_at").min(), last=pl.col("sent_at").max()).row(0)
-    files = files_between(handle, "sent_at", [(first, last)])
-    return lake.scan(files).filter(pl.col("batch_id") == batch_id).select(pl.len()).collect().item() if files else 0
+    near = _sent_with(lake, handle, batch)
+    return 0 if near is None else int(near.filter(pl.col("batch_id") == batch_id).select(pl.len()).collect().item())
+
+
+def _sent_with(lake: Lake, handle: DeltaTable, batch: pl.DataFrame) -> pl.LazyFrame | None:
+    """Bronze's rows that were sent when the batch's were; ``None`` where there is no file of any."""
+    first, last = _sent(batch)
+    files = handle.file_uris() if first is None or last is None else files_between(handle, "sent_at", [(first, last)])
+    if not files:
+        return None
+    rows = lake.scan(files)
+    return rows if first is None else rows.filter(pl.col("sent_at").is_between(first, last))
+
+
+def _sent(rows: pl.DataFrame) -> tuple[datetime | None, datetime | None]:
+    """When the first and the last of some messages were sent."""
+    first, last = rows.select(first=pl.col("sent_at").min(), last=pl.col("sent_at").max()).row(0)
+    return first, last
 
 
 def _ledger(rows: pl.DataFrame, receipt: BatchReceipt, batch_id: str, uncommitted: Uncommitted) -> BatchLedger:
     already = receipt.already + uncommitted.already
-    first, last = rows.select(first=pl.col("sent_at").min(), last=pl.col("sent_at").max()).row(0)
+    first, last = _sent(rows)
     return BatchLedger(
         batch_id=batch_id,
         received=receipt.new + uncommitted.repeated + already,
@@ -119,8 +144,8 @@ def _ledger(rows: pl.DataFrame, receipt: BatchReceipt, batch_id: str, uncommitte
         delete_failures=uncommitted.delete_failures,
         least_margin_seconds=uncommitted.least_margin_seconds,
         bytes=int(rows["body"].str.len_bytes().sum()),
-        first_sent_at=first.isoformat(),
-        last_sent_at=last.isoformat(),
+        first_sent_at="" if first is None else first.isoformat(),
+        last_sent_at="" if last is None else last.isoformat(),
         ids=ids_digest(rows["message_id"]),
         hours=hours_of(rows["received_at"]),
     )

@@ -9,10 +9,10 @@ from functools import cache
 from typing import Final
 
 from mg_lakehouse.events.catalogue import REJECTED_ITEMS, columns_of, event_of_table
-from mg_lakehouse.events.schemas import ACTIVITY_SCHEMA, BRONZE_SCHEMA, silver_schema
+from mg_lakehouse.events.schemas import ACTIVITY_SCHEMA, BRONZE_SCHEMA, LOADED_SCHEMA, silver_schema
 from mg_lakehouse.stores.lake import TableSpec
 
-__all__ = ["ACCOUNT_ACTIVITY", "BRONZE_TABLES", "EVENT_FEED", "silver_spec"]
+__all__ = ["ACCOUNT_ACTIVITY", "BRONZE_TABLES", "EVENT_FEED", "LOADED_FILES", "silver_spec"]
 
 EVENT_FEED: Final = TableSpec(
     layer="bronze",
@@ -32,7 +32,16 @@ ACCOUNT_ACTIVITY: Final = TableSpec(
     append_only=True,
 )
 
-BRONZE_TABLES: Final = (EVENT_FEED.name, ACCOUNT_ACTIVITY.name)
+LOADED_FILES: Final = TableSpec(
+    layer="bronze",
+    name="loaded_files",
+    schema=LOADED_SCHEMA,
+    stats_columns=("message_id", "received_at"),
+    description="Files of the feed that somebody loaded, cut into bundles, one row per bundle.",
+    append_only=True,
+)
+
+BRONZE_TABLES: Final = (EVENT_FEED.name, ACCOUNT_ACTIVITY.name, LOADED_FILES.name)
 """Names of the bronze tables, which are the sources of silver's rows."""
 
 

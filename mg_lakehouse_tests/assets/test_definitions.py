@@ -42,7 +42,7 @@ def test_they_validate(definitions: dg.Definitions) -> None:
 
 
 def test_every_table_of_the_contract_is_an_asset(definitions: dg.Definitions) -> None:
-    assert keys_of(definitions, "bronze") == {"event_feed", "account_activity"}
+    assert keys_of(definitions, "bronze") == {"event_feed", "account_activity", "loaded_files"}
     assert keys_of(definitions, "silver") == set(silver_tables())
     assert keys_of(definitions, "gold") >= MARTS
 
@@ -52,7 +52,7 @@ def test_the_graph_joins_the_queue_to_gold(definitions: dg.Definitions) -> None:
     assert graph.get(dg.AssetKey(["messagegears", "event_feed_queue"])).is_external
     assert graph.get(dg.AssetKey(["bronze", "event_feed"])).parent_keys == {dg.AssetKey(["messagegears", "event_feed_queue"])}
     assert graph.get(dg.AssetKey(["silver", "clicks"])).parent_keys == {
-        dg.AssetKey(["bronze", table]) for table in ("event_feed", "account_activity")
+        dg.AssetKey(["bronze", table]) for table in ("event_feed", "account_activity", "loaded_files")
     }
     assert dg.AssetKey(["silver", "clicks"]) in graph.get(dg.AssetKey(["gold", "fct_messages"])).parent_keys
     assert dg.AssetKey(["gold", "fct_messages"]) in graph.get(dg.AssetKey(["gold", "job_metrics"])).parent_keys

@@ -8,16 +8,22 @@ import signal
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Final
 
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.stores import failpoints
+from mg_lakehouse.stores.account_activity import FileKey, fetch_activity
 from mg_lakehouse.stores.drain import drain
 from mg_lakehouse.stores.failpoints import Failpoint
 from mg_lakehouse.stores.lake import Lake
+from mg_lakehouse.stores.loading import load_file
 from mg_lakehouse.stores.queue import open_queue
+from mg_lakehouse.stores.rederive import rederive
 from mg_lakehouse.stores.silver import flatten_new
+from mg_lakehouse.stores.web_service import open_web_service
 
 KILLED: Final = -signal.SIGKILL
 VISIBILITY: Final = 30
@@ -69,6 +75,28 @@ def _consume(root: str, environment: dict[str, str], crash: Crash | None) -> Non
     )
     drain(open_queue(settings), Lake(root), settings)
     flatten_new(Lake(root), slice_bytes=1)
+
+
+def start_file_work(lake: Lake, work: str, given: str, environment: Mapping[str, str], crash: Crash | None = None) -> BaseProcess:
+    """Load a file, fetch the daily file ``DAY TYPE``, or make a day anew, in a process of its own."""
+    process = _forks.Process(target=_work_on_files, args=(lake.root, work, given, dict(environment), crash), daemon=True)
+    process.start()
+    return process
+
+
+def _work_on_files(root: str, work: str, given: str, environment: dict[str, str], crash: Crash | None) -> None:
+    os.environ.update(environment)
+    if crash is not None:
+        failpoints.on_reached(_killer(crash))
+    lake, settings = Lake(root), Settings(batch_messages=1)
+    if work == "load":
+        failures = [each.failure for each in load_file(lake, settings, Path(given)) if each.failure]
+        sys.exit(1 if failures else 0)
+    elif work == "fetch":
+        day, activity_type = given.split()
+        fetch_activity(open_web_service(settings), lake, settings, FileKey(date.fromisoformat(day), activity_type))
+    else:
+        list(rederive(lake, [date.fromisoformat(given)]))
 
 
 class _killer:  # noqa: N801  a function with a counter

@@ -1,0 +1,264 @@
+"""``bronze/loaded_files``: any file of the feed that somebody has, its bundles each once.
+
+A file is XML (bundles, one or many, or responses of the AccountActivity API) or the feed's CSV, as it is, in a gzip or in a zip. It is read once, as a
+stream, and committed in batches like the queue's messages. A bundle's id is the digest of its text: a file that is loaded again, or whose loading
+was killed, adds what is missing and nothing else, whatever its name.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import hashlib
+import io
+import re
+import shutil
+import tempfile
+import uuid
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Final, Literal, TypeVar, cast
+
+import polars as pl
+
+from mg_lakehouse.errors import LakehouseError
+from mg_lakehouse.events.activity_file import ActivityFileReader, FileBundle
+from mg_lakehouse.events.csv_feed import csv_items, read_header
+from mg_lakehouse.events.schemas import LOADED_SCHEMA
+from mg_lakehouse.settings import Settings
+from mg_lakehouse.stores.bronze import append_batch, in_batches
+from mg_lakehouse.stores.failpoints import Failpoint, reached
+from mg_lakehouse.stores.lake import Lake
+from mg_lakehouse.stores.tables import LOADED_FILES
+
+__all__ = ["Loaded", "load_file"]
+
+T = TypeVar("T")
+
+_CHUNK: Final = 2**20
+_LOOK: Final = 64 * 2**10
+"""Bytes at a file's begin by which it is known what it is."""
+
+_BUNDLE_ITEMS: Final = 500
+_BUNDLE_CHARACTERS: Final = 256 * 1024
+_LONGEST_CELL: Final = 2**20
+
+_ZIP: Final = (b"PK\x03\x04", b"PK\x05\x06")
+_GZIP: Final = b"\x1f\x8b"
+_LARGEST_RATIO: Final = 500
+"""How much longer a file may be than in its zip: XML of events comes to 10 to 40, a bomb to a thousand."""
+
+_EMPTY_BUNDLE: Final = re.compile(r"<[^<>]*>\s*</[^<>]*>")
+
+
+@dataclass(slots=True)
+class Loaded:
+    """What became of a file, or of one in a zip.
+
+    ``new`` and ``already`` are bundles that were committed, and that bronze had; ``items`` are those of all bundles. ``notes`` are
+    phrases on what is odd about the file, ``failure`` is the sentence why it was not read, or not to its end.
+    """
+
+    name: str
+    kind: Literal["xml", "csv", ""] = ""
+    items: int = 0
+    new: int = 0
+    already: int = 0
+    notes: list[str] = field(default_factory=list)
+    failure: str | None = None
+
+    @property
+    def bundles(self) -> int:
+        """Bundles that were found."""
+        return self.new + self.already
+
+
+def load_file(
+    lake: Lake, settings: Settings, path: Path | IO[bytes], *, activity: str | None = None, progress: Callable[[int], None] | None = None
+) -> Iterator[Loaded]:
+    """Load a file, or each that a zip holds; one that fails does not keep the others away.
+
+    Args:
+        lake: where it goes.
+        settings: the size of a commit.
+        path: the file, or a stream of it.
+        activity: element of the activities of a CSV file that names none.
+        progress: called with the number of items so far after each commit.
+
+    Raises:
+        PermanentError, TransientError: the lake cannot be written; what was committed stays.
+    """
+    name = path.name if isinstance(path, Path) else "standard input"
+    try:
+        with _opened(path) as file:
+            for member, content in _contents(file, name):
+                loaded = Loaded(member)
+                bundles = _until_damage(_bundles(content, loaded, activity), loaded)
+                for first, batch in in_batches(bundles, settings):
+                    _land(lake, loaded, first, batch)
+                    if progress is not None:
+                        progress(loaded.items)
+                yield loaded
+    except _UnreadableError as error:
+        yield Loaded(name, failure=str(error))
+
+
+class _UnreadableError(LakehouseError):
+    """The file, as against the lake, cannot be read."""
+
+
+@contextmanager
+def _opened(path: Path | IO[bytes]) -> Iterator[io.BufferedReader]:
+    if not isinstance(path, Path):
+        yield _buffered(path)
+        return
+    try:
+        file = path.open("rb", buffering=0)
+        file.read(0)
+    except OSError as error:
+        raise _UnreadableError(f"{path.name} cannot be read: {(error.strerror or type(error).__name__).lower()}.") from error
+    with file:
+        yield _buffered(file)
+
+
+def _buffered(stream: object) -> io.BufferedReader:
+    return io.BufferedReader(cast("io.RawIOBase", stream), _LOOK)
+
+
+def _contents(file: io.BufferedReader, name: str) -> Iterator[tuple[str, io.BufferedReader]]:
+    """The files that a file is or holds, each with its name."""
+    begin = file.peek(4)[:4]
+    if begin.startswith(_GZIP):
+        yield name, _buffered(gzip.GzipFile(fileobj=file))
+    elif begin in _ZIP:
+        yield from _members(file, name)
+    else:
+        yield name, file
+
+
+def _members(file: io.BufferedReader, name: str) -> Iterator[tuple[str, io.BufferedReader]]:
+    with tempfile.TemporaryFile() as copy:
+        whole: IO[bytes] = file
+        if not file.seekable():  # a pipe; the list of what a zip holds stands at its end
+            shutil.copyfileobj(file, copy, _CHUNK)
+            whole = copy
+        try:
+            with zipfile.ZipFile(whole) as archive:
+                for member in archive.infolist():
+                    if not member.is_dir() and not member.filename.startswith("__MACOSX/"):
+                        _require_sound(member, name)
+                        with archive.open(member) as content:
+                            yield f"{name}/{member.filename}", _buffered(content)
+        except zipfile.BadZipFile as error:
+            raise _UnreadableError(f"{name} is a damaged zip, or broke off: load it again when it is whole.") from error
+        except NotImplementedError as error:
+            raise _UnreadableError(f"{name} is a zip of a kind that cannot be unpacked here: unpack it, and load what is in it.") from error
+
+
+def _require_sound(member: zipfile.ZipInfo, name: str) -> None:
+    if member.flag_bits & 1:
+        raise _UnreadableError(f"{name} is a zip with a password: unpack it, and load what is in it.")
+    if member.file_size > _LARGEST_RATIO * max(member.compress_size, 4096):
+        raise _UnreadableError(f"{name} unpacks to {member.file_size:,} bytes from {member.compress_size:,}, which no file of events does.")
+
+
+def _until_damage(parts: Iterable[T], loaded: Loaded) -> Iterator[T]:
+    """Parts of a file as far as it can be read; why not further is noted, for what stands before is worth having."""
+    try:
+        yield from parts
+    except (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile):
+        loaded.failure = f"{loaded.name} is damaged or broke off. What was whole before that was loaded: load it again when it is whole."
+    except csv.Error as error:
+        loaded.failure = f"{loaded.name} is no CSV in a line ({error}). What stands before it was loaded: mend the line, and load it again."
+    except _UnreadableError as error:
+        loaded.failure = str(error)
+
+
+def _land(lake: Lake, loaded: Loaded, first: int, batch: Sequence[FileBundle]) -> None:
+    """Commit bundles, of which ``first`` is the place of the first."""
+    batch_id = uuid.uuid4().hex
+    receipt = append_batch(lake, _rows(loaded.name, first, batch, batch_id), batch_id, table=LOADED_FILES)
+    reached(Failpoint.FILE_PART_COMMITTED)
+    loaded.new, loaded.already = loaded.new + receipt.new, loaded.already + len(batch) - receipt.new
+    loaded.items += sum(bundle.items for bundle in batch)
+
+
+def _bundles(content: io.BufferedReader, loaded: Loaded, activity: str | None) -> Iterator[FileBundle]:
+    begin = content.peek(_LOOK)[:_LOOK]
+    is_xml = begin.startswith((b"\xff\xfe", b"\xfe\xff")) or begin.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<")
+    yield from _of_xml(content, loaded) if is_xml else _of_csv(content, loaded, activity)
+
+
+def _of_xml(content: io.BufferedReader, loaded: Loaded) -> Iterator[FileBundle]:
+    reader = ActivityFileReader(iter(lambda: content.read(_CHUNK), b""))
+    loaded.kind = "xml"
+    found = False
+    for bundle in reader.bundles(items=_BUNDLE_ITEMS, characters=_BUNDLE_CHARACTERS):
+        if bundle.items or not _EMPTY_BUNDLE.fullmatch(bundle.body):
+            found = True
+            yield bundle
+    if "REQUEST_FAILED" in reader.prologue:
+        raise _UnreadableError(f"{loaded.name} holds an error of MessageGears in the place of activities: fetch it again.")
+    if not (found or reader.has_items_tag or "REQUEST_SUCCESSFUL" in reader.prologue):
+        raise _UnreadableError(f"{loaded.name} is no file of the feed: it holds no ActivityItems.")
+    if reader.has_items_tag and not reader.complete:
+        loaded.notes.append("broke off before its end tag")
+    if reader.undecodable:
+        loaded.notes.append("has bytes that are no text")
+
+
+def _of_csv(content: io.BufferedReader, loaded: Loaded, activity: str | None) -> Iterator[FileBundle]:
+    csv.field_size_limit(_LONGEST_CELL)
+    rows = csv.reader(io.TextIOWrapper(content, "utf-8-sig", errors="replace", newline=""))
+    header = read_header(next(rows, []))
+    if header is None:
+        raise _UnreadableError(f"{loaded.name} is no file of the feed: it is no XML, and its first line names no column of an activity.")
+    loaded.kind = "csv"
+    if header.kind is None and activity is None:
+        raise _UnreadableError(f"No column of {loaded.name} names the activity: say what its rows are with --type.")
+    yield from _bundled(csv_items(header, _until_damage(rows, loaded), activity=activity))
+
+
+def _bundled(items: Iterable[str]) -> Iterator[FileBundle]:
+    """Items in bundles of a feed's size. How they are cut depends on their texts alone."""
+    texts: list[str] = []
+    size = 0
+    for item in items:
+        texts.append(item)
+        size += len(item)
+        if len(texts) >= _BUNDLE_ITEMS or size >= _BUNDLE_CHARACTERS:
+            yield FileBundle(f"<ActivityItems>{''.join(texts)}</ActivityItems>", len(texts))
+            texts, size = [], 0
+    if texts:
+        yield FileBundle(f"<ActivityItems>{''.join(texts)}</ActivityItems>", len(texts))
+
+
+def _rows(name: str, first: int, bundles: Sequence[FileBundle], batch_id: str) -> pl.DataFrame:
+    """Rows of bronze, as :data:`LOADED_SCHEMA` has them, a text that stands in the batch twice once."""
+    received_at = datetime.now(UTC)
+    bodies = [bundle.body.encode("utf-8", "replace").decode() for bundle in bundles]
+    digests = [hashlib.sha256(body.encode()).hexdigest() for body in bodies]
+    same = {
+        "sent_at": None,
+        "received_at": received_at,
+        "receive_count": 1,
+        "attributes": "{}",
+        "queue": None,
+        "batch_id": batch_id,
+        "received_date": received_at.date(),
+        "file_name": name,
+    }
+    columns = {
+        "message_id": [f"bundle:{digest}" for digest in digests],
+        "body": bodies,
+        "body_sha256": digests,
+        "part": list(range(first, first + len(bundles))),
+        **{column: [value] * len(bundles) for column, value in same.items()},
+    }
+    rows = pl.DataFrame({column: columns[column] for column in LOADED_SCHEMA}, schema=LOADED_SCHEMA)
+    return rows.unique("message_id", keep="first", maintain_order=True)

@@ -1,0 +1,104 @@
+"""The feed's CSV: a row gives the row that the same event gives as XML, whatever the header's order and case."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
+
+from mg_lakehouse.events.csv_feed import csv_items, known_type, read_header
+from mg_lakehouse.events.flatten import Flattened
+from mg_lakehouse_tests.events.frames import bundle, flat, item, only_row
+
+COLUMNS = ["ActivityId", "Timestamp", "RequestId", "EmailAddress", "CampaignId", "Url", "UrlId", "Microsite", "JobCategory"]
+TEXTS = st.sampled_from(["", "7", "true", 'a "quoted" word', "a,b", "line\nbreak", "<b> & c", "é🌞", " x "])
+
+
+def of_csv(header: Sequence[str], rows: Sequence[Sequence[str]], *, activity: str | None = None) -> Flattened:
+    text = io.StringIO()
+    csv.writer(text).writerows([header, *rows])
+    lines = csv.reader(io.StringIO(text.getvalue(), newline=""))
+    known = read_header(next(lines))
+    assert known is not None
+    return flat(f"<ActivityItems>{''.join(csv_items(known, lines, activity=activity))}</ActivityItems>")
+
+
+def escaped(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+@settings(max_examples=100)
+@given(
+    st.lists(st.lists(TEXTS, min_size=len(COLUMNS) - 2, max_size=len(COLUMNS) - 2), min_size=1, max_size=5),
+    st.permutations(COLUMNS),
+    st.booleans(),
+)
+def test_an_event_is_the_same_row_as_csv_and_as_xml(drawn: list[list[str]], order: list[str], camel: bool) -> None:
+    events = [dict(zip(COLUMNS, [f"a{number}", "2026-02-28T10:00:00.5-05:00", *texts], strict=True)) for number, texts in enumerate(drawn)]
+    header = [name[0].lower() + name[1:] if camel else name for name in order]
+    found = of_csv([*header, "activityType"], [[*(event[name] for name in order), "Click"] for event in events])
+    as_xml = flat(
+        bundle(*(item("ClickActivity", **{name: escaped(text) for name, text in event.items() if text.strip()}) for event in events))
+    )
+    assert_frame_equal(found.tables["clicks"], as_xml.tables["clicks"])
+    assert found.rejected.is_empty()
+    assert as_xml.rejected.is_empty()
+
+
+@pytest.mark.parametrize("name", ["Open", "OPENS", "opens", "OpenActivity", "open activity"])
+def test_an_activity_goes_by_any_of_its_names(name: str) -> None:
+    found = of_csv(["Type", "ACTIVITYID", "timestamp"], [[name, "a", "2026-02-28T10:00:00Z"]])
+    assert only_row(found, "opens")["activity_id"] == "a"
+
+
+@pytest.mark.parametrize(
+    ("name", "element"), [("BOUNCED_MESSAGES", "BouncedMessageActivity"), ("delivery", "DeliveredMessageActivity"), ("nothing", None)]
+)
+def test_types_are_known_by_the_names_of_the_api_and_of_the_tables(name: str, element: str | None) -> None:
+    assert known_type(name) == element
+
+
+def test_what_a_file_does_not_say_of_its_rows_can_be_said() -> None:
+    found = of_csv(["activityId", "timestamp"], [["a", "2026-02-28T10:00:00Z"]], activity="OpenActivity")
+    assert list(found.tables) == ["opens"]
+
+
+def test_nothing_of_a_row_is_lost() -> None:
+    found = of_csv(
+        ["activityType", "activityId", "timestamp", "brand new", "2nd"],
+        [
+            ["Open", "a", "2026-02-28T10:00:00Z", "kept", "too"],
+            ["Teleport", "b", "2026-02-28T10:00:00Z", "", ""],
+            ["Open", "c", "2026-02-28T10:00:00Z"],
+            ["", "d", "2026-02-28T10:00:00Z", "", ""],
+            ["Open", "e", "28.02.2026", "", ""],
+            ["", "", "", "", ""],
+        ],
+    )
+    assert found.items == 5
+    assert found.tables["opens"]["_rescued_data"].to_list() == ['{"Brand_new": "kept", "_2nd": "too"}']
+    assert found.tables["unrecognized_activities"].select("element", "activity_id").rows() == [("TeleportActivity", "b")]
+    rejected = found.rejected.select("element", "reason", pl.col("fragment").str.contains(">[cde]<")).rows()
+    assert rejected == [
+        ("CsvRowActivity", "missing_timestamp", True),
+        ("CsvRowActivity", "missing_timestamp", True),
+        ("OpenActivity", "invalid_timestamp", True),
+    ]
+
+
+def test_an_error_of_a_row_stands_where_the_event_has_its_errors() -> None:
+    header = ["activityType", "activityId", "timestamp", "errorCode", "errorMessage"]
+    found = of_csv(header, [[kind, kind, "2026-02-28T10:00:00Z", "7", "no such field"] for kind in ("RenderError", "JobError")])
+    for table in ("render_errors", "job_errors"):
+        assert found.tables[table]["errors"].to_list() == [[{"error_code": "7", "error_message": "no such field"}]]
+
+
+@pytest.mark.parametrize("line", [[], ["hello"], ["a", "b"], ["<xml>"]])
+def test_a_line_that_names_no_column_of_an_activity_is_no_header(line: list[str]) -> None:
+    assert read_header(line) is None
