@@ -9,10 +9,9 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 import dagster as dg
-from pydantic import Field
 
+from mg_lakehouse.assets.reconciliation import RECONCILIATION_KEY, DaysConfig, asked_range
 from mg_lakehouse.assets.reporting import as_failure
-from mg_lakehouse.errors import PermanentError
 from mg_lakehouse.events.catalogue import silver_tables
 from mg_lakehouse.jobs import ACTIVITY_JOB, ACTIVITY_REPORT_JOB
 from mg_lakehouse.keys import ACCOUNT_ACTIVITY_KEY, QUEUE_LOST_NOTHING, silver_key
@@ -24,16 +23,9 @@ from mg_lakehouse.stores.silver import unflattened
 from mg_lakehouse.stores.tables import BRONZE_TABLES
 from mg_lakehouse.stores.web_service import missing_credentials
 
-__all__ = ["CompareConfig", "build_comparison", "build_daily_file_schedules"]
+__all__ = ["build_comparison", "build_daily_file_schedules"]
 
 _SWEPT_DAYS: Final = 8
-
-
-class CompareConfig(dg.Config):
-    """Days whose files are compared; by default yesterday, in ``MG_ACTIVITY_TIMEZONE``."""
-
-    first_day: str | None = Field(default=None, description="First day, such as 2026-03-01.")
-    last_day: str | None = Field(default=None, description="Last day.")
 
 
 def build_comparison(settings: Settings) -> dg.AssetChecksDefinition:
@@ -45,10 +37,9 @@ def build_comparison(settings: Settings) -> dg.AssetChecksDefinition:
         additional_deps=[silver_key(table) for table in silver_tables()],
         description="The queue brought every event that the daily files have. The report counts, by day and type, what only one of the two had.",
     )
-    def queue_lost_nothing(config: CompareConfig, lake: LakeResource) -> dg.AssetCheckResult:
-        yesterday = _days(datetime.now(ZoneInfo(settings.activity_timezone)), 1)[0]
+    def queue_lost_nothing(config: DaysConfig, lake: LakeResource) -> dg.AssetCheckResult:
         with as_failure():
-            days = _range(_day(config.first_day) or yesterday, _day(config.last_day) or yesterday)
+            days = asked_range(config, settings)
             waiting = sum(unflattened(lake.get(), source) for source in BRONZE_TABLES)
             found = list(compare_with_queue(lake.get(), settings, days))
         return _result(found, waiting)
@@ -115,25 +106,14 @@ def _schedule(settings: Settings, name: str, description: str, *, job: str, cron
 def _request(settings: Settings, days: Sequence[date], *, report: bool) -> dg.RunRequest:
     if not report:
         return dg.RunRequest(tags=activity_range(settings, days[0], days[-1]))
-    config = CompareConfig(first_day=days[0].isoformat(), last_day=days[-1].isoformat())
+    config = DaysConfig(first_day=days[0].isoformat(), last_day=days[-1].isoformat())
     op = f"{QUEUE_LOST_NOTHING.asset_key.to_python_identifier()}_{QUEUE_LOST_NOTHING.name}"
-    return dg.RunRequest(run_config=dg.RunConfig(ops={op: config}))
+    return dg.RunRequest(run_config=dg.RunConfig(ops={op: config, RECONCILIATION_KEY.to_python_identifier(): config}))
 
 
 def _days(now: datetime, count: int) -> list[date]:
     """The last days that have ended by the clock of ``now``."""
     return [now.date() - timedelta(days=back) for back in range(count, 0, -1)]
-
-
-def _day(text: str | None) -> date | None:
-    try:
-        return None if text is None else date.fromisoformat(text)
-    except ValueError as error:
-        raise PermanentError(f"{text!r} is no day: write 2026-03-01.") from error
-
-
-def _range(first: date, last: date) -> list[date]:
-    return [first + timedelta(days=each) for each in range((last - first).days + 1)]
 
 
 def _result(found: Sequence[Compared], waiting: int) -> dg.AssetCheckResult:

@@ -16,6 +16,7 @@ from mg_lakehouse.assets.account_activity import build_account_activity, files_s
 from mg_lakehouse.assets.bronze import build_event_feed, queue_spec
 from mg_lakehouse.assets.gold import build_dbt_resource, build_gold
 from mg_lakehouse.assets.maintenance import build_maintenance
+from mg_lakehouse.assets.reconciliation import build_reconciliation
 from mg_lakehouse.assets.silver import build_silver
 from mg_lakehouse.automation import build_automation_sensor
 from mg_lakehouse.checks import build_standing_checks
@@ -54,6 +55,7 @@ def build_definitions(
             build_account_activity(settings),
             build_silver(settings),
             build_gold(settings),
+            build_reconciliation(settings),
         ],
         asset_checks=[*build_standing_checks(), build_comparison(settings), build_alert_checks(thresholds or Thresholds())],
         jobs=[*build_jobs(), build_maintenance(settings)],

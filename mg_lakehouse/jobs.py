@@ -7,6 +7,7 @@ from typing import Final
 import dagster as dg
 
 from mg_lakehouse.alerting import alert_check_keys
+from mg_lakehouse.assets.reconciliation import RECONCILIATION_KEY
 from mg_lakehouse.checks import STANDING_UNIQUENESS, reconciliation_key, standing_check_keys
 from mg_lakehouse.keys import ACCOUNT_ACTIVITY_KEY, EVENT_FEED_KEY, QUEUE_LOST_NOTHING
 
@@ -63,8 +64,8 @@ def build_jobs() -> list[dg.UnresolvedAssetJobDefinition]:
         ),
         dg.define_asset_job(
             ACTIVITY_REPORT_JOB,
-            compared,
-            description="Compare daily files with what the queue brought: what did it lose?",
+            compared | dg.AssetSelection.assets(RECONCILIATION_KEY),
+            description="Compare days with MessageGears' files and summaries: what did the queue lose, and what differs?",
             executor_def=_ONE_PROCESS,
         ),
         dg.define_asset_job(

@@ -43,6 +43,8 @@ class Settings(BaseSettings):
     activity_types: Annotated[tuple[str, ...], NoDecode] = Field(activity_types(), description="Types of the daily files, with commas.")
     activity_start_date: date = Field(date(2024, 1, 1), description="First day that daily files can be fetched of.")
 
+    reconciled_jobs: int = Field(50, ge=0, description="Bulk jobs of a day whose summaries are asked for, the largest first.")
+
     batch_messages: int = Field(2_000, ge=1, le=100_000, description="Messages in one bronze commit, at most.")
     batch_bytes: int = Field(32 * 2**20, ge=1, description="Bytes of bodies in one bronze commit, at most.")
     batch_seconds: float = Field(5.0, gt=0, description="Age in seconds at which a bronze commit is made however small it is.")

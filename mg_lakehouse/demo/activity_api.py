@@ -11,7 +11,7 @@ import os
 import threading
 import zipfile
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
 from enum import StrEnum
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -142,10 +142,13 @@ class ActivityApi:
         items = "".join(self.files.get((day, activity_type), ()))
         return _response(f"<ActivityDate>{day}</ActivityDate><ActivityItems>{items}</ActivityItems>", call=call)
 
-    def counts(self, days: Iterable[date]) -> str:
-        """Counters of some days, as MessageGears summarises them."""
-        wanted = list(days)
-        lengths = {name: sum(len(self.files.get((day, kind), ())) for day in wanted) for name, kind in _COUNTERS.items()}
+    def counts(self, period: str, job: str | None = None) -> str:
+        """Counters of the days that begin with a text, and of one job where that is given, as MessageGears summarises them."""
+        holds = f"<RequestId>{job}</RequestId>" if job else ""
+        lengths = dict.fromkeys(_COUNTERS, 0)
+        for (day, kind), items in self.files.items():
+            for name in (name for name, counted in _COUNTERS.items() if counted == kind and day.isoformat().startswith(period)):
+                lengths[name] += sum(holds in item for item in items)
         return "".join(f"<{name}>{number}</{name}>" for name, number in lengths.items())
 
 
@@ -202,8 +205,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif form["Action"] == "AccountActivity":
             self._file(form, fault, call)
         else:
-            days = {day for day, _ in api.files if day.isoformat().startswith(form.get("ActivityDate", ""))}
-            counts = f"<{form['Action']}>{api.counts(days)}</{form['Action']}>"
+            counts = f"<{form['Action']}>{api.counts(form.get('ActivityDate', ''), form.get('BulkJobRequestId'))}</{form['Action']}>"
             self._say(200, _response(counts, call=call, name=f"{form['Action']}Response"))
 
     def _file(self, form: dict[str, str], fault: ApiFault | None, call: int) -> None:

@@ -7,7 +7,7 @@ hashes are kept: a day of eight million events takes 64 MB.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -20,6 +20,7 @@ from mg_lakehouse.events.flatten import flatten
 from mg_lakehouse.events.schemas import TIMESTAMP
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.stores.account_activity import FileKey, files_in_bronze
+from mg_lakehouse.stores.days import span_of_day
 from mg_lakehouse.stores.files import files_between
 from mg_lakehouse.stores.lake import Lake, store_errors
 from mg_lakehouse.stores.tables import ACCOUNT_ACTIVITY, EVENT_FEED
@@ -56,7 +57,7 @@ def compare_with_queue(lake: Lake, settings: Settings, days: Collection[date], *
         table = table_of_activity_type(key.activity_type)
         with store_errors(f"bronze/{ACCOUNT_ACTIVITY.name} and silver/{table} in the lake {lake.uri}"):
             ids = _ids_of_file(lake, key, table, slice_rows)
-            queue = _ids_of_queue(lake, table, _hours(key.day, settings))
+            queue = _ids_of_queue(lake, table, span_of_day(key.day, ZoneInfo(settings.activity_timezone)))
             both = ids.join(queue, on="id", how="semi").height
         unnamed = key.activity_type in UNNAMED_ACTIVITY_TYPES
         yield Compared(*key, ids.height, both, ids.height - both, None if unnamed else queue.filter("in_day").height - _within(queue, ids))
@@ -64,13 +65,6 @@ def compare_with_queue(lake: Lake, settings: Settings, days: Collection[date], *
 
 def _within(queue: pl.DataFrame, ids: pl.DataFrame) -> int:
     return queue.filter("in_day").join(ids, on="id", how="semi").height
-
-
-def _hours(day: date, settings: Settings) -> tuple[datetime, datetime]:
-    """First and last moment of a day, which has 23 or 25 hours where the clock is changed."""
-    zone = ZoneInfo(settings.activity_timezone)
-    first, following = (datetime.combine(each, time(), zone).astimezone(UTC) for each in (day, day + timedelta(days=1)))
-    return first, following - timedelta(microseconds=1)
 
 
 def _ids_of_file(lake: Lake, key: FileKey, table: str, slice_rows: int) -> pl.DataFrame:

@@ -21,6 +21,7 @@ from mg_lakehouse.settings import Settings
 from mg_lakehouse.stores.folders import OwnFolder
 from mg_lakehouse.stores.lake import Lake
 from mg_lakehouse.stores.pii_key import pii_key
+from mg_lakehouse.stores.tables import RECONCILIATION
 
 __all__ = [
     "AS_OF",
@@ -132,7 +133,8 @@ def gold_models(settings: Settings) -> tuple[str, ...]:
     Raises:
         ConfigurationError: there is no project.
     """
-    return tuple(sorted(model.stem for model in (project_dir(settings) / "models" / "marts").rglob("*.sql")))
+    models = (model.stem for model in (project_dir(settings) / "models" / "marts").rglob("*.sql"))
+    return tuple(sorted([*models, RECONCILIATION.name]))
 
 
 def ensure_manifest(settings: Settings) -> Path:

@@ -28,6 +28,7 @@ from mg_lakehouse.events.catalogue import REJECTED_ITEMS, silver_tables
 from mg_lakehouse.events.dedupe import against_existing, first_received
 from mg_lakehouse.events.schemas import silver_schema
 from mg_lakehouse.stores.commit import Landed, OvertakenError, Replace, commit_once
+from mg_lakehouse.stores.days import days_between
 from mg_lakehouse.stores.flattened_day import (
     CONTENT,
     ROW,
@@ -84,7 +85,7 @@ def asked_days(first: date, last: date, *, tables: Sequence[str] | None = None) 
         raise PermanentError(f"There is no silver table {unknown[0]!r}: choose among {', '.join(silver_tables())}.")
     if last < first:
         raise PermanentError(f"The last day {last} is before the first, {first}: exchange them.")
-    return [first + timedelta(days=number) for number in range((last - first).days + 1)]
+    return days_between(first, last)
 
 
 def rederive(

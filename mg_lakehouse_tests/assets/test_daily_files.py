@@ -136,8 +136,10 @@ def test_daily_files_are_flattened_without_a_queue_and_the_report_counts_what_th
     assert isinstance(tick(), dg.SkipReason)
     assert sorted(rows_of(lake, "silver", "opens")["activity_id"]) == ["o1", "o2", "o3"]
     op = "bronze__account_activity_queue_lost_nothing"
-    config = {"ops": {op: {"config": {"first_day": "2026-03-01", "last_day": "2026-03-01"}}}}
-    (check,) = run(settings, instance, ACTIVITY_REPORT_JOB, run_config=config).get_asset_check_evaluations()
+    days = {"config": {"first_day": "2026-03-01", "last_day": "2026-03-01"}}
+    report = run(settings, instance, ACTIVITY_REPORT_JOB, run_config={"ops": {op: days, "gold__reconciliation": days}})
+    checks = {each.check_name: each for each in report.get_asset_check_evaluations()}
+    check, explained = checks["queue_lost_nothing"], checks["differences_explained"]
     numbers = {name: value.value for name, value in check.metadata.items()}
     assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.WARN)
     assert check.description == "1 events of 3 files came by the files alone."
@@ -145,6 +147,16 @@ def test_daily_files_are_flattened_without_a_queue_and_the_report_counts_what_th
     shown = check.metadata["by_day_and_type"]
     assert isinstance(shown, dg.TableMetadataValue)
     assert shown.records[-1].data == {"day": "2026-03-01", "type": "OPENS", "in_file": 2, "in_both": 1, "only_file": 1, "only_queue": 1}
+    # Silver has three opens of the day, by no one in particular, and MessageGears says two, twice.
+    assert (explained.passed, explained.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert explained.description == (
+        "1 numbers differ and nothing known accounts for it; the most, opens on 2026-03-01: 3 here, 2 in the activity file."
+    )
+    table = rows_of(lake, "gold", "reconciliation").filter(metric="opens").sort("compared_with")
+    assert table.select("compared_with", "ours", "theirs", "lost_by_the_queue").rows() == [
+        ("account_summary", 3, 2, None),
+        ("activity_file", 3, 2, 1),
+    ]
 
 
 def test_days_and_types_are_the_partitions_up_to_yesterday() -> None:
@@ -206,8 +218,10 @@ def test_the_report_of_a_schedule_is_of_the_days_that_it_fetched(settings: Setti
     with dg.build_schedule_context(instance=instance, scheduled_execution_time=datetime(2026, 3, 15, 14, 47, tzinfo=UTC)) as context:
         (request,) = schedule.evaluate_tick(context).run_requests or []
     assert KEY not in str(request)
-    (op,) = request.run_config["ops"].values()
-    assert op["config"] == {"first_day": "2026-03-07", "last_day": "2026-03-14"}
+    ops = request.run_config["ops"]
+    assert set(ops) == {"bronze__account_activity_queue_lost_nothing", "gold__reconciliation"}
+    assert {op["config"]["first_day"] for op in ops.values()} == {"2026-03-07"}
+    assert {op["config"]["last_day"] for op in ops.values()} == {"2026-03-14"}
     assert run(settings, instance, ACTIVITY_REPORT_JOB, run_config=request.run_config).success
 
 
