@@ -26,6 +26,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from mg_lakehouse import __version__
 from mg_lakehouse.errors import LakehouseError
 from mg_lakehouse.progress import Step, listening
+from mg_lakehouse.querying import QueryFormat
 from mg_lakehouse.settings import load_settings
 from mg_lakehouse.signals import handling
 from mg_lakehouse.suppressions import Channel, Format, Reason, Wanted
@@ -247,6 +248,65 @@ def load(
         _conclude(result.failures, log)
     if any(each.failure for each in loaded):
         raise typer.Exit(1)
+
+
+@app.command()
+def sql(
+    statement: Annotated[str | None, typer.Argument(help="What to ask; by default standard input, or a prompt on a terminal.")] = None,
+    file: Annotated[
+        Path | None, typer.Option("--file", "-f", exists=True, dir_okay=False, help="File of statements; the last one's rows are shown.")
+    ] = None,
+    file_format: Annotated[QueryFormat, typer.Option("--format", help="How rows are written.")] = "table",
+    output: Annotated[Path | None, typer.Option(dir_okay=False, help="File to write to, for its owner's eyes only.")] = None,
+) -> None:
+    """Ask the lake in SQL: views bronze.*, silver.* and gold.*, read-only, and nothing outside of the lake."""
+    from mg_lakehouse.querying import answer  # noqa: PLC0415
+    from mg_lakehouse.stores.ad_hoc import ad_hoc  # noqa: PLC0415
+    from mg_lakehouse.stores.lake import Lake  # noqa: PLC0415
+
+    if file is not None:
+        statement = file.read_text(encoding="utf-8")
+    if statement is None and not sys.stdin.isatty():
+        statement = sys.stdin.read()
+    settings = load_settings()
+    with ad_hoc(Lake(settings.lake_uri), settings) as asked:
+        if statement is not None:
+            answer(asked, statement, file_format, output)
+            return
+        from mg_lakehouse.prompt import run_prompt  # noqa: PLC0415
+
+        run_prompt(
+            asked,
+            lambda said: answer(asked, said, file_format, output),
+            lambda text: out.print(text, markup=False, highlight=False, soft_wrap=True),
+        )
+
+
+@app.command()
+def catalog(
+    snapshot: Annotated[
+        Path | None,
+        typer.Option(dir_okay=False, help="Write views over the Parquet files of this moment, for a DuckDB without the Delta extension."),
+    ] = None,
+) -> None:
+    """Make the catalogue of views anew, as each build of gold does, and views.sql beside it for a DuckDB of your own."""
+    from mg_lakehouse.errors import ConfigurationError  # noqa: PLC0415
+    from mg_lakehouse.stores.catalog import build_catalog, catalog_file, shown_tables, snapshot_statements  # noqa: PLC0415
+    from mg_lakehouse.stores.lake import Lake  # noqa: PLC0415
+    from mg_lakehouse.stores.output import draft  # noqa: PLC0415
+
+    settings = load_settings()
+    lake = Lake(settings.lake_uri)
+    if snapshot is not None:
+        with draft(snapshot) as written:
+            written.write_text("".join(f"{each};\n" for each in snapshot_statements(shown_tables(lake, settings))), encoding="utf-8")
+        out.print(f"Written to {snapshot}.", soft_wrap=True)
+        return
+    path = catalog_file(settings)
+    if path is None:
+        raise ConfigurationError("A lake on S3 has no catalogue of its own: set MG_CATALOG to a file of this machine.")
+    tables = build_catalog(lake, settings, path)
+    out.print(f"{len(tables)} tables are in {path}.", soft_wrap=True, highlight=False)
 
 
 @app.command()

@@ -36,6 +36,8 @@ class Settings(BaseSettings):
     pii_key: SecretStr | None = Field(None, description="Key of the hash that replaces addresses in gold.")
     dbt_project_dir: Path | None = Field(None, description="Folder of the dbt project, where it is not the packaged one.")
 
+    catalog: Path | None = Field(None, description="The DuckDB file of views, by default `catalog.duckdb` in the root of a local lake.")
+
     account_id: str | None = Field(None, description="MessageGears account that the daily files are fetched of.")
     api_key: SecretStr | None = Field(None, description="API key of that account.")
     api_url: str = Field("https://api.messagegears.net/3.1/WebService", description="Address of MessageGears' web service.")

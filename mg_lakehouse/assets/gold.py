@@ -14,13 +14,15 @@ from dagster_dbt.errors import DagsterDbtCliRuntimeError
 from mg_lakehouse.assets.reporting import OWNERS, RETRY_TRANSIENT, as_failure, table_metadata
 from mg_lakehouse.automation import gold_condition
 from mg_lakehouse.checks import failed_blocking_check
-from mg_lakehouse.errors import PermanentError
+from mg_lakehouse.errors import LakehouseError, PermanentError
 from mg_lakehouse.events.catalogue import REJECTED_ITEMS
 from mg_lakehouse.keys import silver_key
 from mg_lakehouse.progress import Step
 from mg_lakehouse.resources import LakeResource, ProgressResource
 from mg_lakehouse.settings import Settings
+from mg_lakehouse.stores.catalog import build_catalog, catalog_file
 from mg_lakehouse.stores.dbt_project import NOT_BUILT, dbt_environment, ensure_manifest, key_environment, project_dir, run_folder
+from mg_lakehouse.stores.lake import Lake
 
 __all__ = ["build_dbt_resource", "build_gold"]
 
@@ -85,8 +87,20 @@ def build_gold(settings: Settings) -> dg.AssetsDefinition:
                         yield event.with_metadata({**event.metadata, **table_metadata(store, "gold", model)})
                     else:
                         yield event
+            _refresh_catalog(context.log, store, settings)
 
     return gold
+
+
+def _refresh_catalog(log: dg.DagsterLogManager, lake: Lake, settings: Settings) -> None:
+    """Make the catalogue of views anew. It holds no data, so that a failure spoils nothing: the old one stays."""
+    path = catalog_file(settings)
+    if path is None:
+        return
+    try:
+        build_catalog(lake, settings, path)
+    except LakehouseError as error:
+        log.warning(str(error))
 
 
 def _require_passed_checks(instance: dg.DagsterInstance) -> None:

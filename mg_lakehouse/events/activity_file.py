@@ -250,4 +250,4 @@ def _encoding(begin: bytes) -> str:
 def _ends_of(name: str) -> re.Pattern[str]:
     """What an item of this name can end at, and what must be passed over on the way."""
     own = re.escape(name)
-    return re.compile(rf"<!--|<!\[CDATA\[|<\?|(?P<own></{own}\s*>)|<{own}(?=[\s/>])|</(?:[^\s<>/:]+:)?ActivityItems\s*>")
+    return re.compile(rf"<!--|<!\[CDATA\[|<\?|(?P<own></{own}\s*>)|<{own}(?=[\s/>])|</?(?:[^\s<>/:]+:)?ActivityItems(?=[\s/>])")

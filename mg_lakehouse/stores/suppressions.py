@@ -6,9 +6,6 @@ project's business.
 
 from __future__ import annotations
 
-import csv
-import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,11 +13,11 @@ from typing import Final, TextIO
 
 import duckdb
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from mg_lakehouse.errors import PermanentError, TransientError
 from mg_lakehouse.stores.duck import Snapshots, connect, text
 from mg_lakehouse.stores.lake import Lake
+from mg_lakehouse.stores.output import draft, write_csv, write_parquet
 from mg_lakehouse.suppressions import Format, Wanted
 
 __all__ = ["export_file", "export_stream"]
@@ -42,7 +39,7 @@ def export_stream(lake: Lake, wanted: Wanted, stream: TextIO) -> int:
         TransientError: its store did not answer.
     """
     with _rows(lake, wanted, as_text=True) as rows:
-        return _write_csv(rows, stream)
+        return write_csv(rows, stream)
 
 
 def export_file(lake: Lake, wanted: Wanted, path: Path, file_format: Format) -> int:
@@ -52,11 +49,11 @@ def export_file(lake: Lake, wanted: Wanted, path: Path, file_format: Format) -> 
         PermanentError: as for :func:`export_stream`, or the file cannot be written.
         TransientError: as for :func:`export_stream`.
     """
-    with _rows(lake, wanted, as_text=file_format == "csv") as rows, _draft(path) as draft:
+    with _rows(lake, wanted, as_text=file_format == "csv") as rows, draft(path) as file:
         if file_format == "parquet":
-            return _write_parquet(rows, draft)
-        with draft.open("w", encoding="utf-8", newline="") as stream:
-            return _write_csv(rows, stream)
+            return write_parquet(rows, file)
+        with file.open("w", encoding="utf-8", newline="") as stream:
+            return write_csv(rows, stream)
 
 
 @contextmanager
@@ -91,39 +88,3 @@ def _column(name: str, delta_type: str, *, as_text: bool) -> str:
     if as_text and delta_type == "array":
         return f"array_to_string({name}, {text(_SEPARATOR)}) as {name}"
     return name
-
-
-def _write_csv(rows: pa.RecordBatchReader, stream: TextIO) -> int:
-    written = 0
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(rows.schema.names)
-    for batch in rows:
-        writer.writerows(zip(*(column.to_pylist() for column in batch.columns), strict=True))
-        written += batch.num_rows
-    return written
-
-
-def _write_parquet(rows: pa.RecordBatchReader, path: Path) -> int:
-    written = 0
-    with pq.ParquetWriter(path, rows.schema, compression="zstd") as writer:
-        for batch in rows:
-            writer.write_batch(batch)
-            written += batch.num_rows
-    return written
-
-
-@contextmanager
-def _draft(path: Path) -> Iterator[Path]:
-    """A file beside ``path``, of mode 0600, that takes its place when the block ends and is gone when it fails."""
-    try:
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        draft = Path(name)
-        try:
-            yield draft
-            os.fsync(descriptor)
-            draft.replace(path)
-        finally:
-            os.close(descriptor)
-            draft.unlink(missing_ok=True)
-    except OSError as error:
-        raise PermanentError(f"The file {path} cannot be written ({error.strerror}): choose another with --output.") from error

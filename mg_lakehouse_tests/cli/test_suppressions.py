@@ -124,7 +124,7 @@ def test_parquet_needs_a_file(folder: Path) -> None:
 def test_a_file_that_cannot_be_written_is_named_and_nothing_is_left(folder: Path, tmp_path: Path) -> None:
     target = tmp_path / "nowhere" / "list.csv"
     said = sentence(command(folder, "suppressions", "export", "--output", str(target)))
-    assert said == f"Error: The file {target} cannot be written (No such file or directory): choose another with --output."
+    assert said == f"Error: The file {target} cannot be written (No such file or directory): choose another."
     assert list(tmp_path.iterdir()) == []
 
 

@@ -7,7 +7,9 @@ The expected rows come from what the generator decided (:mod:`mg_lakehouse.demo.
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
@@ -16,13 +18,15 @@ from typing import Any
 
 import polars as pl
 import pytest
+from pydantic import SecretStr
 
 from mg_lakehouse.demo.feed import Feed, FeedPlan, generate
 from mg_lakehouse.demo.queue import EmbeddedQueue
 from mg_lakehouse.demo.show import embedded_environment
 from mg_lakehouse.events.catalogue import silver_tables
 from mg_lakehouse.running import run_once
-from mg_lakehouse.settings import load_settings
+from mg_lakehouse.settings import Settings, load_settings
+from mg_lakehouse.stores.ad_hoc import AdHoc, ad_hoc
 from mg_lakehouse.stores.lake import Lake
 from mg_lakehouse_tests.reckoning.compare import difference
 from mg_lakehouse_tests.reckoning.gold import PRIMARY_KEYS, expected_gold
@@ -162,3 +166,44 @@ def test_no_address_is_in_gold_but_in_the_list_of_whom_to_remove_nor_in_any_log(
     for model in set(PRIMARY_KEYS) - {"suppression_list"}:
         text += rows_of(done.lake, "gold", model).write_json()
     assert [secret for secret in secrets if secret in text] == []
+
+
+RECIPES = re.findall(r"```sql\n(.*?)```", (SEEDS.parents[1] / "docs" / "cookbook.md").read_text(), flags=re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def asked(done: Done) -> Iterator[AdHoc]:
+    with ad_hoc(done.lake, Settings(lake_uri=done.lake.root, pii_key=SecretStr(KEY))) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=[recipe.split("\n")[0][:60] for recipe in RECIPES])
+def test_every_recipe_of_the_cookbook_answers(asked: AdHoc, recipe: str) -> None:
+    rows = asked.rows(recipe).read_all()
+    assert rows.num_rows > 0 or "may be empty" in recipe
+
+
+def test_the_cookbooks_numbers_are_the_truths(done: Done, asked: AdHoc) -> None:
+    rejected = asked.rows("select reason, count(*) as n from silver.rejected_items group by all").read_all().to_pydict()
+    found = rows_of(done.lake, "silver", "rejected_items")["reason"].value_counts()
+    assert dict(zip(rejected["reason"], rejected["n"], strict=True)) == dict(found.iter_rows())
+    known = {row.values["request_id"] for row in done.feed.truth.rows if row.table == "deliveries"}
+    (jobs,) = asked.rows("select count(distinct request_id) as n from silver.deliveries").read_all().to_pydict()["n"]
+    assert jobs == len(known)
+
+
+def test_every_column_of_the_catalogue_says_what_it_is(asked: AdHoc) -> None:
+    silent = asked.rows(
+        "select table_name, column_name from duckdb_columns() where not internal and database_name = 'catalog' "
+        "and schema_name in ('silver', 'gold') and comment is null"
+    ).read_all()
+    assert silent.to_pylist() == []
+    assert asked.rows("select count(*) as n from duckdb_views() where not internal and comment is null").read_all().to_pylist() == [
+        {"n": 0}
+    ]
+
+
+def test_the_catalogue_was_made_by_the_build_and_holds_no_data(done: Done, asked: AdHoc) -> None:
+    tables = "select count(*) as n from duckdb_tables() where not internal and database_name = 'catalog'"
+    assert asked.rows(tables).read_all().to_pylist() == [{"n": 0}]
+    assert KEY.encode() not in Path(done.lake.root, "catalog.duckdb").read_bytes()

@@ -144,6 +144,13 @@ def test_of_a_file_that_broke_off_what_is_there_lands_and_a_note_says_so(lake: L
     assert 0 < torn.items < 20_000
 
 
+def test_an_item_that_never_closes_ends_with_its_bundle_and_costs_none_behind_it(lake: Lake, tmp_path: Path) -> None:
+    torn = "<ActivityItems><OpenActivity><ActivityId>torn</ActivityId>"
+    load(lake, tmp_path / "lines.xml", f"{torn}\n{bundle(CLICK)}\n{bundle(OPEN)}")
+    assert events(lake) == {"opens": ["o1"], "clicks": ["c1"]}
+    assert rows_of(lake, "silver", "rejected_items")["reason"].to_list() == ["malformed_xml"]
+
+
 def test_an_empty_day_loads_nothing(lake: Lake, tmp_path: Path) -> None:
     (loaded,) = load(lake, tmp_path / "file", RESPONSE.format(""))
     assert (loaded.failure, loaded.items, loaded.bundles) == (None, 0, 0)

@@ -1,0 +1,53 @@
+"""How the rows of a query are shown or written."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:  # `--help` does not pay for DuckDB
+    from mg_lakehouse.stores.ad_hoc import AdHoc
+
+__all__ = ["QueryFormat", "answer"]
+
+QueryFormat = Literal["table", "csv", "json", "parquet"]
+
+_SHOWN_ROWS = 100
+
+
+def answer(asked: AdHoc, statement: str, file_format: QueryFormat, output: Path | None) -> None:
+    """Run statements and write the rows of the last one, to standard output or a file.
+
+    Raises:
+        QueryError: a statement is refused or wrong.
+        PermanentError: the file cannot be written.
+    """
+    from mg_lakehouse.errors import ConfigurationError  # noqa: PLC0415
+    from mg_lakehouse.stores.output import draft, write_csv, write_json, write_parquet  # noqa: PLC0415
+
+    chosen: QueryFormat = file_format
+    if output is not None and file_format == "table":
+        suffix = output.suffix.removeprefix(".")
+        chosen = "csv" if suffix not in ("json", "parquet") else suffix  # type: ignore[assignment]
+    if chosen == "parquet" and output is None:
+        raise ConfigurationError("Parquet is nothing to look at: name a file with --output.")
+    if chosen == "table":
+        _show(asked, statement)
+        return
+    rows = asked.rows(statement)
+    if output is None:
+        (write_json if chosen == "json" else write_csv)(rows, sys.stdout)
+        return
+    with draft(output) as file:
+        if chosen == "parquet":
+            write_parquet(rows, file)
+            return
+        with file.open("w", encoding="utf-8", newline="") as stream:
+            (write_json if chosen == "json" else write_csv)(rows, stream)
+
+
+def _show(asked: AdHoc, statement: str) -> None:
+    width = shutil.get_terminal_size((120, 24)).columns if sys.stdout.isatty() else 10_000
+    asked.show(statement, max_width=width, max_rows=_SHOWN_ROWS)

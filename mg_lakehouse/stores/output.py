@@ -1,0 +1,77 @@
+"""Rows into files and streams: CSV, JSON and Parquet, and files that are there whole or not at all."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mg_lakehouse.errors import PermanentError
+
+__all__ = ["draft", "write_csv", "write_json", "write_parquet"]
+
+
+def write_csv(rows: pa.RecordBatchReader, stream: TextIO) -> int:
+    """Write rows with a header, and return how many they are."""
+    written = 0
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(rows.schema.names)
+    for batch in rows:
+        writer.writerows(zip(*(column.to_pylist() for column in batch.columns), strict=True))
+        written += batch.num_rows
+    return written
+
+
+def write_json(rows: pa.RecordBatchReader, stream: TextIO) -> int:
+    """Write rows as one JSON array of objects, a line each, and return how many they are. Times are ISO 8601."""
+    written = 0
+    stream.write("[")
+    for batch in rows:
+        for row in batch.to_pylist():
+            stream.write(f"{',' if written else ''}\n{json.dumps(row, default=_json, ensure_ascii=False)}")
+            written += 1
+    stream.write("\n]\n" if written else "]\n")
+    return written
+
+
+def _json(value: object) -> str:
+    return value.isoformat() if hasattr(value, "isoformat") else str(value)
+
+
+def write_parquet(rows: pa.RecordBatchReader, path: Path) -> int:
+    """Write rows to a file, and return how many they are."""
+    written = 0
+    with pq.ParquetWriter(path, rows.schema, compression="zstd") as writer:
+        for batch in rows:
+            writer.write_batch(batch)
+            written += batch.num_rows
+    return written
+
+
+@contextmanager
+def draft(path: Path) -> Iterator[Path]:
+    """A file beside ``path``, of mode 0600, that takes its place when the block ends and is gone when it fails.
+
+    Raises:
+        PermanentError: it cannot be written.
+    """
+    try:
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        file = Path(name)
+        try:
+            yield file
+            os.fsync(descriptor)
+            file.replace(path)
+        finally:
+            os.close(descriptor)
+            file.unlink(missing_ok=True)
+    except OSError as error:
+        raise PermanentError(f"The file {path} cannot be written ({error.strerror}): choose another.") from error
