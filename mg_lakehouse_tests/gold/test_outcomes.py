@@ -51,6 +51,19 @@ CASES: dict[str, tuple[list[Event], dict[str, Any]]] = {
         [bounce("tie", 1, 20, activity_id="z2"), bounce("tie", 1, 22, activity_id="z9"), bounce("tie", 1, 24, activity_id="z5")],
         {"outcome": "bounced", "bounce_category_key": "22"},
     ),
+    # The hard bounce decides, though the full mailbox answered later: the codes are of one failure, never of two.
+    "the server's codes are those of the failure that decided": (
+        [bounce("codes", 1, 10, details="550 5.1.1 User unknown"), bounce("codes", 9, 22, details="452 4.2.2 Mailbox full")],
+        {"outcome": "bounced", "bounce_category_key": "10", "smtp_code": 550, "enhanced_status": "5.1.1"},
+    ),
+    "a deciding failure without a code has none of another's": (
+        [bounce("codeless", 1, 22, details="452 4.2.2 Mailbox full"), bounce("codeless", 9, 10, details="No such user")],
+        {"outcome": "bounced", "bounce_category_key": "10", "smtp_code": None, "enhanced_status": None},
+    ),
+    "a delivery leaves no codes of what was put off before": (
+        [bounce("greylisted", 0, 70, details="451 4.7.1 Try again"), delivery("greylisted", 60)],
+        {"outcome": "delivered", "deferral_events": 1, "smtp_code": None, "enhanced_status": None},
+    ),
     "an unknown code counts as undetermined": (
         [bounce("unknown", 1, 777)],
         {"outcome": "bounced", "bounce_category_key": "777", "bounce_class": "unknown", "bounce_counts_as": "undetermined"},

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
+from mg_lakehouse_tests.reckoning.replies import codes
 from mg_lakehouse_tests.reckoning.seeds import Seeds
 
 Row = dict[str, Any]
@@ -53,7 +54,7 @@ class Event:
 
     ``kind`` is delivery, bounce, deferral, suppression, rejection, render_error, open, click, unsubscribe or
     complaint. ``category`` (its key), ``counts_as``, ``bounce_class`` and ``text`` (the category as received) are
-    those of failures. ``reasons`` are why an open or a click is a machine's.
+    those of failures, ``smtp_code`` and ``enhanced_status`` those of bounces of e-mail. ``reasons`` are why an open or a click is a machine's.
     """
 
     kind: str
@@ -70,6 +71,8 @@ class Event:
     counts_as: str | None = None
     bounce_class: str | None = None
     text: str | None = None
+    smtp_code: int | None = None
+    enhanced_status: str | None = None
     reasons: tuple[str, ...] = ()
 
     @property
@@ -121,6 +124,8 @@ def _event(table: str, row: Row, seeds: Seeds, pii_key: str) -> Event:
         key = seeds.key_of(channel, row["category"], row["category_code"])
         event.category, event.text = key, row["category"]
         event.counts_as, event.bounce_class = seeds.counts_as(channel, key), seeds.class_of(channel, key)
+        if channel == "email":
+            event.smtp_code, event.enhanced_status = codes(row.get("details"))
         event.kind = "bounce" if event.counts_as in _BOUNCES else _FAILURES[event.counts_as]
     return event
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from mg_lakehouse_tests.reckoning.jobs import ratio
 from mg_lakehouse_tests.reckoning.recipients import keyword_of
+from mg_lakehouse_tests.reckoning.replies import codes
 from mg_lakehouse_tests.reckoning.seeds import Seeds
 
 Row = dict[str, Any]
@@ -67,19 +68,6 @@ def _is_own(word: str, own: str) -> bool:
     """Whether a word has the local part in it, or one of the words of the local part."""
     names = {part for part in re.split("[^a-z]+", own) if len(part) > 2} | {own} - {""}
     return (len(own) > 3 and own in word) or bool(names & set(re.split("[^a-z]+", word)))
-
-
-_REPLY = re.compile(
-    r"(?:^|[:;\"(<\[]|\b(?:smtp|code|error|status|said|returned|replied|response|with))[\s:=#]*([45][0-5][0-9])(?![0-9A-Za-z]|\.[0-9])",
-    re.IGNORECASE | re.ASCII,
-)
-
-
-def codes(text: str | None) -> tuple[int | None, str | None]:
-    """SMTP reply code and enhanced status in a text (G50)."""
-    status = re.search(r"(?<![0-9A-Za-z.])([45]\.[0-7]\.[0-9]{1,3})(?![0-9A-Za-z]|\.[0-9])", text or "")
-    reply = re.search(r"(?<![0-9A-Za-z.])([45][0-5][0-9])[ -]+[#(<\[]?[45]\.[0-9]{1,3}\.[0-9]", text or "") or _REPLY.search(text or "")
-    return (int(reply[1]) if reply else None), (status[1] if status else None)
 
 
 def bounce_reasons_daily(rows: Rows, seeds: Seeds) -> list[Row]:

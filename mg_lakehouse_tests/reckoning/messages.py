@@ -48,6 +48,8 @@ def _message(key: MessageKey, events: list[Event], seeds: Seeds) -> Row:
         "bounce_class": deciding.bounce_class if deciding else None,
         "bounce_counts_as": deciding.counts_as if deciding else None,
         "bounced_at": deciding.at if deciding else None,
+        "smtp_code": deciding.smtp_code if deciding else None,
+        "enhanced_status": deciding.enhanced_status if deciding else None,
         "recipient_domain": domain,
         "mailbox_provider": _provider(channel, domain, events, seeds),
         "first_event_at": min(event.at for event in events),

@@ -36,5 +36,7 @@ select
     category_key,
     category,
     class,
-    counts_as
+    counts_as,
+    smtp_code,
+    enhanced_status
 from events

@@ -70,6 +70,8 @@ select
     events.category,
     events.class,
     events.counts_as,
+    events.smtp_code,
+    events.enhanced_status,
     case
         when events.request_id is null then 'activity:' || events.activity_id
         else coalesce('id:' || events.recipient_id, address_keys.recipient_key, 'activity:' || events.activity_id)

@@ -77,7 +77,9 @@ messages as (
             activity_id: activity_id,
             category_key: category_key,
             class: class,
-            counts_as: counts_as
+            counts_as: counts_as,
+            smtp_code: smtp_code,
+            enhanced_status: enhanced_status
         }) filter (where category_key is not null) as failures
     from events
     group by all
@@ -143,6 +145,8 @@ select
     deciding.failure.class as bounce_class,
     deciding.failure.counts_as as bounce_counts_as,
     deciding.failure.event_at as bounced_at,
+    deciding.failure.smtp_code,
+    deciding.failure.enhanced_status,
     deciding.earliest_address.domain as recipient_domain,
     case deciding.channel
         when 'sms' then 'sms'

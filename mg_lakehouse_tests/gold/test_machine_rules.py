@@ -1,0 +1,25 @@
+"""The version of the rules that tell machines from people stands for one set of rules."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+import yaml
+
+from mg_lakehouse.settings import Settings
+from mg_lakehouse.stores.dbt_project import project_dir
+
+RULES = {1: "a0e6416ca5822570"}
+"""Digest of the rules of the newest version. Where it differs, raise `machine_rules_version` and put both here."""
+
+
+def test_changed_rules_have_a_new_version() -> None:
+    folder = project_dir(Settings(_env_file=None))
+    sql = (folder / "models" / "intermediate" / "int_flagged_events.sql").read_text()
+    values = yaml.safe_load((folder / "dbt_project.yml").read_text())["vars"]
+    named = sorted(set(re.findall(r'var\("(\w+)"\)', sql)))
+    # Comments and the breaking of lines are no rules.
+    code = " ".join(re.sub(r"\{#.*?#\}|--[^\n]*", " ", sql, flags=re.DOTALL).split())
+    digest = hashlib.sha256(repr((code, [(name, values[name]) for name in named])).encode()).hexdigest()[:16]
+    assert {values["machine_rules_version"]: digest} == RULES
