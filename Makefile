@@ -58,7 +58,7 @@ $(INSTALLED): pyproject.toml constraints.txt mg_lakehouse/events/_plain.pyx
 	@command -v $(PYTHON) > /dev/null || { echo "$(PYTHON) was not found: install Python 3.11, or say PYTHON=/path/to/python3.11"; exit 1; }
 	@echo "Installing into $(VENV) ..."
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[demo,ui,postgres,slack,bench,dev]'
+	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[demo,ui,dashboard,postgres,slack,bench,dev]'
 	@touch $@
 
 screenshots: $(INSTALLED)  ## Take the README's pictures anew (needs chromium)

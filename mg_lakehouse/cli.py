@@ -283,6 +283,17 @@ def sql(
 
 
 @app.command()
+def dashboard(
+    port: Annotated[int, typer.Option(min=1, max=65_535, help="Port of the page.")] = 2718,
+    host: Annotated[str, typer.Option(help="Address to listen at; the page asks nobody who they are.")] = "127.0.0.1",
+) -> None:
+    """Show jobs, bounces, the suppression list and the feed as a page that refreshes itself."""
+    from mg_lakehouse.dashboard.serving import serve  # noqa: PLC0415
+
+    serve(load_settings(), out, host=host, port=port)
+
+
+@app.command()
 def catalog(
     snapshot: Annotated[
         Path | None,

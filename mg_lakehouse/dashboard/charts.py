@@ -1,0 +1,213 @@
+"""The dashboard's charts and tables, of the answers to its questions.
+
+Charts take the width that they are given, so that they fit a phone, and colours that are told apart in light and dark.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+import altair as alt
+import polars as pl
+
+__all__ = ["bounces_by_day", "by_day", "categories", "engagement", "funnel", "growth", "jobs_to_show", "lag", "plain", "received", "tiles"]
+
+_HEIGHT: Final = 220
+_PERCENT: Final = ".1%"
+_MOST_CATEGORIES: Final = 15
+
+
+def plain(name: object) -> str:
+    """A text of somebody else's, for Markdown: signs that mean something there are escaped."""
+    return re.sub(r"([\\`*_{}\[\]<>#|])", r"\\\1", str(name))
+
+
+def jobs_to_show(jobs: pl.DataFrame) -> pl.DataFrame:
+    """The table of jobs: a number to find each again, the funnel, and rates in per cent."""
+    rates = {"delivery_rate": "delivered %", "bounce_rate": "bounced %", "human_open_rate": "opened %", "human_click_rate": "clicked %"}
+    return jobs.select(
+        pl.int_range(1, pl.len() + 1).alias("#"),
+        "job",
+        "channel",
+        "day",
+        "maturity",
+        "targeted",
+        "accepted",
+        *((pl.col(name) * 100).round(1).alias(title) for name, title in rates.items()),
+        "category",
+        "campaign",
+    )
+
+
+def tiles(daily: pl.DataFrame) -> list[dict[str, str]]:
+    """The numbers over the page: label, value, caption."""
+    total: Mapping[str, int] = {name: int(daily[name].sum() or 0) for name in daily.columns if name not in ("day", "channel")}
+    return [
+        {"label": "Jobs", "value": f"{total['jobs']:,}", "caption": "by channel"},
+        {"label": "Targeted", "value": f"{total['targeted']:,}", "caption": f"{total['attempted']:,} attempted"},
+        {"label": "Accepted", "value": _share(total["accepted"], total["attempted"]), "caption": f"{total['accepted']:,} of the attempted"},
+        {
+            "label": "Bounced for good",
+            "value": _share(total["hard_bounced"], total["attempted"]),
+            "caption": f"{total['hard_bounced']:,} hard bounces",
+        },
+        {
+            "label": "Blocked",
+            "value": _share(total["block_bounced"], total["attempted"]),
+            "caption": f"{total['block_bounced']:,} block bounces",
+        },
+        {
+            "label": "Opened by people",
+            "value": _share(total["opened"], total["accepted"]),
+            "caption": f"{total['opened']:,} of the accepted",
+        },
+        {
+            "label": "Clicked by people",
+            "value": _share(total["clicked"], total["accepted"]),
+            "caption": f"{total['clicked']:,} of the accepted",
+        },
+        {
+            "label": "Complained",
+            "value": _share(total["complainers"], total["accepted"], digits=2),
+            "caption": f"{total['complainers']:,} of the accepted",
+        },
+    ]
+
+
+def _share(part: int, whole: int, *, digits: int = 1) -> str:
+    return f"{part / whole:.{digits}%}" if whole else "-"
+
+
+def by_day(daily: pl.DataFrame) -> Any:
+    """Accepted, bounced and other messages of the jobs of each day."""
+    parts = daily.with_columns(other=pl.col("targeted") - pl.col("accepted") - pl.col("bounced")).unpivot(
+        ["accepted", "bounced", "other"], index=["day"], variable_name="became", value_name="messages"
+    )
+    summed = parts.group_by("day", "became").agg(pl.col("messages").sum()).sort("day", "became")
+    scale = alt.Scale(domain=["accepted", "bounced", "other"], range=["#2a9d8f", "#e76f51", "#8d99ae"])
+    return (
+        _chart(summed)
+        .mark_bar()
+        .encode(
+            alt.X("day:T", title=None),
+            alt.Y("messages:Q", title="messages", axis=alt.Axis(format="~s")),
+            alt.Color("became:N", scale=scale, title=None),
+            tooltip=["day:T", "became", "messages"],
+        )
+    )
+
+
+def funnel(job: Mapping[str, Any]) -> Any:
+    """What became of a job's messages, step by step."""
+    steps = ["targeted", "attempted", "accepted", "opened", "clicked"]
+    found = pl.DataFrame({"step": steps, "messages": [int(job[step] or 0) for step in steps]})
+    bars = _chart(found).encode(
+        alt.Y("step:N", sort=steps, title=None), alt.X("messages:Q", title=None, axis=alt.Axis(format="~s")), tooltip=["step", "messages"]
+    )
+    return bars.mark_bar(color="#2a9d8f").properties(height=150)
+
+
+def engagement(curve: pl.DataFrame) -> Any:
+    """Openers and clickers of a job by its age in hours."""
+    long = curve.unpivot(
+        ["human_opener_rate", "human_clicker_rate", "opener_rate"], index=["channel", "age_hours"], variable_name="who", value_name="share"
+    )
+    named = long.with_columns(
+        pl.col("who").replace(
+            {"human_opener_rate": "opened, people", "human_clicker_rate": "clicked, people", "opener_rate": "opened, machines too"}
+        )
+    )
+    return (
+        _chart(named)
+        .mark_line(point=True)
+        .encode(
+            alt.X("age_hours:Q", title="hours", scale=alt.Scale(type="symlog")),
+            alt.Y("share:Q", title=None, axis=alt.Axis(format=_PERCENT)),
+            alt.Color("who:N", title=None),
+            alt.StrokeDash("channel:N", title=None),
+            tooltip=["channel", "who", "age_hours", alt.Tooltip("share:Q", format=_PERCENT)],
+        )
+    )
+
+
+def bounces_by_day(bounces: pl.DataFrame) -> Any:
+    """Failures of each day by kind."""
+    summed = bounces.group_by("day", "kind").agg(pl.col("messages").sum()).sort("day", "kind")
+    return (
+        _chart(summed)
+        .mark_bar()
+        .encode(
+            alt.X("day:T", title=None),
+            alt.Y("messages:Q", title="messages"),
+            alt.Color("kind:N", title=None),
+            tooltip=["day:T", "kind", "messages"],
+        )
+    )
+
+
+def categories(bounces: pl.DataFrame) -> Any:
+    """The most frequent categories."""
+    summed = (
+        bounces.group_by("category", "kind")
+        .agg(pl.col("messages").sum())
+        .sort("messages", "category", descending=[True, False])
+        .head(_MOST_CATEGORIES)
+    )
+    bars = _chart(summed).encode(
+        alt.Y("category:N", sort="-x", title=None),
+        alt.X("messages:Q"),
+        alt.Color("kind:N", title=None),
+        tooltip=["category", "kind", "messages"],
+    )
+    return bars.mark_bar().properties(height=max(60, 22 * summed["category"].n_unique()))
+
+
+def growth(suppressed: pl.DataFrame) -> Any:
+    """Addresses on the suppression list, by channel."""
+    return (
+        _chart(suppressed)
+        .mark_line(interpolate="step-after")
+        .encode(
+            alt.X("day:T", title=None),
+            alt.Y("total:Q", title="addresses"),
+            alt.Color("channel:N", title=None),
+            tooltip=["day:T", "channel", "new", "total"],
+        )
+    )
+
+
+def received(feed: pl.DataFrame) -> Any:
+    """Rows by hour of receipt and kind of event."""
+    return (
+        _chart(feed)
+        .mark_bar()
+        .encode(
+            alt.X("hour:T", title=None),
+            alt.Y("received:Q", title="events"),
+            alt.Color("kind:N", title=None),
+            tooltip=["hour:T", "kind", "received", "duplicates", "late"],
+        )
+    )
+
+
+def lag(lags: pl.DataFrame) -> Any:
+    """The usual and the slowest lag, in minutes."""
+    long = lags.unpivot(["usual_minutes", "slowest_minutes"], index=["hour"], variable_name="which", value_name="minutes")
+    named = long.with_columns(pl.col("which").replace({"usual_minutes": "usual", "slowest_minutes": "slowest kind, 95 % of it"}))
+    return (
+        _chart(named)
+        .mark_line(point=True)
+        .encode(
+            alt.X("hour:T", title=None),
+            alt.Y("minutes:Q", title="minutes", scale=alt.Scale(type="symlog")),
+            alt.Color("which:N", title=None),
+            tooltip=["hour:T", "which", "minutes"],
+        )
+    )
+
+
+def _chart(rows: pl.DataFrame) -> Any:
+    # Beside the chart a legend takes half of a phone's width.
+    return alt.Chart(rows).properties(width="container", height=_HEIGHT).configure_legend(orient="bottom", columns=3)
