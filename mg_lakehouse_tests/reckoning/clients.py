@@ -17,7 +17,7 @@ from mg_lakehouse_tests.reckoning.events import Event
 Row = dict[str, Any]
 
 _PROXIES = {"GmailImageProxy": "GoogleImageProxy", "YahooMailProxy": "YahooMailProxy"}
-_SCANNERS = ("barracuda", "proofpoint", "mimecast", "symantec")
+_SCANNERS = ("barracuda", "proofpoint", "mimecast", "symantec", "urldefense", "safelinks")
 _SYSTEMS = {"iOS": "mobile", "Android": "mobile", "Windows": "desktop", "Mac OS X": "desktop", "Linux": "desktop"}
 
 

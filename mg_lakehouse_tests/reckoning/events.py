@@ -41,7 +41,7 @@ MESSAGE_COLUMNS = {table: (channel, column) for table, (channel, _, column, _) i
 
 _BOUNCES = ("hard", "soft", "block", "undetermined")
 _FAILURES = {"deferred": "deferral", "suppressed": "suppression", "rejected": "rejection"}
-_SCANNERS = ("barracuda", "proofpoint", "mimecast", "symantec")
+_SCANNERS = ("barracuda", "proofpoint", "mimecast", "symantec", "urldefense", "safelinks")
 _PREFETCH = "Mozilla/5.0"
 
 MessageKey = tuple[str | None, str, str]
