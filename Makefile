@@ -9,7 +9,7 @@ INSTALLED := $(VENV)/.installed
 export DAGSTER_HOME ?= $(CURDIR)/.dagster
 export DAGSTER_DISABLE_TELEMETRY := 1
 
-.PHONY: demo dev test lint format types sql unit faults bench bench-peers screenshots lock clean help
+.PHONY: demo dev test lint format types sql unit faults bench bench-peers pages site screenshots lock clean help
 
 # How much `make bench` measures: small, standard or full.
 BENCH ?= standard
@@ -58,8 +58,14 @@ $(INSTALLED): pyproject.toml constraints.txt mg_lakehouse/events/_plain.pyx
 	@command -v $(PYTHON) > /dev/null || { echo "$(PYTHON) was not found: install Python 3.11, or say PYTHON=/path/to/python3.11"; exit 1; }
 	@echo "Installing into $(VENV) ..."
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[demo,ui,dashboard,postgres,slack,bench,dev]'
+	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[demo,ui,dashboard,postgres,slack,bench,docs,dev]'
 	@touch $@
+
+pages: $(INSTALLED)  ## Make the pages of settings, tables and metrics anew, of the code
+	$(BIN)/python -m mg_lakehouse_tests.docs.pages
+
+site: $(INSTALLED)  ## The documentation as a site, in site/; a link in it that leads nowhere is an error
+	$(BIN)/sphinx-build --quiet --fresh-env --fail-on-warning --keep-going --doctree-dir site/.doctrees docs site
 
 screenshots: $(INSTALLED)  ## Take the README's pictures anew (needs chromium)
 	$(BIN)/python -m mg_lakehouse_tests.ui.screenshots
@@ -70,4 +76,4 @@ lock:  ## Pin every dependency anew (needs uv)
 		--output-file benchmarks/peers/requirements-$$peer.txt; done
 
 clean:  ## Remove the environment, the demo's lake and its runs
-	rm -rf $(VENV) .venv-bench-dlt .venv-bench-spark .bench .lake .dagster dbt_project/target dbt_project/logs
+	rm -rf $(VENV) .venv-bench-dlt .venv-bench-spark .bench .lake .dagster site dbt_project/target dbt_project/logs

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,10 +12,27 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-__all__ = ["service"]
+from mg_lakehouse.errors import ConfigurationError
+
+__all__ = ["require_free", "service"]
 
 _GRACE_SECONDS: Final = 20
 _LOOK_SECONDS: Final = 0.2
+
+
+def require_free(host: str, port: int) -> None:
+    """See to it that a port can be listened at.
+
+    Raises:
+        ConfigurationError: it is taken, or the host is none of this machine's.
+    """
+    with socket.socket() as probe:
+        # As servers do: a port that a server left a moment ago is free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise ConfigurationError(f"Port {port} of {host} is taken: end what listens there, or name another one with --port.") from error
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from typing import Final
 from rich.console import Console
 
 from mg_lakehouse.errors import ConfigurationError
+from mg_lakehouse.services import require_free
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.stores.lake import Lake
 
@@ -28,6 +29,7 @@ def serve(settings: Settings, console: Console, *, host: str, port: int) -> None
     missing = [name for name in ("marimo", "altair") if importlib.util.find_spec(name) is None]
     if missing:
         raise ConfigurationError(f"The dashboard needs {' and '.join(missing)}: run `pip install 'mg-lakehouse[dashboard]'`.")
+    require_free(host, port)
     console.print(
         f"The dashboard of {Lake(settings.lake_uri).root} is on http://{host}:{port}; Ctrl-C ends it.", highlight=False, soft_wrap=True
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -24,8 +23,8 @@ from rich.console import Console
 from mg_lakehouse.demo.activity_api import ActivityApi, daily_files
 from mg_lakehouse.demo.feed import FeedPlan, generate
 from mg_lakehouse.demo.queue import EmbeddedQueue, trickle
-from mg_lakehouse.errors import ConfigurationError, PermanentError
-from mg_lakehouse.services import service
+from mg_lakehouse.errors import PermanentError
+from mg_lakehouse.services import require_free, service
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.signals import handling
 from mg_lakehouse.stores.dbt_project import ensure_manifest
@@ -47,7 +46,7 @@ def run_dev(settings: Settings, out: Console, *, port: int, bundles_a_minute: fl
         ConfigurationError: the embedded queue is not installed, or the port is taken.
         PermanentError: the UI ended by itself.
     """
-    _require_free(port)
+    require_free(_HOST, port)
     # Here, where it can fail in one sentence, rather than in a process of Dagster's.
     ensure_manifest(settings)
     home = dagster_home()
@@ -90,18 +89,6 @@ def dagster_home() -> Path:
     if not config.exists():
         config.write_text(files("mg_lakehouse").joinpath("dagster.yaml").read_text())
     return home
-
-
-def _require_free(port: int) -> None:
-    with socket.socket() as probe:
-        # As servers do: a port that a server left a moment ago is free.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((_HOST, port))
-        except OSError as error:
-            raise ConfigurationError(
-                f"Port {port} of {_HOST} is taken: end what listens there, or name another one with --port."
-            ) from error
 
 
 @contextmanager

@@ -1,0 +1,201 @@
+"""The pages that are made of the code: `make pages` writes them, and a test holds that they are what it would write."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import NoneType
+from typing import Any, Final, get_args, get_origin
+
+import annotated_types
+import polars as pl
+from pydantic import SecretStr
+from pydantic.fields import FieldInfo
+
+from mg_lakehouse.events.catalogue import EVENTS, REJECTED_ITEMS, Column, columns_of, silver_tables
+from mg_lakehouse.settings import Settings
+from mg_lakehouse.stores.dbt_project import build, ensure_manifest, gold_models
+from mg_lakehouse.stores.lake import Lake, TableSpec
+from mg_lakehouse.stores.tables import ACCOUNT_ACTIVITY, EVENT_FEED, LOADED_FILES, RECONCILIATION, silver_spec
+
+__all__ = ["DOCS", "metrics_page", "settings_page", "tables_page"]
+
+DOCS: Final = Path(__file__).resolve().parents[2] / "docs"
+
+_MADE: Final = "<!-- Made of the code by `make pages`. Change the code, not this page. -->\n"
+_BRONZE: Final = (EVENT_FEED, ACCOUNT_ACTIVITY, LOADED_FILES)
+_KEY_OF_RECONCILIATION: Final = ("activity_date", "request_id", "compared_with", "metric")
+_TYPE_NAMES: Final[Mapping[str, str]] = {"str": "text", "int": "whole number", "float": "number", "date": "day", "Path": "path"}
+_DELTA_TYPES: Final[Mapping[type[pl.DataType], str]] = {
+    pl.String: "varchar",
+    pl.Int64: "bigint",
+    pl.Float64: "double",
+    pl.Boolean: "boolean",
+    pl.Date: "date",
+    pl.Datetime: "timestamptz",
+}
+
+
+def main() -> None:
+    """Write the pages."""
+    for name, page in (("settings", settings_page()), ("tables", tables_page()), ("metrics", metrics_page())):
+        (DOCS / f"{name}.md").write_text(page, encoding="utf-8")
+
+
+def settings_page() -> str:
+    """Every setting: variable, kind of value, default, meaning."""
+    rows = [_setting(name, field) for name, field in Settings.model_fields.items()]
+    text = (
+        "Read from the environment and from a file `.env` in the working folder; the environment wins. None is required: without any, the lake is the folder\n"
+        "`.lake` and there is no queue. A value that cannot be used is one sentence that names the variable.\n\n"
+        "Credentials, region and endpoint of AWS are the standard variables, profiles and roles of boto3: `AWS_PROFILE`, `AWS_REGION`, `AWS_ENDPOINT_URL`;\n"
+        "`AWS_ENDPOINT_URL_S3` and `AWS_ENDPOINT_URL_SQS` where lake and queue have different ones. See [a lake on S3](how-it-works.md#a-lake-on-s3)."
+    )
+    return "\n".join([_MADE, "# Settings\n", text, "", *_table(("variable", "value", "default", "what it is"), rows), ""])
+
+
+def tables_page() -> str:
+    """Every table of the lake, with every column, its type and its meaning."""
+    return "\n".join(
+        [
+            _MADE,
+            "# Tables and columns\n",
+            "`bigint` is 64-bit, `timestamptz` has microseconds and is in UTC. Columns with personal data are marked **pii**; gold has none but in `suppression_list`.",
+            "What every metric counts is on a [page of its own](metrics.md).\n",
+            "## Bronze\n",
+            "As received: nothing is parsed here, and nothing is ever changed.\n",
+            *(line for spec in _BRONZE for line in _spec_section(spec)),
+            "## Silver\n",
+            "A table for each type of event. Elements are the XML children that fill a column, the first one present; a column without any is derived.\n",
+            *(line for table in silver_tables() for line in _silver_section(table)),
+            "## Gold\n",
+            "What people ask for. A name means the same in each table that has it.\n",
+            *_gold_sections(),
+        ]
+    )
+
+
+def metrics_page() -> str:
+    """Every metric with its definition and formula: the table ``gold/metric_dictionary``, which is built for it."""
+    with tempfile.TemporaryDirectory(prefix="mg-pages-") as folder:
+        lake = Lake(f"{folder}/lake")
+        settings = Settings(lake_uri=lake.root, pii_key=SecretStr("of no use here"))
+        done = build(lake, settings, select=["metric_dictionary"])
+        if not done.ok:
+            raise RuntimeError(done.output)
+        found = pl.read_delta(lake.uri_of("gold", "metric_dictionary"))
+    rows = [
+        (f"`{row['metric']}`", row["kind"], row["definition"], f"`{row['formula']}`" if row["formula"] else "", row["exclusions"] or "")
+        for row in found.iter_rows(named=True)
+    ]
+    text = (
+        "What each number counts, with the SQL that counts it: an aggregate over rows of `gold.fct_messages`, or a share of two other metrics. The same is\n"
+        "the table `gold.metric_dictionary`, which also says what tables have a metric. Why they are counted so is in the [decision log](decisions.md#gold)."
+    )
+    return "\n".join([_MADE, "# Metrics\n", text, "", *_table(("metric", "kind", "definition", "formula", "left out"), rows), ""])
+
+
+def _setting(name: str, field: FieldInfo) -> tuple[str, str, str, str]:
+    return (f"`MG_{name.upper()}`", _kind(field), _default(field), field.description or "")
+
+
+def _kind(field: FieldInfo) -> str:
+    kinds = [kind for kind in (get_args(field.annotation) or (field.annotation,)) if kind is not NoneType]
+    if get_origin(field.annotation) is tuple:
+        return "names, with commas"
+    if SecretStr in kinds:
+        return "secret"
+    kind = _TYPE_NAMES[kinds[0].__name__]
+    limits = {type(limit): limit for limit in field.metadata}
+    low, above, high = (limits.get(each) for each in (annotated_types.Ge, annotated_types.Gt, annotated_types.Le))
+    if low is not None and high is not None:
+        return f"{kind}, {low.ge:,} to {high.le:,}"
+    if low is not None:
+        return f"{kind}, {low.ge:,} or more"
+    return kind if above is None else f"{kind} above {above.gt:,}"
+
+
+def _default(field: FieldInfo) -> str:
+    value = field.default
+    if value is None:
+        return ""
+    if isinstance(value, tuple):
+        return f"all {len(value)}"
+    if isinstance(value, int) and value >= 2**20 and value % 2**20 == 0:
+        return f"`{value}` ({value // 2**20} MiB)"
+    return f"`{value}`"
+
+
+def _spec_section(spec: TableSpec, key: Sequence[str] = ()) -> Iterator[str]:
+    rows = [(f"`{name}`", _delta_type(dtype), spec.comments[name]) for name, dtype in spec.schema.items()]
+    yield from _section(spec.layer, spec.name, spec.description, key, _table(("column", "type", "what it is"), rows))
+
+
+def _silver_section(table: str) -> Iterator[str]:
+    schema = silver_spec(table).schema
+    rows = [(f"`{column.name}`", _delta_type(schema[column.name]), _elements(column), _meaning(column)) for column in columns_of(table)]
+    body = _table(("column", "type", "elements", "what it is"), rows)
+    named = [] if table == REJECTED_ITEMS else [event for event in EVENTS if event.table == table and event.elements]
+    of = "".join(f" Element: {', '.join(f'`{element}`' for element in event.elements)}." for event in named)
+    yield from _section("silver", table, silver_spec(table).description + of, (), body)
+
+
+def _gold_sections() -> Iterator[str]:
+    manifest: dict[str, Any] = json.loads(ensure_manifest(Settings()).read_text())
+    nodes = manifest["nodes"].values()
+    models = {node["name"]: node for node in nodes if node["resource_type"] == "model"}
+    keys = {
+        node["attached_node"].rsplit(".", 1)[-1]: node["test_metadata"]["kwargs"]["columns"]
+        for node in nodes
+        if node["resource_type"] == "test" and (node.get("test_metadata") or {}).get("name") == "primary_key"
+    }
+    for name in gold_models(Settings()):
+        if name == RECONCILIATION.name:
+            yield from _spec_section(RECONCILIATION, _KEY_OF_RECONCILIATION)
+            continue
+        rows = [(f"`{each['name']}`", each["data_type"], each["description"]) for each in models[name]["columns"].values()]
+        yield from _section("gold", name, models[name]["description"], keys[name], _table(("column", "type", "what it is"), rows))
+
+
+def _section(layer: str, name: str, description: str, key: Sequence[str], body: Sequence[str]) -> Iterator[str]:
+    yield f"### {layer}.{name}\n"
+    yield _line(description)
+    if key:
+        yield f"\nKey: {', '.join(f'`{column}`' for column in key)}."
+    yield ""
+    yield from body
+    yield ""
+
+
+def _elements(column: Column) -> str:
+    return ", ".join(f"`{element}`" for element in column.elements)
+
+
+def _meaning(column: Column) -> str:
+    return f"{column.description} **pii**" if column.pii else column.description
+
+
+def _delta_type(dtype: pl.DataType) -> str:
+    if isinstance(dtype, pl.List):
+        return f"{_delta_type(dtype.inner)}[]"  # type: ignore[arg-type]
+    if isinstance(dtype, pl.Struct):
+        return f"struct({', '.join(f'{field.name} {_delta_type(field.dtype)}' for field in dtype.fields)})"  # type: ignore[arg-type]
+    return _DELTA_TYPES[dtype.base_type()]
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    return [_row(head), f"|{'---|' * len(head)}", *(_row(row) for row in rows)]
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(_line(cell).replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""A reader who types what the pages say, page after page, sees what they say."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mg_lakehouse.demo.queue import EmbeddedQueue
+from mg_lakehouse.demo.samples import samples
+from mg_lakehouse_tests.cli.commands import environment
+from mg_lakehouse_tests.docs.consoles import blocks, fenced, look
+from mg_lakehouse_tests.docs.pages import DOCS
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where a reader sits, with the lake of the first page that is followed."""
+    folder = tmp_path_factory.mktemp("reader")
+    for each in blocks(DOCS / "getting-started.md"):
+        look(each, folder, reader(folder))
+    return folder
+
+
+@pytest.fixture
+def queue() -> Iterator[EmbeddedQueue]:
+    with EmbeddedQueue() as embedded:
+        embedded.publish(samples().values())
+        yield embedded
+
+
+def reader(folder: Path, **variables: str) -> dict[str, str]:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return environment(folder, PATH=path, COLUMNS="160", **variables)
+
+
+def test_a_stranger_gets_from_nothing_to_an_answer(folder: Path) -> None:
+    header = (folder / "jobs.csv").read_text().splitlines()[0]
+    assert header.startswith("request_id,channel,")
+    assert len((folder / "jobs.csv").read_text().splitlines()) > 10
+
+
+def test_operations_do_what_the_page_says(folder: Path, queue: EmbeddedQueue) -> None:
+    items = "".join(
+        f"<DeliveredMessageActivity><ActivityId>saved-{number}</ActivityId><Timestamp>2026-03-01T10:00:00Z</Timestamp>"
+        "<RequestId>saved-job</RequestId></DeliveredMessageActivity>"
+        for number in range(3)
+    )
+    (folder / "saved.xml").write_text(f"<ActivityItems>{items}</ActivityItems>")
+    for each in blocks(DOCS / "operations.md"):
+        look(each, folder, reader(folder, **queue.environment))
+    assert queue.depth() == 0
+
+
+def test_what_is_not_run_says_why() -> None:
+    """Each console block is run by a test, or says above itself why none does. The cookbook's are of its own tests."""
+    run = {"", "before", "after"}
+    pages = ("getting-started", "operations", "new-event-type")
+    notes = [note for page in pages for note, _ in fenced(DOCS / f"{page}.md", "console")]
+    assert len(notes) > 15
+    assert [note for note in notes if note not in run and not note.startswith("not run: ")] == []

@@ -1,0 +1,79 @@
+"""Pages that are made of the code say what the code says, and no link of any page leads nowhere."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mg_lakehouse.settings import Settings
+from mg_lakehouse_tests.docs.pages import DOCS, metrics_page, settings_page, tables_page
+
+ROOT = DOCS.parent
+
+
+@pytest.mark.parametrize(("name", "made"), [("settings", settings_page), ("tables", tables_page), ("metrics", metrics_page)])
+def test_pages_of_the_code_are_what_it_says(name: str, made: Callable[[], str]) -> None:
+    """`make pages` writes them anew."""
+    assert (DOCS / f"{name}.md").read_text() == made()
+
+
+def test_every_setting_is_in_the_readme_too() -> None:
+    named = set(re.findall(r"`(MG_[A-Z_]+)`", (ROOT / "README.md").read_text()))
+    assert {f"MG_{name.upper()}" for name in Settings.model_fields} - named == set()
+
+
+def site(docs: Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    """What `make site` runs."""
+    return subprocess.run(
+        [sys.executable, "-m", "sphinx", "-q", "-E", "-W", "--keep-going", "-d", str(folder / "doctrees"), str(docs), str(folder / "site")],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+    )
+
+
+def test_the_site_is_built_without_a_warning_and_asks_no_other_server(tmp_path: Path) -> None:
+    done = site(DOCS, tmp_path)
+    assert done.returncode == 0, done.stderr
+    pages = {page.stem for page in DOCS.glob("*.md")}
+    assert pages <= {page.stem for page in (tmp_path / "site").glob("*.html")}
+    for page in pages:
+        text = (tmp_path / "site" / f"{page}.html").read_text()
+        assert re.findall(r'<(?:script|img|iframe)[^>]*src="https?:|<link[^>]*rel="stylesheet"[^>]*href="https?:', text) == [], page
+
+
+@pytest.mark.parametrize("link", ["nowhere.md", "index.md#nowhere", "../nowhere.py", "#nowhere", "images/nowhere.png"])
+def test_a_link_that_leads_nowhere_fails_the_site(tmp_path: Path, link: str) -> None:
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    shutil.copy(DOCS / "conf.py", docs)
+    picture = "!" if link.endswith(".png") else ""
+    (docs / "index.md").write_text(f"# A page\n\n{picture}[A link]({link})\n")
+    done = site(docs, tmp_path)
+    assert done.returncode != 0
+    assert "nowhere" in done.stderr
+
+
+def test_links_of_the_readme_lead_somewhere() -> None:
+    for page in ("README.md", "CHANGELOG.md"):
+        for link in re.findall(r"\]\(([^)\s]+)\)", (ROOT / page).read_text()):
+            address, _, anchor = link.partition("#")
+            if "://" in address:
+                continue
+            target = ROOT / address if address else ROOT / page
+            assert target.exists(), f"{page}: {link}"
+            if anchor and target.suffix == ".md":
+                assert anchor in anchors(target), f"{page}: {link}"
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors that GitHub gives the headings of a page."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
