@@ -35,7 +35,7 @@ def serve(settings: Settings, console: Console, *, host: str, port: int) -> None
     )
     options = ["--headless", "--no-token", "--no-sandbox", "--no-show-tracebacks", "--host", host, "--port", str(port)]
     # It looks for newer versions of itself, and would say where it runs, where it is not told otherwise.
-    quiet = os.environ | {"MARIMO_SKIP_UPDATE_CHECK": "1", "MG_LAKE_URI": Lake(settings.lake_uri).root}
+    quiet = os.environ | {"MARIMO_SKIP_UPDATE_CHECK": "1"}
     # In the place of this process, so that whoever stops it stops the server.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     os.execve(sys.executable, [sys.executable, "-m", "marimo", "-y", "run", *options, str(_PAGE)], quiet)  # noqa: S606  no shell is wanted

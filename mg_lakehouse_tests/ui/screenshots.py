@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.text import Text
 
 from mg_lakehouse_tests.cli.commands import COMMAND, environment
-from mg_lakehouse_tests.ui.services import browser, dev
+from mg_lakehouse_tests.ui.services import browser, dashboard, dev
 
 _IMAGES: Final = Path(__file__).resolve().parents[2] / "docs" / "images"
 _COLUMNS: Final = 100
@@ -44,6 +44,22 @@ def main() -> None:
             page.set_default_timeout(60_000)
             _asset_graph(page)
             _asset_page(page)
+        with dashboard(folder, ".lake") as url:
+            _dashboard(chromium, url)
+
+
+def _dashboard(chromium: Browser, url: str) -> None:
+    page = chromium.new_page(viewport={"width": 1180, "height": 1_080}, base_url=url, device_scale_factor=_SHARP)
+    page.set_default_timeout(60_000)
+    page.goto("/")
+    page.get_by_role("row").nth(3).wait_for()
+    page.locator("canvas, svg.marks").first.wait_for()
+    page.screenshot(path=_IMAGES / "dashboard.png")
+    page.get_by_role("row").filter(has_text="email").first.get_by_role("checkbox").check()
+    page.get_by_role("tab", name="One job").click()
+    page.get_by_role("heading", name="Mailbox providers").wait_for()
+    page.locator("canvas, svg.marks").last.wait_for()
+    page.screenshot(path=_IMAGES / "dashboard-job.png")
 
 
 def _home(folder: Path) -> Path:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import signal
 import subprocess
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -74,6 +76,33 @@ def dev(folder: Path, **variables: str) -> Iterator[Dev]:
     finally:
         if process.poll() is None:
             running.interrupt()
+
+
+@contextmanager
+def dashboard(folder: Path, lake: str) -> Iterator[str]:
+    """Start `mg-lakehouse dashboard` in a folder, wait until it answers, and end it. Gives its address."""
+    (port,) = free_ports(1)
+    process = subprocess.Popen(
+        [COMMAND, "dashboard", "--port", str(port)],
+        cwd=folder,
+        env=environment(folder, MG_LAKE_URI=lake),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        deadline = time.monotonic() + 90
+        while True:
+            with suppress(urllib.error.URLError, ConnectionError):
+                urllib.request.urlopen(url, timeout=5)
+                break
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        yield url
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(60)
 
 
 @contextmanager

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import re
-import signal
 import socket
-import subprocess
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +13,9 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from mg_lakehouse.stores.lake import Lake
-from mg_lakehouse_tests.cli.commands import COMMAND, command, environment, sentence
+from mg_lakehouse_tests.cli.commands import command, sentence
 from mg_lakehouse_tests.gold.helpers import Event, append, build, event
-from mg_lakehouse_tests.standins.addresses import free_ports
-from mg_lakehouse_tests.ui.services import browser
+from mg_lakehouse_tests.ui.services import browser, dashboard
 
 pytestmark = pytest.mark.ui
 
@@ -60,35 +54,9 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
     return lake
 
 
-@contextmanager
-def dashboard(folder: Path, lake: Lake) -> Iterator[str]:
-    (port,) = free_ports(1)
-    process = subprocess.Popen(
-        [COMMAND, "dashboard", "--port", str(port)],
-        cwd=folder,
-        env=environment(folder, MG_LAKE_URI=lake.root),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    url = f"http://127.0.0.1:{port}"
-    try:
-        deadline = time.monotonic() + 90
-        while True:
-            with suppress(urllib.error.URLError, ConnectionError):
-                urllib.request.urlopen(url, timeout=5)
-                break
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
-        yield url
-    finally:
-        process.send_signal(signal.SIGINT)
-        process.wait(60)
-
-
 @pytest.fixture(scope="module")
 def url(lake: Lake, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with dashboard(tmp_path_factory.mktemp("folder"), lake) as served:
+    with dashboard(tmp_path_factory.mktemp("folder"), lake.root) as served:
         yield served
 
 
@@ -186,7 +154,7 @@ def test_what_was_built_a_moment_ago_is_there_with_the_next_refresh(chromium: Br
 
 
 def test_a_lake_without_gold_says_what_to_do(chromium: Browser, tmp_path: Path) -> None:
-    with dashboard(tmp_path, Lake(str(tmp_path / "nothing"))) as served, page(chromium, served) as opened:
+    with dashboard(tmp_path, str(tmp_path / "nothing")) as served, page(chromium, served) as opened:
         expect(opened.get_by_text("Gold was not built yet")).to_be_visible()
 
 
