@@ -70,7 +70,7 @@ def build_jobs() -> list[dg.UnresolvedAssetJobDefinition]:
         ),
         dg.define_asset_job(
             GOLD_JOB,
-            dg.AssetSelection.groups("gold") - alerts,
+            dg.AssetSelection.groups("gold") - dg.AssetSelection.assets(RECONCILIATION_KEY) - alerts,
             description="Build the dbt models over what silver has.",
             executor_def=_ONE_PROCESS,
         ),

@@ -55,7 +55,7 @@ def build_reconciliation(settings: Settings) -> dg.AssetsDefinition:
         key=RECONCILIATION_KEY,
         deps=[gold_key("job_metrics"), ACCOUNT_ACTIVITY_KEY],
         description=f"{RECONCILIATION.description} The days of a run's config take the place of what was there of them; by default yesterday.",
-        group_name="reconciliation",
+        group_name="gold",
         kinds={"deltalake", "polars"},
         owners=list(OWNERS),
         metadata={"dagster/column_schema": schema},

@@ -159,11 +159,12 @@ def _plain(bodies: pl.Series) -> PlainReading:
 
 
 def _merged(plain: dict[str, pl.DataFrame], strict: dict[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
-    """The rows of both readings, in order."""
-    frames = {table: [found[table] for found in (plain, strict) if table in found] for table in silver_tables()}
-    return {
-        table: found[0] if len(found) == 1 else pl.concat(found).sort("message", "item_index") for table, found in frames.items() if found
+    """The rows of both readings, in order. The strict one has whole messages first, and single items of others behind them."""
+    in_order = {
+        table: pl.concat([plain[table], rows] if table in plain else [rows]).sort("message", "item_index") for table, rows in strict.items()
     }
+    found = plain | in_order
+    return {table: found[table] for table in silver_tables() if table in found}
 
 
 def _with_fragments(rejections: pl.DataFrame, bodies: pl.Series) -> pl.DataFrame:

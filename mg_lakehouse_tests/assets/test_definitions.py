@@ -80,7 +80,13 @@ def test_each_layer_has_a_pool_of_its_own(definitions: dg.Definitions) -> None:
     """One writer a layer: the instance gives each pool one place."""
     graph = definitions.resolve_asset_graph()
     pools = {(key.path[0], pool) for key in graph.materializable_asset_keys for pool in graph.get(key).pools or ()}
-    assert pools == {("bronze", "mg_bronze"), ("bronze", "mg_activity"), ("silver", "mg_silver"), ("gold", "mg_gold")}
+    assert pools == {
+        ("bronze", "mg_bronze"),
+        ("bronze", "mg_activity"),
+        ("silver", "mg_silver"),
+        ("gold", "mg_gold"),
+        ("gold", "mg_reconciliation"),
+    }
 
 
 def test_conservation_and_uniqueness_block(definitions: dg.Definitions) -> None:

@@ -20,7 +20,6 @@ from mg_lakehouse.keys import EVENT_FEED_KEY, gold_key, silver_key
 from mg_lakehouse.partitions import today
 from mg_lakehouse.settings import Settings, load_settings
 from mg_lakehouse.stores.audit import Conservation
-from mg_lakehouse.stores.dbt_project import gold_models
 from mg_lakehouse.stores.lake import Lake
 from mg_lakehouse_tests.gold.helpers import MARTS
 from mg_lakehouse_tests.stores.feeds import rows_of
@@ -107,7 +106,7 @@ def test_a_failed_blocking_check_keeps_gold_from_building(
 ) -> None:
     """The automation runs gold after a good batch, and not after one whose conservation check failed."""
     definitions = build_definitions(settings)
-    gold = [gold_key(model) for model in gold_models(settings)]
+    gold = [gold_key(model) for model in MARTS]
 
     def wanted(cursor: Any = None) -> tuple[int, Any]:
         found = dg.evaluate_automation_conditions(definitions, instance, asset_selection=dg.AssetSelection.groups("gold"), cursor=cursor)

@@ -75,6 +75,7 @@ def test_the_catalogue_lists_every_table(running: Dev) -> None:
         "bronze/account_activity",
         *(f"silver/{table}" for table in silver_tables()),
         *(f"gold/{mart}" for mart in MARTS),
+        "gold/reconciliation",
     }
 
 
