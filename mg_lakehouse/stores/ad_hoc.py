@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -19,7 +19,7 @@ import pyarrow as pa
 from mg_lakehouse.errors import PermanentError
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.stores import duck
-from mg_lakehouse.stores.catalog import attachments, build_catalog, catalog_file, shown_tables
+from mg_lakehouse.stores.catalog import Shown, attachments, build_catalog, catalog_file, shown_tables
 from mg_lakehouse.stores.duck import text_list
 from mg_lakehouse.stores.lake import Lake
 
@@ -93,36 +93,48 @@ class AdHoc:
 
 @contextmanager
 def ad_hoc(lake: Lake, settings: Settings) -> Iterator[AdHoc]:
-    """Open the catalogue for queries; where there is none, one is made for as long as this lasts.
+    """Open the catalogue for queries; where there is none, or tables came since it was made, one is made for as long as this lasts.
 
     Raises:
         PermanentError, TransientError: the lake or the catalogue cannot be read.
     """
-    with tempfile.TemporaryDirectory(prefix="mg-lakehouse-catalog-") as folder:
-        file = catalog_file(settings)
-        if file is None or not file.exists():
-            file = Path(folder, "catalog.duckdb")
-            build_catalog(lake, settings, file)
-        with _sandbox(lake, settings, file) as connection:
-            yield AdHoc(connection)
+    tables = shown_tables(lake, settings)
+    file = catalog_file(settings)
+    with tempfile.TemporaryDirectory(prefix="mg-lakehouse-catalog-") as folder, ExitStack() as stack:
+        connection = None if file is None or not file.exists() else stack.enter_context(_opened(lake, file))
+        if connection is None or not _shows(connection, tables):
+            stack.close()
+            made = Path(folder, "catalog.duckdb")
+            build_catalog(lake, settings, made)
+            connection = stack.enter_context(_opened(lake, made))
+        _fence(connection, lake, tables)
+        yield AdHoc(connection)
 
 
-@contextmanager
-def _sandbox(lake: Lake, settings: Settings, file: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+def _opened(lake: Lake, file: Path) -> duckdb.DuckDBPyConnection:
     try:
-        connection = duck.connect(lake, str(file), read_only=True)
+        return duck.connect(lake, str(file), read_only=True)
     except duckdb.Error as error:
         raise PermanentError(
             f"The catalogue {file} cannot be opened ({type(error).__name__}): make it anew with `mg-lakehouse catalog`."
         ) from error
-    with connection:
-        for attach in attachments(shown_tables(lake, settings)).values():
-            connection.execute(attach)
-        layers = [f"{lake.root}/{layer}/" for layer in ("bronze", "silver", "gold")]
-        connection.execute(f"set allowed_directories = {text_list([*layers, f'{duck.private_folder()}/'])}")
-        connection.execute("set enable_external_access = false")
-        connection.execute("set lock_configuration = true")
-        yield connection
+
+
+def _shows(connection: duckdb.DuckDBPyConnection, tables: Sequence[Shown]) -> bool:
+    """Whether the views of a catalogue are those of the tables that there are: one that was made before a table came shows it empty."""
+    views = connection.execute(
+        "select schema_name, view_name from duckdb_views() where not internal and contains(sql, 'delta_scan')"
+    ).fetchall()
+    return set(views) == {(table.layer, table.name) for table in tables if table.handle is not None}
+
+
+def _fence(connection: duckdb.DuckDBPyConnection, lake: Lake, tables: Sequence[Shown]) -> None:
+    for attach in attachments(tables).values():
+        connection.execute(attach)
+    layers = [f"{lake.root}/{layer}/" for layer in ("bronze", "silver", "gold")]
+    connection.execute(f"set allowed_directories = {text_list([*layers, f'{duck.private_folder()}/'])}")
+    connection.execute("set enable_external_access = false")
+    connection.execute("set lock_configuration = true")
 
 
 def _first(rows: pa.RecordBatchReader, count: int) -> tuple[pa.Table, bool]:

@@ -70,6 +70,16 @@ def test_tables_that_were_never_written_are_there_and_empty(asked: AdHoc) -> Non
     assert types == [{"data_type": "STRUCT(error_code VARCHAR, error_message VARCHAR)[]"}]
 
 
+def test_a_table_that_came_since_the_catalogue_was_made_is_there(lake: Lake, settings: Settings) -> None:
+    file = catalog_file(settings)
+    assert file is not None
+    build_catalog(lake, settings, file)
+    receive(lake, [bundle(item("ClickActivity", ActivityId="c1"))], first=50)
+    flatten_new(lake)
+    with ad_hoc(lake, settings) as asked:
+        assert answer(asked, "select count(*) as n from silver.clicks") == [{"n": 1}]
+
+
 def test_an_empty_lake_can_be_asked(tmp_path: Path) -> None:
     lake = Lake(str(tmp_path / "nothing"))
     with ad_hoc(lake, Settings(lake_uri=lake.root)) as asked:
