@@ -529,6 +529,7 @@ cdef class Scanned:
         ``tables`` has, of each slot, the number of its table.
         """
         cdef size_t slot
+        cdef uint32_t last
         cdef Filling* fillings = <Filling*>malloc(self._grammar._slot_count * sizeof(Filling))
         cdef const uint8_t[::1] data = self._data
         cdef const uint8_t* base = &data[0] if data.shape[0] else NULL
@@ -544,8 +545,10 @@ cdef class Scanned:
                 self._fill(fillings, base)
             for slot in found:
                 if self._grammar._type_of[slot] == TEXT:
-                    for row in range(fillings[slot].row, self._rows[tables[slot]] + 1):
-                        fillings[slot].numbers[<size_t>row] = fillings[slot].cursor
+                    last = self._rows[tables[slot]]
+                    while fillings[slot].row <= last:
+                        fillings[slot].numbers[fillings[slot].row] = fillings[slot].cursor
+                        fillings[slot].row += 1
         finally:
             free(fillings)
         return found
