@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 
 from mg_lakehouse.events.scanner import ENVELOPES, TAG, local_name
 
-__all__ = ["ActivityFileReader", "FileBundle", "Piece"]
+__all__ = ["ActivityFileReader", "FileBundle", "Piece", "in_bundles"]
 
 _BUNDLE_ITEMS: Final = 500
 _BUNDLE_CHARACTERS: Final = 256 * 1024
@@ -50,6 +50,23 @@ class FileBundle(NamedTuple):
 
     body: str
     items: int
+
+
+def in_bundles(pieces: Iterable[Piece], *, items: int = _BUNDLE_ITEMS, characters: int = _BUNDLE_CHARACTERS) -> Iterator[tuple[str, int]]:
+    """Pieces put together, with the number of items in each stretch: at most ``items``, and ``characters`` characters but for the last item.
+
+    How they are cut depends on their texts alone.
+    """
+    texts: list[str] = []
+    count = size = 0
+    for piece in pieces:
+        texts.append(piece.text)
+        count, size = count + piece.is_item, size + len(piece.text)
+        if count >= items or size >= characters:
+            yield "".join(texts), count
+            texts, count, size = [], 0, 0
+    if texts:
+        yield "".join(texts), count
 
 
 class ActivityFileReader:
@@ -90,17 +107,12 @@ class ActivityFileReader:
 
         How a file is cut depends on its text alone.
         """
-        texts: list[str] = []
-        count = size = bundles = 0
-        for piece in self.pieces():
-            texts.append(piece.text)
-            count, size = count + piece.is_item, size + len(piece.text)
-            if count >= items or size >= characters:
-                yield self._bundle(texts, count)
-                bundles += 1
-                texts, count, size = [], 0, 0
-        if texts or not bundles:
-            yield self._bundle(texts, count)
+        empty = True
+        for text, count in in_bundles(self.pieces(), items=items, characters=characters):
+            yield self._bundle(text, count)
+            empty = False
+        if empty:
+            yield self._bundle("", 0)
 
     def pieces(self) -> Iterator[Piece]:
         """All stretches of the file that end with an item, in order, and what is left behind the last one."""
@@ -208,9 +220,9 @@ class ActivityFileReader:
                 return None
             self._buffer, self._at = self._buffer[self._at :] + chunk, 0
 
-    def _bundle(self, texts: list[str], items: int) -> FileBundle:
+    def _bundle(self, text: str, items: int) -> FileBundle:
         bound = "".join(f" {name}={value}" for name, value in self._namespaces.items())
-        return FileBundle(f"<{self._name}{bound}>{''.join(texts)}</{self._name}>", items)
+        return FileBundle(f"<{self._name}{bound}>{text}</{self._name}>", items)
 
     def _decoded(self, chunks: Iterable[bytes]) -> Iterator[str]:
         decoder: codecs.IncrementalDecoder | None = None

@@ -6,7 +6,6 @@ killed in the middle, adds what is missing and nothing else. ``parts`` in the la
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 import uuid
 from collections.abc import Callable, Collection, Sequence
@@ -21,7 +20,7 @@ from mg_lakehouse.events.activity_file import FileBundle
 from mg_lakehouse.events.schemas import ACTIVITY_SCHEMA
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.stores.activity_download import ActivityFile, download_activity
-from mg_lakehouse.stores.bronze import append_batch, in_batches
+from mg_lakehouse.stores.bronze import append_batch, bundle_rows, in_batches
 from mg_lakehouse.stores.failpoints import Failpoint, reached
 from mg_lakehouse.stores.files import data_files
 from mg_lakehouse.stores.folders import OwnFolder
@@ -134,29 +133,20 @@ def land(
 
 def _rows(file: ActivityFile, first: int, bundles: Sequence[FileBundle], *, received_at: datetime, batch_id: str) -> pl.DataFrame:
     """Rows of bronze, as :data:`ACTIVITY_SCHEMA` has them."""
-    bodies = [bundle.body.encode("utf-8", "replace").decode() for bundle in bundles]
-    digests = [hashlib.sha256(body.encode()).hexdigest() for body in bodies]
-    parts = range(first, first + len(bundles))
-    names = [f"{file.day}:{file.activity_type}:{part:08d}:{digest[:32]}" for part, digest in zip(parts, digests, strict=True)]
-    same = {
-        # The same in each download, as a redelivery's is: by it bronze knows where copies can be.
-        "sent_at": datetime.combine(file.day, time(), UTC),
-        "received_at": received_at,
-        "receive_count": 1,
-        "attributes": "{}",
-        "queue": None,
-        "batch_id": batch_id,
-        "received_date": received_at.date(),
-        "activity_date": file.day,
-        "activity_type": file.activity_type,
-        "file_sha256": file.sha256,
-    }
-    columns = {
-        "message_id": names,
-        "body": bodies,
-        "body_sha256": digests,
-        "part": list(parts),
-        "parts": [file.bundles if part == file.bundles - 1 else None for part in parts],
-        **{name: [value] * len(bundles) for name, value in same.items()},
-    }
-    return pl.DataFrame({name: columns[name] for name in ACTIVITY_SCHEMA}, schema=ACTIVITY_SCHEMA)
+    rows = bundle_rows(bundles, first=first, received_at=received_at, batch_id=batch_id)
+    part = pl.col("part")
+    place = part.cast(pl.String).str.zfill(8)
+    return (
+        rows.select(
+            pl.format(f"{file.day}:{file.activity_type}:{{}}:{{}}", place, pl.col("body_sha256").str.head(32)).alias("message_id"),
+            # The same in each download, as a redelivery's is: by it bronze knows where copies can be.
+            pl.lit(datetime.combine(file.day, time(), UTC)).alias("sent_at"),
+            pl.exclude("message_id", "sent_at"),
+            activity_date=pl.lit(file.day),
+            activity_type=pl.lit(file.activity_type),
+            file_sha256=pl.lit(file.sha256),
+            parts=pl.when(part == file.bundles - 1).then(file.bundles),
+        )
+        .select(ACTIVITY_SCHEMA.names())
+        .cast(ACTIVITY_SCHEMA)
+    )

@@ -13,15 +13,13 @@ from typing import IO, Final
 
 from mg_lakehouse.errors import PermanentError, TransientError
 from mg_lakehouse.events.activity_file import ActivityFileReader
+from mg_lakehouse.stores.archives import ZIP_BEGINS, has_password, is_bomb
 from mg_lakehouse.stores.web_service import WebService
 
 __all__ = ["ActivityFile", "download_activity", "inspect"]
 
 _CHUNK: Final = 2**20
-_ZIP_BEGINS: Final = (b"PK\x03\x04", b"PK\x05\x06")
 
-_LARGEST_RATIO: Final = 500
-"""How much longer a file may be than its zip: XML of events comes to 10 to 40, a bomb to a thousand."""
 _LARGEST_BYTES: Final = 2**38
 
 
@@ -117,7 +115,7 @@ def inspect(path: Path, *, day: date, activity_type: str, largest_bytes: int = _
 def _unpacked(path: Path, what: str) -> Iterator[IO[bytes]]:
     """The file's content as a stream, whether or not it is a zip. Damage that shows while it is read is a ``TransientError``."""
     with path.open("rb") as file:
-        if file.read(4) not in _ZIP_BEGINS:
+        if file.read(4) not in ZIP_BEGINS:
             file.seek(0)
             yield file
             return
@@ -137,8 +135,8 @@ def _only_member(archive: zipfile.ZipFile, what: str) -> zipfile.ZipInfo:
     if len(members) != 1:
         raise PermanentError(f"{what} came as a zip of {len(members)} files, not of one.")
     (member,) = members
-    if member.flag_bits & 1:
+    if has_password(member):
         raise PermanentError(f"{what} came as a zip with a password.")
-    if member.file_size > _LARGEST_RATIO * max(member.compress_size, 4096):
+    if is_bomb(member):
         raise PermanentError(f"{what} unpacks to {member.file_size:,} bytes from {member.compress_size:,}, which no file of events does.")
     return member

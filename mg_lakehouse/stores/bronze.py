@@ -7,15 +7,17 @@ looked before the other committed is refused and looks again.
 
 from __future__ import annotations
 
+import hashlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import polars as pl
 from deltalake import DeltaTable, Transaction
 
 from mg_lakehouse.events.activity_file import FileBundle
+from mg_lakehouse.events.schemas import BRONZE_SCHEMA
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.stores.commit import Append, Landed, commit_once
 from mg_lakehouse.stores.files import files_between
@@ -23,7 +25,7 @@ from mg_lakehouse.stores.lake import Lake, TableSpec
 from mg_lakehouse.stores.ledger import BatchLedger, hours_of, ids_digest
 from mg_lakehouse.stores.tables import EVENT_FEED
 
-__all__ = ["BatchReceipt", "Uncommitted", "append_batch", "in_batches"]
+__all__ = ["BatchReceipt", "Uncommitted", "append_batch", "bundle_rows", "in_batches"]
 
 _LANE: Final = "lane"
 
@@ -62,6 +64,29 @@ def in_batches(bundles: Iterator[FileBundle], settings: Settings) -> Iterator[tu
             first, batch, size = first + len(batch), [], 0
     if batch:
         yield first, batch
+
+
+def bundle_rows(bundles: Sequence[FileBundle], *, first: int, received_at: datetime, batch_id: str) -> pl.DataFrame:
+    """What rows of bronze have in common that are bundles cut out of a file: the columns of ``BRONZE_SCHEMA``, and ``part``, from ``first`` on.
+
+    ``message_id`` and ``sent_at`` are null: they are the table's business.
+    """
+    bodies = [bundle.body.encode("utf-8", "replace").decode() for bundle in bundles]
+    same = {
+        "received_at": received_at,
+        "receive_count": 1,
+        "attributes": "{}",
+        "batch_id": batch_id,
+        "received_date": received_at.date(),
+    }
+    columns: dict[str, list[Any]] = {
+        "body": bodies,
+        "body_sha256": [hashlib.sha256(body.encode()).hexdigest() for body in bodies],
+        **{name: [value] * len(bodies) for name, value in same.items()},
+    }
+    nothing = [None] * len(bodies)
+    rows = pl.DataFrame({name: columns.get(name, nothing) for name in BRONZE_SCHEMA}, schema=BRONZE_SCHEMA)
+    return rows.with_columns(part=pl.int_range(first, first + len(bodies), dtype=pl.Int64))
 
 
 def append_batch(

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import csv
 import gzip
-import hashlib
 import io
 import re
 import shutil
@@ -27,11 +26,12 @@ from typing import IO, Final, Literal, TypeVar, cast
 import polars as pl
 
 from mg_lakehouse.errors import LakehouseError
-from mg_lakehouse.events.activity_file import ActivityFileReader, FileBundle
+from mg_lakehouse.events.activity_file import ActivityFileReader, FileBundle, Piece, in_bundles
 from mg_lakehouse.events.csv_feed import csv_items, read_header
 from mg_lakehouse.events.schemas import LOADED_SCHEMA
 from mg_lakehouse.settings import Settings
-from mg_lakehouse.stores.bronze import append_batch, in_batches
+from mg_lakehouse.stores.archives import ZIP_BEGINS, has_password, is_bomb
+from mg_lakehouse.stores.bronze import append_batch, bundle_rows, in_batches
 from mg_lakehouse.stores.failpoints import Failpoint, reached
 from mg_lakehouse.stores.lake import Lake
 from mg_lakehouse.stores.tables import LOADED_FILES
@@ -44,15 +44,9 @@ _CHUNK: Final = 2**20
 _LOOK: Final = 64 * 2**10
 """Bytes at a file's begin by which it is known what it is."""
 
-_BUNDLE_ITEMS: Final = 500
-_BUNDLE_CHARACTERS: Final = 256 * 1024
 _LONGEST_CELL: Final = 2**20
 
-_ZIP: Final = (b"PK\x03\x04", b"PK\x05\x06")
 _GZIP: Final = b"\x1f\x8b"
-_LARGEST_RATIO: Final = 500
-"""How much longer a file may be than in its zip: XML of events comes to 10 to 40, a bomb to a thousand."""
-
 _EMPTY_BUNDLE: Final = re.compile(r"<[^<>]*>\s*</[^<>]*>")
 
 
@@ -135,7 +129,7 @@ def _contents(file: io.BufferedReader, name: str) -> Iterator[tuple[str, io.Buff
     begin = file.peek(4)[:4]
     if begin.startswith(_GZIP):
         yield name, _buffered(gzip.GzipFile(fileobj=file))
-    elif begin in _ZIP:
+    elif begin in ZIP_BEGINS:
         yield from _members(file, name)
     else:
         yield name, file
@@ -161,9 +155,9 @@ def _members(file: io.BufferedReader, name: str) -> Iterator[tuple[str, io.Buffe
 
 
 def _require_sound(member: zipfile.ZipInfo, name: str) -> None:
-    if member.flag_bits & 1:
+    if has_password(member):
         raise _UnreadableError(f"{name} is a zip with a password: unpack it, and load what is in it.")
-    if member.file_size > _LARGEST_RATIO * max(member.compress_size, 4096):
+    if is_bomb(member):
         raise _UnreadableError(f"{name} unpacks to {member.file_size:,} bytes from {member.compress_size:,}, which no file of events does.")
 
 
@@ -198,7 +192,7 @@ def _of_xml(content: io.BufferedReader, loaded: Loaded) -> Iterator[FileBundle]:
     reader = ActivityFileReader(iter(lambda: content.read(_CHUNK), b""))
     loaded.kind = "xml"
     found = False
-    for bundle in reader.bundles(items=_BUNDLE_ITEMS, characters=_BUNDLE_CHARACTERS):
+    for bundle in reader.bundles():
         if bundle.items or not _EMPTY_BUNDLE.fullmatch(bundle.body):
             found = True
             yield bundle
@@ -221,44 +215,13 @@ def _of_csv(content: io.BufferedReader, loaded: Loaded, activity: str | None) ->
     loaded.kind = "csv"
     if header.kind is None and activity is None:
         raise _UnreadableError(f"No column of {loaded.name} names the activity: say what its rows are with --type.")
-    yield from _bundled(csv_items(header, _until_damage(rows, loaded), activity=activity))
-
-
-def _bundled(items: Iterable[str]) -> Iterator[FileBundle]:
-    """Items in bundles of a feed's size. How they are cut depends on their texts alone."""
-    texts: list[str] = []
-    size = 0
-    for item in items:
-        texts.append(item)
-        size += len(item)
-        if len(texts) >= _BUNDLE_ITEMS or size >= _BUNDLE_CHARACTERS:
-            yield FileBundle(f"<ActivityItems>{''.join(texts)}</ActivityItems>", len(texts))
-            texts, size = [], 0
-    if texts:
-        yield FileBundle(f"<ActivityItems>{''.join(texts)}</ActivityItems>", len(texts))
+    items = csv_items(header, _until_damage(rows, loaded), activity=activity)
+    for text, count in in_bundles(Piece(item, is_item=True) for item in items):
+        yield FileBundle(f"<ActivityItems>{text}</ActivityItems>", count)
 
 
 def _rows(name: str, first: int, bundles: Sequence[FileBundle], batch_id: str) -> pl.DataFrame:
     """Rows of bronze, as :data:`LOADED_SCHEMA` has them, a text that stands in the batch twice once."""
-    received_at = datetime.now(UTC)
-    bodies = [bundle.body.encode("utf-8", "replace").decode() for bundle in bundles]
-    digests = [hashlib.sha256(body.encode()).hexdigest() for body in bodies]
-    same = {
-        "sent_at": None,
-        "received_at": received_at,
-        "receive_count": 1,
-        "attributes": "{}",
-        "queue": None,
-        "batch_id": batch_id,
-        "received_date": received_at.date(),
-        "file_name": name,
-    }
-    columns = {
-        "message_id": [f"bundle:{digest}" for digest in digests],
-        "body": bodies,
-        "body_sha256": digests,
-        "part": list(range(first, first + len(bundles))),
-        **{column: [value] * len(bundles) for column, value in same.items()},
-    }
-    rows = pl.DataFrame({column: columns[column] for column in LOADED_SCHEMA}, schema=LOADED_SCHEMA)
-    return rows.unique("message_id", keep="first", maintain_order=True)
+    rows = bundle_rows(bundles, first=first, received_at=datetime.now(UTC), batch_id=batch_id)
+    named = rows.with_columns(pl.format("bundle:{}", "body_sha256").alias("message_id"), file_name=pl.lit(name))
+    return named.select(LOADED_SCHEMA.names()).cast(LOADED_SCHEMA).unique("message_id", keep="first", maintain_order=True)
