@@ -19,7 +19,6 @@ from deltalake import DeltaTable, Transaction
 from mg_lakehouse.errors import PermanentError
 from mg_lakehouse.events.catalogue import activity_types, table_of_activity_type
 from mg_lakehouse.settings import Settings
-from mg_lakehouse.stores.account_activity import FileKey, files_in_bronze
 from mg_lakehouse.stores.account_summaries import Summary, account_summary, bulk_job_summary
 from mg_lakehouse.stores.activity_comparison import Compared, compare_with_queue
 from mg_lakehouse.stores.commit import Replace, commit_once
@@ -162,16 +161,18 @@ def _asked(ask: Callable[[], Summary], progress: Callable[[str], None] | None) -
 
 def _files(lake: Lake, settings: Settings, day: date, *, settled: bool, flattened: bool, wanted: bool) -> Iterator[dict[str, Any]]:
     """The daily files that bronze has, and those that it should have and has not."""
+    there: set[str] = set()
     for compared in compare_with_queue(lake, settings, [day]):
-        yield _of_file(compared, _eastern(lake, compared, day), settled=settled, flattened=flattened)
-    there = files_in_bronze(lake, [day])
+        there.add(compared.activity_type)
+        yield _of_file(lake, compared, settled=settled, flattened=flattened)
     for kind in settings.activity_types if wanted else ():
-        if FileKey(day, kind) not in there:
+        if kind not in there:
             yield {"compared_with": "activity_file", "metric": kind.lower(), "reasons": ["file_not_in_bronze"]}
 
 
-def _of_file(compared: Compared, eastern: int | None, *, settled: bool, flattened: bool) -> dict[str, Any]:
+def _of_file(lake: Lake, compared: Compared, *, settled: bool, flattened: bool) -> dict[str, Any]:
     ours = None if compared.only_queue is None else compared.in_file + compared.only_queue
+    eastern = _eastern(lake, table_of_activity_type(compared.activity_type), compared.day, ours, compared.in_file)
     row = _row(
         "activity_file",
         compared.activity_type.lower(),
@@ -183,10 +184,9 @@ def _of_file(compared: Compared, eastern: int | None, *, settled: bool, flattene
     return {**row, "lost_by_the_queue": compared.only_file}
 
 
-def _eastern(lake: Lake, compared: Compared, day: date) -> int | None:
-    if not compared.only_queue:
-        return None
-    return _events(lake, table_of_activity_type(compared.activity_type), day, _ALL_YEAR)[0]
+def _eastern(lake: Lake, table: str, day: date, ours: int | None, theirs: int) -> int | None:
+    """Events of a day of -04:00 all year; they are counted only where the numbers of the other day differ."""
+    return None if ours is None or ours == theirs else _events(lake, table, day, _ALL_YEAR)[0]
 
 
 def _account(lake: Lake, day: date, zone: ZoneInfo, summary: Summary | None, *, settled: bool, flattened: bool) -> Iterator[dict[str, Any]]:
@@ -197,7 +197,7 @@ def _account(lake: Lake, day: date, zone: ZoneInfo, summary: Summary | None, *, 
         counted = _Counted(None)
         if (table := _table_of(metric)) is not None:
             events, distinct = _events(lake, table, day, zone)
-            counted = _Counted(events, distinct, _events(lake, table, day, _ALL_YEAR)[0])
+            counted = _Counted(events, distinct, _eastern(lake, table, day, events, theirs))
         yield _row("account_summary", metric, counted, theirs, settled=settled, flattened=flattened)
 
 
