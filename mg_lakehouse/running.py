@@ -63,8 +63,7 @@ def run_once(settings: Settings, *, max_messages: int | None = None, max_seconds
     open_queue(settings).depth()
     lake = Lake(settings.lake_uri)
     lake.open(EVENT_FEED.layer, EVENT_FEED.name)
-    if not lake.is_local:
-        pii_key(settings, lake)  # gold would miss it, after everything else was done
+    _require_key(settings, lake)
     definitions = build_definitions(settings)
     budget = DrainConfig(max_messages=max_messages, max_seconds=max_seconds, until_empty=True)
     with in_a_sentence(), _instance() as instance:
@@ -81,12 +80,16 @@ def flatten_and_build(settings: Settings) -> PassResult:
         PermanentError, TransientError: the lake cannot be asked, or the settings are unusable; nothing was started.
         InterruptedRunError: the run was stopped, by SIGTERM or Ctrl-C.
     """
-    lake = Lake(settings.lake_uri)
-    if not lake.is_local:
-        pii_key(settings, lake)
+    _require_key(settings, Lake(settings.lake_uri))
     definitions = build_definitions(settings)
     with in_a_sentence(), _instance() as instance:
         return _and_gold(definitions, instance, _run(definitions, instance, FLATTEN_JOB, partition_key=today(), ops=ONLY_NEW))
+
+
+def _require_key(settings: Settings, lake: Lake) -> None:
+    """Gold would miss the key of a lake on S3 after everything else was done; that of a local one is made where it is missing."""
+    if not lake.is_local:
+        pii_key(settings, lake)
 
 
 def _and_gold(definitions: dg.Definitions, instance: dg.DagsterInstance, silver: PassResult) -> PassResult:

@@ -44,40 +44,21 @@ def jobs_to_show(jobs: pl.DataFrame) -> pl.DataFrame:
 def tiles(daily: pl.DataFrame) -> list[dict[str, str]]:
     """The numbers over the page: label, value, caption."""
     total: Mapping[str, int] = {name: int(daily[name].sum() or 0) for name in daily.columns if name not in ("day", "channel")}
+
+    def share(label: str, part: str, whole: str, of: str, *, digits: int = 1) -> dict[str, str]:
+        value = f"{total[part] / total[whole]:.{digits}%}" if total[whole] else "-"
+        return {"label": label, "value": value, "caption": f"{total[part]:,} {of}"}
+
     return [
         {"label": "Jobs", "value": f"{total['jobs']:,}", "caption": "by channel"},
         {"label": "Targeted", "value": f"{total['targeted']:,}", "caption": f"{total['attempted']:,} attempted"},
-        {"label": "Accepted", "value": _share(total["accepted"], total["attempted"]), "caption": f"{total['accepted']:,} of the attempted"},
-        {
-            "label": "Bounced for good",
-            "value": _share(total["hard_bounced"], total["attempted"]),
-            "caption": f"{total['hard_bounced']:,} hard bounces",
-        },
-        {
-            "label": "Blocked",
-            "value": _share(total["block_bounced"], total["attempted"]),
-            "caption": f"{total['block_bounced']:,} block bounces",
-        },
-        {
-            "label": "Opened by people",
-            "value": _share(total["opened"], total["accepted"]),
-            "caption": f"{total['opened']:,} of the accepted",
-        },
-        {
-            "label": "Clicked by people",
-            "value": _share(total["clicked"], total["accepted"]),
-            "caption": f"{total['clicked']:,} of the accepted",
-        },
-        {
-            "label": "Complained",
-            "value": _share(total["complainers"], total["accepted"], digits=2),
-            "caption": f"{total['complainers']:,} of the accepted",
-        },
+        share("Accepted", "accepted", "attempted", "of the attempted"),
+        share("Bounced for good", "hard_bounced", "attempted", "hard bounces"),
+        share("Blocked", "block_bounced", "attempted", "block bounces"),
+        share("Opened by people", "opened", "accepted", "of the accepted"),
+        share("Clicked by people", "clicked", "accepted", "of the accepted"),
+        share("Complained", "complainers", "accepted", "of the accepted", digits=2),
     ]
-
-
-def _share(part: int, whole: int, *, digits: int = 1) -> str:
-    return f"{part / whole:.{digits}%}" if whole else "-"
 
 
 def by_day(daily: pl.DataFrame) -> Any:

@@ -129,7 +129,7 @@ def _shows(connection: duckdb.DuckDBPyConnection, tables: Sequence[Shown]) -> bo
 
 
 def _fence(connection: duckdb.DuckDBPyConnection, lake: Lake, tables: Sequence[Shown]) -> None:
-    for attach in attachments(tables).values():
+    for attach in attachments(tables):
         connection.execute(attach)
     layers = [f"{lake.root}/{layer}/" for layer in ("bronze", "silver", "gold")]
     connection.execute(f"set allowed_directories = {text_list([*layers, f'{duck.private_folder()}/'])}")

@@ -85,7 +85,7 @@ def build_catalog(lake: Lake, settings: Settings, path: Path) -> list[Shown]:
                     connection.execute(statement)
             draft.replace(path)
             script = Path(folder, "views.sql")
-            script.write_text(_script(lake, [*attachments(tables).values(), *made]), encoding="utf-8")
+            script.write_text(_script(lake, [*attachments(tables), *made]), encoding="utf-8")
             script.replace(path.with_name("views.sql"))
     except (OSError, duckdb.IOException) as error:
         raise PermanentError(
@@ -161,13 +161,13 @@ def _type(dtype: pl.DataType) -> str:
     return _TYPES[dtype.base_type()]
 
 
-def attachments(tables: Sequence[Shown]) -> dict[str, str]:
+def attachments(tables: Sequence[Shown]) -> list[str]:
     """SQL that attaches each table as a database ``<layer>_<table>``, by that name: what ``at (version => n)`` needs. Nothing is read yet."""
-    return {
-        f"{table.layer}_{table.name}": f"attach {text(table.address)} as {identifier(f'{table.layer}_{table.name}')} (type delta)"
+    return [
+        f"attach {text(table.address)} as {identifier(f'{table.layer}_{table.name}')} (type delta)"
         for table in tables
         if table.handle is not None
-    }
+    ]
 
 
 def snapshot_statements(tables: Sequence[Shown]) -> Iterator[str]:
