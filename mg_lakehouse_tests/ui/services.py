@@ -91,18 +91,18 @@ def dashboard(folder: Path, lake: str) -> Iterator[str]:
     )
     url = f"http://127.0.0.1:{port}"
     try:
-        deadline = time.monotonic() + 90
-        while True:
-            with suppress(urllib.error.URLError, ConnectionError):
-                urllib.request.urlopen(url, timeout=5)
-                break
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
+        wait_until(lambda: process.poll() is not None or _answers(url), seconds=90)
+        assert process.poll() is None
         yield url
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(60)
+
+
+def _answers(url: str) -> bool:
+    with suppress(urllib.error.URLError, ConnectionError), urllib.request.urlopen(url, timeout=5):
+        return True
+    return False
 
 
 @contextmanager
