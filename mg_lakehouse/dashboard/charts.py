@@ -122,7 +122,7 @@ def bounces_by_day(bounces: pl.DataFrame) -> Any:
         .encode(
             alt.X("day:T", title=None),
             alt.Y("messages:Q", title="messages"),
-            alt.Color("kind:N", title=None),
+            _kinds(bounces),
             tooltip=["day:T", "kind", "messages"],
         )
     )
@@ -139,10 +139,15 @@ def categories(bounces: pl.DataFrame) -> Any:
     bars = _chart(summed).encode(
         alt.Y("category:N", sort="-x", title=None),
         alt.X("messages:Q"),
-        alt.Color("kind:N", title=None),
+        _kinds(bounces),
         tooltip=["category", "kind", "messages"],
     )
     return bars.mark_bar().properties(height=max(60, 22 * summed["category"].n_unique()))
+
+
+def _kinds(bounces: pl.DataFrame) -> Any:
+    """A colour for each kind of failure, the same in all charts of the same bounces. There are more kinds than the usual ten colours."""
+    return alt.Color("kind:N", title=None, scale=alt.Scale(domain=bounces["kind"].unique().sort().to_list(), scheme="tableau20"))
 
 
 def growth(suppressed: pl.DataFrame) -> Any:
