@@ -121,6 +121,8 @@ def test_all_samples_of_the_document_in_one_zip(lake: Lake, tmp_path: Path) -> N
         (gzip.compress(b"activityId\n" + b"x" * 10)[:-9], "file is damaged or broke off. What was whole before that was loaded: load it again when it is whole."),
         ('activityType,activityId,timestamp\nOpen,"' + "x" * 2_000_000, "file is no CSV in a line (field larger than field limit (1048576)). What stands before it was loaded: mend the line, and load it again."),
     ],
+    # Names of their own: the texts hold times, and two workers would collect two sets of tests.
+    ids=["prose", "nothing", "another page", "an error of MessageGears", "csv without a type", "a torn zip", "a bomb", "a torn gzip", "a cell without an end"],
 )  # fmt: skip
 def test_what_is_no_file_of_the_feed_is_one_sentence_and_no_content(lake: Lake, tmp_path: Path, content: str | bytes, said: str) -> None:
     (loaded,) = load(lake, tmp_path / "file", content)
