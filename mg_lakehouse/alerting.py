@@ -13,8 +13,8 @@ import dagster as dg
 
 from mg_lakehouse.assets.reporting import as_failure
 from mg_lakehouse.errors import ConfigurationError
-from mg_lakehouse.keys import gold_key
-from mg_lakehouse.resources import LakeResource
+from mg_lakehouse.names import Names
+from mg_lakehouse.resources import FeedResources
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.stores.alerts import ALERTS, Alert, AlertKind, Thresholds, find_alerts
 
@@ -28,30 +28,31 @@ Told = dict[str, dict[str, str]]
 """By check, the severity of each subject that was told."""
 
 
-def alert_check_keys() -> list[dg.AssetCheckKey]:
+def alert_check_keys(names: Names) -> list[dg.AssetCheckKey]:
     """Keys of the checks."""
-    return [_key(kind) for kind in ALERTS]
+    return [_key(names, kind) for kind in ALERTS]
 
 
-def build_alert_checks(thresholds: Thresholds) -> dg.AssetChecksDefinition:
+def build_alert_checks(names: Names, thresholds: Thresholds) -> dg.AssetChecksDefinition:
     """The checks, made by one op; a subset of them can be executed alone."""
-    specs = [dg.AssetCheckSpec(kind.name, asset=gold_key(kind.table), description=kind.description) for kind in ALERTS]
+    resources = FeedResources(names)
+    specs = [dg.AssetCheckSpec(kind.name, asset=names.gold(kind.table), description=kind.description) for kind in ALERTS]
 
-    @dg.multi_asset_check(name="gold_alerts", specs=specs, can_subset=True)
-    def gold_alerts(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> Iterator[dg.AssetCheckResult]:
-        kinds = [kind for kind in ALERTS if _key(kind) in context.selected_asset_check_keys]
+    @dg.multi_asset_check(name=names.of("gold_alerts"), specs=specs, can_subset=True, required_resource_keys=resources.keys("lake"))
+    def gold_alerts(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
+        kinds = [kind for kind in ALERTS if _key(names, kind) in context.selected_asset_check_keys]
         with as_failure():
-            found = find_alerts(lake.get(), kinds, as_of=datetime.now(UTC), thresholds=thresholds)
-        yield from (check_result(kind, found[kind.name]) for kind in kinds)
+            found = find_alerts(resources.lake(context), kinds, as_of=datetime.now(UTC), thresholds=thresholds)
+        yield from (check_result(names, kind, found[kind.name]) for kind in kinds)
 
     return gold_alerts
 
 
-def check_result(kind: AlertKind, alerts: Sequence[Alert]) -> dg.AssetCheckResult:
+def check_result(names: Names, kind: AlertKind, alerts: Sequence[Alert]) -> dg.AssetCheckResult:
     """Passed without alerts; else a warning, or an error where one of them is."""
     more = f" And {len(alerts) - _SHOWN:,} more: see the metadata." if len(alerts) > _SHOWN else ""
     return dg.AssetCheckResult(
-        asset_key=gold_key(kind.table),
+        asset_key=names.gold(kind.table),
         check_name=kind.name,
         passed=not alerts,
         severity=dg.AssetCheckSeverity.ERROR if any(alert.severity == "error" for alert in alerts) else dg.AssetCheckSeverity.WARN,
@@ -64,21 +65,22 @@ def build_alert_sensors(settings: Settings) -> list[dg.SensorDefinition]:
     """The sensor ``alerts_to_slack``, where a channel is set."""
     if settings.alert_slack_channel is None:
         return []
-    channel = settings.alert_slack_channel
+    channel, names = settings.alert_slack_channel, Names(settings.feed)
+    resources = FeedResources(names)
 
     @dg.sensor(
-        name="alerts_to_slack",
+        name=names.of("alerts_to_slack"),
         minimum_interval_seconds=60,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        required_resource_keys={"slack"},
+        required_resource_keys=resources.keys("slack"),
         description="Tells Slack of each alert once, and again when it becomes an error.",
     )
     def alerts_to_slack(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         told: Told = json.loads(context.cursor) if context.cursor else {}
-        found = {kind.name: alerts for kind in ALERTS if (alerts := _newest(context.instance, kind)) is not None}
+        found = {kind.name: alerts for kind in ALERTS if (alerts := _newest(context.instance, _key(names, kind))) is not None}
         new = news(told, found)
         if new:
-            context.resources.slack.get_client().chat_postMessage(channel=channel, text="\n".join(_line(alert) for alert in new))
+            resources.slack(context).get_client().chat_postMessage(channel=channel, text="\n".join(_line(alert) for alert in new))
         context.update_cursor(json.dumps(told | {name: {each.subject: each.severity for each in alerts} for name, alerts in found.items()}))
         return dg.SkipReason(f"{len(new):,} new alerts were told." if new else "Nothing new.")
 
@@ -112,13 +114,13 @@ def news(told: Told, found: dict[str, list[Alert]]) -> list[Alert]:
     ]
 
 
-def _key(kind: AlertKind) -> dg.AssetCheckKey:
-    return dg.AssetCheckKey(gold_key(kind.table), kind.name)
+def _key(names: Names, kind: AlertKind) -> dg.AssetCheckKey:
+    return dg.AssetCheckKey(names.gold(kind.table), kind.name)
 
 
-def _newest(instance: dg.DagsterInstance, kind: AlertKind) -> list[Alert] | None:
+def _newest(instance: dg.DagsterInstance, key: dg.AssetCheckKey) -> list[Alert] | None:
     """What the newest evaluation of a check found, ``None`` where there is none."""
-    records = instance.event_log_storage.get_asset_check_execution_history(_key(kind), limit=10)
+    records = instance.event_log_storage.get_asset_check_execution_history(key, limit=10)
     for record in records:
         if record.evaluation is not None and (value := record.evaluation.metadata.get(_METADATA)) is not None:
             found: Any = value.value

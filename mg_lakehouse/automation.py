@@ -17,7 +17,7 @@ from typing import Any, Final
 import dagster as dg
 
 from mg_lakehouse.events.catalogue import silver_tables
-from mg_lakehouse.keys import gold_key, silver_key
+from mg_lakehouse.names import Names
 
 __all__ = ["build_automation_sensor", "gold_condition"]
 
@@ -25,13 +25,13 @@ _LAST_MODEL: Final = "restatement_log"
 """The model at the end of the graph: while it is in progress, a build is."""
 
 
-def gold_condition() -> dg.AutomationCondition[Any]:
+def gold_condition(names: Names) -> dg.AutomationCondition[Any]:
     """The condition of every gold model."""
     of_asset = dg.AutomationCondition.asset_matches
     updated = dg.AutomationCondition.newly_updated()
     failing = dg.AutomationCondition.check_failed().since(dg.AutomationCondition.check_passed())
     failed = dg.AutomationCondition.any_checks_match(failing, blocking_only=True)
-    tables = [silver_key(table) for table in silver_tables()]
+    tables = [names.silver(table) for table in silver_tables()]
     any_updated = reduce(or_, (of_asset(table, updated) for table in tables))
     any_failed = reduce(or_, (of_asset(table, failed) for table in tables))
     # Of a trigger and a reset in one tick the reset wins: an update that came right after a request would be forgotten.
@@ -39,15 +39,15 @@ def gold_condition() -> dg.AutomationCondition[Any]:
     return (
         any_updated.since(handled).with_label("silver_changed_since_the_last_request")
         & ~any_failed.with_label("a_blocking_check_of_silver_failed")
-        & ~of_asset(gold_key(_LAST_MODEL), dg.AutomationCondition.in_progress()).with_label("gold_is_being_built")
+        & ~of_asset(names.gold(_LAST_MODEL), dg.AutomationCondition.in_progress()).with_label("gold_is_being_built")
     )
 
 
-def build_automation_sensor() -> dg.AutomationConditionSensorDefinition:
+def build_automation_sensor(names: Names) -> dg.AutomationConditionSensorDefinition:
     """The sensor that evaluates gold's condition. Dagster's own is stopped by default; this one runs."""
     return dg.AutomationConditionSensorDefinition(
-        "gold_automation",
-        target=dg.AssetSelection.groups("gold"),
+        names.of("gold_automation"),
+        target=dg.AssetSelection.groups(names.group("gold")),
         default_status=dg.DefaultSensorStatus.RUNNING,
         minimum_interval_seconds=15,
         description="Builds gold when silver changed and its blocking checks passed.",

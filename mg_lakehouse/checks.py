@@ -17,8 +17,8 @@ from dagster._core.storage.asset_check_execution_record import AssetCheckExecuti
 
 from mg_lakehouse.assets.reporting import as_failure
 from mg_lakehouse.events.catalogue import REJECTED_ITEMS, UNRECOGNIZED, silver_tables
-from mg_lakehouse.keys import silver_key
-from mg_lakehouse.resources import LakeResource
+from mg_lakehouse.names import Names
+from mg_lakehouse.resources import FeedResources
 from mg_lakehouse.stores.audit import RECHECKED_VERSIONS, Conservation, conservation, repeated_ids, repeated_new_ids, schema_differences
 from mg_lakehouse.stores.lake import Lake
 from mg_lakehouse.stores.reconcile import Reconciliation, reconcile_sources
@@ -48,13 +48,13 @@ _NOTHING: Final = Conservation(messages=0, items=0, rows=0, duplicates=0, reject
 _REJECTS: Final = "nothing_rejected"
 
 
-def silver_check_specs() -> list[dg.AssetCheckSpec]:
+def silver_check_specs(names: Names) -> list[dg.AssetCheckSpec]:
     """Checks that the silver op makes of what it has just committed."""
-    rejected = silver_key(REJECTED_ITEMS)
+    rejected = names.silver(REJECTED_ITEMS)
     return [
         *(
             dg.AssetCheckSpec(
-                UNIQUENESS, asset=silver_key(table), blocking=True, description="No activity id of the new rows occurs twice."
+                UNIQUENESS, asset=names.silver(table), blocking=True, description="No activity id of the new rows occurs twice."
             )
             for table in EVENT_TABLES
         ),
@@ -66,20 +66,20 @@ def silver_check_specs() -> list[dg.AssetCheckSpec]:
         ),
         dg.AssetCheckSpec(_REJECTS, asset=rejected, description="The batch had no item that could not become a row."),
         dg.AssetCheckSpec(
-            _DRIFT, asset=silver_key(UNRECOGNIZED), description="The batch had no kind of activity that the catalogue does not know."
+            _DRIFT, asset=names.silver(UNRECOGNIZED), description="The batch had no kind of activity that the catalogue does not know."
         ),
     ]
 
 
-def reconciliation_key() -> dg.AssetCheckKey:
+def reconciliation_key(names: Names) -> dg.AssetCheckKey:
     """Key of the check that balances the hours."""
-    return dg.AssetCheckKey(silver_key(REJECTED_ITEMS), RECONCILED)
+    return dg.AssetCheckKey(names.silver(REJECTED_ITEMS), RECONCILED)
 
 
-def failed_blocking_check(instance: dg.DagsterInstance) -> dg.AssetCheckKey | None:
+def failed_blocking_check(names: Names, instance: dg.DagsterInstance) -> dg.AssetCheckKey | None:
     """A blocking check of silver whose newest evaluation failed, if there is one. One that is only planned tells nothing."""
     evaluated = {AssetCheckExecutionRecordStatus.SUCCEEDED, AssetCheckExecutionRecordStatus.FAILED}
-    for key in (*(spec.key for spec in silver_check_specs() if spec.blocking), reconciliation_key()):
+    for key in (*(spec.key for spec in silver_check_specs(names) if spec.blocking), reconciliation_key(names)):
         newest = instance.event_log_storage.get_asset_check_execution_history(key, limit=1, status=evaluated)
         if newest and newest[0].status == AssetCheckExecutionRecordStatus.FAILED:
             return key
@@ -87,7 +87,7 @@ def failed_blocking_check(instance: dg.DagsterInstance) -> dg.AssetCheckKey | No
 
 
 def silver_check_results(
-    lake: Lake, reports: Mapping[str, SilverReport], before: Mapping[str, int], selected: Collection[dg.AssetCheckKey]
+    names: Names, lake: Lake, reports: Mapping[str, SilverReport], before: Mapping[str, int], selected: Collection[dg.AssetCheckKey]
 ) -> Iterator[dg.AssetCheckResult]:
     """Results of :func:`silver_check_specs` for a run, given its reports by source; ``before`` are the Delta versions, before it, of the tables that it made.
 
@@ -96,26 +96,26 @@ def silver_check_results(
     """
     report = merged(list(reports.values()))
     for table in EVENT_TABLES:
-        if dg.AssetCheckKey(silver_key(table), UNIQUENESS) in selected:
+        if dg.AssetCheckKey(names.silver(table), UNIQUENESS) in selected:
             repeated = repeated_new_ids(lake, table, above=before[table]) if table in before else repeated_ids(lake, table)
             yield dg.AssetCheckResult(
-                asset_key=silver_key(table), check_name=UNIQUENESS, passed=repeated == 0, metadata={"activity_ids_repeated": repeated}
+                asset_key=names.silver(table), check_name=UNIQUENESS, passed=repeated == 0, metadata={"activity_ids_repeated": repeated}
             )
-    if dg.AssetCheckKey(silver_key(REJECTED_ITEMS), CONSERVATION) in selected:
+    if dg.AssetCheckKey(names.silver(REJECTED_ITEMS), CONSERVATION) in selected:
         back = 0 if REJECTED_ITEMS in before else RECHECKED_VERSIONS
-        yield _conservation(lake, {source: each.from_version - back for source, each in reports.items() if each.to_version})
-    if dg.AssetCheckKey(silver_key(REJECTED_ITEMS), _REJECTS) in selected:
-        yield _warning(REJECTED_ITEMS, _REJECTS, sum(report.rejected.values()), {"by_reason": dict(report.rejected)})
-    if dg.AssetCheckKey(silver_key(UNRECOGNIZED), _DRIFT) in selected:
+        yield _conservation(names, lake, {source: each.from_version - back for source, each in reports.items() if each.to_version})
+    if dg.AssetCheckKey(names.silver(REJECTED_ITEMS), _REJECTS) in selected:
+        yield _warning(names.silver(REJECTED_ITEMS), _REJECTS, sum(report.rejected.values()), {"by_reason": dict(report.rejected)})
+    if dg.AssetCheckKey(names.silver(UNRECOGNIZED), _DRIFT) in selected:
         unknown = report.tables[UNRECOGNIZED].rows if UNRECOGNIZED in report.tables else 0
-        yield _warning(UNRECOGNIZED, _DRIFT, unknown, {})
+        yield _warning(names.silver(UNRECOGNIZED), _DRIFT, unknown, {})
 
 
-def standing_check_keys() -> list[dg.AssetCheckKey]:
+def standing_check_keys(names: Names) -> list[dg.AssetCheckKey]:
     """Keys of the checks over whole tables."""
     return [
-        *(dg.AssetCheckKey(silver_key(table), STANDING_UNIQUENESS) for table in EVENT_TABLES),
-        *(dg.AssetCheckKey(silver_key(table), SCHEMA) for table in silver_tables()),
+        *(dg.AssetCheckKey(names.silver(table), STANDING_UNIQUENESS) for table in EVENT_TABLES),
+        *(dg.AssetCheckKey(names.silver(table), SCHEMA) for table in silver_tables()),
     ]
 
 
@@ -125,15 +125,18 @@ _STANDING_DESCRIPTIONS: Final = {
 }
 
 
-def build_standing_checks() -> list[dg.AssetChecksDefinition]:
+def build_standing_checks(names: Names) -> list[dg.AssetChecksDefinition]:
     """Checks over whole tables: run by their own job, or from an asset's page."""
+    resources = FeedResources(names)
     specs = [
-        dg.AssetCheckSpec(key.name, asset=key.asset_key, description=_STANDING_DESCRIPTIONS[key.name]) for key in standing_check_keys()
+        dg.AssetCheckSpec(key.name, asset=key.asset_key, description=_STANDING_DESCRIPTIONS[key.name]) for key in standing_check_keys(names)
     ]
 
-    @dg.multi_asset_check(name="silver_standing_checks", specs=specs, can_subset=True)
-    def silver_standing_checks(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> Iterator[dg.AssetCheckResult]:
-        store = lake.get()
+    @dg.multi_asset_check(
+        name=names.of("silver_standing_checks"), specs=specs, can_subset=True, required_resource_keys=resources.keys("lake")
+    )
+    def silver_standing_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
+        store = resources.lake(context)
         with as_failure():
             for key in sorted(context.selected_asset_check_keys, key=lambda key: (key.asset_key, key.name)):
                 table = key.asset_key.path[-1]
@@ -151,20 +154,23 @@ def build_standing_checks() -> list[dg.AssetChecksDefinition]:
                         asset_key=key.asset_key, check_name=key.name, passed=repeated == 0, metadata={"activity_ids_repeated": repeated}
                     )
 
-    return [silver_standing_checks, _build_reconciliation()]
+    return [silver_standing_checks, _build_reconciliation(names)]
 
 
-def _build_reconciliation() -> dg.AssetChecksDefinition:
+def _build_reconciliation(names: Names) -> dg.AssetChecksDefinition:
+    resources = FeedResources(names)
+
     @dg.asset_check(
         name=RECONCILED,
-        asset=silver_key(REJECTED_ITEMS),
+        asset=names.silver(REJECTED_ITEMS),
         blocking=True,
+        required_resource_keys=resources.keys("lake"),
         description="In each of the last hours: messages received = rows of bronze, and items = rows of silver + rejected + duplicates.",
     )
-    def reconciliation(lake: LakeResource) -> dg.AssetCheckResult:
+    def reconciliation(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
         now = datetime.now(UTC)
         with as_failure():
-            found = reconcile_sources(lake.get(), now - _RECONCILED, now)
+            found = reconcile_sources(resources.lake(context), now - _RECONCILED, now)
         wrong = [hour for hour in found.hours if not hour.balances]
         return dg.AssetCheckResult(
             passed=found.balances,
@@ -190,10 +196,10 @@ def _unbalanced(found: Reconciliation) -> str:
     return f"These hours do not balance: {hours}. Run `mg-lakehouse reconcile` for the numbers."
 
 
-def _conservation(lake: Lake, above: Mapping[str, int]) -> dg.AssetCheckResult:
+def _conservation(names: Names, lake: Lake, above: Mapping[str, int]) -> dg.AssetCheckResult:
     found = reduce(Conservation.plus, (conservation(lake, source=source, above=version) for source, version in above.items()), _NOTHING)
     return dg.AssetCheckResult(
-        asset_key=silver_key(REJECTED_ITEMS),
+        asset_key=names.silver(REJECTED_ITEMS),
         check_name=CONSERVATION,
         passed=found.holds,
         description=None if found.holds else _broken(found.difference, found.miscounted),
@@ -214,9 +220,9 @@ def _broken(difference: int, miscounted: tuple[str, ...]) -> str:
     return f"{abs(difference)} items are {'nowhere' if difference > 0 else 'counted twice'}; bronze has them all."
 
 
-def _warning(table: str, name: str, count: int, metadata: Mapping[str, Any]) -> dg.AssetCheckResult:
+def _warning(asset: dg.AssetKey, name: str, count: int, metadata: Mapping[str, Any]) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
-        asset_key=silver_key(table),
+        asset_key=asset,
         check_name=name,
         passed=count == 0,
         severity=dg.AssetCheckSeverity.WARN,

@@ -10,17 +10,17 @@ from zoneinfo import ZoneInfo
 
 import dagster as dg
 
-from mg_lakehouse.assets.reconciliation import RECONCILIATION_KEY, DaysConfig, asked_range
+from mg_lakehouse.assets.reconciliation import DaysConfig, asked_range
 from mg_lakehouse.assets.reporting import as_failure
 from mg_lakehouse.events.catalogue import silver_tables
 from mg_lakehouse.jobs import ACTIVITY_JOB, ACTIVITY_REPORT_JOB
-from mg_lakehouse.keys import ACCOUNT_ACTIVITY_KEY, QUEUE_LOST_NOTHING, silver_key
+from mg_lakehouse.names import Names
 from mg_lakehouse.partitions import activity_range
-from mg_lakehouse.resources import LakeResource
+from mg_lakehouse.resources import FeedResources
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.stores.activity_comparison import Compared, compare_with_queue
 from mg_lakehouse.stores.silver import unflattened
-from mg_lakehouse.stores.tables import BRONZE_TABLES
+from mg_lakehouse.stores.tables import BRONZE_TABLES, RECONCILIATION
 from mg_lakehouse.stores.web_service import missing_credentials
 
 __all__ = ["build_comparison", "build_daily_file_schedules"]
@@ -30,18 +30,22 @@ _SWEPT_DAYS: Final = 8
 
 def build_comparison(settings: Settings) -> dg.AssetChecksDefinition:
     """The check ``queue_lost_nothing``: no event of the files came by them alone. It warns, and blocks nothing."""
+    names = Names(settings.feed)
+    resources = FeedResources(names)
 
     @dg.asset_check(
-        name=QUEUE_LOST_NOTHING.name,
-        asset=ACCOUNT_ACTIVITY_KEY,
-        additional_deps=[silver_key(table) for table in silver_tables()],
+        name=names.queue_lost_nothing.name,
+        asset=names.account_activity,
+        additional_deps=[names.silver(table) for table in silver_tables()],
+        required_resource_keys=resources.keys("lake"),
         description="The queue brought every event that the daily files have. The report counts, by day and type, what only one of the two had.",
     )
-    def queue_lost_nothing(config: DaysConfig, lake: LakeResource) -> dg.AssetCheckResult:
+    def queue_lost_nothing(context: dg.AssetCheckExecutionContext, config: DaysConfig) -> dg.AssetCheckResult:
+        lake = resources.lake(context)
         with as_failure():
             days = asked_range(config, settings)
-            waiting = sum(unflattened(lake.get(), source) for source in BRONZE_TABLES)
-            found = list(compare_with_queue(lake.get(), settings, days))
+            waiting = sum(unflattened(lake, source) for source in BRONZE_TABLES)
+            found = list(compare_with_queue(lake, settings, days))
         return _result(found, waiting)
 
     return queue_lost_nothing
@@ -80,12 +84,12 @@ def build_daily_file_schedules(settings: Settings) -> list[dg.ScheduleDefinition
 
 
 def _schedule(settings: Settings, name: str, description: str, *, job: str, cron: str, days: int) -> dg.ScheduleDefinition:
-    missing = missing_credentials(settings)
+    names, missing = Names(settings.feed), missing_credentials(settings)
     status = dg.DefaultScheduleStatus.STOPPED if missing else dg.DefaultScheduleStatus.RUNNING
 
     @dg.schedule(
-        name=name,
-        job_name=job,
+        name=names.of(name),
+        job_name=names.of(job),
         cron_schedule=cron,
         execution_timezone=settings.activity_timezone,
         default_status=status,
@@ -107,8 +111,10 @@ def _request(settings: Settings, days: Sequence[date], *, report: bool) -> dg.Ru
     if not report:
         return dg.RunRequest(tags=activity_range(settings, days[0], days[-1]))
     config = DaysConfig(first_day=days[0].isoformat(), last_day=days[-1].isoformat())
-    op = f"{QUEUE_LOST_NOTHING.asset_key.to_python_identifier()}_{QUEUE_LOST_NOTHING.name}"
-    return dg.RunRequest(run_config=dg.RunConfig(ops={op: config, RECONCILIATION_KEY.to_python_identifier(): config}))
+    names = Names(settings.feed)
+    check, table = names.queue_lost_nothing, names.gold(RECONCILIATION.name)
+    ops = {f"{check.asset_key.to_python_identifier()}_{check.name}": config, table.to_python_identifier(): config}
+    return dg.RunRequest(run_config=dg.RunConfig(ops=dict(ops)))
 
 
 def _days(now: datetime, count: int) -> list[date]:

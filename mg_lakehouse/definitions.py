@@ -22,6 +22,7 @@ from mg_lakehouse.automation import build_automation_sensor
 from mg_lakehouse.checks import build_standing_checks
 from mg_lakehouse.daily_files import build_comparison
 from mg_lakehouse.jobs import build_jobs
+from mg_lakehouse.names import Names
 from mg_lakehouse.resources import EventFeedResource, LakeResource, ProgressResource, WebServiceResource
 from mg_lakehouse.schedules import build_schedules
 from mg_lakehouse.sensors import build_daily_files_sensor, build_event_feed_sensor
@@ -34,11 +35,14 @@ __all__ = ["build_definitions", "defs"]
 def build_definitions(
     settings: Settings | None = None, *, resources: Mapping[str, Any] | None = None, thresholds: Thresholds | None = None
 ) -> dg.Definitions:
-    """All definitions of the package.
+    """All definitions of a feed.
+
+    A project may hold several: give each a name (``settings.feed``), a queue and a lake, and merge what this returns.
 
     Args:
         settings: read from the environment and ``.env`` where not given.
-        resources: replacements, by name: ``lake``, ``event_feed``, ``web_service``, ``dbt``, ``progress``, ``slack``.
+        resources: replacements, by name: ``lake``, ``event_feed``, ``web_service``, ``dbt``, ``progress``, ``slack``, the same of a
+            feed that has a name.
         thresholds: when mail is worth an alert.
 
     Raises:
@@ -46,31 +50,40 @@ def build_definitions(
         PermanentError: the dbt project does not parse.
     """
     settings = settings or load_settings()
+    names = Names(settings.feed)
     return dg.Definitions(
         assets=[
             queue_spec(settings),
             files_spec(settings),
-            loaded_files_spec(),
+            loaded_files_spec(settings),
             build_event_feed(settings),
             build_account_activity(settings),
             build_silver(settings),
             build_gold(settings),
             build_reconciliation(settings),
         ],
-        asset_checks=[*build_standing_checks(), build_comparison(settings), build_alert_checks(thresholds or Thresholds())],
-        jobs=[*build_jobs(), build_maintenance(settings)],
-        sensors=[build_event_feed_sensor(settings), build_daily_files_sensor(), build_automation_sensor(), *build_alert_sensors(settings)],
+        asset_checks=[*build_standing_checks(names), build_comparison(settings), build_alert_checks(names, thresholds or Thresholds())],
+        jobs=[*build_jobs(settings), build_maintenance(settings)],
+        sensors=[
+            build_event_feed_sensor(settings),
+            build_daily_files_sensor(names),
+            build_automation_sensor(names),
+            *build_alert_sensors(settings),
+        ],
         schedules=build_schedules(settings),
-        resources={
-            "lake": LakeResource(uri=settings.lake_uri),
-            "event_feed": EventFeedResource(queue_url=settings.queue_url),
-            "web_service": WebServiceResource(url=settings.api_url),
-            "dbt": build_dbt_resource(settings),
-            "progress": ProgressResource(),
-            **build_slack_resource(settings),
-            **(resources or {}),
-        },
+        resources={names.of(name): resource for name, resource in (_resources(settings) | dict(resources or {})).items()},
     )
+
+
+def _resources(settings: Settings) -> dict[str, Any]:
+    return {
+        "lake": LakeResource(uri=settings.lake_uri),
+        "event_feed": EventFeedResource(queue_url=settings.queue_url),
+        "web_service": WebServiceResource(url=settings.api_url),
+        "dbt": build_dbt_resource(settings),
+        "progress": ProgressResource(),
+        **build_slack_resource(settings),
+    }
 
 
 @dg.definitions

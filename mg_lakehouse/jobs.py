@@ -7,9 +7,12 @@ from typing import Final
 import dagster as dg
 
 from mg_lakehouse.alerting import alert_check_keys
-from mg_lakehouse.assets.reconciliation import RECONCILIATION_KEY
 from mg_lakehouse.checks import STANDING_UNIQUENESS, reconciliation_key, standing_check_keys
-from mg_lakehouse.keys import ACCOUNT_ACTIVITY_KEY, EVENT_FEED_KEY, QUEUE_LOST_NOTHING
+from mg_lakehouse.events.catalogue import silver_tables
+from mg_lakehouse.names import Names
+from mg_lakehouse.settings import Settings
+from mg_lakehouse.stores.dbt_project import gold_models
+from mg_lakehouse.stores.tables import RECONCILIATION
 
 __all__ = [
     "ACTIVITY_JOB",
@@ -36,58 +39,64 @@ _ONE_PROCESS: Final = dg.in_process_executor
 """A process for each op costs 4 s a run, against 0.3 s in one."""
 
 
-def build_jobs() -> list[dg.UnresolvedAssetJobDefinition]:
-    """All jobs of the package."""
-    standing = dg.AssetSelection.checks(*standing_check_keys())
-    reconciliation = dg.AssetSelection.checks(reconciliation_key())
-    alerts = dg.AssetSelection.checks(*alert_check_keys())
-    compared = dg.AssetSelection.checks(QUEUE_LOST_NOTHING)
-    silver = dg.AssetSelection.groups("silver") - standing - reconciliation
+def build_jobs(settings: Settings) -> list[dg.UnresolvedAssetJobDefinition]:
+    """All jobs of a feed. What they run is chosen by key: a group may hold somebody else's assets too.
+
+    Raises:
+        ConfigurationError: there is no dbt project.
+    """
+    names = Names(settings.feed)
+    standing = dg.AssetSelection.checks(*standing_check_keys(names))
+    balance = dg.AssetSelection.checks(reconciliation_key(names))
+    alerts = dg.AssetSelection.checks(*alert_check_keys(names))
+    compared = dg.AssetSelection.checks(names.queue_lost_nothing)
+    silver = dg.AssetSelection.assets(*(names.silver(table) for table in silver_tables())) - standing - balance
+    models = [names.gold(model) for model in gold_models(settings) if model != RECONCILIATION.name]
     return [
         dg.define_asset_job(
-            INGEST_JOB,
-            dg.AssetSelection.assets(EVENT_FEED_KEY) | silver,
+            names.of(INGEST_JOB),
+            dg.AssetSelection.assets(names.event_feed) | silver,
             description="Drain the queue into bronze and flatten what bronze committed into silver.",
             executor_def=_ONE_PROCESS,
         ),
         dg.define_asset_job(
-            FLATTEN_JOB,
+            names.of(FLATTEN_JOB),
             silver,
             description="Flatten what bronze committed into silver, where no ingest does.",
             executor_def=_ONE_PROCESS,
         ),
         dg.define_asset_job(
-            ACTIVITY_JOB,
-            dg.AssetSelection.assets(ACCOUNT_ACTIVITY_KEY) - compared,
+            names.of(ACTIVITY_JOB),
+            dg.AssetSelection.assets(names.account_activity) - compared,
             description="Fetch daily files of the AccountActivity API into bronze.",
             executor_def=_ONE_PROCESS,
         ),
         dg.define_asset_job(
-            ACTIVITY_REPORT_JOB,
-            compared | dg.AssetSelection.assets(RECONCILIATION_KEY),
+            names.of(ACTIVITY_REPORT_JOB),
+            compared | dg.AssetSelection.assets(names.gold(RECONCILIATION.name)),
             description="Compare days with MessageGears' files and summaries: what did the queue lose, and what differs?",
             executor_def=_ONE_PROCESS,
         ),
         dg.define_asset_job(
-            GOLD_JOB,
-            dg.AssetSelection.groups("gold") - dg.AssetSelection.assets(RECONCILIATION_KEY) - alerts,
+            names.of(GOLD_JOB),
+            dg.AssetSelection.assets(*models) - alerts,
             description="Build the dbt models over what silver has.",
             executor_def=_ONE_PROCESS,
         ),
         dg.define_asset_job(
-            ALERTS_JOB,
+            names.of(ALERTS_JOB),
             alerts,
             description="Look in gold for what somebody should act on: bounces, complaints, errors, jobs below their siblings.",
             executor_def=_ONE_PROCESS,
         ),
         dg.define_asset_job(
-            RECONCILIATION_JOB,
-            reconciliation,
+            names.of(RECONCILIATION_JOB),
+            balance,
             description="Balance the last hours: queue, bronze, silver, rejected and duplicates.",
             executor_def=_ONE_PROCESS,
         ),
         dg.define_asset_job(
-            STANDING_CHECKS_JOB,
+            names.of(STANDING_CHECKS_JOB),
             standing,
             description=f"Check whole silver tables: {STANDING_UNIQUENESS} and the columns.",
             executor_def=_ONE_PROCESS,

@@ -1,21 +1,27 @@
 """Dagster resources: the lake, the queue, and where progress is shown.
 
-They carry addresses, never credentials: those stay in the environment, where boto3 and the settings find them.
+They carry addresses, never credentials: those stay in the environment, where boto3 and the settings find them. An op asks
+:class:`FeedResources` for its own feed's, for a project may hold several feeds, and Dagster has one name for one resource.
 """
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
 
 import dagster as dg
 from dagster_aws.utils import ResourceWithBoto3Configuration
+from dagster_dbt import DbtCliResource
 from pydantic import Field
 
+from mg_lakehouse.names import Names
 from mg_lakehouse.progress import Step, announce
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.stores.lake import Lake
 from mg_lakehouse.stores.queue import EventQueue, open_queue
 from mg_lakehouse.stores.web_service import WebService, open_web_service
 
-__all__ = ["EventFeedResource", "LakeResource", "ProgressResource", "WebServiceResource"]
+__all__ = ["EventFeedResource", "FeedResources", "LakeResource", "ProgressResource", "ResourceName", "WebServiceResource"]
+
+ResourceName = Literal["lake", "event_feed", "web_service", "dbt", "progress", "slack"]
 
 
 class LakeResource(dg.ConfigurableResource[Any]):
@@ -72,3 +78,61 @@ class ProgressResource(dg.ConfigurableResource[Any]):
         """Say how far a stage is, in numbers only."""
         log.info(str(step))
         announce(step)
+
+
+class _Context(Protocol):
+    """What ops, checks and sensors are given."""
+
+    @property
+    def resources(self) -> Any: ...
+
+
+@dataclass(frozen=True, slots=True)
+class FeedResources:
+    """A feed's resources in the context of an op, a check or a sensor."""
+
+    names: Names
+
+    def keys(self, *wanted: ResourceName) -> set[str]:
+        """Dagster's names of resources, to be required."""
+        return {self.names.of(name) for name in wanted}
+
+    def lake(self, context: _Context) -> Lake:
+        """A client of the lake."""
+        resource: LakeResource = self._of(context, "lake")
+        return resource.get()
+
+    def queue(self, context: _Context, settings: Settings) -> EventQueue:
+        """A client of the queue.
+
+        Raises:
+            ConfigurationError: no queue is set, or the AWS settings are unusable.
+        """
+        resource: EventFeedResource = self._of(context, "event_feed")
+        return resource.get(settings)
+
+    def web_service(self, context: _Context, settings: Settings) -> WebService:
+        """A client of MessageGears' web service.
+
+        Raises:
+            ConfigurationError: account or key is not set.
+        """
+        resource: WebServiceResource = self._of(context, "web_service")
+        return resource.get(settings)
+
+    def dbt(self, context: _Context) -> DbtCliResource:
+        """Dbt's command line."""
+        resource: DbtCliResource = self._of(context, "dbt")
+        return resource
+
+    def progress(self, context: _Context) -> ProgressResource:
+        """Where progress is told."""
+        resource: ProgressResource = self._of(context, "progress")
+        return resource
+
+    def slack(self, context: _Context) -> Any:
+        """The resource of ``dagster-slack``."""
+        return self._of(context, "slack")
+
+    def _of(self, context: _Context, name: ResourceName) -> Any:
+        return getattr(context.resources, self.names.of(name))

@@ -16,12 +16,12 @@ from typing import Any, Final
 import dagster as dg
 
 from mg_lakehouse.assets.bronze import DrainConfig
-from mg_lakehouse.assets.silver import ONLY_NEW
+from mg_lakehouse.assets.silver import only_new
 from mg_lakehouse.definitions import build_definitions
 from mg_lakehouse.errors import ConfigurationError
 from mg_lakehouse.interrupts import in_a_sentence
 from mg_lakehouse.jobs import FLATTEN_JOB, GOLD_JOB, INGEST_JOB
-from mg_lakehouse.keys import EVENT_FEED_KEY
+from mg_lakehouse.names import Names
 from mg_lakehouse.partitions import today
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.stores.lake import Lake
@@ -38,7 +38,7 @@ _QUIET: Final = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 class PassResult:
     """What a pass did. ``failures`` are sentences; the pass succeeded where there are none.
 
-    ``metadata`` has each materialized asset's numbers by its key, such as ``bronze/event_feed``.
+    ``metadata`` has each materialized asset's numbers by layer and table, such as ``bronze/event_feed``.
     """
 
     failures: tuple[str, ...] = ()
@@ -64,13 +64,12 @@ def run_once(settings: Settings, *, max_messages: int | None = None, max_seconds
     lake = Lake(settings.lake_uri)
     lake.open(EVENT_FEED.layer, EVENT_FEED.name)
     _require_key(settings, lake)
-    definitions = build_definitions(settings)
+    names, definitions = Names(settings.feed), build_definitions(settings)
     budget = DrainConfig(max_messages=max_messages, max_seconds=max_seconds, until_empty=True)
     with in_a_sentence(), _instance() as instance:
-        ingest = _run(
-            definitions, instance, INGEST_JOB, partition_key=today(), ops={EVENT_FEED_KEY.to_python_identifier(): budget, **ONLY_NEW}
-        )
-        return _and_gold(definitions, instance, ingest)
+        ops = {names.event_feed.to_python_identifier(): budget, **only_new(names)}
+        ingest = _run(definitions, instance, names.of(INGEST_JOB), partition_key=today(), ops=ops)
+        return _and_gold(names, definitions, instance, ingest)
 
 
 def flatten_and_build(settings: Settings) -> PassResult:
@@ -81,9 +80,10 @@ def flatten_and_build(settings: Settings) -> PassResult:
         InterruptedRunError: the run was stopped, by SIGTERM or Ctrl-C.
     """
     _require_key(settings, Lake(settings.lake_uri))
-    definitions = build_definitions(settings)
+    names, definitions = Names(settings.feed), build_definitions(settings)
     with in_a_sentence(), _instance() as instance:
-        return _and_gold(definitions, instance, _run(definitions, instance, FLATTEN_JOB, partition_key=today(), ops=ONLY_NEW))
+        flattened = _run(definitions, instance, names.of(FLATTEN_JOB), partition_key=today(), ops=only_new(names))
+        return _and_gold(names, definitions, instance, flattened)
 
 
 def _require_key(settings: Settings, lake: Lake) -> None:
@@ -92,10 +92,10 @@ def _require_key(settings: Settings, lake: Lake) -> None:
         pii_key(settings, lake)
 
 
-def _and_gold(definitions: dg.Definitions, instance: dg.DagsterInstance, silver: PassResult) -> PassResult:
+def _and_gold(names: Names, definitions: dg.Definitions, instance: dg.DagsterInstance, silver: PassResult) -> PassResult:
     if not silver.succeeded:
         return silver
-    gold = _run(definitions, instance, GOLD_JOB)
+    gold = _run(definitions, instance, names.of(GOLD_JOB))
     return PassResult(gold.failures, {**silver.metadata, **gold.metadata})
 
 
@@ -149,5 +149,5 @@ def _metadata(result: dg.ExecuteInProcessResult) -> dict[str, dict[str, Any]]:
     for event in result.all_events:
         if event.event_type == dg.DagsterEventType.ASSET_MATERIALIZATION and event.asset_key is not None:
             values = event.materialization.metadata
-            found[event.asset_key.to_user_string()] = {name: value.value for name, value in values.items()}
+            found["/".join(event.asset_key.path[-2:])] = {name: value.value for name, value in values.items()}
     return found

@@ -9,11 +9,12 @@ from typing import Final, NamedTuple
 
 import dagster as dg
 
-from mg_lakehouse.assets.silver import ONLY_NEW
+from mg_lakehouse.assets.silver import only_new
 from mg_lakehouse.errors import LakehouseError
 from mg_lakehouse.jobs import FLATTEN_JOB, INGEST_JOB
+from mg_lakehouse.names import Names
 from mg_lakehouse.partitions import today
-from mg_lakehouse.resources import EventFeedResource, LakeResource
+from mg_lakehouse.resources import FeedResources
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.stores.queue import QueueDepth
 from mg_lakehouse.stores.silver import unflattened
@@ -64,62 +65,67 @@ def decide(depth: QueueDepth, *, running: bool, seconds_since_last: float | None
 
 def build_event_feed_sensor(settings: Settings) -> dg.SensorDefinition:
     """The sensor ``event_feed_sensor``."""
+    names = Names(settings.feed)
+    resources, ingest = FeedResources(names), names.of(INGEST_JOB)
 
     @dg.sensor(
-        name="event_feed_sensor",
-        job_name=INGEST_JOB,
+        name=names.of("event_feed_sensor"),
+        job_name=ingest,
+        required_resource_keys=resources.keys("event_feed"),
         minimum_interval_seconds=10,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Looks at the event feed's queue and starts an ingest when enough waits. Receives and deletes nothing.",
     )
-    def event_feed_sensor(context: dg.SensorEvaluationContext, event_feed: EventFeedResource) -> dg.RunRequest | dg.SkipReason:
+    def event_feed_sensor(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         try:
-            depth = event_feed.get(settings).depth()
+            depth = resources.queue(context, settings).depth()
         except LakehouseError as error:
             return dg.SkipReason(str(error))
         decision = decide(
             depth,
-            running=_is_running(context.instance, INGEST_JOB),
-            seconds_since_last=_seconds_since_last(context.instance),
+            running=_is_running(context.instance, ingest),
+            seconds_since_last=_seconds_since_last(context.instance, ingest),
             settings=settings,
         )
         context.log.info(decision.reason)
-        return _run_of_today() if decision.start else dg.SkipReason(decision.reason)
+        return _run_of_today(names) if decision.start else dg.SkipReason(decision.reason)
 
     return event_feed_sensor
 
 
-def build_daily_files_sensor() -> dg.SensorDefinition:
+def build_daily_files_sensor(names: Names) -> dg.SensorDefinition:
     """The sensor ``daily_files_sensor``: daily and loaded files that no ingest flattened are flattened, also where no queue is set."""
+    resources = FeedResources(names)
 
     @dg.sensor(
-        name="daily_files_sensor",
-        job_name=FLATTEN_JOB,
+        name=names.of("daily_files_sensor"),
+        job_name=names.of(FLATTEN_JOB),
+        required_resource_keys=resources.keys("lake"),
         minimum_interval_seconds=60,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Looks for daily and loaded files in bronze that silver lacks, and has them flattened.",
     )
-    def daily_files_sensor(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.RunRequest | dg.SkipReason:
-        if any(_is_running(context.instance, job) for job in (INGEST_JOB, FLATTEN_JOB)):
+    def daily_files_sensor(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        if any(_is_running(context.instance, names.of(job)) for job in (INGEST_JOB, FLATTEN_JOB)):
             return dg.SkipReason("What flattens is under way.")
         try:
-            waiting = sum(unflattened(lake.get(), source) for source in BRONZE_TABLES if source != EVENT_FEED.name)
+            waiting = sum(unflattened(resources.lake(context), source) for source in BRONZE_TABLES if source != EVENT_FEED.name)
         except LakehouseError as error:
             return dg.SkipReason(str(error))
-        return _run_of_today() if waiting else dg.SkipReason("Silver has all files that bronze has.")
+        return _run_of_today(names) if waiting else dg.SkipReason("Silver has all files that bronze has.")
 
     return daily_files_sensor
 
 
-def _run_of_today() -> dg.RunRequest:
+def _run_of_today(names: Names) -> dg.RunRequest:
     """A run that brings what is new, and makes no day anew however late it starts."""
-    return dg.RunRequest(partition_key=today(), run_config=dg.RunConfig(ops=dict(ONLY_NEW)))
+    return dg.RunRequest(partition_key=today(), run_config=dg.RunConfig(ops=only_new(names)))
 
 
 def _is_running(instance: dg.DagsterInstance, job: str) -> bool:
     return bool(instance.get_run_records(dg.RunsFilter(job_name=job, statuses=_UNFINISHED), limit=1))
 
 
-def _seconds_since_last(instance: dg.DagsterInstance) -> float | None:
-    records = instance.get_run_records(dg.RunsFilter(job_name=INGEST_JOB), limit=1)
+def _seconds_since_last(instance: dg.DagsterInstance, job: str) -> float | None:
+    records = instance.get_run_records(dg.RunsFilter(job_name=job), limit=1)
     return (datetime.now(UTC) - records[0].create_timestamp).total_seconds() if records else None

@@ -1,4 +1,4 @@
-"""Settings: every knob of the pipeline, read from the environment and from ``.env``.
+"""Settings: every knob of the pipeline, given in code or YAML, or read from the environment and from ``.env``.
 
 Nothing is required, so that definitions load with no setting at all. The AWS variables are the standard
 ones and are read by boto3 itself; here they are only put into the environment from ``.env``.
@@ -6,6 +6,8 @@ ones and are read by boto3 itself; here they are only put into the environment f
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -13,23 +15,28 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from dotenv import load_dotenv
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from mg_lakehouse.errors import ConfigurationError
 from mg_lakehouse.events.catalogue import activity_types
 
-__all__ = ["Settings", "load_settings"]
+__all__ = ["Settings", "check_settings", "load_settings"]
 
 _SQS_MAX_VISIBILITY_SECONDS: Final = 43_200
+_NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
-class Settings(BaseSettings):
-    """All settings, each with the environment variable ``MG_<NAME IN CAPITALS>``."""
+class Settings(BaseModel):
+    """All settings. In the environment, where :func:`load_settings` reads them, each is ``MG_<NAME IN CAPITALS>``."""
 
-    model_config = SettingsConfigDict(env_prefix="MG_", extra="ignore", frozen=True, env_ignore_empty=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
+    feed: str | None = Field(
+        None,
+        description="Name of the feed, where a Dagster project has several: it stands before the names of its assets, jobs and resources.",
+    )
     lake_uri: Annotated[str, NoDecode] = Field(".lake", description="Root of the lake: a folder or an `s3://` address.")
     queue_url: str | None = Field(None, description="Address of the SQS queue that MessageGears sends to.")
     business_timezone: str = Field("America/New_York", description="Time zone of the `*_local` dates in gold.")
@@ -72,10 +79,17 @@ class Settings(BaseSettings):
     alert_slack_channel: str | None = Field(None, description="Slack channel that is told of alerts; none is told where it is not set.")
     alert_slack_token: SecretStr | None = Field(None, description="Token of the Slack bot that tells it.")
 
+    @field_validator("feed")
+    @classmethod
+    def _a_name(cls, name: str | None) -> str | None:
+        if name is not None and not _NAME.fullmatch(name):
+            raise ValueError(f"{name!r} is no name of a feed; use lower-case letters, digits and _, such as transactional")
+        return name
+
     @field_validator("activity_types", mode="before")
     @classmethod
     def _known_types(cls, given: Any) -> tuple[str, ...]:
-        named = [name.strip().upper() for name in given.split(",")] if isinstance(given, str) else list(given)
+        named = [name.strip().upper() for name in (given.split(",") if isinstance(given, str) else given)]
         unknown = [name for name in named if name not in activity_types()]
         if unknown or not named:
             raise ValueError(f"{', '.join(unknown) or 'nothing'} is no activity type; use some of {', '.join(activity_types())}")
@@ -99,6 +113,12 @@ class Settings(BaseSettings):
         return name
 
 
+class _Environment(Settings, BaseSettings):
+    """Settings as the environment has them."""
+
+    model_config = SettingsConfigDict(env_prefix="MG_", extra="ignore", frozen=True, env_ignore_empty=True)
+
+
 def load_settings(*, dotenv: Path | None = Path(".env")) -> Settings:
     """Read the settings; values of the environment win over those of ``dotenv``.
 
@@ -108,8 +128,24 @@ def load_settings(*, dotenv: Path | None = Path(".env")) -> Settings:
     if dotenv is not None:
         load_dotenv(dotenv, override=False)
     try:
-        return Settings()
+        return _Environment()
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        name = "MG_" + "_".join(str(part) for part in first["loc"]).upper()
-        raise ConfigurationError(f"{name}: {first['msg']}.") from None
+        raise ConfigurationError(f"MG_{_said(error, str.upper)}") from None
+
+
+def check_settings(values: Mapping[str, Any]) -> Settings:
+    """Settings of values by name; the environment has no say.
+
+    Raises:
+        ConfigurationError: a value is unusable; the text names the setting and what it takes.
+    """
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        raise ConfigurationError(_said(error, str)) from None
+
+
+def _said(error: ValidationError, spelled: Callable[[str], str]) -> str:
+    """What is wrong with the first wrong value, which is not quoted: it may be a key."""
+    first = error.errors(include_input=False, include_url=False)[0]
+    return f"{spelled('_'.join(str(part) for part in first['loc']))}: {first['msg']}."

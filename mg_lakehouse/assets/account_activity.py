@@ -11,10 +11,10 @@ from mg_lakehouse.assets.bronze import BRONZE_COLUMNS
 from mg_lakehouse.assets.reporting import OWNERS, RETRY_TRANSIENT, as_failure, column_schema, table_metadata
 from mg_lakehouse.errors import LakehouseError, TransientError
 from mg_lakehouse.events.catalogue import Column
-from mg_lakehouse.keys import ACCOUNT_ACTIVITY_KEY, FILES_KEY, LOADED_FILES_KEY
+from mg_lakehouse.names import Names
 from mg_lakehouse.partitions import ACTIVITY_DATE, ACTIVITY_TYPE, activity_files
 from mg_lakehouse.progress import Step
-from mg_lakehouse.resources import LakeResource, ProgressResource, WebServiceResource
+from mg_lakehouse.resources import FeedResources
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.stores.account_activity import Fetched, FileKey, fetch_activity
 from mg_lakehouse.stores.web_service import missing_credentials
@@ -39,11 +39,11 @@ class FetchConfig(dg.Config):
 
 def files_spec(settings: Settings) -> dg.AssetSpec:
     """The daily files, which MessageGears makes: an external asset."""
-    missing = missing_credentials(settings)
+    names, missing = Names(settings.feed), missing_credentials(settings)
     return dg.AssetSpec(
-        FILES_KEY,
+        names.files,
         description="The daily files of MessageGears' AccountActivity API: every event of a day and type, there from 8 o'clock of the next day on.",
-        group_name="messagegears",
+        group_name=names.group("messagegears"),
         kinds={"xml"},
         owners=list(OWNERS),
         partitions_def=activity_files(settings),
@@ -51,12 +51,13 @@ def files_spec(settings: Settings) -> dg.AssetSpec:
     )
 
 
-def loaded_files_spec() -> dg.AssetSpec:
+def loaded_files_spec(settings: Settings) -> dg.AssetSpec:
     """Files of the feed that ``mg-lakehouse load`` brought: an external asset."""
+    names = Names(settings.feed)
     return dg.AssetSpec(
-        LOADED_FILES_KEY,
+        names.loaded_files,
         description="Files of the feed that somebody loaded with mg-lakehouse load, cut into bundles, one row per bundle.",
-        group_name="bronze",
+        group_name=names.group("bronze"),
         kinds={"deltalake", "xml"},
         owners=list(OWNERS),
     )
@@ -64,31 +65,30 @@ def loaded_files_spec() -> dg.AssetSpec:
 
 def build_account_activity(settings: Settings) -> dg.AssetsDefinition:
     """The asset ``bronze/account_activity``."""
+    names = Names(settings.feed)
+    resources = FeedResources(names)
 
     @dg.asset(
-        key=ACCOUNT_ACTIVITY_KEY,
-        deps=[FILES_KEY],
+        key=names.account_activity,
+        deps=[names.files],
         partitions_def=activity_files(settings),
         # A run for each file of a month would be 500 runs of five seconds each; what bronze has, a run passes over.
         backfill_policy=dg.BackfillPolicy.single_run(),
         description="The daily files of the AccountActivity API, cut into bundles, one row per bundle. A file that is there is not fetched again, "
         "unless the run's config says so.",
-        group_name="bronze",
+        group_name=names.group("bronze"),
         kinds={"deltalake", "xml"},
         owners=list(OWNERS),
         metadata={"dagster/column_schema": column_schema(_COLUMNS)},
-        pool="mg_activity",
+        pool=names.pool("activity"),
+        required_resource_keys=resources.keys("lake", "web_service", "progress"),
         retry_policy=RETRY_TRANSIENT,
     )
     def account_activity(
-        context: dg.AssetExecutionContext,
-        config: FetchConfig,
-        lake: LakeResource,
-        web_service: WebServiceResource,
-        progress: ProgressResource,
+        context: dg.AssetExecutionContext, config: FetchConfig
     ) -> Iterator[dg.AssetMaterialization | dg.MaterializeResult[Any]]:
         with as_failure():
-            service, store = web_service.get(settings), lake.get()
+            service, store, progress = resources.web_service(context, settings), resources.lake(context), resources.progress(context)
             fetched: dict[str, Fetched] = {}
             failed: list[LakehouseError] = []
             for name, key in _files(context.partition_keys):
@@ -101,7 +101,7 @@ def build_account_activity(settings: Settings) -> dg.AssetsDefinition:
                 progress.report(context.log, Step("account_activity", len(fetched), "files"))
             if failed:
                 for name, each in fetched.items():
-                    yield dg.AssetMaterialization(ACCOUNT_ACTIVITY_KEY, partition=name, metadata=_numbers(each))
+                    yield dg.AssetMaterialization(names.account_activity, partition=name, metadata=_numbers(each))
                 raise _first(failed)
             for name, each in fetched.items():
                 context.add_asset_metadata(_numbers(each), partition_key=name)

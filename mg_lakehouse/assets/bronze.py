@@ -9,10 +9,10 @@ from pydantic import Field
 from mg_lakehouse.assets.reporting import OWNERS, RETRY_TRANSIENT, as_failure, column_schema, table_metadata
 from mg_lakehouse.events.catalogue import Column
 from mg_lakehouse.interrupts import put_off
-from mg_lakehouse.keys import EVENT_FEED_KEY, QUEUE_KEY
+from mg_lakehouse.names import Names
 from mg_lakehouse.partitions import RECEIVED_DATE, today
 from mg_lakehouse.progress import Step
-from mg_lakehouse.resources import EventFeedResource, LakeResource, ProgressResource
+from mg_lakehouse.resources import FeedResources
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.stores.drain import DrainReport, drain
 
@@ -42,10 +42,11 @@ class DrainConfig(dg.Config):
 
 def queue_spec(settings: Settings) -> dg.AssetSpec:
     """The queue, which others fill: an external asset."""
+    names = Names(settings.feed)
     return dg.AssetSpec(
-        QUEUE_KEY,
+        names.queue,
         description="The Amazon SQS queue that MessageGears sends its event feed to: small XML bundles, at least once, in no order.",
-        group_name="messagegears",
+        group_name=names.group("messagegears"),
         kinds={"sqs"},
         owners=list(OWNERS),
         metadata={"queue": settings.queue_url or "not set: MG_QUEUE_URL"},
@@ -54,41 +55,38 @@ def queue_spec(settings: Settings) -> dg.AssetSpec:
 
 def build_event_feed(settings: Settings) -> dg.AssetsDefinition:
     """The asset ``bronze/event_feed``."""
+    names = Names(settings.feed)
+    resources = FeedResources(names)
 
     @dg.asset(
-        key=EVENT_FEED_KEY,
-        deps=[QUEUE_KEY],
+        key=names.event_feed,
+        deps=[names.queue],
         partitions_def=RECEIVED_DATE,
         # A received day is received once: a backfill of bronze would start a run for each day and change nothing.
         backfill_policy=dg.BackfillPolicy.single_run(),
         description="Messages of the event feed as received, one row per message id. Only today's partition can be materialized: "
         "a past day cannot be received again.",
-        group_name="bronze",
+        group_name=names.group("bronze"),
         kinds={"deltalake", "sqs"},
         owners=list(OWNERS),
         metadata={"dagster/column_schema": column_schema(BRONZE_COLUMNS)},
-        pool="mg_bronze",
+        pool=names.pool("bronze"),
+        required_resource_keys=resources.keys("lake", "event_feed", "progress"),
         retry_policy=RETRY_TRANSIENT,
         freshness_policy=dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=24), warn_window=timedelta(hours=6)),
     )
-    def event_feed(
-        context: dg.AssetExecutionContext,
-        config: DrainConfig,
-        lake: LakeResource,
-        event_feed: EventFeedResource,
-        progress: ProgressResource,
-    ) -> dg.MaterializeResult[Any]:
+    def event_feed(context: dg.AssetExecutionContext, config: DrainConfig) -> dg.MaterializeResult[Any]:
         if context.partition_keys[-1] != today():
             note = f"A past day cannot be received again; nothing was changed. Materialize {today()} to drain the queue."
             context.log.warning(note)
             return dg.MaterializeResult(metadata={"note": note})
         with as_failure():
-            queue = event_feed.get(settings)
+            queue, lake, progress = resources.queue(context, settings), resources.lake(context), resources.progress(context)
             # A stopped run finishes the commit that it is at, deletes what is committed and hands the rest back.
             with put_off() as stop:
                 report = drain(
                     queue,
-                    lake.get(),
+                    lake,
                     settings,
                     max_messages=config.max_messages,
                     max_seconds=config.max_seconds,
@@ -99,7 +97,7 @@ def build_event_feed(settings: Settings) -> dg.AssetsDefinition:
             if report.corrupted:
                 context.log.warning("%s messages did not match SQS's checksum and were left in the queue.", report.corrupted)
             room = {"in_flight_head_room": queue.depth().head_room}
-            return dg.MaterializeResult(metadata={**_numbers(report), **room, **table_metadata(lake.get(), "bronze", "event_feed")})
+            return dg.MaterializeResult(metadata={**_numbers(report), **room, **table_metadata(lake, "bronze", "event_feed")})
 
     return event_feed
 

@@ -1,6 +1,5 @@
 """The gold assets: the models of the dbt project, built by dbt and written to Delta by its materialization."""
 
-import os
 import sys
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
@@ -14,11 +13,12 @@ from dagster_dbt.errors import DagsterDbtCliRuntimeError
 from mg_lakehouse.assets.reporting import OWNERS, RETRY_TRANSIENT, as_failure, table_metadata
 from mg_lakehouse.automation import gold_condition
 from mg_lakehouse.checks import failed_blocking_check
+from mg_lakehouse.environment import set_environment
 from mg_lakehouse.errors import LakehouseError, PermanentError
 from mg_lakehouse.events.catalogue import REJECTED_ITEMS
-from mg_lakehouse.keys import silver_key
+from mg_lakehouse.names import Names
 from mg_lakehouse.progress import Step
-from mg_lakehouse.resources import LakeResource, ProgressResource
+from mg_lakehouse.resources import FeedResources
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.stores.catalog import build_catalog, catalog_file
 from mg_lakehouse.stores.dbt_project import NOT_BUILT, dbt_environment, ensure_manifest, key_environment, project_dir, run_folder
@@ -26,11 +26,21 @@ from mg_lakehouse.stores.lake import Lake
 
 __all__ = ["build_dbt_resource", "build_gold"]
 
-_LAYERS = ("silver", "gold")
-
 
 class GoldTranslator(DagsterDbtTranslator):
-    """How dbt's models appear in Dagster."""
+    """How dbt's models appear in Dagster, under a feed's names."""
+
+    def __init__(self, names: Names) -> None:
+        super().__init__()
+        self._names = names
+
+    def get_asset_key(self, dbt_resource_props: Mapping[str, Any]) -> dg.AssetKey:
+        """The key that the project gives the model or source, with the feed's name before it."""
+        return self._names.key(*super().get_asset_key(dbt_resource_props).path)
+
+    def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str | None:
+        """The feed's group of gold tables."""
+        return self._names.group("gold") if super().get_group_name(dbt_resource_props) == "gold" else None
 
     def get_description(self, dbt_resource_props: Mapping[str, Any]) -> str:
         """What the model says of itself, without its SQL, which would push the columns off the page."""
@@ -39,21 +49,24 @@ class GoldTranslator(DagsterDbtTranslator):
     def get_asset_spec(self, manifest: Mapping[str, Any], unique_id: str, project: Any) -> dg.AssetSpec:
         """The spec that dagster-dbt makes, with this project's owners, kinds, condition and freshness."""
         spec = super().get_asset_spec(manifest, unique_id, project)
-        if spec.key.path[0] != "gold":
+        if spec.key != self._names.gold(spec.key.path[-1]):
             return spec
         return spec.replace_attributes(
             # The seeds are part of the code, no assets. Every model waits for the check that nothing was lost, which is a
             # check of `rejected_items`.
             deps={
-                dep.asset_key: dep for dep in (*spec.deps, dg.AssetDep(silver_key(REJECTED_ITEMS))) if dep.asset_key.path[0] in _LAYERS
+                dep.asset_key: dep for dep in (*spec.deps, dg.AssetDep(self._names.silver(REJECTED_ITEMS))) if self._is_table(dep.asset_key)
             }.values(),
             # dbt's name of a table is DuckDB's, which is in memory; the address in the lake comes with each materialization.
             metadata={name: value for name, value in spec.metadata.items() if name != "dagster/table_name"},
             owners=list(OWNERS),
             kinds={"dbt", "duckdb", "deltalake"},
-            automation_condition=gold_condition(),
+            automation_condition=gold_condition(self._names),
             freshness_policy=dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=24), warn_window=timedelta(hours=6)),
         )
+
+    def _is_table(self, key: dg.AssetKey) -> bool:
+        return key in {self._names.silver(key.path[-1]), self._names.gold(key.path[-1])}
 
 
 def build_gold(settings: Settings) -> dg.AssetsDefinition:
@@ -63,23 +76,26 @@ def build_gold(settings: Settings) -> dg.AssetsDefinition:
         ConfigurationError: there is no dbt project.
         PermanentError: the project does not parse.
     """
+    names = Names(settings.feed)
+    resources = FeedResources(names)
 
     @dbt_assets(
-        name="gold_models",
+        name=names.of("gold_models"),
         manifest=ensure_manifest(settings),
-        dagster_dbt_translator=GoldTranslator(),
+        dagster_dbt_translator=GoldTranslator(names),
         exclude=" ".join(NOT_BUILT),
-        pool="mg_gold",
+        pool=names.pool("gold"),
+        required_resource_keys=resources.keys("lake", "dbt", "progress"),
         retry_policy=RETRY_TRANSIENT,
     )
-    def gold(context: dg.AssetExecutionContext, dbt: DbtCliResource, lake: LakeResource, progress: ProgressResource) -> Iterator[Any]:
+    def gold(context: dg.AssetExecutionContext) -> Iterator[Any]:
         with as_failure():
-            _require_passed_checks(context.instance)
-            store = lake.get()
-            # dbt runs in a process of its own and takes the lake and the key from its environment.
-            os.environ.update(dbt_environment(settings, store) | key_environment(settings, store))
+            _require_passed_checks(names, context.instance)
+            store, progress = resources.lake(context), resources.progress(context)
             with run_folder(project_dir(settings), context.run.run_id[:7]) as folder:
-                invocation = dbt.cli(["build"], context=context, target_path=folder.path)
+                # dbt runs in a process of its own and takes the lake and the key from its environment.
+                with set_environment(dbt_environment(settings, store) | key_environment(settings, store)):
+                    invocation = resources.dbt(context).cli(["build"], context=context, target_path=folder.path)
                 for built, event in _numbered(_stream(invocation)):
                     if isinstance(event, dg.Output):
                         model = context.asset_key_for_output(event.output_name).path[-1]
@@ -103,9 +119,9 @@ def _refresh_catalog(log: dg.DagsterLogManager, lake: Lake, settings: Settings) 
         log.warning(str(error))
 
 
-def _require_passed_checks(instance: dg.DagsterInstance) -> None:
+def _require_passed_checks(names: Names, instance: dg.DagsterInstance) -> None:
     """Whoever asks for gold, automation, schedule or person, gets none over a batch that a blocking check found wanting."""
-    if (failed := failed_blocking_check(instance)) is not None:
+    if (failed := failed_blocking_check(names, instance)) is not None:
         raise PermanentError(
             f"The blocking check {failed.name} of {failed.asset_key.to_user_string()} failed, so gold stands as it was: "
             "see that check for the cause, and ingest or execute the check again before building gold."

@@ -10,8 +10,9 @@ import dagster as dg
 from pydantic import Field
 
 from mg_lakehouse.assets.reporting import RETRY_TRANSIENT, as_failure
+from mg_lakehouse.names import Names
 from mg_lakehouse.progress import Step
-from mg_lakehouse.resources import LakeResource, ProgressResource
+from mg_lakehouse.resources import FeedResources
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.stores.lake import Layer
 from mg_lakehouse.stores.maintenance import LAYERS, TableReport, maintain
@@ -20,7 +21,7 @@ __all__ = ["MAINTENANCE_JOB", "MaintenanceConfig", "build_maintenance", "todays_
 
 MAINTENANCE_JOB: Final = "maintenance"
 
-_POOLS: Final[dict[Layer, str]] = {"bronze": "mg_maintenance", "silver": "mg_maintenance", "gold": "mg_gold"}
+_POOLS: Final[dict[Layer, str]] = {"bronze": "maintenance", "silver": "maintenance", "gold": "gold"}
 
 
 class MaintenanceConfig(dg.Config):
@@ -31,10 +32,11 @@ class MaintenanceConfig(dg.Config):
 
 def build_maintenance(settings: Settings) -> dg.JobDefinition:
     """The job that maintains all tables."""
+    names = Names(settings.feed)
     ops = [_op(layer, settings) for layer in LAYERS]
 
     @dg.job(
-        name=MAINTENANCE_JOB,
+        name=names.of(MAINTENANCE_JOB),
         executor_def=dg.in_process_executor,
         description="Compact bronze, silver and gold, and remove what nobody needs: replaced files, orphans, old log entries.",
     )
@@ -45,31 +47,36 @@ def build_maintenance(settings: Settings) -> dg.JobDefinition:
     return maintenance
 
 
-def todays_small_files() -> dg.RunConfig:
+def todays_small_files(names: Names) -> dg.RunConfig:
     """Configuration of a run that only merges the small files of today."""
-    return dg.RunConfig(ops={_name(layer): MaintenanceConfig(full=False) for layer in LAYERS})
+    return dg.RunConfig(ops={_name(names, layer): MaintenanceConfig(full=False) for layer in LAYERS})
 
 
-def _name(layer: Layer) -> str:
-    return f"maintain_{layer}"
+def _name(names: Names, layer: Layer) -> str:
+    return names.of(f"maintain_{layer}")
 
 
 def _op(layer: Layer, settings: Settings) -> dg.OpDefinition:
+    names = Names(settings.feed)
+    resources = FeedResources(names)
+
     @dg.op(
-        name=_name(layer),
-        pool=_POOLS[layer],
+        name=_name(names, layer),
+        pool=names.pool(_POOLS[layer]),
+        required_resource_keys=resources.keys("lake", "progress"),
         retry_policy=RETRY_TRANSIENT,
         out=dg.Out(dg.Nothing),
         description=f"Compact the tables of {layer} and remove what nobody needs of their past.",
     )
-    def maintain_layer(context: dg.OpExecutionContext, config: MaintenanceConfig, lake: LakeResource, progress: ProgressResource) -> None:
+    def maintain_layer(context: dg.OpExecutionContext, config: MaintenanceConfig) -> None:
+        lake, progress = resources.lake(context), resources.progress(context)
         with as_failure():
-            for done, report in enumerate(maintain(lake.get(), settings, layers=(layer,), full=config.full), start=1):
+            for done, report in enumerate(maintain(lake, settings, layers=(layer,), full=config.full), start=1):
                 progress.report(context.log, Step("maintain", done, f"tables, {report.layer}/{report.table}"))
                 for note in report.notes:
                     context.log.warning("%s/%s: %s.", report.layer, report.table, note)
                 if report.anything:
-                    context.log_event(dg.AssetObservation(dg.AssetKey([report.layer, report.table]), metadata=_numbers(report)))
+                    context.log_event(dg.AssetObservation(names.key(report.layer, report.table), metadata=_numbers(report)))
 
     return maintain_layer
 

@@ -11,18 +11,17 @@ from pydantic import Field
 
 from mg_lakehouse.assets.reporting import OWNERS, RETRY_TRANSIENT, as_failure, table_metadata
 from mg_lakehouse.errors import PermanentError
-from mg_lakehouse.keys import ACCOUNT_ACTIVITY_KEY, gold_key
+from mg_lakehouse.names import Names
 from mg_lakehouse.progress import Step
-from mg_lakehouse.resources import LakeResource, ProgressResource, WebServiceResource
+from mg_lakehouse.resources import FeedResources
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.stores.days import days_between
 from mg_lakehouse.stores.reconciliation import reconcile_day, replace_days
 from mg_lakehouse.stores.tables import RECONCILIATION
 from mg_lakehouse.stores.web_service import missing_credentials
 
-__all__ = ["DIFFERENCES_EXPLAINED", "RECONCILIATION_KEY", "DaysConfig", "asked_range", "build_reconciliation"]
+__all__ = ["DIFFERENCES_EXPLAINED", "DaysConfig", "asked_range", "build_reconciliation"]
 
-RECONCILIATION_KEY: Final = gold_key(RECONCILIATION.name)
 DIFFERENCES_EXPLAINED: Final = "differences_explained"
 
 _SHOWN: Final = 50
@@ -47,38 +46,35 @@ def asked_range(config: DaysConfig, settings: Settings) -> list[date]:
 
 def build_reconciliation(settings: Settings) -> dg.AssetsDefinition:
     """The asset, with the check ``differences_explained``, which warns."""
+    names = Names(settings.feed)
+    resources, key = FeedResources(names), names.gold(RECONCILIATION.name)
     schema = dg.TableSchema(
         [dg.TableColumn(name, str(dtype), description=RECONCILIATION.comments[name]) for name, dtype in RECONCILIATION.schema.items()]
     )
 
     @dg.asset(
-        key=RECONCILIATION_KEY,
-        deps=[gold_key("job_metrics"), ACCOUNT_ACTIVITY_KEY],
+        key=key,
+        deps=[names.gold("job_metrics"), names.account_activity],
         description=f"{RECONCILIATION.description} The days of a run's config take the place of what was there of them; by default yesterday.",
-        group_name="gold",
+        group_name=names.group("gold"),
         kinds={"deltalake", "polars"},
         owners=list(OWNERS),
         metadata={"dagster/column_schema": schema},
         check_specs=[
             dg.AssetCheckSpec(
                 DIFFERENCES_EXPLAINED,
-                asset=RECONCILIATION_KEY,
+                asset=key,
                 description="What differs from MessageGears' own numbers has a known reason.",
             )
         ],
-        pool="mg_reconciliation",
+        pool=names.pool("reconciliation"),
+        required_resource_keys=resources.keys("lake", "web_service", "progress"),
         retry_policy=RETRY_TRANSIENT,
     )
-    def reconciliation(
-        context: dg.AssetExecutionContext,
-        config: DaysConfig,
-        lake: LakeResource,
-        web_service: WebServiceResource,
-        progress: ProgressResource,
-    ) -> Iterator[dg.MaterializeResult[Any]]:
+    def reconciliation(context: dg.AssetExecutionContext, config: DaysConfig) -> Iterator[dg.MaterializeResult[Any]]:
         with as_failure():
-            days, store = asked_range(config, settings), lake.get()
-            service = None if missing_credentials(settings) else web_service.get(settings)
+            days, store, progress = asked_range(config, settings), resources.lake(context), resources.progress(context)
+            service = None if missing_credentials(settings) else resources.web_service(context, settings)
             if service is None:
                 missing = " and ".join(missing_credentials(settings))
                 context.log.info("Only files are compared: set %s for MessageGears' summaries.", missing)
@@ -89,7 +85,7 @@ def build_reconciliation(settings: Settings) -> dg.AssetsDefinition:
             rows = pl.concat(found)
             replace_days(store, days, rows)
         yield dg.MaterializeResult(
-            metadata={**_metadata(rows), **table_metadata(store, "gold", RECONCILIATION.name)}, check_results=[_check(rows)]
+            metadata={**_metadata(rows), **table_metadata(store, "gold", RECONCILIATION.name)}, check_results=[_check(key, rows)]
         )
 
     return reconciliation
@@ -113,7 +109,7 @@ def _metadata(rows: pl.DataFrame) -> dict[str, Any]:
     }
 
 
-def _check(rows: pl.DataFrame) -> dg.AssetCheckResult:
+def _check(key: dg.AssetKey, rows: pl.DataFrame) -> dg.AssetCheckResult:
     unexplained = rows.filter(~pl.col("is_explained")).sort(pl.col("difference").abs(), descending=True).to_dicts()
     said = None
     if unexplained:
@@ -125,7 +121,7 @@ def _check(rows: pl.DataFrame) -> dg.AssetCheckResult:
         )
     return dg.AssetCheckResult(
         check_name=DIFFERENCES_EXPLAINED,
-        asset_key=RECONCILIATION_KEY,
+        asset_key=key,
         passed=not unexplained,
         severity=dg.AssetCheckSeverity.WARN,
         description=said,

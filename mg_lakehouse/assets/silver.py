@@ -10,16 +10,16 @@ from pydantic import Field
 from mg_lakehouse.assets.reporting import OWNERS, RETRY_TRANSIENT, as_failure, column_schema, table_metadata
 from mg_lakehouse.checks import silver_check_results, silver_check_specs
 from mg_lakehouse.events.catalogue import REJECTED_ITEMS, columns_of, event_of_table, silver_tables
-from mg_lakehouse.keys import ACCOUNT_ACTIVITY_KEY, EVENT_FEED_KEY, LOADED_FILES_KEY, silver_key
+from mg_lakehouse.names import Names
 from mg_lakehouse.partitions import RECEIVED_DATE, today
 from mg_lakehouse.progress import Step
-from mg_lakehouse.resources import LakeResource, ProgressResource
+from mg_lakehouse.resources import FeedResources
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.stores.lake import Lake
 from mg_lakehouse.stores.rederive import Rederived, rederive
 from mg_lakehouse.stores.silver import SilverReport, TableCount, flatten_sources, merged
 
-__all__ = ["ONLY_NEW", "SilverConfig", "build_silver"]
+__all__ = ["SilverConfig", "build_silver", "only_new"]
 
 _REJECTED_DESCRIPTION: Final = (
     "What could not become a row of an event table, one row per item or unreadable message, with the reason and the text."
@@ -35,28 +35,35 @@ class SilverConfig(dg.Config):
     dry_run: bool = Field(default=False, description="Say what making them anew would change, and change nothing.")
 
 
-ONLY_NEW: Final = {"silver": SilverConfig(rederive=False)}
-"""Config by op of a run that brings what is new: queued before midnight and started after it, it must not make all of yesterday anew."""
+_OP: Final = "silver"
+
+
+def only_new(names: Names) -> dict[str, dg.Config]:
+    """Config by op of a run that brings what is new: queued before midnight and started after it, it must not make all of yesterday anew."""
+    return {names.of(_OP): SilverConfig(rederive=False)}
 
 
 def build_silver(settings: Settings) -> dg.AssetsDefinition:
     """The silver assets, all made by one op."""
+    names = Names(settings.feed)
+    resources = FeedResources(names)
 
     @dg.multi_asset(
-        name="silver",
-        specs=[_spec(table) for table in silver_tables()],
-        check_specs=silver_check_specs(),
+        name=names.of(_OP),
+        specs=[_spec(names, table) for table in silver_tables()],
+        check_specs=silver_check_specs(names),
         partitions_def=RECEIVED_DATE,
         # Progress is by bronze's version: one run brings any number of partitions up to date.
         backfill_policy=dg.BackfillPolicy.single_run(),
         can_subset=True,
-        pool="mg_silver",
+        pool=names.pool("silver"),
+        required_resource_keys=resources.keys("lake", "progress"),
         retry_policy=RETRY_TRANSIENT,
     )
-    def silver(context: dg.AssetExecutionContext, config: SilverConfig, lake: LakeResource, progress: ProgressResource) -> Iterator[Any]:
-        selected = [table for table in silver_tables() if silver_key(table) in context.selected_asset_keys]
+    def silver(context: dg.AssetExecutionContext, config: SilverConfig) -> Iterator[Any]:
+        selected = [table for table in silver_tables() if names.silver(table) in context.selected_asset_keys]
         with as_failure():
-            store = lake.get()
+            store, progress = resources.lake(context), resources.progress(context)
             before = {table: _version(store, table) for table in selected}
             reports = flatten_sources(
                 store,
@@ -75,12 +82,12 @@ def build_silver(settings: Settings) -> dg.AssetsDefinition:
                 )
             )
             report = merged(list(reports.values()))
-            checks = list(silver_check_results(store, reports, before, context.selected_asset_check_keys))
+            checks = list(silver_check_results(names, store, reports, before, context.selected_asset_check_keys))
             # The check that nothing was lost goes first, and each check with its table: nobody sees the tables new and the checks old.
             for table in sorted(selected, key=lambda table: table != REJECTED_ITEMS):
-                own = [check for check in checks if check.asset_key == silver_key(table)]
+                own = [check for check in checks if check.asset_key == names.silver(table)]
                 yield dg.MaterializeResult(
-                    silver_key(table), metadata=_metadata(store, table, report, reports) | _rederived(table, made), check_results=own
+                    names.silver(table), metadata=_metadata(store, table, report, reports) | _rederived(table, made), check_results=own
                 )
             yield from (check for check in checks if check.asset_key not in context.selected_asset_keys)
 
@@ -115,12 +122,12 @@ def _rederived(table: str, made: Sequence[Rederived]) -> dict[str, Any]:
     }
 
 
-def _spec(table: str) -> dg.AssetSpec:
+def _spec(names: Names, table: str) -> dg.AssetSpec:
     return dg.AssetSpec(
-        silver_key(table),
-        deps=[EVENT_FEED_KEY, _daily_files(), LOADED_FILES_KEY],
+        names.silver(table),
+        deps=[names.event_feed, _daily_files(names), names.loaded_files],
         description=_REJECTED_DESCRIPTION if table == REJECTED_ITEMS else event_of_table(table).description,
-        group_name="silver",
+        group_name=names.group("silver"),
         kinds={"deltalake", "polars"},
         owners=list(OWNERS),
         metadata={"dagster/column_schema": column_schema(columns_of(table))},
@@ -133,9 +140,9 @@ def _version(lake: Lake, table: str) -> int:
     return -1 if handle is None else handle.version()
 
 
-def _daily_files() -> dg.AssetDep:
+def _daily_files(names: Names) -> dg.AssetDep:
     """A day of receipt may hold files of any day; to list all of them for each table would cost an ingest a second."""
-    return dg.AssetDep(ACCOUNT_ACTIVITY_KEY, partition_mapping=dg.LastPartitionMapping())
+    return dg.AssetDep(names.account_activity, partition_mapping=dg.LastPartitionMapping())
 
 
 def _metadata(lake: Lake, table: str, report: SilverReport, reports: Mapping[str, SilverReport]) -> dict[str, Any]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, time, timedelta
 from typing import Final, NamedTuple
 
@@ -16,6 +14,7 @@ from rich.markup import escape
 from mg_lakehouse.demo.feed import FeedPlan, generate
 from mg_lakehouse.demo.queue import EmbeddedQueue
 from mg_lakehouse.demo.samples import samples
+from mg_lakehouse.environment import set_environment
 from mg_lakehouse.progress import Step, announce
 from mg_lakehouse.report import plain_table, print_pass
 from mg_lakehouse.running import PassResult, run_once
@@ -25,7 +24,7 @@ from mg_lakehouse.stores.audit import rejected_by_reason
 from mg_lakehouse.stores.duck import connect
 from mg_lakehouse.stores.lake import Lake
 
-__all__ = ["DemoOutcome", "embedded_environment", "print_demo", "run_demo"]
+__all__ = ["DemoOutcome", "print_demo", "run_demo"]
 
 _DAYS: Final = timedelta(days=40)
 _NEXT: Final = (
@@ -57,25 +56,11 @@ def run_demo(*, events: int, seed: int | None) -> DemoOutcome:
     end = datetime.now(UTC).replace(microsecond=0) if seed is None else datetime.combine(datetime.now(UTC).date(), time.min, UTC)
     plan = FeedPlan(seed=secrets.randbits(32) if seed is None else seed, events=events, start=end - _DAYS, end=end)
     bodies = [*samples().values(), *(bundle.body for bundle in generate(plan).bundles)]
-    with EmbeddedQueue() as queue, embedded_environment(queue.environment):
+    # Whatever queue and credentials the environment names otherwise.
+    with EmbeddedQueue() as queue, set_environment(queue.environment):
         sent = queue.publish(bodies, duplicates=0.02, progress=lambda count: announce(Step("publish", count, "messages published")))
         result = run_once(load_settings())
         return DemoOutcome(sent, queue.depth(), plan.seed, result)
-
-
-@contextmanager
-def embedded_environment(variables: dict[str, str]) -> Iterator[None]:
-    """Have this process read the embedded queue, whatever queue and credentials its environment names otherwise."""
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 def print_demo(out: Console, settings: Settings, outcome: DemoOutcome) -> None:

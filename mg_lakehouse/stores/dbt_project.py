@@ -106,6 +106,7 @@ def dbt_environment(settings: Settings, lake: Lake | None = None) -> dict[str, s
     return {
         "MG_LAKE_URI": (lake or Lake(settings.lake_uri)).root,
         "MG_BUSINESS_TIMEZONE": settings.business_timezone,
+        "MG_GOLD_PART_ROWS": str(settings.gold_part_rows),
         "MG_DBT_PROJECT_DIR": str(project),
         "DBT_PROFILES_DIR": str(project),
         "DBT_PROJECT_DIR": str(project),
@@ -118,13 +119,15 @@ def dbt_environment(settings: Settings, lake: Lake | None = None) -> dict[str, s
 
 
 def key_environment(settings: Settings, lake: Lake) -> dict[str, str]:
-    """The key as an environment variable, for the process of a build and no other; empty where the lake keeps its own.
+    """The key as an environment variable, for the process of a build and no other.
+
+    It is empty where the lake keeps its own: another feed's may stand in the environment of the caller.
 
     Raises:
         ConfigurationError: the lake has no key. dbt would say so below a page of its own stack.
     """
     pii_key(settings, lake)
-    return {} if settings.pii_key is None else {"MG_PII_KEY": settings.pii_key.get_secret_value()}
+    return {"MG_PII_KEY": "" if settings.pii_key is None else settings.pii_key.get_secret_value()}
 
 
 def gold_models(settings: Settings) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from slack_sdk.web.client import WebClient
 from mg_lakehouse.alerting import alert_check_keys, build_slack_resource, check_result
 from mg_lakehouse.definitions import build_definitions
 from mg_lakehouse.errors import ConfigurationError
+from mg_lakehouse.names import Names
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.stores.alerts import ALERTS, Alert
 from mg_lakehouse.stores.lake import Lake
@@ -110,7 +111,7 @@ def test_gold_is_built_without_looking_for_alerts(lake: Lake) -> None:
     of_gold = definitions.resolve_job_def("gold").asset_layer.executable_asset_keys
     assert {key.path[-1] for key in of_gold} >= {"job_metrics", "mailbox_provider_daily"}
     selected = definitions.resolve_job_def("gold").asset_layer.asset_graph.asset_check_keys
-    assert not selected & set(alert_check_keys())
+    assert not selected & set(alert_check_keys(Names()))
 
 
 def test_slack_is_told_of_each_alert_once(lake: Lake, channel: Channel) -> None:
@@ -149,7 +150,7 @@ def test_a_channel_without_a_token_is_one_sentence(lake: Lake) -> None:
 
 
 def test_many_alerts_are_a_sentence_of_five_and_all_of_them_in_the_metadata() -> None:
-    result = check_result(ALERTS[0], [Alert("warn", str(number), f"{number}.") for number in range(7)])
+    result = check_result(Names(), ALERTS[0], [Alert("warn", str(number), f"{number}.") for number in range(7)])
     assert result.description == "0. 1. 2. 3. 4. And 2 more: see the metadata."
     assert result.severity == dg.AssetCheckSeverity.WARN
     told: Any = result.metadata["alerts"].value

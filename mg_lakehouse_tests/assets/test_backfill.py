@@ -11,7 +11,7 @@ import pytest
 from deltalake import DeltaTable
 
 from mg_lakehouse.definitions import build_definitions
-from mg_lakehouse.keys import silver_key
+from mg_lakehouse.names import Names
 from mg_lakehouse.partitions import today
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.stores.lake import Lake
@@ -40,7 +40,7 @@ def lake(tmp_path: Path) -> Lake:
 def materialize(lake: Lake, days: int, *, tables: tuple[str, ...] = ("deliveries",), **config: Any) -> dict[str, dict[str, Any]]:
     """One run for all of the days, as Dagster starts it for a backfill of an asset with this policy."""
     definitions = build_definitions(Settings(lake_uri=lake.root, pii_key="k"))
-    keys = [silver_key(name) for name in tables]
+    keys = [Names().silver(name) for name in tables]
     first, last = START.date().isoformat(), (START + (days - 1) * DAY).date().isoformat()
     job = definitions.resolve_implicit_global_asset_job_def()
     with dg.DagsterInstance.ephemeral() as instance:
@@ -90,7 +90,7 @@ def test_todays_day_is_made_anew_only_where_it_is_asked_for(tmp_path: Path) -> N
     for config in (None, dg.RunConfig({"silver": {"config": {"rederive": True}}})):
         with dg.DagsterInstance.ephemeral() as instance:
             assert job.execute_in_process(
-                instance=instance, asset_selection=[silver_key("deliveries")], partition_key=today(), run_config=config
+                instance=instance, asset_selection=[Names().silver("deliveries")], partition_key=today(), run_config=config
             ).success
         rows.append(rows_of(lake, "silver", "deliveries").height)
     assert rows == [0, 1]

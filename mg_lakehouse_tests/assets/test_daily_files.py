@@ -13,11 +13,12 @@ import pytest
 from mg_lakehouse.definitions import build_definitions
 from mg_lakehouse.demo.activity_api import ActivityApi, ApiFault
 from mg_lakehouse.jobs import ACTIVITY_JOB, ACTIVITY_REPORT_JOB, FLATTEN_JOB
-from mg_lakehouse.keys import ACCOUNT_ACTIVITY_KEY
+from mg_lakehouse.names import Names
 from mg_lakehouse.partitions import activity_files, activity_range, today
 from mg_lakehouse.settings import Settings, load_settings
 from mg_lakehouse.stores.account_activity import FileKey, files_in_bronze
 from mg_lakehouse.stores.lake import Lake
+from mg_lakehouse_tests.assets.ticks import tick
 from mg_lakehouse_tests.stores.feeds import receive, rows_of
 
 FIRST, LAST = date(2026, 3, 1), date(2026, 3, 2)
@@ -59,7 +60,7 @@ def metadata(result: dg.ExecuteInProcessResult) -> dict[str, dict[str, Any]]:
     return {
         str(event.partition): {name: value.value for name, value in event.materialization.metadata.items()}
         for event in result.get_asset_materialization_events()
-        if event.asset_key == ACCOUNT_ACTIVITY_KEY
+        if event.asset_key == Names().account_activity
     }
 
 
@@ -84,7 +85,7 @@ def test_a_single_partition_is_fetched_and_again_where_the_config_says_so(
 ) -> None:
     key = dg.MultiPartitionKey({"activity_date": "2026-03-01", "activity_type": "OPENS"})
     assert run(settings, instance, ACTIVITY_JOB, partition_key=key).success
-    config = {"ops": {ACCOUNT_ACTIVITY_KEY.to_python_identifier(): {"config": {"again": True}}}}
+    config = {"ops": {Names().account_activity.to_python_identifier(): {"config": {"again": True}}}}
     again = run(settings, instance, ACTIVITY_JOB, partition_key=key, run_config=config)
     assert metadata(again)["2026-03-01|OPENS"]["bundles_already_in_bronze"] == 1
     assert len(api.requests) == 2
@@ -120,20 +121,16 @@ def test_daily_files_are_flattened_without_a_queue_and_the_report_counts_what_th
 ) -> None:
     lake = Lake(settings.lake_uri)
     receive(lake, [f"<ActivityItems>{an_open(2)}{an_open(3)}</ActivityItems>"])
-    sensor = build_definitions(settings).resolve_sensor_def("daily_files_sensor")
+    definitions = build_definitions(settings)
 
-    def tick() -> dg.SensorResult | dg.RunRequest | dg.SkipReason | Any:
-        context = dg.build_sensor_context(instance=instance, resources={"lake": build_definitions(settings).resources["lake"]})  # type: ignore[index]
-        return sensor(context)
-
-    assert isinstance(tick(), dg.SkipReason)
+    assert isinstance(tick(definitions, "daily_files_sensor", instance), str)
     run(settings, instance, ACTIVITY_JOB, tags=activity_range(settings, FIRST, FIRST))
-    asked = tick()
+    asked = tick(definitions, "daily_files_sensor", instance)
     assert isinstance(asked, dg.RunRequest)
     assert asked.partition_key == today()
     assert asked.run_config["ops"] == {"silver": {"config": {"rederive": False, "dry_run": False}}}
     assert run(settings, instance, FLATTEN_JOB, partition_key=today()).success
-    assert isinstance(tick(), dg.SkipReason)
+    assert isinstance(tick(definitions, "daily_files_sensor", instance), str)
     assert sorted(rows_of(lake, "silver", "opens")["activity_id"]) == ["o1", "o2", "o3"]
     op = "bronze__account_activity_queue_lost_nothing"
     days = {"config": {"first_day": "2026-03-01", "last_day": "2026-03-01"}}
@@ -171,7 +168,7 @@ def test_a_month_of_all_types_is_a_run_for_each_type() -> None:
     (definition,) = [
         each
         for each in build_definitions(Settings()).assets or ()
-        if isinstance(each, dg.AssetsDefinition) and ACCOUNT_ACTIVITY_KEY in each.keys
+        if isinstance(each, dg.AssetsDefinition) and Names().account_activity in each.keys
     ]
     assert definition.backfill_policy == dg.BackfillPolicy.single_run()
     files = activity_files(Settings())

@@ -16,13 +16,15 @@ from mg_lakehouse.definitions import build_definitions
 from mg_lakehouse.demo.queue import EmbeddedQueue
 from mg_lakehouse.demo.samples import samples
 from mg_lakehouse.jobs import GOLD_JOB, INGEST_JOB, RECONCILIATION_JOB, STANDING_CHECKS_JOB
-from mg_lakehouse.keys import EVENT_FEED_KEY, gold_key, silver_key
+from mg_lakehouse.names import Names
 from mg_lakehouse.partitions import today
 from mg_lakehouse.settings import Settings, load_settings
 from mg_lakehouse.stores.audit import Conservation
 from mg_lakehouse.stores.lake import Lake
 from mg_lakehouse_tests.gold.helpers import MARTS
 from mg_lakehouse_tests.stores.feeds import rows_of
+
+NAMES = Names()
 
 
 @pytest.fixture
@@ -56,7 +58,7 @@ def test_an_ingest_drains_flattens_and_reports(queue: EmbeddedQueue, settings: S
     result = ingest(settings, instance)
     assert result.success
     assert queue.depth() == 0
-    bronze = instance.get_latest_materialization_event(EVENT_FEED_KEY)
+    bronze = instance.get_latest_materialization_event(NAMES.event_feed)
     assert bronze is not None
     assert bronze.asset_materialization is not None
     numbers = {name: value.value for name, value in bronze.asset_materialization.metadata.items()}
@@ -79,7 +81,7 @@ def test_an_ingest_drains_flattens_and_reports(queue: EmbeddedQueue, settings: S
 
 def test_the_budget_of_a_run_is_kept(queue: EmbeddedQueue, settings: Settings, instance: dg.DagsterInstance) -> None:
     queue.publish(["<ActivityItems/>"] * 25)
-    config = {"ops": {EVENT_FEED_KEY.to_python_identifier(): {"config": {"max_messages": 12}}}}
+    config = {"ops": {NAMES.event_feed.to_python_identifier(): {"config": {"max_messages": 12}}}}
     assert ingest(settings, instance, run_config=config).success
     assert rows_of(Lake(settings.lake_uri), "bronze", "event_feed").height == 12
     assert queue.depth() == 13
@@ -87,9 +89,9 @@ def test_the_budget_of_a_run_is_kept(queue: EmbeddedQueue, settings: Settings, i
 
 def test_a_past_day_cannot_be_received_again(queue: EmbeddedQueue, settings: Settings, instance: dg.DagsterInstance) -> None:
     queue.publish(["<ActivityItems/>"])
-    result = ingest(settings, instance, partition_key="2026-01-01", asset_selection=[EVENT_FEED_KEY])
+    result = ingest(settings, instance, partition_key="2026-01-01", asset_selection=[NAMES.event_feed])
     assert result.success
-    event = instance.get_latest_materialization_event(EVENT_FEED_KEY)
+    event = instance.get_latest_materialization_event(NAMES.event_feed)
     assert event is not None
     assert event.asset_materialization is not None
     assert "cannot be received again" in str(event.asset_materialization.metadata["note"].value)
@@ -106,7 +108,7 @@ def test_a_failed_blocking_check_keeps_gold_from_building(
 ) -> None:
     """The automation runs gold after a good batch, and not after one whose conservation check failed."""
     definitions = build_definitions(settings)
-    gold = [gold_key(model) for model in MARTS]
+    gold = [NAMES.gold(model) for model in MARTS]
 
     def wanted(cursor: Any = None) -> tuple[int, Any]:
         found = dg.evaluate_automation_conditions(definitions, instance, asset_selection=dg.AssetSelection.groups("gold"), cursor=cursor)
@@ -164,29 +166,29 @@ def test_a_failed_blocking_check_stops_what_lies_behind_it_in_the_same_run(
 ) -> None:
     monkeypatch.setattr(checks, "conservation", broken)
     definitions = build_definitions(settings)
-    selected = dg.AssetSelection.assets(EVENT_FEED_KEY) | dg.AssetSelection.groups("silver", "gold")
+    selected = dg.AssetSelection.assets(NAMES.event_feed) | dg.AssetSelection.groups("silver", "gold")
     everything = dg.define_asset_job("everything", selected, executor_def=dg.in_process_executor)
     queue.publish(samples().values())
     job = dg.Definitions.merge(definitions, dg.Definitions(jobs=[everything])).resolve_job_def("everything")
     result = job.execute_in_process(instance=instance, partition_key=today(), raise_on_error=False)
     assert not result.success
-    assert instance.get_latest_materialization_event(silver_key("clicks")) is not None
-    assert instance.get_latest_materialization_event(gold_key("fct_messages")) is None
+    assert instance.get_latest_materialization_event(NAMES.silver("clicks")) is not None
+    assert instance.get_latest_materialization_event(NAMES.gold("fct_messages")) is None
 
 
 def test_executing_a_failed_check_again_sets_gold_free(
     queue: EmbeddedQueue, settings: Settings, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    key = dg.AssetCheckKey(silver_key("rejected_items"), checks.CONSERVATION)
+    key = dg.AssetCheckKey(NAMES.silver("rejected_items"), checks.CONSERVATION)
     queue.publish(samples().values())
     with monkeypatch.context() as patched:
         patched.setattr(checks, "conservation", broken)
         assert not ingest(settings, instance).success
-    assert checks.failed_blocking_check(instance) == key
+    assert checks.failed_blocking_check(NAMES, instance) == key
     again = dg.define_asset_job("again", dg.AssetSelection.checks(key), executor_def=dg.in_process_executor)
     job = dg.Definitions.merge(build_definitions(settings), dg.Definitions(jobs=[again])).resolve_job_def("again")
     result = job.execute_in_process(instance=instance)
-    assert checks.failed_blocking_check(instance) is None
+    assert checks.failed_blocking_check(NAMES, instance) is None
     # It added up the batch again, not nothing.
     (check,) = result.get_asset_check_evaluations()
     assert check.metadata["items"].value == 17
@@ -200,7 +202,7 @@ def test_an_hour_that_does_not_balance_blocks_gold(queue: EmbeddedQueue, setting
     (check,) = result.get_asset_check_evaluations()
     numbers = {name: value.value for name, value in check.metadata.items()}
     assert (check.passed, numbers["messages"], numbers["items"], numbers["items_missing"]) == (True, 17, 17, 0)
-    assert checks.failed_blocking_check(instance) is None
+    assert checks.failed_blocking_check(NAMES, instance) is None
 
     DeltaTable(Lake(settings.lake_uri).uri_of("silver", "clicks")).delete()
     result = job.execute_in_process(instance=instance, raise_on_error=False)
@@ -208,7 +210,7 @@ def test_an_hour_that_does_not_balance_blocks_gold(queue: EmbeddedQueue, setting
     assert not check.passed
     assert check.metadata["items_missing"].value == 1
     assert "Run `mg-lakehouse reconcile` for the numbers." in (check.description or "")
-    assert checks.failed_blocking_check(instance) == checks.reconciliation_key()
+    assert checks.failed_blocking_check(NAMES, instance) == checks.reconciliation_key(NAMES)
 
 
 def test_the_standing_checks_see_a_copied_row(queue: EmbeddedQueue, settings: Settings, instance: dg.DagsterInstance) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from mg_lakehouse.assets.maintenance import MAINTENANCE_JOB, todays_small_files
 from mg_lakehouse.definitions import build_definitions
+from mg_lakehouse.names import Names
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.stores.lake import Lake
 from mg_lakehouse.stores.silver import flatten_new
@@ -46,7 +47,7 @@ def test_the_nightly_run_compacts_every_day_and_is_seen_on_the_assets_page(setti
 
 
 def test_the_hourly_run_touches_today_alone(settings: Settings) -> None:
-    numbers = observed(settings, todays_small_files())["bronze/event_feed"]
+    numbers = observed(settings, todays_small_files(Names()))["bronze/event_feed"]
     assert (numbers["files_before"], numbers["files"], numbers["partitions_merged"]) == (6, 4, 1)
 
 

@@ -22,7 +22,7 @@ from pydantic import SecretStr
 
 from mg_lakehouse.demo.feed import Feed, FeedPlan, generate
 from mg_lakehouse.demo.queue import EmbeddedQueue
-from mg_lakehouse.demo.show import embedded_environment
+from mg_lakehouse.environment import set_environment
 from mg_lakehouse.events.catalogue import silver_tables
 from mg_lakehouse.running import run_once
 from mg_lakehouse.settings import Settings, load_settings
@@ -61,7 +61,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
     bodies = [bundle.body for bundle in feed.bundles]
     half = len(bodies) // 2
     variables = {"MG_LAKE_URI": lake.root, "MG_PII_KEY": KEY, "MG_BUSINESS_TIMEZONE": ZONE, "MG_AS_OF": AS_OF.isoformat()}
-    with EmbeddedQueue() as queue, embedded_environment(queue.environment | variables):
+    with EmbeddedQueue() as queue, set_environment(queue.environment | variables):
         published = 0
         for part in (bodies[:half], bodies[half:]):
             published += queue.publish(part, duplicates=0.05, seed=7)

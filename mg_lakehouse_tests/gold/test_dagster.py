@@ -10,7 +10,7 @@ import dagster as dg
 import pytest
 
 from mg_lakehouse.definitions import build_definitions
-from mg_lakehouse.keys import gold_key
+from mg_lakehouse.names import Names
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.stores.dbt_project import project_dir, target_dir
 from mg_lakehouse.stores.lake import Lake
@@ -31,7 +31,7 @@ def test_a_model_built_alone_has_the_key_of_the_settings_and_leaves_no_artefacts
     with environ({}), dg.DagsterInstance.ephemeral() as instance:
         job = build_definitions(settings(lake)).resolve_implicit_global_asset_job_def()
         before = folders(target)
-        done = job.execute_in_process(instance=instance, asset_selection=[gold_key("fct_messages")])
+        done = job.execute_in_process(instance=instance, asset_selection=[Names().gold("fct_messages")])
     assert done.success
     assert all(check.passed for check in done.get_asset_check_evaluations())
     hashed = hmac.new(PII_KEY.encode(), b"ada@gmail.com", hashlib.sha256).hexdigest()

@@ -16,12 +16,12 @@ RULES = {1: "b1518f010c2c66d8"}
 
 
 def test_scanners_are_the_same_to_the_flags_and_to_the_mail_clients() -> None:
-    values = yaml.safe_load((project_dir(Settings(_env_file=None)) / "dbt_project.yml").read_text())["vars"]
+    values = yaml.safe_load((project_dir(Settings()) / "dbt_project.yml").read_text())["vars"]
     assert tuple(values["scanner_user_agents"]) == SCANNERS
 
 
 def test_changed_rules_have_a_new_version() -> None:
-    folder = project_dir(Settings(_env_file=None))
+    folder = project_dir(Settings())
     sql = (folder / "models" / "intermediate" / "int_flagged_events.sql").read_text()
     values = yaml.safe_load((folder / "dbt_project.yml").read_text())["vars"]
     named = sorted(set(re.findall(r'var\("(\w+)"\)', sql)))

@@ -1,0 +1,1 @@
+"""What `dg` loads: each folder with a `defs.yaml`, each module."""

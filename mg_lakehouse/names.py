@@ -1,0 +1,79 @@
+"""What the definitions are called in Dagster: asset keys, groups, jobs, ops, pools and resources, in one place.
+
+A project may hold several feeds, each with a queue and a lake of its own. All names of a feed that has a name have that before
+them; those of one without a name stand as they are. A silver table's key is the dbt source's too, which joins the two graphs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import dagster as dg
+
+__all__ = ["Group", "Names"]
+
+Group = Literal["messagegears", "bronze", "silver", "gold"]
+
+_LOST_NOTHING: Final = "queue_lost_nothing"
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """The names of one feed's definitions; ``feed`` is its name, in letters, digits and ``_``."""
+
+    feed: str | None = None
+
+    def of(self, name: str) -> str:
+        """Name of a job, op, sensor, schedule or resource: ``ingest``, or ``transactional_ingest``."""
+        return name if self.feed is None else f"{self.feed}_{name}"
+
+    def key(self, *path: str) -> dg.AssetKey:
+        """Asset key: ``silver/opens``, or ``transactional/silver/opens``."""
+        return dg.AssetKey([*(() if self.feed is None else (self.feed,)), *path])
+
+    def group(self, group: Group) -> str:
+        """Name of an asset group."""
+        return self.of(group)
+
+    def pool(self, name: str) -> str:
+        """Name of a pool: ``mg_silver``, or ``mg_transactional_silver``."""
+        return f"mg_{self.of(name)}"
+
+    def silver(self, table: str) -> dg.AssetKey:
+        """Asset key of a silver table."""
+        return self.key("silver", table)
+
+    def gold(self, model: str) -> dg.AssetKey:
+        """Asset key of a gold table."""
+        return self.key("gold", model)
+
+    @property
+    def queue(self) -> dg.AssetKey:
+        """Asset key of the queue, which others fill."""
+        return self.key("messagegears", "event_feed_queue")
+
+    @property
+    def event_feed(self) -> dg.AssetKey:
+        """Asset key of the bronze table of the queue's messages."""
+        return self.key("bronze", "event_feed")
+
+    @property
+    def files(self) -> dg.AssetKey:
+        """Asset key of the daily files, which MessageGears makes."""
+        return self.key("messagegears", "account_activity_files")
+
+    @property
+    def account_activity(self) -> dg.AssetKey:
+        """Asset key of the bronze table of the daily files."""
+        return self.key("bronze", "account_activity")
+
+    @property
+    def loaded_files(self) -> dg.AssetKey:
+        """Asset key of the bronze table of loaded files."""
+        return self.key("bronze", "loaded_files")
+
+    @property
+    def queue_lost_nothing(self) -> dg.AssetCheckKey:
+        """Key of the check that compares the daily files with what the queue brought."""
+        return dg.AssetCheckKey(self.account_activity, _LOST_NOTHING)

@@ -1,0 +1,1 @@
+"""The example projects, run as their README says."""
