@@ -11,13 +11,14 @@ from mg_lakehouse_tests.standins.s3 import S3Server
 from mg_lakehouse_tests.standins.s3_proxy import FaultProxy
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def s3_server() -> Iterator[S3Server]:
+    """One for each module that asks for it: it starts in 2 s, and an idle one takes a sixth of a core from every other test."""
     with S3Server() as server:
         yield server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def s3_proxy(s3_server: S3Server) -> Iterator[FaultProxy]:
     with FaultProxy(s3_server.endpoint_url) as proxy:
         yield proxy
