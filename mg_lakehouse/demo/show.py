@@ -28,6 +28,8 @@ __all__ = ["DemoOutcome", "print_demo", "run_demo"]
 
 _DAYS: Final = timedelta(days=40)
 _NEXT: Final = (
+    ("sql", "a prompt over all of it; .tables says what there is"),
+    ("dashboard", "jobs, bounces, the suppression list and the feed as a page"),
     ("dev", "the Dagster UI on http://127.0.0.1:3000, with a trickle of events"),
     ("demo", "once more: it adds to the lake, and the numbers stay right"),
     ("status", "every table, its age and its lag"),

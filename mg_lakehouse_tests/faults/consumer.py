@@ -13,7 +13,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Final
 
-from mg_lakehouse.settings import Settings
+from mg_lakehouse.settings import Settings, load_settings
 from mg_lakehouse.stores import failpoints
 from mg_lakehouse.stores.account_activity import FileKey, fetch_activity
 from mg_lakehouse.stores.drain import drain
@@ -88,7 +88,7 @@ def _work_on_files(root: str, work: str, given: str, environment: dict[str, str]
     os.environ.update(environment)
     if crash is not None:
         failpoints.on_reached(_killer(crash))
-    lake, settings = Lake(root), Settings(batch_messages=1)
+    lake, settings = Lake(root), load_settings(dotenv=None).model_copy(update={"batch_messages": 1})
     if work == "load":
         failures = [each.failure for each in load_file(lake, settings, Path(given)) if each.failure]
         sys.exit(1 if failures else 0)

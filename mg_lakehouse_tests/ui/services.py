@@ -53,7 +53,7 @@ class Dev:
     def interrupt(self) -> int:
         """Ctrl-C; the exit status."""
         self.process.send_signal(signal.SIGINT)
-        return self.process.wait(timeout=90)
+        return self.process.wait(timeout=240)
 
 
 @contextmanager

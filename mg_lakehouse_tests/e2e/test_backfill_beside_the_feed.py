@@ -1,0 +1,184 @@
+"""A month of daily files is fetched while the feed runs, and what the queue lost is in the lake once, like everything else."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, Final
+
+import dagster as dg
+import pytest
+
+from mg_lakehouse.definitions import build_definitions
+from mg_lakehouse.demo.activity_api import ActivityApi, daily_files
+from mg_lakehouse.demo.feed import Feed, FeedPlan, generate
+from mg_lakehouse.demo.queue import EmbeddedQueue
+from mg_lakehouse.demo.truth import TrueRow
+from mg_lakehouse.environment import set_environment
+from mg_lakehouse.events.catalogue import silver_tables
+from mg_lakehouse.jobs import ACTIVITY_JOB, ACTIVITY_REPORT_JOB
+from mg_lakehouse.partitions import activity_range
+from mg_lakehouse.running import run_once
+from mg_lakehouse.settings import Settings, load_settings
+from mg_lakehouse.stores.audit import conservation
+from mg_lakehouse.stores.lake import Lake
+from mg_lakehouse.stores.tables import BRONZE_TABLES
+from mg_lakehouse_tests.e2e.test_end_to_end import KEY, LINEAGE, SEEDS, ZONE
+from mg_lakehouse_tests.reckoning.compare import difference
+from mg_lakehouse_tests.reckoning.gold import PRIMARY_KEYS, expected_gold
+from mg_lakehouse_tests.stores.feeds import rows_of
+
+pytestmark = pytest.mark.e2e
+
+END: Final = datetime(2026, 3, 31, 20, tzinfo=UTC)
+AS_OF: Final = END + timedelta(hours=5)
+FIRST, LAST = date(2026, 3, 1), date(2026, 3, 31)
+TYPES: Final = ("OPENS", "CLICKS", "DELIVERIES", "BOUNCES")
+TABLES: Final = ("opens", "clicks", "deliveries", "bounces")
+LOST: Final = 7
+"""The queue brings all bundles but each seventh."""
+
+PIPELINE: Final = """
+import sys
+from pathlib import Path
+from mg_lakehouse.running import run_once
+from mg_lakehouse.settings import load_settings
+
+while not Path("stop").exists():
+    result = run_once(load_settings(dotenv=None))
+    print(result.failures, flush=True)
+    if not result.succeeded:
+        sys.exit(1)
+"""
+
+
+@dataclass(frozen=True)
+class Done:
+    """The lake after it, and what it must be."""
+
+    lake: Lake
+    settings: Settings
+    brought: list[TrueRow]
+    lost: list[TrueRow]
+    fetched: dg.ExecuteInProcessResult
+    compared: dict[str, Any]
+    passes: list[str]
+    left: int
+
+
+def in_files(rows: list[TrueRow]) -> list[TrueRow]:
+    return [row for row in rows if row.table in TABLES]
+
+
+def split(feed: Feed, published: list[str]) -> tuple[list[TrueRow], list[TrueRow]]:
+    """The true rows that the published bundles hold, and the others. An item may stand in several bundles."""
+    text = "".join(published)
+    found: tuple[list[TrueRow], list[TrueRow]] = ([], [])
+    for row in feed.truth.rows:
+        identity = row.values["activity_id"]
+        found[(f">{identity}<" if identity else row.xml) not in text].append(row)
+    return found
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Done]:
+    folder = tmp_path_factory.mktemp("month")
+    feed = generate(FeedPlan(seed=31, events=4_000, start=END - timedelta(days=29), end=END, odd=0.0, malformed=0.0))
+    published = [bundle.body for index, bundle in enumerate(feed.bundles) if index % LOST]
+    files = {key: items for key, items in daily_files(feed).items() if key[1] in TYPES}
+    brought, lost = split(feed, published)
+    with EmbeddedQueue() as queue, ActivityApi(files, today=lambda: LAST + timedelta(days=1)) as api:
+        of_lake = {"MG_LAKE_URI": str(folder / "lake"), "MG_PII_KEY": KEY, "MG_BUSINESS_TIMEZONE": ZONE, "MG_AS_OF": AS_OF.isoformat()}
+        variables = queue.environment | api.environment | of_lake | {"MG_ACTIVITY_TYPES": ",".join(TYPES)}
+        with set_environment(variables), dg.DagsterInstance.ephemeral() as instance:
+            settings = load_settings(dotenv=None)
+            pipeline = subprocess.Popen([sys.executable, "-c", PIPELINE], cwd=folder, env=os.environ, stdout=subprocess.PIPE, text=True)
+            publisher = threading.Thread(target=publish, args=(queue, published))
+            publisher.start()
+            try:
+                fetched = run(settings, instance, ACTIVITY_JOB, tags=activity_range(settings, FIRST, LAST))
+                publisher.join(timeout=300)
+                assert not publisher.is_alive()
+            finally:
+                (folder / "stop").touch()
+                passes, _ = pipeline.communicate(timeout=240)
+            last = run_once(settings)
+            days = {"first_day": FIRST.isoformat(), "last_day": LAST.isoformat()}
+            check = "bronze__account_activity_queue_lost_nothing"
+            config = {"ops": {check: {"config": days}, "gold__reconciliation": {"config": days}}}
+            report = run(settings, instance, ACTIVITY_REPORT_JOB, run_config=config)
+            (compared,) = (each for each in report.get_asset_check_evaluations() if each.check_name == "queue_lost_nothing")
+            numbers = {name: value.value for name, value in compared.metadata.items()}
+            said = [*passes.splitlines(), str(last.failures)]
+            yield Done(Lake(settings.lake_uri), settings, brought, lost, fetched, numbers, said, queue.depth())
+
+
+def publish(queue: EmbeddedQueue, bodies: list[str]) -> None:
+    """Bundles in twenty parts, each when the one before has been received: the feed is still running when the files come."""
+    size = -(-len(bodies) // 20)
+    for first in range(0, len(bodies), size):
+        queue.publish(bodies[first : first + size], duplicates=0.05, seed=first)
+        arrived = threading.Event()
+        while queue.depth() and not arrived.wait(0.2):
+            pass
+
+
+def run(settings: Settings, instance: dg.DagsterInstance, job: str, **options: Any) -> dg.ExecuteInProcessResult:
+    return build_definitions(settings).resolve_job_def(job).execute_in_process(instance=instance, **options)
+
+
+def test_both_ran_to_their_end_side_by_side(done: Done) -> None:
+    assert done.fetched.success
+    assert done.left == 0
+    assert len(done.passes) >= 3
+    assert set(done.passes) == {"()"}
+    days = (LAST - FIRST).days + 1
+    assert len({event.partition for event in done.fetched.get_asset_materialization_events()}) == days * len(TYPES)
+
+
+@pytest.mark.parametrize("table", [table for table in silver_tables() if table != "rejected_items"])
+def test_every_event_of_the_two_is_one_row(done: Done, table: str) -> None:
+    expected = [row for row in (*done.brought, *in_files(done.lost)) if row.table == table]
+    found = [] if done.lake.open("silver", table) is None else rows_of(done.lake, "silver", table)["activity_id"].to_list()
+    named = Counter(str(row.values["activity_id"]) for row in expected if row.values["activity_id"])
+    assert Counter(each for each in found if not each.startswith("sha256:")) == named
+    assert len(found) == len(set(found)) == len(expected)
+
+
+def test_nothing_of_either_source_is_unaccounted_for(done: Done) -> None:
+    for source in BRONZE_TABLES:
+        if done.lake.open("bronze", source) is not None:
+            assert conservation(done.lake, source=source, above=0).holds
+
+
+def test_the_report_counts_what_the_queue_lost(done: Done) -> None:
+    """What only the files had, reckoned from what was published."""
+    assert len(in_files(done.lost)) > 100
+    assert done.compared["events_only_in_files"] == len(in_files(done.lost))
+    assert done.compared["events_in_both"] == len(in_files(done.brought))
+
+
+@pytest.mark.parametrize("model", ["fct_messages", "job_metrics", "bounce_categories_daily", "suppression_list"])
+def test_gold_is_the_reckoning_of_all_of_it(done: Done, model: str) -> None:
+    """Built again and again while events of the whole month came from both sides."""
+    silver = {
+        table: rows_of(done.lake, "silver", table).drop(LINEAGE).to_dicts()
+        for table in silver_tables()
+        if table != "rejected_items" and done.lake.open("silver", table) is not None
+    }
+    expected = expected_gold(
+        silver,
+        as_of=AS_OF,
+        zone=ZONE,
+        pii_key=KEY,
+        categories=SEEDS / "bounce_categories.csv",
+        providers=SEEDS / "mailbox_providers.csv",
+    )
+    assert len(expected[model]) > 0
+    assert difference(expected[model], rows_of(done.lake, "gold", model).to_dicts(), key=PRIMARY_KEYS[model]) == ""
