@@ -72,7 +72,8 @@ def build_account_activity(settings: Settings) -> dg.AssetsDefinition:
         key=names.account_activity,
         deps=[names.files],
         partitions_def=activity_files(settings),
-        # A run for each file of a month would be 500 runs of five seconds each; what bronze has, a run passes over.
+        # A run for each file of a month would be 500 runs of five seconds each; the UI's dialog makes one for each day of it, our schedules one for
+        # all. What bronze has, a run passes over.
         backfill_policy=dg.BackfillPolicy.single_run(),
         description="The daily files of the AccountActivity API, cut into bundles, one row per bundle. A file that is there is not fetched again, "
         "unless the run's config says so.",

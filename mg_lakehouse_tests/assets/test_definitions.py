@@ -11,7 +11,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from mg_lakehouse.definitions import build_definitions
+from mg_lakehouse.definitions import build_definitions, defs
 from mg_lakehouse.errors import ConfigurationError
 from mg_lakehouse.events.catalogue import silver_tables
 from mg_lakehouse.settings import Settings
@@ -109,7 +109,7 @@ def test_they_load_with_no_setting_and_no_network(tmp_path: Path) -> None:
         "def refuse(*_, **__): raise OSError('no network')\n"
         "socket.getaddrinfo = refuse\n"
         "import dagster as dg\n"
-        "from mg_lakehouse.definitions import build_definitions\n"
+        "from mg_lakehouse.definitions import build_definitions, defs\n"
         "definitions = build_definitions()\n"
         "dg.Definitions.validate_loadable(definitions)\n"
         "import json; print(json.dumps(len(definitions.resolve_asset_graph().get_all_asset_keys())))\n"
@@ -119,6 +119,13 @@ def test_they_load_with_no_setting_and_no_network(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1]) > 30
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_automation_or_a_click_starts_runs_in_one_process_and_a_merged_project_keeps_its_executor() -> None:
+    assert defs().resolve_implicit_global_asset_job_def().executor_def is dg.in_process_executor
+    own = dg.Definitions(executor=dg.multiprocess_executor)
+    merged = dg.Definitions.merge(build_definitions(Settings()), own)
+    assert merged.resolve_implicit_global_asset_job_def().executor_def is dg.multiprocess_executor
 
 
 def test_a_missing_dbt_project_is_one_sentence(tmp_path: Path) -> None:

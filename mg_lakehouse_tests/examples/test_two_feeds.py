@@ -13,11 +13,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-import duckdb
 import pytest
 import yaml
 
 from mg_lakehouse.demo.queue import EmbeddedQueue
+from mg_lakehouse.stores.duck import connect
 from mg_lakehouse.stores.lake import Lake
 from mg_lakehouse_tests.events.frames import bundle, item
 from mg_lakehouse_tests.stores.feeds import rows_of
@@ -133,7 +133,7 @@ def test_the_projects_own_asset_reads_both(outcome: Mapping[str, Any]) -> None:
 
 def test_both_catalogues_are_asked_at_once(project: Path, outcome: Mapping[str, Any]) -> None:
     assert outcome
-    with duckdb.connect() as connection:
+    with connect(Lake(str(project))) as connection:
         for feed in ("marketing", "transactional"):
             connection.execute(f"attach '{project}/.lake/{feed}/catalog.duckdb' as {feed} (read_only)")
         asked = "select (select sum(accepted) from {0}.gold.job_metrics), (select sum(accepted) from {1}.gold.job_metrics)"
