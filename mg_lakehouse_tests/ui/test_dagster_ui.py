@@ -169,7 +169,12 @@ def _launch_backfill(page: Page, days: str, *, of_all_types: bool = False) -> st
     """Choose partitions in the dialog and launch; the id of the backfill."""
     page.get_by_role("button", name=re.compile("Materialize")).first.click()
     dialog = page.get_by_role("dialog")
-    dialog.get_by_placeholder(re.compile("^ex: ")).fill(days)
+    chosen, sure = dialog.get_by_placeholder(re.compile("^(ex: |No matching)")), page.get_by_role("button", name="Confirm")
+    chosen.or_(sure).wait_for()
+    if sure.is_visible():  # yesterday's files, or loaded ones, are not there: Dagster asks whether that is meant
+        sure.click()
+    chosen.fill(days)
+    chosen.blur()  # what was typed counts when one leaves it
     if of_all_types:
         dialog.get_by_role("button", name="All", exact=True).last.click()
     expect(dialog.get_by_text("Backfills all partitions in a single run.")).to_be_visible()
