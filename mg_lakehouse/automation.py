@@ -18,6 +18,8 @@ import dagster as dg
 
 from mg_lakehouse.events.catalogue import silver_tables
 from mg_lakehouse.names import Names
+from mg_lakehouse.settings import Settings
+from mg_lakehouse.stores.dbt_project import dbt_models
 
 __all__ = ["build_automation_sensor", "gold_condition"]
 
@@ -43,11 +45,16 @@ def gold_condition(names: Names) -> dg.AutomationCondition[Any]:
     )
 
 
-def build_automation_sensor(names: Names) -> dg.AutomationConditionSensorDefinition:
-    """The sensor that evaluates gold's condition. Dagster's own is stopped by default; this one runs."""
+def build_automation_sensor(settings: Settings) -> dg.AutomationConditionSensorDefinition:
+    """The sensor that evaluates gold's condition. Dagster's own is stopped by default; this one runs.
+
+    Raises:
+        ConfigurationError: there is no dbt project.
+    """
+    names = Names(settings.feed)
     return dg.AutomationConditionSensorDefinition(
         names.of("gold_automation"),
-        target=dg.AssetSelection.groups(names.group("gold")),
+        target=dg.AssetSelection.assets(*(names.gold(model) for model in dbt_models(settings))),
         default_status=dg.DefaultSensorStatus.RUNNING,
         minimum_interval_seconds=15,
         description="Builds gold when silver changed and its blocking checks passed.",

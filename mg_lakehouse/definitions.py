@@ -67,7 +67,7 @@ def build_definitions(
         sensors=[
             build_event_feed_sensor(settings),
             build_daily_files_sensor(names),
-            build_automation_sensor(names),
+            build_automation_sensor(settings),
             *build_alert_sensors(settings),
         ],
         schedules=build_schedules(settings),

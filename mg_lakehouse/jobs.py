@@ -11,7 +11,7 @@ from mg_lakehouse.checks import STANDING_UNIQUENESS, reconciliation_key, standin
 from mg_lakehouse.events.catalogue import silver_tables
 from mg_lakehouse.names import Names
 from mg_lakehouse.settings import Settings
-from mg_lakehouse.stores.dbt_project import gold_models
+from mg_lakehouse.stores.dbt_project import dbt_models
 from mg_lakehouse.stores.tables import RECONCILIATION
 
 __all__ = [
@@ -51,7 +51,7 @@ def build_jobs(settings: Settings) -> list[dg.UnresolvedAssetJobDefinition]:
     alerts = dg.AssetSelection.checks(*alert_check_keys(names))
     compared = dg.AssetSelection.checks(names.queue_lost_nothing)
     silver = dg.AssetSelection.assets(*(names.silver(table) for table in silver_tables())) - standing - balance
-    models = [names.gold(model) for model in gold_models(settings) if model != RECONCILIATION.name]
+    models = [names.gold(model) for model in dbt_models(settings)]
     return [
         dg.define_asset_job(
             names.of(INGEST_JOB),

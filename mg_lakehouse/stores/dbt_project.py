@@ -30,6 +30,7 @@ __all__ = [
     "NodeResult",
     "build",
     "dbt_environment",
+    "dbt_models",
     "ensure_manifest",
     "generate_docs",
     "gold_models",
@@ -130,14 +131,22 @@ def key_environment(settings: Settings, lake: Lake) -> dict[str, str]:
     return {"MG_PII_KEY": "" if settings.pii_key is None else settings.pii_key.get_secret_value()}
 
 
+def dbt_models(settings: Settings) -> tuple[str, ...]:
+    """Names of the gold tables that dbt builds, in alphabetical order.
+
+    Raises:
+        ConfigurationError: there is no project.
+    """
+    return tuple(sorted(model.stem for model in (project_dir(settings) / "models" / "marts").rglob("*.sql")))
+
+
 def gold_models(settings: Settings) -> tuple[str, ...]:
     """Names of the gold tables, in alphabetical order.
 
     Raises:
         ConfigurationError: there is no project.
     """
-    models = (model.stem for model in (project_dir(settings) / "models" / "marts").rglob("*.sql"))
-    return tuple(sorted([*models, RECONCILIATION.name]))
+    return tuple(sorted([*dbt_models(settings), RECONCILIATION.name]))
 
 
 def ensure_manifest(settings: Settings) -> Path:
