@@ -18,7 +18,8 @@ from mg_lakehouse.stores.lake import Lake
 from mg_lakehouse.stores.queue import EventQueue, open_queue
 from mg_lakehouse_tests.events.frames import flat
 from mg_lakehouse_tests.stores.feeds import rows_of
-from mg_lakehouse_tests.ui.services import processes_of_group, wait_until
+from mg_lakehouse_tests.ui.services import processes_of_group
+from mg_lakehouse_tests.waiting import wait_until
 
 # Its child is told to ignore the polite signals, as some do.
 SERVICE = """

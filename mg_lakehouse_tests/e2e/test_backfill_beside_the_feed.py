@@ -29,10 +29,11 @@ from mg_lakehouse.settings import Settings, load_settings
 from mg_lakehouse.stores.audit import conservation
 from mg_lakehouse.stores.lake import Lake
 from mg_lakehouse.stores.tables import BRONZE_TABLES
-from mg_lakehouse_tests.e2e.test_end_to_end import KEY, LINEAGE, SEEDS, ZONE
+from mg_lakehouse_tests.e2e.reckoned import KEY, LINEAGE, ZONE, gold_of
 from mg_lakehouse_tests.reckoning.compare import difference
-from mg_lakehouse_tests.reckoning.gold import PRIMARY_KEYS, expected_gold
+from mg_lakehouse_tests.reckoning.gold import PRIMARY_KEYS
 from mg_lakehouse_tests.stores.feeds import rows_of
+from mg_lakehouse_tests.waiting import wait_until
 
 pytestmark = pytest.mark.e2e
 
@@ -126,9 +127,7 @@ def publish(queue: EmbeddedQueue, bodies: list[str]) -> None:
     size = -(-len(bodies) // 5)
     for first in range(0, len(bodies), size):
         queue.publish(bodies[first : first + size], duplicates=0.05, seed=first)
-        arrived = threading.Event()
-        while queue.depth() and not arrived.wait(0.2):  # wakes nobody: it is the pause between two looks
-            pass
+        wait_until(lambda: queue.depth() == 0, seconds=400)
 
 
 def run(settings: Settings, instance: dg.DagsterInstance, job: str, **options: Any) -> dg.ExecuteInProcessResult:
@@ -169,21 +168,20 @@ def test_the_report_counts_every_event_of_the_files_on_one_side(done: Done) -> N
     assert done.compared["events_only_in_files"] == by_files
 
 
-@pytest.mark.parametrize("model", ["fct_messages", "job_metrics", "bounce_categories_daily", "suppression_list"])
-def test_gold_is_the_reckoning_of_all_of_it(done: Done, model: str) -> None:
-    """Built again and again while events of the whole month came from both sides."""
-    silver = {
-        table: rows_of(done.lake, "silver", table).drop(LINEAGE).to_dicts()
-        for table in silver_tables()
-        if table != "rejected_items" and done.lake.open("silver", table) is not None
-    }
-    expected = expected_gold(
-        silver,
-        as_of=AS_OF,
-        zone=ZONE,
-        pii_key=KEY,
-        categories=SEEDS / "bounce_categories.csv",
-        providers=SEEDS / "mailbox_providers.csv",
+@pytest.fixture(scope="module")
+def gold(done: Done) -> dict[str, list[dict[str, Any]]]:
+    return gold_of(
+        {
+            table: rows_of(done.lake, "silver", table).drop(LINEAGE).to_dicts()
+            for table in silver_tables()
+            if table != "rejected_items" and done.lake.open("silver", table) is not None
+        },
+        AS_OF,
     )
-    assert len(expected[model]) > 0
-    assert difference(expected[model], rows_of(done.lake, "gold", model).to_dicts(), key=PRIMARY_KEYS[model]) == ""
+
+
+@pytest.mark.parametrize("model", ["fct_messages", "job_metrics", "bounce_categories_daily", "suppression_list"])
+def test_gold_is_the_reckoning_of_all_of_it(done: Done, gold: dict[str, list[dict[str, Any]]], model: str) -> None:
+    """Built again and again while events of the whole month came from both sides."""
+    assert len(gold[model]) > 0
+    assert difference(gold[model], rows_of(done.lake, "gold", model).to_dicts(), key=PRIMARY_KEYS[model]) == ""

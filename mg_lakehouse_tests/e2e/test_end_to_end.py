@@ -28,19 +28,16 @@ from mg_lakehouse.running import run_once
 from mg_lakehouse.settings import Settings, load_settings
 from mg_lakehouse.stores.ad_hoc import AdHoc, ad_hoc
 from mg_lakehouse.stores.lake import Lake
+from mg_lakehouse_tests.e2e.reckoned import KEY, LINEAGE, SEEDS, ZONE, gold_of
 from mg_lakehouse_tests.reckoning.compare import difference
-from mg_lakehouse_tests.reckoning.gold import PRIMARY_KEYS, expected_gold
+from mg_lakehouse_tests.reckoning.gold import PRIMARY_KEYS
 from mg_lakehouse_tests.reckoning.silver import expected_rejected, expected_rows
 from mg_lakehouse_tests.stores.feeds import rows_of
 
 pytestmark = pytest.mark.e2e
 
-LINEAGE = ["source", "message_id", "item_index", "received_at", "received_date"]
 END = datetime(2026, 3, 20, 12, tzinfo=UTC)
 AS_OF = END + timedelta(hours=5)
-KEY = "a-key-of-the-tests"
-ZONE = "America/New_York"
-SEEDS = Path(__file__).parents[2] / "dbt_project" / "seeds"
 
 
 @dataclass(frozen=True)
@@ -131,14 +128,7 @@ def test_rejects_are_the_ones_that_were_broken(done: Done) -> None:
 
 @pytest.fixture(scope="module")
 def gold(expected_silver: dict[str, list[dict[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
-    return expected_gold(
-        expected_silver,
-        as_of=AS_OF,
-        zone=ZONE,
-        pii_key=KEY,
-        categories=SEEDS / "bounce_categories.csv",
-        providers=SEEDS / "mailbox_providers.csv",
-    )
+    return gold_of(expected_silver, AS_OF)
 
 
 @pytest.mark.parametrize("model", PRIMARY_KEYS)

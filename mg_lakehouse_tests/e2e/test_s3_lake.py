@@ -14,13 +14,14 @@ import pytest
 from mg_lakehouse.demo.feed import FeedPlan, generate
 from mg_lakehouse.demo.queue import EmbeddedQueue
 from mg_lakehouse.demo.samples import samples
+from mg_lakehouse.environment import set_environment
 from mg_lakehouse.events.catalogue import silver_tables
 from mg_lakehouse.stores import dbt_project, duck
 from mg_lakehouse.stores.bronze import append_batch
 from mg_lakehouse.stores.lake import Lake
 from mg_lakehouse.stores.silver import flatten_new
 from mg_lakehouse_tests.cli.commands import command, environment, sentence
-from mg_lakehouse_tests.gold.helpers import DERIVED, environ, rows_of, settings
+from mg_lakehouse_tests.gold.helpers import DERIVED, rows_of, settings
 from mg_lakehouse_tests.standins.s3 import S3Server
 
 pytestmark = pytest.mark.e2e
@@ -71,7 +72,7 @@ def done(request: pytest.FixtureRequest, s3_server: S3Server, tmp_path_factory: 
         status = command(folder, "status", **variables)
         assert status.returncode == 0, status.stderr
         left = queue.depth()
-    with environ(environment(folder, **variables)):
+    with set_environment(environment(folder, **variables)):
         yield Done(lake, bodies, published, left, status.stdout)
 
 

@@ -19,6 +19,7 @@ import pytest
 
 from mg_lakehouse.demo.feed import FeedPlan, generate
 from mg_lakehouse.demo.samples import samples
+from mg_lakehouse.environment import set_environment
 from mg_lakehouse.events.catalogue import silver_tables
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.stores.audit import conservation
@@ -27,7 +28,6 @@ from mg_lakehouse.stores.maintenance import maintain
 from mg_lakehouse.stores.silver import flatten_new
 from mg_lakehouse_tests.cli.commands import environment
 from mg_lakehouse_tests.faults.invariants import column, in_bronze_once, nothing_is_twice
-from mg_lakehouse_tests.gold.helpers import environ
 from mg_lakehouse_tests.standins.s3 import S3Server
 from mg_lakehouse_tests.stores.feeds import receive
 
@@ -141,7 +141,7 @@ def test_a_maintenance_killed_at_any_moment_harms_nothing(lake: Lake, tmp_path: 
 
 
 def test_a_lake_on_s3_is_maintained_too(s3_server: S3Server, tmp_path: Path) -> None:
-    with environ(environment(tmp_path, **s3_server.environment)):
+    with set_environment(environment(tmp_path, **s3_server.environment)):
         os.environ.pop("AWS_PROFILE", None)
         lake = Lake(s3_server.make_bucket("maintained") + "/some/prefix")
         few = [body for name, body in samples().items() if any(kind in name for kind in ("Click", "Delivered"))]

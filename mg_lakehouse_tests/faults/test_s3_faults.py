@@ -21,6 +21,7 @@ from _pytest.mark.structures import ParameterSet
 from botocore.exceptions import ClientError
 
 from mg_lakehouse.demo.samples import samples
+from mg_lakehouse.environment import set_environment
 from mg_lakehouse.errors import LakehouseError, PermanentError
 from mg_lakehouse.events.catalogue import silver_tables
 from mg_lakehouse.stores import dbt_project
@@ -28,7 +29,7 @@ from mg_lakehouse.stores.bronze import BatchReceipt, append_batch
 from mg_lakehouse.stores.lake import Lake
 from mg_lakehouse.stores.silver import flatten_new
 from mg_lakehouse_tests.faults.invariants import in_bronze_once
-from mg_lakehouse_tests.gold.helpers import MARTS, append, environ, event, run_dbt, settings, table, version
+from mg_lakehouse_tests.gold.helpers import MARTS, append, event, run_dbt, settings, table, version
 from mg_lakehouse_tests.gold.helpers import rows_of as gold_rows
 from mg_lakehouse_tests.standins.s3 import S3Server
 from mg_lakehouse_tests.standins.s3_proxy import Fault, FaultProxy, Rule
@@ -50,7 +51,7 @@ def bucket(s3_server: S3Server) -> str:
 @pytest.fixture
 def lake(s3_proxy: FaultProxy, bucket: str) -> Iterator[Lake]:
     """A lake of its own, reached through the proxy."""
-    with environ(s3_proxy.environment):
+    with set_environment(s3_proxy.environment):
         os.environ.pop("AWS_PROFILE", None)
         yield Lake(f"{bucket}/{uuid.uuid4().hex[:8]}")
 
@@ -322,7 +323,7 @@ def test_a_gold_table_is_at_a_whole_version_and_the_next_build_is_right(
     append(lake, FIRST)
     assert run_dbt(lake, ["run"], environment={"DBT_LOG_PATH": str(tmp_path)}).ok
     append(lake, LATER)
-    with environ({"MG_AS_OF": "2026-03-11T12:00:00+00:00"}):
+    with set_environment({"MG_AS_OF": "2026-03-11T12:00:00+00:00"}):
         with s3_proxy.rules(*GOLD_FAULTS[faults]):
             dbt_project.build(lake, settings(lake), exclude=NO_TESTS)
             assert sum(s3_proxy.struck()) > 0

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,6 +14,7 @@ from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 from dbt.cli.main import dbtRunner
 from deltalake import DeltaTable, write_deltalake
 
+from mg_lakehouse.environment import set_environment
 from mg_lakehouse.events.catalogue import columns_of
 from mg_lakehouse.events.schemas import silver_schema
 from mg_lakehouse.settings import Settings
@@ -118,7 +117,7 @@ def run_dbt(
     ensure_manifest(Settings())
     wanted = settings(lake)
     variables = dbt_environment(wanted, lake) | {"MG_PII_KEY": PII_KEY, AS_OF: as_of.isoformat(), "DBT_LOG_PATH": f"{lake.root}-logs"}
-    with environ(variables | dict(environment or {})):
+    with set_environment(variables | dict(environment or {})):
         _forget_connections()
         try:
             result = dbtRunner().invoke(["--quiet", *arguments])
@@ -145,17 +144,6 @@ def build(lake: Lake, *arguments: str, as_of: datetime = NOON + timedelta(days=1
 def _forget_connections() -> None:
     forget: Any = DuckDBConnectionManager.close_all_connections
     forget()
-
-
-@contextmanager
-def environ(changes: Mapping[str, str]) -> Iterator[None]:
-    before = dict(os.environ)
-    os.environ.update(changes)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
 
 
 def table(lake: Lake, name: str) -> pl.DataFrame:

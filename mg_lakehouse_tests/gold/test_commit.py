@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
 
+from mg_lakehouse.environment import set_environment
 from mg_lakehouse.stores import dbt_project, failpoints, gold
 from mg_lakehouse.stores.commit import OvertakenError
 from mg_lakehouse.stores.dbt_project import AS_OF, NOT_BUILT
@@ -19,7 +20,7 @@ from mg_lakehouse.stores.failpoints import Failpoint
 from mg_lakehouse.stores.gold import Included
 from mg_lakehouse.stores.lake import Lake
 from mg_lakehouse_tests.faults.scenarios import at, fail
-from mg_lakehouse_tests.gold.helpers import DERIVED, NOON, append, build, environ, event, rows_of, run_dbt, settings, table, version
+from mg_lakehouse_tests.gold.helpers import DERIVED, NOON, append, build, event, rows_of, run_dbt, settings, table, version
 
 FIRST = [event("deliveries", request=f"b{job}-job", recipient_id=str(who)) for job in range(3) for who in range(3)]
 SECOND = [event("deliveries", 60, request="b9-job", recipient_id="1")]
@@ -85,7 +86,7 @@ def test_another_build_that_came_first_is_not_overwritten(lake: Lake, expected: 
 
     def other() -> None:
         append(lake, THIRD[1:])
-        with environ({AS_OF: (NOON + timedelta(days=1)).isoformat()}):
+        with set_environment({AS_OF: (NOON + timedelta(days=1)).isoformat()}):
             assert dbt_project.build(lake, settings(lake), exclude=NO_TESTS[1:]).ok
 
     with at(Failpoint.COMMIT_LOOKED, other, about="gold/job_metrics_daily"):

@@ -10,11 +10,12 @@ import dagster as dg
 import pytest
 
 from mg_lakehouse.definitions import build_definitions
+from mg_lakehouse.environment import set_environment
 from mg_lakehouse.names import Names
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.stores.dbt_project import project_dir, target_dir
 from mg_lakehouse.stores.lake import Lake
-from mg_lakehouse_tests.gold.helpers import PII_KEY, append, environ, event, one, settings, table
+from mg_lakehouse_tests.gold.helpers import PII_KEY, append, event, one, settings, table
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def test_a_model_built_alone_has_the_key_of_the_settings_and_leaves_no_artefacts
     # The key is in the settings of the code location and not in the environment.
     monkeypatch.delenv("MG_PII_KEY", raising=False)
     target = target_dir(project_dir(Settings()))
-    with environ({}), dg.DagsterInstance.ephemeral() as instance:
+    with set_environment({}), dg.DagsterInstance.ephemeral() as instance:
         job = build_definitions(settings(lake)).resolve_implicit_global_asset_job_def()
         before = folders(target)
         done = job.execute_in_process(instance=instance, asset_selection=[Names().gold("fct_messages")])

@@ -8,17 +8,18 @@ from pathlib import Path
 
 import pytest
 
+from mg_lakehouse.environment import set_environment
 from mg_lakehouse.errors import ConfigurationError
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.stores import dbt_project, duck
 from mg_lakehouse.stores.lake import Lake
-from mg_lakehouse_tests.gold.helpers import DERIVED, append, environ, event, one, replaced, rows_of, run_dbt, table
+from mg_lakehouse_tests.gold.helpers import DERIVED, append, event, one, replaced, rows_of, run_dbt, table
 from mg_lakehouse_tests.standins.s3 import S3Server
 
 
 @pytest.fixture(scope="module")
 def bucket(s3_server: S3Server) -> Iterator[str]:
-    with environ(s3_server.environment):
+    with set_environment(s3_server.environment):
         os.environ.pop("AWS_PROFILE", None)
         yield s3_server.make_bucket("gold")
 

@@ -10,9 +10,10 @@ from typing import Final
 
 import pytest
 
+from mg_lakehouse.environment import set_environment
 from mg_lakehouse.events.catalogue import silver_tables
 from mg_lakehouse.stores.lake import Lake
-from mg_lakehouse_tests.gold.helpers import MARTS, append, build, environ, event
+from mg_lakehouse_tests.gold.helpers import MARTS, append, build, event
 from mg_lakehouse_tests.standins.s3 import S3Server
 from mg_lakehouse_tests.standins.s3_proxy import FaultProxy, Request
 
@@ -34,7 +35,7 @@ def builds(s3_server: S3Server, s3_proxy: FaultProxy, tmp_path_factory: pytest.T
     lake = Lake(s3_server.make_bucket("requests") + "/lake")
     logs = {"DBT_LOG_PATH": str(tmp_path_factory.mktemp("logs"))}
     found: dict[str, list[Request]] = {}
-    with environ(s3_proxy.environment):
+    with set_environment(s3_proxy.environment):
         os.environ.pop("AWS_PROFILE", None)
         for name, events in {"first": FIRST, "incremental": LATER, "nothing new": []}.items():
             append(lake, events)

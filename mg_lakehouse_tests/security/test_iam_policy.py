@@ -13,6 +13,7 @@ import pytest
 
 from mg_lakehouse.demo.queue import EmbeddedQueue
 from mg_lakehouse.demo.samples import samples
+from mg_lakehouse.environment import set_environment
 from mg_lakehouse.errors import PermanentError
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.stores import duck
@@ -25,7 +26,6 @@ from mg_lakehouse.stores.tables import EVENT_FEED
 from mg_lakehouse.stores.visibility import Heartbeat
 from mg_lakehouse_tests.cli.commands import command, environment
 from mg_lakehouse_tests.faults.scenarios import Died, at, die
-from mg_lakehouse_tests.gold.helpers import environ
 from mg_lakehouse_tests.security.iam import Policy, Right, rights_of
 from mg_lakehouse_tests.standins.s3 import S3Server
 from mg_lakehouse_tests.standins.s3_proxy import FaultProxy, Request, Rule
@@ -84,7 +84,7 @@ def requests(s3_server: S3Server, s3_proxy: FaultProxy, tmp_path_factory: pytest
             done = command(folder, name, **variables)
             assert done.returncode == 0, done.stdout + done.stderr
         sqs.publish(bodies()[:1])
-        with environ(environment(folder, **variables)):
+        with set_environment(environment(folder, **variables)):
             drain(EventQueue(sqs.client(), sqs.queue_url), lake, Settings(wait_seconds=0))
             read_as_analysts_do(lake)
             maintain(lake)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 from mg_lakehouse_tests.cli.commands import COMMAND, environment
 from mg_lakehouse_tests.standins.addresses import free_ports
+from mg_lakehouse_tests.waiting import wait_until
 
 _READY: Final = "Ctrl-C ends it all."
 _CHROMIUM: Final = "/usr/bin/chromium"
@@ -113,14 +113,6 @@ def browser() -> Iterator[Browser]:
             yield started
         finally:
             started.close()
-
-
-def wait_until(holds: Callable[[], bool], *, seconds: float) -> None:
-    """Look at a condition until it holds; fail the test when it does not in time."""
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, f"it did not hold within {seconds} s"
-        time.sleep(0.1)
 
 
 def processes_of_group(group: int) -> list[int]:

@@ -20,7 +20,8 @@ from mg_lakehouse_tests.events.frames import bundle, item
 from mg_lakehouse_tests.gold.helpers import MARTS
 from mg_lakehouse_tests.stores.feeds import receive
 from mg_lakehouse_tests.ui.screenshots import EXPANDED
-from mg_lakehouse_tests.ui.services import Dev, browser, dev, wait_until
+from mg_lakehouse_tests.ui.services import Dev, browser, dev
+from mg_lakehouse_tests.waiting import wait_until
 
 pytestmark = pytest.mark.ui
 
