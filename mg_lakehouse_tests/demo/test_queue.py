@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
 import boto3
@@ -101,6 +102,32 @@ def test_another_process_reads_the_queue_with_the_environment_alone() -> None:
         environment = {**os.environ, **queue.environment, "NO_PROXY": "127.0.0.1"}
         done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True, timeout=120)
     assert done.stdout.strip() == "<ActivityItems/>"
+
+
+def test_calls_at_once_undo_nothing_of_each_other() -> None:
+    """Six receive and delete at once; moto let two of them have the same message, and brought deleted ones back."""
+    bodies = [f"<ActivityItems><!-- {index} --></ActivityItems>" for index in range(300)]
+    received: Counter[str] = Counter()
+
+    def consume(queue: EmbeddedQueue) -> None:
+        client = queue.client()
+        while found := client.receive_message(QueueUrl=queue.queue_url, MaxNumberOfMessages=10, WaitTimeSeconds=1).get("Messages", []):
+            received.update(message["Body"] for message in found)
+            entries = [{"Id": str(number), "ReceiptHandle": message["ReceiptHandle"]} for number, message in enumerate(found)]
+            client.delete_message_batch(QueueUrl=queue.queue_url, Entries=entries)  # type: ignore[arg-type]
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)  # threads are put off far more often, as they are on a busy machine
+    try:
+        with EmbeddedQueue() as queue:
+            queue.publish(bodies)
+            with ThreadPoolExecutor(6) as pool:
+                list(pool.map(consume, [queue] * 6))
+            left = queue.depth()
+    finally:
+        sys.setswitchinterval(interval)
+    assert received == Counter(bodies)
+    assert left == 0
 
 
 def test_a_trickle_goes_on_until_it_is_told_to_stop() -> None:
