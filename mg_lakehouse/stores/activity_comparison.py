@@ -13,7 +13,6 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 import pyarrow as pa
-import pyarrow.dataset as ds
 
 from mg_lakehouse.events.catalogue import UNNAMED_ACTIVITY_TYPES, table_of_activity_type
 from mg_lakehouse.events.flatten import flatten
@@ -73,6 +72,8 @@ def _ids_of_file(lake: Lake, key: FileKey, table: str, slice_rows: int) -> pl.Da
     handle = lake.open(ACCOUNT_ACTIVITY.layer, ACCOUNT_ACTIVITY.name)
     if handle is None:
         return found[0]
+    import pyarrow.dataset as ds  # noqa: PLC0415  it takes 0.3 s, which no other run need pay
+
     of_file = (ds.field("activity_date") == key.day) & (ds.field("activity_type") == key.activity_type)
     columns = ["message_id", "body", "received_at", "received_date"]
     for batch in handle.to_pyarrow_dataset().to_batches(columns=columns, filter=of_file, batch_size=slice_rows):

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import polars as pl
 from deltalake import DeltaTable
 
-__all__ = ["Span", "data_files", "files_between", "may_differ", "meets", "spans_around"]
+from mg_lakehouse.events.schemas import TIMESTAMP
+
+__all__ = ["Span", "coarsened", "data_files", "files_between", "may_differ", "meets", "spans_around", "within"]
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 Span = tuple[datetime, datetime]
 """A closed span of time."""
 
-_SPANS: Final = 64
-"""Spans in one filter, at most: a longer one takes longer to test than the rows between take to read."""
+_MANY: Final = 128
+"""Spans that files are chosen by, at most: more make no difference to the choice."""
 
 
 def files_between(handle: DeltaTable, column: str, spans: Sequence[Span]) -> list[str]:
@@ -39,9 +43,11 @@ def data_files(handle: DeltaTable, *columns: str) -> pl.DataFrame:
 
 
 def meets(column: str, spans: Sequence[Span]) -> pl.Expr:
-    """Whether a file can hold a row whose ``column`` lies in one of the spans."""
-    low, high = pl.col(f"min.{column}"), pl.col(f"max.{column}")
-    within = pl.any_horizontal(pl.lit(value=False), *((low <= last) & (high >= first) for first, last in spans))
+    """Whether a file can hold a row whose ``column``, a time, lies in one of the spans, which are in order and apart from each other."""
+    low, high = pl.col(f"min.{column}").cast(TIMESTAMP), pl.col(f"max.{column}").cast(TIMESTAMP)
+    first, last = (pl.lit(pl.Series(bounds, dtype=TIMESTAMP)) for bounds in ([span[0] for span in spans], [span[1] for span in spans]))
+    # Spans that begin before the file's end, and of them those that end before its begin: two look-ups, however many spans there are.
+    within = first.search_sorted(high, side="right") > last.search_sorted(low, side="left")
     return within | low.is_null() | high.is_null()
 
 
@@ -50,13 +56,29 @@ def may_differ(column: str, value: str) -> pl.Expr:
     return ~((pl.col(f"min.{column}") == value) & (pl.col(f"max.{column}") == value)).fill_null(value=False)
 
 
+def within(column: str, spans: Sequence[Span]) -> pl.Expr:
+    """Whether a row's ``column``, a time, lies in one of the spans. Of a file, only the row groups that can hold one are read."""
+    return pl.any_horizontal(*(pl.col(column).is_between(_instant(first), _instant(last)) for first, last in spans))
+
+
+def _instant(at: datetime) -> pl.Expr:
+    """A time as a literal; Polars (2.1) makes a frame to make one of a time with a zone, 0.4 ms each."""
+    return pl.lit((at - _EPOCH) // timedelta(microseconds=1), dtype=pl.Int64).cast(TIMESTAMP)
+
+
 def spans_around(times: pl.Series, margin: timedelta) -> list[Span]:
-    """Spans that hold each of some times with a margin on both sides, merged where they meet, few enough to filter by."""
+    """Spans in order that hold each of some times with a margin on both sides, merged where they meet, and :func:`coarsened` to ``_MANY``."""
     ordered = times.drop_nulls().unique().sort()
     if ordered.is_empty():
         return []
-    gaps = ordered.diff()
-    widest = gaps.to_frame("gap").with_row_index().filter(pl.col("gap") > 2 * margin).top_k(_SPANS - 1, by="gap")["index"].sort()
+    widest = ordered.diff().to_frame("gap").with_row_index().filter(pl.col("gap") > 2 * margin).top_k(_MANY - 1, by="gap")["index"].sort()
     starts = ordered.gather([0, *widest])
     ends = ordered.gather([*(widest - 1), ordered.len() - 1])
     return [(first - margin, last + margin) for first, last in zip(starts, ends, strict=True)]
+
+
+def coarsened(spans: Sequence[Span], at_most: int) -> list[Span]:
+    """Spans in order, merged over the least gaps between them until they are no more than ``at_most``."""
+    gaps = sorted(range(1, len(spans)), key=lambda place: spans[place - 1][1] - spans[place][0])
+    cuts = sorted(gaps[: at_most - 1])
+    return [(spans[start][0], spans[end - 1][1]) for start, end in zip([0, *cuts], [*cuts, len(spans)], strict=True)] if spans else []

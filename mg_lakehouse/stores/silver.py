@@ -117,7 +117,7 @@ def flatten_new(
         source: the bronze table.
         tables: silver tables to bring up to date, none of them maybe; all by default, and with ``rejected_items``, whose commit says
             that all have the slice. With fewer the common progress stays, and a later full run gives the others what they lack.
-        slice_bytes: bytes of bodies to flatten at a time, which bounds the memory.
+        slice_bytes: bytes of bodies to flatten at a time, which bounds the memory: a slice is flattened while the one before it is committed.
         progress: called after each slice.
 
     Raises:
@@ -135,9 +135,10 @@ def flatten_new(
     while (start := done.of(wanted)) < target:
         with store_errors(f"bronze/{source} in the lake {lake.uri}"):
             slices = list(_slices(bronze, start, target, cuts=(done.all_tables, *done.own.values()), slice_bytes=slice_bytes))
+        parts = [_Slice(source, progress_app(bronze), low, high, done) for low, high in slices]
         try:
-            for low, high in slices:
-                report = _flatten_slice(lake, bronze, _Slice(source, progress_app(bronze), low, high, done), wanted, report)
+            for read in _read_ahead(lake, bronze, parts):
+                report = _commit_slice(lake, read, wanted, report)
                 if progress is not None:
                     progress(report)
         except _OvertakenError:
@@ -212,8 +213,9 @@ class _Slice(NamedTuple):
     high: int
     done: _Progress
 
-    def floor(self, table: str) -> int:
-        return max(self.done.all_tables, self.done.own.get(table, 0))
+    def is_cut_by(self, version: int) -> bool:
+        """Whether a table that has bronze up to ``version`` has a part of the slice, which nobody but another run can have brought."""
+        return self.low < version < self.high
 
 
 def _progress(lake: Lake, bronze: DeltaTable) -> _Progress:
@@ -244,10 +246,37 @@ def _slices(bronze: DeltaTable, start: int, target: int, *, cuts: Sequence[int],
     yield from pairwise(borders)
 
 
-def _flatten_slice(lake: Lake, bronze: DeltaTable, part: _Slice, wanted: Sequence[str], report: SilverReport) -> SilverReport:
+class _ReadSlice(NamedTuple):
+    """A slice with its messages and what they became."""
+
+    part: _Slice
+    messages: pl.DataFrame
+    flattened: Flattened
+
+
+def _read_ahead(lake: Lake, bronze: DeltaTable, parts: Sequence[_Slice]) -> Iterator[_ReadSlice]:
+    """The slices, flattened; each next one while the caller commits the one before, for neither keeps two cores busy alone."""
+    pool = ThreadPoolExecutor(1, thread_name_prefix="read-ahead")
+    try:
+        ahead = pool.submit(_read_slice, lake, bronze, parts[0])
+        for following in parts[1:]:
+            read = ahead.result()
+            ahead = pool.submit(_read_slice, lake, bronze, following)
+            yield read
+        yield ahead.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _read_slice(lake: Lake, bronze: DeltaTable, part: _Slice) -> _ReadSlice:
     messages = _read_bronze(lake, bronze, part)
     flattened = flatten(messages, source=part.source, carry=(_VERSION,))
     reached(Failpoint.SILVER_READ)
+    return _ReadSlice(part, messages, flattened)
+
+
+def _commit_slice(lake: Lake, read: _ReadSlice, wanted: Sequence[str], report: SilverReport) -> SilverReport:
+    part, messages, flattened = read
     results = _commit_tables(lake, part, {table: rows for table, rows in flattened.tables.items() if table in wanted})
     counts = {table: count for table, (count, _) in results.items()}
     conflicts = [as_rejected(conflicting, table, messages) for table, (_, conflicting) in results.items()]
@@ -297,7 +326,7 @@ def _commit_table(lake: Lake, part: _Slice, table: str, rows: pl.DataFrame) -> t
         count = TableCount(among.kept.height, among.duplicates + against.duplicates, conflicts.height)
         if has >= part.high:
             return Landed((count._replace(rows=against.landed), conflicts))
-        if has > part.floor(table):
+        if part.is_cut_by(has):
             raise _OvertakenError
         lacking = among.kept.filter(pl.col(_VERSION) > has)
         hours = Counter(hours_of(rows["received_at"]))
@@ -351,7 +380,7 @@ def _commit_rejected(lake: Lake, part: _Slice, rejected: pl.DataFrame, flattened
         has = handle.transaction_version(part.app) or 0
         if has >= part.high:
             return Landed(None)
-        if has > part.floor(REJECTED_ITEMS):
+        if part.is_cut_by(has):
             raise _OvertakenError
         rows = rejected.filter(pl.col(_VERSION) > has).select(silver_schema(REJECTED_ITEMS).names())
         ledger = SliceLedger(

@@ -90,8 +90,8 @@ def forget_what_failed(self: Any, handles: Any) -> list[str]:
     return []
 
 
-def believe_in_the_plan(self: Any, _: str) -> Any:
-    return self.high
+def believe_in_the_plan(_: Any, __: int) -> bool:
+    return False
 
 
 BREAKS: Final[dict[str, tuple[Any, str, Any, str]]] = {
@@ -111,7 +111,7 @@ BREAKS: Final[dict[str, tuple[Any, str, Any, str]]] = {
     "silver's exception decides": (silver, "commit_once", decide_from_the_exception, "the_answer_of_a_silver_commit_is_lost"),
     "an overtaken run goes on": (
         silver._Slice,
-        "floor",
+        "is_cut_by",
         believe_in_the_plan,
         "a_run_is_overtaken_in_the_middle_of_its_slice",
     ),

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mg_lakehouse.events.schemas import silver_schema
-from mg_lakehouse.stores.files import data_files, files_between, may_differ, spans_around
+from mg_lakehouse.stores.files import coarsened, data_files, files_between, may_differ, meets, spans_around, within
 from mg_lakehouse.stores.lake import Lake
 from mg_lakehouse.stores.neighbours import rows_near
 from mg_lakehouse.stores.tables import silver_spec
@@ -77,17 +77,39 @@ def test_nothing_is_near_in_an_empty_table(lake: Lake) -> None:
     assert near(lake, lake.ensure(silver_spec("clicks")), NOON) == set()
 
 
-@given(st.lists(st.integers(0, 10_000_000), min_size=1, max_size=300))
-def test_spans_hold_every_time_and_are_few(seconds: list[int]) -> None:
+@given(st.lists(st.integers(0, 10_000_000), min_size=1, max_size=300), st.integers(1, 200))
+def test_spans_hold_every_time_and_are_few(seconds: list[int], few: int) -> None:
     times = pl.Series([NOON + timedelta(seconds=each) for each in seconds])
     spans = spans_around(times, MARGIN)
-    assert len(spans) <= 64
-    assert spans == sorted(spans)
-    assert all(end < start for (_, end), (start, _) in itertools.pairwise(spans))
-    assert all(any(first <= at - MARGIN and at + MARGIN <= last for first, last in spans) for at in times)
+    for chosen, at_most in ((spans, 128), (coarsened(spans, few), few)):
+        assert len(chosen) <= at_most
+        assert chosen == sorted(chosen)
+        assert all(end < start for (_, end), (start, _) in itertools.pairwise(chosen))
+        assert all(any(first <= at - MARGIN and at + MARGIN <= last for first, last in chosen) for at in times)
     # Where there are fewer gaps than spans may be, nothing but the times and their margins is in them.
-    if len(spans) < 64:
+    if len(spans) < 128:
         assert all(any(abs(edge - at) == MARGIN for at in times) for span in spans for edge in span)
+    # What was merged are the narrowest gaps.
+    gaps = sorted((start - end for (_, end), (start, _) in itertools.pairwise(spans)), reverse=True)
+    assert sorted((start - end for (_, end), (start, _) in itertools.pairwise(coarsened(spans, few))), reverse=True) == gaps[: few - 1]
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 1_000), st.integers(0, 30)), min_size=1, max_size=20),
+    st.lists(st.integers(0, 1_000), min_size=1, max_size=30),
+)
+def test_files_and_rows_are_chosen_by_the_spans_that_they_meet(bounds: list[tuple[int, int]], seconds: list[int]) -> None:
+    """As one would say it: a file whose least and greatest time are not both on the same side of a span, a row that is in one."""
+    spans = spans_around(pl.Series([NOON + timedelta(seconds=each) for each in seconds]), timedelta(seconds=3))
+    files = [(NOON + timedelta(seconds=first), NOON + timedelta(seconds=first + length)) for first, length in bounds]
+    frame = pl.DataFrame({"min.event_at": [low for low, _ in files], "max.event_at": [high for _, high in files]})
+    assert frame.select(meets("event_at", spans)).to_series().to_list() == [
+        any(low <= last and first <= high for first, last in spans) for low, high in files
+    ]
+    rows = pl.DataFrame({"event_at": [low for low, _ in files]})
+    assert rows.select(within("event_at", spans)).to_series().to_list() == [
+        any(first <= low <= last for first, last in spans) for low, _ in files
+    ]
 
 
 def test_no_times_have_no_spans() -> None:

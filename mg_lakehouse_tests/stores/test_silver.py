@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mg_lakehouse.events.catalogue import LINEAGE_COLUMNS, silver_tables
+from mg_lakehouse.events.flatten import Flattened, flatten
 from mg_lakehouse.stores import silver
 from mg_lakehouse.stores.audit import conservation, repeated_ids, repeated_new_ids, schema_differences
 from mg_lakehouse.stores.commit import Append
@@ -145,12 +146,21 @@ def test_some_tables_alone_leave_the_others_what_they_lack(lake: Lake) -> None:
     assert conservation(lake, above=0).holds
 
 
-def test_a_backlog_is_flattened_in_slices(lake: Lake) -> None:
+def test_a_backlog_is_flattened_in_slices_each_once(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run took the slice behind its own first one for another's work, and flattened all but the first twice."""
+    flattened: list[int] = []
+
+    def counting(messages: pl.DataFrame, **options: Any) -> Flattened:
+        flattened.append(messages.height)
+        return flatten(messages, **options)
+
+    monkeypatch.setattr(silver, "flatten", counting)
     for number in range(6):
         receive(lake, [bundle(click(f"c{number}"), click("same"))], first=number)
     steps: list[int] = []
     report = flatten_new(lake, slice_bytes=1, progress=lambda so_far: steps.append(so_far.items))
     assert steps == [2, 4, 6, 8, 10, 12]
+    assert flattened == [1] * 6
     assert report.tables["clicks"] == TableCount(rows=7, duplicates=5)
     assert rows_of(lake, "silver", "clicks").height == 7
 
