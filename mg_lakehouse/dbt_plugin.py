@@ -57,7 +57,6 @@ class Plugin(BasePlugin):
         self._connection = conn
         self._pads = hmac_pads(pii_key(self._settings, self._lake))
         duck.configure(conn, self._lake)
-        duck.configure_cursor(conn)
         user_agents.register(conn)
         self._scopes = Scopes(self._lake, self._cursor, part_rows=self._settings.gold_part_rows, build_id=self._build_id)
         for schema in ("gold", "staged", "tested"):
@@ -71,7 +70,6 @@ class Plugin(BasePlugin):
 
     def configure_cursor(self, cursor: duckdb.DuckDBPyConnection) -> None:
         """Set the variables that the models read; the key's pads go in as parameters, so that no SQL text holds them."""
-        duck.configure_cursor(cursor)
         variables: dict[str, object] = {
             "mg_hmac_inner": self._pads.inner,
             "mg_hmac_outer": self._pads.outer,

@@ -74,10 +74,11 @@ def _machine(outcomes: Sequence[Outcome]) -> str:
             outcome.measured_at,
             str(outcome.machine.get("commit", "")),
             f"{outcome.machine.get('load_before', 0):g}",
+            f"{counting:g} s" if (counting := outcome.machine.get("counting_seconds")) else "",
         )
         for outcome in outcomes
     ]
-    return "\n".join(lines) + "\n" + _table(("measured", "size", "when", "commit", "load before"), rows)
+    return "\n".join(lines) + "\n" + _table(("measured", "size", "when", "commit", "load before", "Python counts to 10 M"), rows)
 
 
 def _described(machine: dict[str, Any]) -> str:

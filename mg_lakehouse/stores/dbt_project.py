@@ -113,6 +113,8 @@ def dbt_environment(settings: Settings, lake: Lake | None = None) -> dict[str, s
         "DBT_PROJECT_DIR": str(project),
         "DBT_TARGET_PATH": str(target_dir(project)),
         "DBT_LOG_PATH": str(target_dir(project) / "logs"),
+        # dbt's log of everything took a sixth of a small build, and goes with the build's folder. What failed and why is in the results.
+        "DBT_LOG_LEVEL_FILE": os.environ.get("DBT_LOG_LEVEL_FILE", "none"),
         "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
         "DBT_VERSION_CHECK": "false",
         "DO_NOT_TRACK": "1",

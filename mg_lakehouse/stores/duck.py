@@ -27,7 +27,6 @@ from mg_lakehouse.stores.lake import Lake
 __all__ = [
     "Snapshots",
     "configure",
-    "configure_cursor",
     "connect",
     "connection_options",
     "identifier",
@@ -102,16 +101,16 @@ def connect(lake: Lake, database: str = _IN_MEMORY, *, read_only: bool = False) 
     """
     connection = duckdb.connect(database, read_only=read_only, config={**connection_options(database)})
     configure(connection, lake)
-    configure_cursor(connection)
     return connection
 
 
 def configure(connection: duckdb.DuckDBPyConnection, lake: Lake) -> None:
-    """Load the extensions and make the S3 secret, once for a database; all its cursors share them.
+    """Load the extensions, make the S3 secret and set the time zone, once for a database; all its cursors share them.
 
     Raises:
         ConfigurationError: an extension is not installed.
     """
+    connection.execute("SET GLOBAL TimeZone = 'UTC'")
     # https first: delta takes over its file system when it is there.
     for name in ("delta",) if lake.is_local else ("httpfs", "delta"):
         connection.execute(f"LOAD {text(str(extension_file(name)))}")
@@ -146,11 +145,6 @@ class Snapshots:
                 self._cursor().execute(f"ATTACH {text(address)} AS {name} (TYPE delta, READ_ONLY, VERSION {version})")
                 self._names[address, version] = name
         return f"{name}.main.{name}"
-
-
-def configure_cursor(cursor: duckdb.DuckDBPyConnection) -> None:
-    """Set what a cursor does not take over from its connection: the time zone."""
-    cursor.execute("SET TimeZone = 'UTC'")
 
 
 def _s3_secret(lake: Lake) -> str:

@@ -68,7 +68,7 @@ class _Reading:
 
 
 class Scopes:
-    """The scopes of one build. Safe to use from several threads; ``cursor`` makes a cursor with time zone and variables set.
+    """The scopes of one build. Safe to use from several threads; ``cursor`` makes a cursor with variables set.
 
     A table is opened once: silver stays at the version that it has then, gold moves on with the commits of this build and no others.
     ``part_rows`` are the rows of a model's inputs that it is built from at a time; ``build_id`` is no other build's.

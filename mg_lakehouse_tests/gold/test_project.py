@@ -69,7 +69,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     result = dbt_project.build(
         lake,
         settings(lake, dbt_project_dir=root / "dbt_project"),
-        environment={"DBT_LOG_PATH": str(root / "logs"), "TMPDIR": str(root / "temp")},
+        environment={"DBT_LOG_PATH": str(root / "logs"), "DBT_LOG_LEVEL_FILE": "debug", "TMPDIR": str(root / "temp")},
     )
     return Project(root, lake, result, json.loads((root / "dbt_project" / "target" / "manifest.json").read_text()))
 

@@ -30,9 +30,7 @@ class Session:
         self.scopes.show_existing(MARTS)
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
-        cursor = self.connection.cursor()
-        duck.configure_cursor(cursor)
-        return cursor
+        return self.connection.cursor()
 
     def shown(self, model: Model, table: str) -> list[tuple[Any, ...]]:
         """Job and time of the rows that a view shows, in order."""
