@@ -70,7 +70,7 @@ def dev(folder: Path, **variables: str) -> Iterator[Dev]:
         )
     running = Dev(process, folder, port)
     try:
-        wait_until(lambda: _READY in running.said() or process.poll() is not None, seconds=120)
+        wait_until(lambda: _READY in running.said() or process.poll() is not None, seconds=300)
         assert process.poll() is None, running.said() + running.log()
         yield running
     finally:
@@ -91,7 +91,7 @@ def dashboard(folder: Path, lake: str) -> Iterator[str]:
     )
     url = f"http://127.0.0.1:{port}"
     try:
-        wait_until(lambda: process.poll() is not None or _answers(url), seconds=90)
+        wait_until(lambda: process.poll() is not None or _answers(url), seconds=240)
         assert process.poll() is None
         yield url
     finally:

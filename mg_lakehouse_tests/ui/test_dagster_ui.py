@@ -96,7 +96,7 @@ def test_the_catalogue_lists_every_table(running: Dev) -> None:
 def test_assets_fill_while_one_watches(page: Page, running: Dev) -> None:
     """Nobody clicks: the sensor starts an ingest, and gold follows."""
     query = '{ assetOrError(assetKey: {path: ["gold", "job_metrics"]}) { ... on Asset { assetMaterializations(limit: 1) { runId } } } }'
-    wait_until(lambda: bool(graphql(running, query)["assetOrError"].get("assetMaterializations")), seconds=180)
+    wait_until(lambda: bool(graphql(running, query)["assetOrError"].get("assetMaterializations")), seconds=_RUN)
     page.goto("/assets/gold/job_metrics")
     expect(page.get_by_text("Row count")).to_be_visible()
     page.goto("/runs")
@@ -112,7 +112,7 @@ def test_gold_follows_an_ingest_in_one_run(running: Dev) -> None:
     def selections() -> list[set[str]]:
         return [{each["path"][-1] for each in run["assetSelection"]} for run in graphql(running, query)["runsOrError"]["results"]]
 
-    wait_until(lambda: bool(selections()), seconds=180)
+    wait_until(lambda: bool(selections()), seconds=_RUN)
     assert all(selection == set(MARTS) for selection in selections())
 
 
