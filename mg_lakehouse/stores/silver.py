@@ -135,7 +135,7 @@ def flatten_new(
     while (start := done.of(wanted)) < target:
         with store_errors(f"bronze/{source} in the lake {lake.uri}"):
             slices = list(_slices(bronze, start, target, cuts=(done.all_tables, *done.own.values()), slice_bytes=slice_bytes))
-        parts = [_Slice(source, progress_app(bronze), low, high, done) for low, high in slices]
+        parts = [_Slice(source, progress_app(bronze), low, high) for low, high in slices]
         try:
             for read in _read_ahead(lake, bronze, parts):
                 report = _commit_slice(lake, read, wanted, report)
@@ -205,13 +205,12 @@ def progress_app(bronze: DeltaTable) -> str:
 
 
 class _Slice(NamedTuple):
-    """Bronze versions ``low + 1`` to ``high``, and what silver had when the run began."""
+    """Bronze versions ``low + 1`` to ``high`` of a source, and under which id silver keeps its progress in it."""
 
     source: str
     app: str
     low: int
     high: int
-    done: _Progress
 
     def is_cut_by(self, version: int) -> bool:
         """Whether a table that has bronze up to ``version`` has a part of the slice, which nobody but another run can have brought."""
@@ -318,7 +317,7 @@ def _commit_table(lake: Lake, part: _Slice, table: str, rows: pl.DataFrame) -> t
     """Commit a table's rows of a slice. Returns its counts and the conflicting rows, also where it had them already."""
 
     def decide(handle: DeltaTable) -> _Decision:
-        has = max(part.done.all_tables, handle.transaction_version(part.app) or 0)
+        has = handle.transaction_version(part.app) or 0
         # The table's own row first: whether a copy differs must not hang on which copies came in the same slice.
         against = against_existing(rows, _existing(lake, handle, rows, part.source))
         among = first_received(against.kept)
