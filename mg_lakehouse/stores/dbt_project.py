@@ -44,6 +44,7 @@ AS_OF: Final = "MG_AS_OF"
 """Environment variable that fixes the time a build is made for; default now."""
 
 _FOLDER: Final = "dbt_project"
+_PARTIAL_PARSE: Final = "partial_parse.msgpack"
 _PARSED_SUFFIXES: Final = frozenset({".sql", ".yml", ".csv", ".md"})
 NOT_BUILT: Final = ("resource_type:seed", "resource_type:unit_test", "resource_type:exposure")
 """The plugin loads the seeds into every connection; unit tests check the code, not the data; exposures only say who reads."""
@@ -154,17 +155,25 @@ def gold_models(settings: Settings) -> tuple[str, ...]:
 def ensure_manifest(settings: Settings) -> Path:
     """The manifest, made with `dbt parse` where it is missing or older than a file of the project. Reads no table.
 
+    It is a file that no other run of dbt writes, and comes into its place whole: a code location that was loaded while a build wrote
+    `target/manifest.json` found half of it.
+
     Raises:
         ConfigurationError: there is no project.
         PermanentError: the project does not parse.
     """
     project = project_dir(settings)
-    manifest = target_dir(project) / "manifest.json"
+    target = target_dir(project)
+    manifest = target / "parsed" / "manifest.json"
     if not manifest.is_file() or manifest.stat().st_mtime < _last_change(project):
-        manifest.unlink(missing_ok=True)
-        done = _run_dbt(["parse"], settings, environment={})
-        if done.returncode != 0 or not manifest.is_file():
-            raise PermanentError(f"The dbt project {project} does not parse: run `dbt parse --project-dir {project}` to see why.")
+        with OwnFolder(target, "parse-") as folder:
+            done = _run_dbt(["parse"], settings, environment={"DBT_TARGET_PATH": str(folder.path)})
+            if done.returncode != 0 or not (folder.path / manifest.name).is_file():
+                raise PermanentError(f"The dbt project {project} does not parse: run `dbt parse --project-dir {project}` to see why.")
+            manifest.parent.mkdir(exist_ok=True)
+            (folder.path / manifest.name).replace(manifest)
+            # By it the next run of dbt need not parse again.
+            (folder.path / _PARTIAL_PARSE).replace(target / _PARTIAL_PARSE)
     return manifest
 
 

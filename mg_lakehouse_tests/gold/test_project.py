@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -312,6 +313,22 @@ def test_a_model_whose_input_was_never_built_says_what_to_build(tmp_path: Path) 
     assert not found.ok
     assert found.statuses["job_metrics"] == "error"
     assert "build dim_jobs first" in found.messages["job_metrics"] or "build fct_messages first" in found.messages["job_metrics"]
+
+
+def test_the_manifest_can_be_read_whole_while_it_is_made_anew(tmp_path: Path) -> None:
+    """A code location may be loaded at any moment: half a manifest, or none, would keep it from loading."""
+    project = tmp_path / "dbt_project"
+    shutil.copytree(project_dir(Settings()), project, ignore=shutil.ignore_patterns("target", "logs"))
+    wanted = Settings(dbt_project_dir=project)
+    manifest = dbt_project.ensure_manifest(wanted)
+    before = manifest.stat().st_mtime_ns
+    (project / "models" / "marts" / "job_metrics.sql").touch()
+    with ThreadPoolExecutor(1) as pool:
+        again = pool.submit(dbt_project.ensure_manifest, wanted)
+        while not again.done():
+            assert json.loads(manifest.read_text())["nodes"]
+    assert again.result() == manifest
+    assert manifest.stat().st_mtime_ns > before
 
 
 def test_a_missing_project_is_named_with_the_setting(tmp_path: Path) -> None:
