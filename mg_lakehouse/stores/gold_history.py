@@ -1,4 +1,7 @@
-"""What changed in gold tables themselves between two builds, from their own change feeds: for a model that keeps the history of numbers."""
+"""What changed in gold tables themselves between two builds, from their own change feeds.
+
+It is for a model that keeps the history of numbers, and for one whose rows depend on rows of other keys than their own.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from mg_lakehouse.stores.duck import identifier
 from mg_lakehouse.stores.gold import Included
 from mg_lakehouse.stores.gold_model import Model, Plan
 
-__all__ = ["changes_of_gold", "ids_of_gold"]
+__all__ = ["changed_rows", "changes_of_gold", "ids_of_gold", "of_silver", "versions_of_gold"]
 
 _LAYER: Final = "gold/"
 """What the names of gold tables begin with, in the account of what a commit includes."""
@@ -34,7 +37,7 @@ def changes_of_gold(
     others than at the build before. A table begins without rows: what was before it is not known. The same holds of an input that was made anew, or whose log was cut.
     """
     ids = ids_of_gold(inputs)
-    now = {name: Included(gold.digest(str(handle.metadata().id)), handle.version()) for name, handle in _by_account(inputs).items()}
+    now = versions_of_gold(inputs)
     begins = own is None or not gold.same_schema(own, model.spec)
     made = None if own is None or begins else gold.included_in(own, ids, list(ids))
     redefined = made is not None and made.definition != model.definition
@@ -54,18 +57,51 @@ def ids_of_gold(tables: Mapping[str, DeltaTable]) -> dict[str, str | None]:
     return {name: str(handle.metadata().id) for name, handle in _by_account(tables).items()}
 
 
+def versions_of_gold(tables: Mapping[str, DeltaTable]) -> dict[str, Included]:
+    """What whoever reads these tables now includes of them, by the name that each has in an account."""
+    return {name: Included(gold.digest(str(handle.metadata().id)), handle.version()) for name, handle in _by_account(tables).items()}
+
+
+def of_silver(included: Mapping[str, Included]) -> dict[str, Included]:
+    """What an account says of silver, without what it says of gold."""
+    return {name: each for name, each in included.items() if not name.startswith(_LAYER)}
+
+
+def changed_rows(cursor: duckdb.DuckDBPyConnection, table: str, name: str, handle: DeltaTable, before: Mapping[str, Included]) -> bool:
+    """Make ``table`` of the rows of a gold table that went or came since the version in the account ``before``.
+
+    A row that a build replaced by the same is none of them. Returns whether it can be known: not of a table that was made anew, or whose log was cut.
+    """
+    since = before.get(_LAYER + name)
+    if since is None or since.version < 0 or since.incarnation != gold.digest(str(handle.metadata().id)):
+        return False
+    columns = ", ".join(identifier(field.name) for field in gold.arrow_schema(handle))
+    try:
+        cursor.register("feed", _changes(handle, since.version) if since.version < handle.version() else _no_changes(handle))
+        cursor.execute(
+            f"create or replace table {table} as select {columns} from feed group by all "
+            "having count(*) filter (where _change_type = 'insert') <> count(*) filter (where _change_type <> 'insert')"
+        )
+    except (DeltaError, OSError, duckdb.Error, pa.ArrowException):
+        return False
+    return True
+
+
 def _by_account(tables: Mapping[str, DeltaTable]) -> dict[str, DeltaTable]:
     return {_LAYER + name: handle for name, handle in tables.items()}
 
 
 def _make_feed(cursor: duckdb.DuckDBPyConnection, table: str, handle: DeltaTable, above: int, *, redefined: bool) -> None:
     """Make the table of what changed above a version; empty where nothing did, or where the log that would say so was cut."""
-    nothing = gold.arrow_schema(handle).append(_CHANGE_TYPE).append(_VERSION).empty_table()
     try:
-        feed = nothing.to_reader() if above == handle.version() else _changes(handle, above)
+        feed = _no_changes(handle) if above == handle.version() else _changes(handle, above)
         _put(cursor, table, feed, redefined=redefined)
     except (DeltaError, OSError, duckdb.Error, pa.ArrowException):
-        _put(cursor, table, nothing.to_reader(), redefined=redefined)
+        _put(cursor, table, _no_changes(handle), redefined=redefined)
+
+
+def _no_changes(handle: DeltaTable) -> pa.RecordBatchReader:
+    return gold.arrow_schema(handle).append(_CHANGE_TYPE).append(_VERSION).empty_table().to_reader()
 
 
 def _changes(handle: DeltaTable, above: int) -> pa.RecordBatchReader:

@@ -43,7 +43,9 @@ class Model:
     - ``changes``: nothing is replaced; what the gold inputs' own change feeds say since the last build is looked at, and rows are added.
     - ``static``: no events at all.
 
-    ``stale_requests`` is a query of jobs whose rows time alone made untrue; it may read ``own`` and the gold inputs by name.
+    ``also_touched`` is a query of ``request_id, event_date``: of jobs, and of days of what belongs to no job, whose rows became untrue though no silver row
+    of theirs changed. It may read ``own`` and the gold inputs by name. ``touched_by`` are gold inputs that are seen whole; the query finds what changed
+    in one since the model's newest commit as ``changed_<input>``.
     ``counts_duplicates`` gives the model ``scoped_duplicates``: what the ledgers of silver say was dropped.
     """
 
@@ -54,7 +56,8 @@ class Model:
     orphan_day: str | None = None
     days_after: int = 0
     days_before: int = 0
-    stale_requests: str | None = None
+    also_touched: str | None = None
+    touched_by: tuple[str, ...] = ()
     counts_duplicates: bool = False
     definition: int = 0
     full_refresh: bool = False

@@ -18,14 +18,14 @@ import duckdb
 from deltalake import DeltaTable
 
 from mg_lakehouse.errors import PermanentError
-from mg_lakehouse.events.catalogue import EVENTS, silver_tables
+from mg_lakehouse.events.catalogue import EVENTS
 from mg_lakehouse.stores import gold
 from mg_lakehouse.stores.duck import Snapshots, identifier
 from mg_lakehouse.stores.gold import GoldTable, Included
 from mg_lakehouse.stores.gold_changes import SilverTables, empty_rows
 from mg_lakehouse.stores.gold_days import DAYS_OF_JOBS, DAYS_OF_MESSAGES, DaysOfJobs, known_days
 from mg_lakehouse.stores.gold_files import File, Files, JobDays, read_files
-from mg_lakehouse.stores.gold_history import changes_of_gold, ids_of_gold
+from mg_lakehouse.stores.gold_history import changed_rows, changes_of_gold, ids_of_gold, of_silver, versions_of_gold
 from mg_lakehouse.stores.gold_model import Keys, Model, Plan
 from mg_lakehouse.stores.gold_parts import count_rows, cut, part_keys
 from mg_lakehouse.stores.gold_touched import Changes, make_touched
@@ -106,7 +106,10 @@ class Scopes:
             if model.scope == "changes":
                 return self._plan_changes(model)
             made = {each.name: self._gold_input(each.name, model) for each in model.gold}
-            included = gold.combine([self._silver.included(model.silver), *(each.silver for each in made.values())])
+            followed = {name: made[name].handle for name in model.touched_by}
+            self._ids |= ids_of_gold(followed)
+            silver = [self._silver.included(model.silver), *(of_silver(each.silver) for each in made.values())]
+            included = gold.combine(silver) | versions_of_gold(followed)
             plan = self._decide(model, self._made_of(model.name), included, made)
             if plan.mode == "unchanged":
                 return plan
@@ -166,7 +169,7 @@ class Scopes:
             if handle is None:
                 return None
             self._gold[name] = handle
-            self._made[name] = gold.included_in(handle, self.table_ids, silver_tables())
+            self._made[name] = gold.included_in(handle, self.table_ids, list(self.table_ids))
         return self._made[name]
 
     def _scan(self, handle: DeltaTable) -> str:
@@ -185,17 +188,22 @@ class Scopes:
             return full
         if state.definition != model.definition or set(state.silver) != set(included):
             return full
-        feeds = [self._silver.changes(name, state.silver[name], now) for name, now in included.items()]
+        feeds = [self._silver.changes(name, state.silver[name], now) for name, now in of_silver(included).items()]
         if any(feed is None for feed in feeds):
             return full
         recorded = any(state.silver[name] != now for name, now in included.items())
         # Without a commit the change feed would be read from the same old version again: that is cheap, for it was empty.
         unchanged = Plan(model, "unchanged", own, state.silver if recorded else included)
         gold_tables = {name: self._scan(table.handle) for name, table in inputs.items()}
-        changes = Changes(self._silver, state.silver, gold_tables | {"own": self._scan(own)})
         cursor = self._cursor()
-        changed = make_touched(cursor, model, changes, [feed for feed in feeds if feed])
-        if changed and model.scope == "whole":
+        cursor.execute(f"create schema if not exists {model.schema}")
+        for name in model.touched_by:
+            changed = f"{model.schema}.{identifier(f'changed_{name}')}"
+            if not changed_rows(cursor, changed, name, inputs[name].handle, state.silver):
+                return full
+            gold_tables[f"changed_{name}"] = changed
+        changes = Changes(self._silver, state.silver, gold_tables | {"own": self._scan(own)})
+        if make_touched(cursor, model, changes, [feed for feed in feeds if feed]) and model.scope == "whole":
             return full
         requests, days = self._touched_keys(cursor, model, inputs)
         uses_days = model.day_column is not None or model.orphan_day is not None
@@ -207,7 +215,6 @@ class Scopes:
     ) -> tuple[list[str], list[date]]:
         """The touched jobs and days, in order; also in the DuckDB tables ``requests`` and ``days`` of the model's schema."""
         schema = model.schema
-        cursor.execute(f"create schema if not exists {schema}")
         cursor.execute(
             f"create or replace table {schema}.requests as select distinct request_id from touched where request_id is not null order by 1"
         )
@@ -222,7 +229,7 @@ class Scopes:
             return "select distinct event_date from touched where request_id is null and event_date is not null"
         # A job's rows can have come from any day that it has rows on now: silver only ever gains rows, and what it lost shows in the change feed.
         keys = Keys("", requests, (), self._job_days(model, requests))
-        rows = [self._gold_rows(each.name, inputs[each.name].handle, each.orphan_day) for each in model.gold]
+        rows = self._inputs_by_keys(model, inputs)
         moved = " union ".join(f"select event_date from {self._of_keys(each, model, keys)}" for each in rows)
         return (
             "select distinct cast(day + to_days(cast(later as integer)) as date) as event_date from ("
@@ -232,8 +239,9 @@ class Scopes:
     def _job_days(self, model: Model, requests: Sequence[str]) -> dict[str, JobDays]:
         """By table, the days on which jobs have rows: of silver and gold tables of messages, and of what else names a job."""
         found: dict[str, JobDays] = {}
-        names = {*model.silver, *(each.name for each in model.gold if each.orphan_day is not None), model.name}
-        of_messages = names - {event.table for event in EVENTS if event.channel is None}
+        of_no_message = {event.table for event in EVENTS if event.channel is None}
+        names = {*model.silver, *(each.name for each in model.gold if each.orphan_day is not None), model.name} - {*model.touched_by}
+        of_messages = names - of_no_message - ({model.name} if of_no_message.intersection(model.silver) else set())
         for known, tables in ((DAYS_OF_MESSAGES, of_messages), (DAYS_OF_JOBS, names - of_messages)):
             if tables and (days := self._known_days(known, model, requests)) is not None:
                 found |= dict.fromkeys(tables, days)
@@ -254,8 +262,11 @@ class Scopes:
     def _prepare(self, plan: Plan, made: Mapping[str, GoldTable]) -> Plan:
         """Make the views of a model that is built, and cut its keys into parts where they are many."""
         model = plan.model
-        self._cursor().execute(f"create schema if not exists {model.schema}")
-        gold_inputs = [self._gold_rows(each.name, made[each.name].handle, each.orphan_day) for each in model.gold]
+        cursor = self._cursor()
+        cursor.execute(f"create schema if not exists {model.schema}")
+        gold_inputs = self._inputs_by_keys(model, made)
+        for name in model.touched_by:
+            _show_input(cursor, model, name, f"select * from {self._scan(made[name].handle)}")
         if model.scope == "days":
             self._make_days_views(plan, gold_inputs)
             return plan
@@ -270,7 +281,7 @@ class Scopes:
         counted: Mapping[str, str] = {}
         if sum(rows.at_most(keys) for rows in inputs) > self._part_rows:
             counted = {rows.name: self._count(rows, model, keys) for rows in inputs}
-            plan = replace(plan, parts=cut(self._cursor(), model, counted, self._part_rows))
+            plan = replace(plan, parts=cut(cursor, model, counted, self._part_rows))
         self._readings[model.name] = _Reading(plan, inputs, keys, counted)
         if plan.parts > 1:
             self.show_part(plan, 0)
@@ -304,20 +315,26 @@ class Scopes:
     def _gold_rows(self, name: str, handle: DeltaTable, day: str | None) -> _Rows:
         return _Rows(name, handle, Files(handle, day), day)
 
+    def _inputs_by_keys(self, model: Model, made: Mapping[str, GoldTable]) -> list[_Rows]:
+        """The gold inputs that are not seen whole whatever the keys are."""
+        return [
+            self._gold_rows(each.name, made[each.name].handle, each.orphan_day) for each in model.gold if each.name not in model.touched_by
+        ]
+
     def _make_views(self, model: Model, inputs: Sequence[_Rows], keys: Keys | None) -> None:
         cursor = self._cursor()
         shown = {rows.name: f"select * from {self._of_keys(rows, model, keys)}" for rows in inputs}
         for name in model.silver:
             shown[name] = f"{empty_rows(name)} union all by name {shown[name]}" if name in shown else empty_rows(name)
         for name, query in shown.items():
-            cursor.execute(f"create or replace view {model.schema}.{identifier(f'scoped_{name}')} as {query}")
+            _show_input(cursor, model, name, query)
 
     def _make_days_views(self, plan: Plan, inputs: Sequence[_Rows]) -> None:
         cursor = self._cursor()
         schema = plan.model.schema
         for rows in inputs:
             source = self._of_days(rows.handle, plan) if plan.mode == "incremental" else self._scan(rows.handle)
-            cursor.execute(f"create or replace view {schema}.{identifier(f'scoped_{rows.name}')} as select * from {source}")
+            _show_input(cursor, plan.model, rows.name, f"select * from {source}")
         if plan.mode == "full":
             days = " union ".join(f"select distinct event_date from {self._scan(rows.handle)}" for rows in inputs)
             cursor.execute(f"create or replace table {schema}.days as {days}")
@@ -333,7 +350,7 @@ class Scopes:
             self._make_duplicates(plan)
             shown["duplicates"] = f"from {model.schema}.duplicates"
         for name, query in shown.items():
-            cursor.execute(f"create or replace view {model.schema}.{identifier(f'scoped_{name}')} as {query}")
+            _show_input(cursor, model, name, query)
 
     def _silver_of_days(self, name: str, plan: Plan) -> str:
         """The rows of a silver table with one of the plan's days, out of the files that can have them."""
@@ -387,6 +404,10 @@ class Scopes:
                 f"select * from {read_files(files)} where request_id is null and {_date_of(rows.day)} in (select event_date from {table}days)"
             )
         return f"({' union all by name '.join(arms)})"
+
+
+def _show_input(cursor: duckdb.DuckDBPyConnection, model: Model, name: str, query: str) -> None:
+    cursor.execute(f"create or replace view {model.schema}.{identifier(f'scoped_{name}')} as {query}")
 
 
 def _date_of(column: str | None) -> str | None:

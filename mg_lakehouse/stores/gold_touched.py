@@ -17,7 +17,7 @@ __all__ = ["Changes", "make_touched"]
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What of silver a model's table includes; ``gold`` are by name the sources of its gold inputs, and of its ``own`` rows."""
+    """What of silver a model's table includes; ``gold`` are by name the sources of what ``also_touched`` may read."""
 
     silver: SilverTables
     before: Mapping[str, Included]
@@ -30,8 +30,8 @@ def make_touched(cursor: duckdb.DuckDBPyConnection, model: Model, changes: Chang
     ``feeds`` are the tables of the changed keys of each silver input. Returns whether anything is touched.
     """
     cursor.execute(f"create or replace temp table touched as {_union(feeds)}")
-    if model.stale_requests is not None:
-        _also_touch(cursor, model.stale_requests, changes.gold)
+    if model.also_touched is not None:
+        _also_touch(cursor, model.also_touched, changes.gold)
     if model.counts_duplicates:
         found = changes.silver.duplicates(model.silver, changes.before)
         days = sorted({each.hour.date() for each in found})
@@ -39,9 +39,9 @@ def make_touched(cursor: duckdb.DuckDBPyConnection, model: Model, changes: Chang
     return cursor.execute("select 1 from touched limit 1").fetchone() is not None
 
 
-def _also_touch(cursor: duckdb.DuckDBPyConnection, requests: str, tables: Mapping[str, str]) -> None:
+def _also_touch(cursor: duckdb.DuckDBPyConnection, query: str, tables: Mapping[str, str]) -> None:
     steps = ", ".join(f"{identifier(name)} as (from {source})" for name, source in tables.items())
-    cursor.execute(f"insert into touched with {steps} select request_id, null, null from ({requests})")
+    cursor.execute(f"insert into touched with {steps} select request_id, event_date, null from ({query})")
 
 
 def _union(tables: Sequence[str]) -> str:

@@ -43,7 +43,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("export")
     lake = Lake(str(folder / ".lake"))
     append(lake, EVENTS)
-    build(lake, "--select", "suppression_list")
+    build(lake, "--select", "+suppression_list")
     return folder
 
 

@@ -62,7 +62,7 @@ def tables_page() -> str:
         [
             _MADE,
             "# Tables and columns\n",
-            "`bigint` is 64-bit, `timestamptz` has microseconds and is in UTC. Columns with personal data are marked **pii**; gold has none but in `suppression_list`.",
+            "`bigint` is 64-bit, `timestamptz` has microseconds and is in UTC. Columns with personal data are marked **pii**; gold has none but in `suppression_list` and `suppression_evidence`.",
             "What every metric counts is on a [page of its own](metrics.md).\n",
             "## Bronze\n",
             "As received: nothing is parsed here, and nothing is ever changed.\n",

@@ -39,6 +39,7 @@ MARTS: Final = (
     "domain_days",
     "mailbox_provider_daily",
     "recipient_domain_daily",
+    "suppression_evidence",
     "suppression_list",
     "suppression_violations",
     "engagement_curve",
@@ -54,6 +55,9 @@ MARTS: Final = (
     "client_days",
     "client_metrics_daily",
 )
+WITH_ADDRESSES: Final = frozenset({"suppression_evidence", "suppression_list"})
+"""What must say whom to remove."""
+
 DERIVED: Final = tuple(name for name in MARTS if name != "restatement_log")
 """What follows from silver alone: a build from nothing gives the same."""
 

@@ -279,6 +279,66 @@ def test_an_event_of_a_later_day_moves_what_stands_on_an_earlier_one(lake: Lake)
     assert bounces_at_noon(lake) == {"messages": 0, "events": 1, "denominator": 4, "rate_median_28d": 0.0}
 
 
+ANN: Final = "ann@corp.example"
+LEFT_LONG_AGO: Final = event("unsubscribes", 60, request="b1-old", recipient_id="ann", email=ANN, at=LONG_AGO, activity_id="left")
+
+
+@pytest.fixture
+def mailed(lake: Lake) -> Lake:
+    """Ann got the newer job, too: nothing yet says that she must not."""
+    append(lake, [event("deliveries", request="b1-new", recipient_id="ann", email=ANN)])
+    build(lake)
+    assert violated(lake) == []
+    return lake
+
+
+def violated(lake: Lake) -> list[str]:
+    return sorted(table(lake, "suppression_violations")["request_id"].to_list())
+
+
+def test_evidence_that_comes_late_touches_the_jobs_that_were_sent_after_it(mailed: Lake) -> None:
+    append(mailed, [event("deliveries", request="b1-before", recipient_id="ann", email=ANN, at=LONG_AGO - timedelta(days=9))])
+    build(mailed)
+    append(mailed, [LEFT_LONG_AGO])
+    build(mailed)
+    assert violated(mailed) == ["b1-new"]
+    predicate = str(replaced(mailed, "suppression_violations"))
+    assert "b1-new" in predicate
+    assert "b1-before" not in predicate
+
+
+def test_evidence_that_is_lost_touches_them_too(mailed: Lake) -> None:
+    append(mailed, [LEFT_LONG_AGO, event("clicks", 60, request="b1-old", recipient_id="2", at=LONG_AGO)])
+    build(mailed)
+    assert violated(mailed) == ["b1-new"]
+    DeltaTable(f"{mailed.root}/silver/unsubscribes").delete("activity_id = 'left'")
+    build(mailed)
+    assert violated(mailed) == []
+
+
+def test_evidence_that_stays_the_same_touches_no_other_job(mailed: Lake) -> None:
+    append(mailed, [LEFT_LONG_AGO])
+    build(mailed)
+    append(mailed, [event("opens", 99, request="b1-old", recipient_id="ann", email=ANN, at=LONG_AGO, user_agent="Safari")])
+    build(mailed)
+    assert violated(mailed) == ["b1-new"]
+    predicate = str(replaced(mailed, "suppression_violations"))
+    assert "b1-old" in predicate
+    assert "b1-new" not in predicate
+
+
+def test_a_start_that_comes_late_touches_the_jobs_that_were_sent_after_it(lake: Lake) -> None:
+    phone = "+15550123"
+    append(lake, [event("sms_inbounds", request=None, phone=phone, inbound_message_type="STOP", at=LONG_AGO)])
+    append(lake, [event("sms_deliveries", request="t-text", phone=phone), event("sms_deliveries", request=None, phone=phone, at=NOON)])
+    build(lake)
+    assert table(lake, "suppression_violations")["request_id"].sort().to_list() == [None, "t-text"]
+    append(lake, [event("sms_inbounds", 60, request=None, phone=phone, inbound_message_type="START", at=LONG_AGO)])
+    build(lake)
+    assert violated(lake) == []
+    assert table(lake, "suppression_list").filter(pl.col("channel") == "sms").is_empty()
+
+
 def test_an_event_moves_the_four_weeks_after_its_day(lake: Lake) -> None:
     # 28 days before, the only message bounced: the days compared with are no longer one at 0, but one at 0 and one at 1.
     append(lake, [event("bounces", request="b1-late", recipient_id="1", category_code=10, at=NOON - timedelta(days=28))])

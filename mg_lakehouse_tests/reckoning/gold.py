@@ -13,7 +13,14 @@ from mg_lakehouse_tests.reckoning.engagement import engagement_curve, link_metri
 from mg_lakehouse_tests.reckoning.events import Rows, message_events
 from mg_lakehouse_tests.reckoning.jobs import dim_jobs, job_bounce_categories, job_metrics, job_metrics_daily
 from mg_lakehouse_tests.reckoning.messages import fct_messages
-from mg_lakehouse_tests.reckoning.recipients import daily, domain_days, suppression_evidence, suppression_list, suppression_violations
+from mg_lakehouse_tests.reckoning.recipients import (
+    daily,
+    domain_days,
+    evidence_rows,
+    suppression_evidence,
+    suppression_list,
+    suppression_violations,
+)
 from mg_lakehouse_tests.reckoning.seeds import read_seeds
 
 Row = dict[str, Any]
@@ -29,6 +36,7 @@ PRIMARY_KEYS = {
     "domain_days": ("request_id", "event_date", "channel", "mailbox_provider", "recipient_domain"),
     "mailbox_provider_daily": ("event_date", "channel", "mailbox_provider"),
     "recipient_domain_daily": ("event_date", "channel", "recipient_domain", "mailbox_provider"),
+    "suppression_evidence": ("activity_id", "channel", "address"),
     "suppression_list": ("channel", "address"),
     "suppression_violations": ("request_id", "channel", "recipient_key"),
     "engagement_curve": ("request_id", "channel", "age_hours"),
@@ -74,6 +82,7 @@ def expected_gold(rows: Rows, *, as_of: datetime, zone: str, pii_key: str, categ
         "domain_days": domain_days(messages, seeds),
         "mailbox_provider_daily": daily(messages, ["mailbox_provider"], seeds),
         "recipient_domain_daily": daily(messages, ["recipient_domain", "mailbox_provider"], seeds),
+        "suppression_evidence": evidence_rows(evidence, events, rows.get("sms_inbounds", []), pii_key),
         "suppression_list": suppression_list(evidence, pii_key),
         "suppression_violations": suppression_violations(events, messages, evidence, pii_key),
         "engagement_curve": engagement_curve(messages),

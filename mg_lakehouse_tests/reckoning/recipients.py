@@ -92,10 +92,37 @@ class Evidence:
     activity_id: str
     request_id: str | None
     lifted: datetime | None = None
+    sent_to: str | None = None
 
     @property
     def order(self) -> tuple[datetime, str, str]:
         return self.at, self.activity_id, self.reason
+
+
+def evidence_rows(evidence: Iterable[Evidence], events: Iterable[Event], inbounds: Iterable[Row], pii_key: str) -> list[Row]:
+    """The table of all evidence, and of the texts that take some of it back (G33 to G35)."""
+    messages = {event.activity_id: event.message[2] for event in events}
+    starts = [
+        Evidence("sms", address, "sms_stop", row["event_at"], row["activity_id"], row["request_id"], sent_to=trimmed(row))
+        for row in inbounds
+        if (address := normal(row["sms_address"])) and keyword_of(row.get("inbound_message_type"), row.get("inbound_message")) == "start"
+    ]
+    taking = {each.activity_id for each in starts}
+    return [
+        {
+            "activity_id": each.activity_id,
+            "request_id": each.request_id,
+            "channel": each.channel,
+            "address": each.address,
+            "address_hash": hashed(each.address, pii_key),
+            "recipient_key": messages.get(each.activity_id),
+            "suppression_reason": each.reason,
+            "takes_back": each.activity_id in taking,
+            "sent_to": each.sent_to,
+            "evidence_at": each.at,
+        }
+        for each in [*evidence, *starts]
+    ]
 
 
 def suppression_list(evidence: Iterable[Evidence], pii_key: str) -> list[Row]:
@@ -165,17 +192,22 @@ def _stops(inbounds: list[Row]) -> list[Evidence]:
     for row in inbounds:
         address, keyword = normal(row["sms_address"]), keyword_of(row.get("inbound_message_type"), row.get("inbound_message"))
         if address and keyword:
-            to = row.get("destination_sms_number")
-            sent[address, to.strip() if to else None].append((keyword, row))
+            sent[address, trimmed(row)].append((keyword, row))
     found = []
-    for (address, _), texts in sent.items():
+    for (address, to), texts in sent.items():
         starts = [row["event_at"] for keyword, row in texts if keyword == "start"]
         for keyword, row in texts:
             if keyword == "stop":
                 at = row["event_at"]
                 lifted = min((start for start in starts if start > at), default=None)
-                found.append(Evidence("sms", address, "sms_stop", at, row["activity_id"], row["request_id"], lifted))
+                found.append(Evidence("sms", address, "sms_stop", at, row["activity_id"], row["request_id"], lifted, to))
     return found
+
+
+def trimmed(inbound: Row) -> str | None:
+    """The number that a text was sent to."""
+    to = inbound.get("destination_sms_number")
+    return to.strip() if to else None
 
 
 def keyword_of(kind: str | None, text: str | None) -> str | None:

@@ -1,6 +1,6 @@
 {{ config(
     stats_columns=["request_id", "job_date", "last_send_at"],
-    stale_requests="select request_id from own where maturity <> " ~ maturity("coalesce(last_send_at, first_event_at)"),
+    also_touched="select request_id, null as event_date from own where maturity <> " ~ maturity("coalesce(last_send_at, first_event_at)"),
 ) }}
 
 with

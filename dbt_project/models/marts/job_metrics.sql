@@ -1,6 +1,6 @@
 {{ config(
     stats_columns=["request_id", "job_date"],
-    stale_requests="select own.request_id from own inner join dim_jobs using (request_id) where own.maturity <> dim_jobs.maturity",
+    also_touched="select own.request_id, null as event_date from own inner join dim_jobs using (request_id) where own.maturity <> dim_jobs.maturity",
 ) }}
 
 with

@@ -22,6 +22,7 @@ addresses as (
     select
         channel,
         address,
+        any_value(address_hash) as address_hash,
         list_sort(list(distinct reason)) as reasons,
         arg_min(reason, (event_at, activity_id, reason)) as first_reason,
         min(event_at) as first_evidence_at,
@@ -42,7 +43,7 @@ addresses as (
 select
     channel,
     address,
-    {{ hmac("address") }} as address_hash,
+    address_hash,
     reasons,
     first_reason,
     first_evidence_at,

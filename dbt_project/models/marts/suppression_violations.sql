@@ -1,4 +1,15 @@
-{{ config(scope="whole", stats_columns=["request_id", "first_attempted_at"]) }}
+{#
+    The evidence may be of any job, so a job is made anew too where a message of it was attempted after evidence that came or went.
+#}
+{{ config(
+    stats_columns=["request_id", "first_attempted_at"],
+    orphan_day="first_attempted_at",
+    touched_by=["suppression_evidence"],
+    also_touched="
+        select request_id, cast(first_attempted_at as date) as event_date from fct_messages
+        where first_attempted_at > (select min(evidence_at) from changed_suppression_evidence)
+    ",
+) }}
 
 with
 
@@ -81,24 +92,6 @@ message_addresses as (
 
 ),
 
--- What a text message that was sent in says is of no message of ours.
-evidence_of_messages as (
-
-    select
-        evidence.*,
-        case
-            when evidence.reason <> 'sms_stop'
-                then coalesce('id:' || evidence.recipient_id, address_keys.recipient_key)
-        end as recipient_key
-    from evidence
-    left join address_keys
-        on
-            evidence.request_id = address_keys.request_id
-            and evidence.channel = address_keys.channel
-            and evidence.address = address_keys.address
-
-),
-
 attempts as (
 
     select
@@ -128,7 +121,7 @@ violations as (
         attempts.mailbox_provider,
         attempts.outcome,
         attempts.first_attempted_at,
-        arg_min(evidence.address, (evidence.event_at, evidence.activity_id, evidence.reason, evidence.address)) as address,
+        arg_min(evidence.address_hash, (evidence.event_at, evidence.activity_id, evidence.reason, evidence.address)) as address_hash,
         list_sort(list(distinct evidence.reason)) as reasons,
         arg_min(evidence.reason, (evidence.event_at, evidence.activity_id, evidence.reason)) as first_reason,
         min(evidence.event_at) as first_evidence_at,
@@ -140,7 +133,7 @@ violations as (
             reason: evidence.reason
         }) as evidence_events
     from attempts
-    inner join evidence_of_messages as evidence
+    inner join evidence
         on
             attempts.channel = evidence.channel
             and attempts.address = evidence.address
@@ -161,7 +154,7 @@ select
     channel,
     recipient_key,
     mailbox_provider,
-    {{ hmac("address") }} as address_hash,
+    address_hash,
     outcome,
     reasons,
     first_reason,
