@@ -11,8 +11,8 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -163,17 +163,14 @@ def ensure_manifest(settings: Settings) -> Path:
         PermanentError: the project does not parse.
     """
     project = project_dir(settings)
-    target = target_dir(project)
-    manifest = target / "parsed" / "manifest.json"
+    manifest = target_dir(project) / "parsed" / "manifest.json"
     if not manifest.is_file() or manifest.stat().st_mtime < _last_change(project):
-        with OwnFolder(target, "parse-") as folder:
-            done = _run_dbt(["parse"], settings, environment={"DBT_TARGET_PATH": str(folder.path)})
-            if done.returncode != 0 or not (folder.path / manifest.name).is_file():
+        with _own_target(project, "parse") as target:
+            done = _run_dbt(["parse"], settings, target)
+            if done.returncode != 0 or not (target / manifest.name).is_file():
                 raise PermanentError(f"The dbt project {project} does not parse: run `dbt parse --project-dir {project}` to see why.")
             manifest.parent.mkdir(exist_ok=True)
-            (folder.path / manifest.name).replace(manifest)
-            # By it the next run of dbt need not parse again.
-            (folder.path / _PARTIAL_PARSE).replace(target / _PARTIAL_PARSE)
+            (target / manifest.name).replace(manifest)
     return manifest
 
 
@@ -202,10 +199,9 @@ def build(
     arguments += ["--select", *select] if select else []
     arguments += ["--exclude", *exclude] if exclude else []
     arguments += ["--vars", json.dumps(dict(variables))] if variables else []
-    with OwnFolder(Path(tempfile.gettempdir()), "mg-lakehouse-dbt-") as logs:
-        results = target_dir(project) / "run_results.json"
-        results.unlink(missing_ok=True)
-        done = _run_dbt(arguments, settings, lake=lake, environment={"DBT_LOG_PATH": str(logs.path)} | key | dict(environment or {}))
+    with _own_target(project, "build") as target:
+        done = _run_dbt(arguments, settings, target, lake=lake, environment=key | dict(environment or {}))
+        results = target / "run_results.json"
         if not results.is_file():
             raise PermanentError(f"dbt stopped before it ran a model: {done.stdout.strip()[-2_000:]}")
         document = json.loads(results.read_text())
@@ -220,14 +216,28 @@ def generate_docs(lake: Lake, settings: Settings, file: Path) -> None:
         PermanentError: dbt could not make it.
     """
     project = project_dir(settings)
-    with OwnFolder(Path(tempfile.gettempdir()), "mg-lakehouse-dbt-") as target:
-        environment = {"DBT_LOG_PATH": str(target.path), "DBT_TARGET_PATH": str(target.path)} | key_environment(settings, lake)
-        done = _run_dbt(["docs", "generate", "--static"], settings, lake=lake, environment=environment)
-        page = target.path / "static_index.html"
+    with _own_target(project, "docs") as target:
+        done = _run_dbt(["docs", "generate", "--static"], settings, target, lake=lake, environment=key_environment(settings, lake))
+        page = target / "static_index.html"
         if done.returncode != 0 or not page.is_file():
             raise PermanentError(f"dbt could not document the project {project}: {done.stdout.strip()[-2_000:]}")
         file.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(page, file)
+
+
+@contextmanager
+def _own_target(project: Path, label: str) -> Iterator[Path]:
+    """The folder that one run of dbt writes to: of two with one folder, each would read what the other wrote, or half of it.
+
+    It begins with what the run before it parsed, and hands on what it parsed itself.
+    """
+    parsed = target_dir(project) / _PARTIAL_PARSE
+    with run_folder(project, label) as folder:
+        with suppress(FileNotFoundError):
+            shutil.copyfile(parsed, folder.path / _PARTIAL_PARSE)
+        yield folder.path
+        with suppress(FileNotFoundError):
+            (folder.path / _PARTIAL_PARSE).replace(parsed)
 
 
 def _node(node: Mapping[str, Any]) -> NodeResult:
@@ -241,11 +251,12 @@ def _last_change(project: Path) -> float:
 
 
 def _run_dbt(
-    arguments: Sequence[str], settings: Settings, *, lake: Lake | None = None, environment: Mapping[str, str]
+    arguments: Sequence[str], settings: Settings, target: Path, *, lake: Lake | None = None, environment: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
+    written = {"DBT_TARGET_PATH": str(target), "DBT_LOG_PATH": str(target / "logs")}
     return subprocess.run(
         [sys.executable, "-m", "dbt.cli.main", "--no-use-colors", *arguments],
-        env=os.environ | dbt_environment(settings, lake) | dict(environment),
+        env=os.environ | dbt_environment(settings, lake) | written | dict(environment or {}),
         cwd=project_dir(settings),
         capture_output=True,
         text=True,

@@ -331,6 +331,18 @@ def test_the_manifest_can_be_read_whole_while_it_is_made_anew(tmp_path: Path) ->
     assert manifest.stat().st_mtime_ns > before
 
 
+def test_builds_at_the_same_time_each_report_what_they_made(tmp_path: Path) -> None:
+    def built(model: str) -> list[str]:
+        lake = Lake(str(tmp_path / model))
+        result = dbt_project.build(lake, settings(lake), select=[model], exclude=["resource_type:test"])
+        assert result.ok, result.output
+        return list(result.nodes)
+
+    models = ["dim_bounce_categories", "metric_dictionary"]
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(built, models)) == [[f"model.mg_lakehouse.{model}"] for model in models]
+
+
 def test_a_missing_project_is_named_with_the_setting(tmp_path: Path) -> None:
     lake = Lake(str(tmp_path / "lake"))
     with pytest.raises(ConfigurationError, match=f"{tmp_path}/nowhere: set MG_DBT_PROJECT_DIR"):
