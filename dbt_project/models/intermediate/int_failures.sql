@@ -81,7 +81,7 @@ select
     keyed.service,
     keyed.smtp_code,
     keyed.enhanced_status,
-    keyed.reason_fingerprint,
+    keyed.details,
     keyed.category_key,
     nullif(trim(keyed.category), '') as category,
     coalesce(bounce_categories.class, 'unknown') as class,
