@@ -26,7 +26,8 @@ def lake(tmp_path: Path) -> Lake:
 
 
 def test_a_batch_becomes_one_commit_partitioned_by_day(lake: Lake) -> None:
-    assert append_batch(lake, batch(ONE, batch_id="a"), "a") == BatchReceipt(new=2, already=0)
+    receipt = append_batch(lake, batch(ONE, batch_id="a"), "a")
+    assert (receipt, receipt.new) == (BatchReceipt({"m1", "m2"}, already=0), 2)
     handle = lake.open("bronze", "event_feed")
     assert handle is not None
     assert handle.version() == 1
@@ -45,8 +46,8 @@ def test_the_same_batch_again_adds_nothing_and_reports_the_same(lake: Lake) -> N
 def test_a_redelivery_in_another_batch_is_absorbed(lake: Lake) -> None:
     append_batch(lake, batch(ONE, batch_id="a"), "a")
     again = batch({"m2": "<ActivityItems/>", "m3": "<ActivityItems/>"}, batch_id="b", received_at=START + timedelta(hours=30))
-    assert append_batch(lake, again, "b") == BatchReceipt(new=1, already=1)
-    assert append_batch(lake, batch({"m1": "x"}, batch_id="c"), "c") == BatchReceipt(new=0, already=1)
+    assert append_batch(lake, again, "b") == BatchReceipt({"m3"}, already=1)
+    assert append_batch(lake, batch({"m1": "x"}, batch_id="c"), "c") == BatchReceipt(set(), already=1)
     assert sorted(rows_of(lake, "bronze", "event_feed")["message_id"]) == ["m1", "m2", "m3"]
 
 
@@ -82,7 +83,7 @@ def test_an_answer_lost_after_the_commit_landed_does_not_commit_twice(lake: Lake
             raise OSError("connection reset by peer")
 
     monkeypatch.setattr(commit, "write_deltalake", lose_the_answer)
-    assert append_batch(lake, batch(ONE, batch_id="a"), "a") == BatchReceipt(new=2, already=0)
+    assert append_batch(lake, batch(ONE, batch_id="a"), "a") == BatchReceipt({"m1", "m2"}, already=0)
     assert rows_of(lake, "bronze", "event_feed").height == 2
     assert len(calls) == 1
 
@@ -132,7 +133,7 @@ def test_a_checkpoint_that_cannot_be_written_costs_nothing(lake: Lake) -> None:
     for number in range(49):
         append_batch(lake, batch({f"m{number}": "x"}, batch_id=f"b{number}"), f"b{number}")
     Path(lake.uri_of("bronze", "event_feed"), "_delta_log", f"{50:020}.checkpoint.parquet").mkdir()
-    assert append_batch(lake, batch({"m49": "x"}, batch_id="b49"), "b49") == (1, 0)
-    assert append_batch(lake, batch({"m50": "x"}, batch_id="b50"), "b50") == (1, 0)
+    assert append_batch(lake, batch({"m49": "x"}, batch_id="b49"), "b49") == ({"m49"}, 0)
+    assert append_batch(lake, batch({"m50": "x"}, batch_id="b50"), "b50") == ({"m50"}, 0)
     assert rows_of(lake, "bronze", "event_feed").height == 51
     assert not list(Path(lake.root).rglob("_last_checkpoint"))
