@@ -122,8 +122,10 @@ def land(
     with file.reader() as reader:
         for bundles in in_batches(reader.bundles(), settings):
             batch_id = uuid.uuid4().hex
-            batch = _rows(file, new + already, bundles, received_at=received_at, batch_id=batch_id)
-            receipt = append_batch(lake, batch, batch_id, table=ACCOUNT_ACTIVITY)
+            # In no variable: it would be there while the next batch is filled.
+            receipt = append_batch(
+                lake, _rows(file, new + already, bundles, received_at=received_at, batch_id=batch_id), batch_id, table=ACCOUNT_ACTIVITY
+            )
             reached(Failpoint.FILE_PART_COMMITTED)
             new, already, commits = new + receipt.new, already + receipt.already, commits + bool(receipt.new)
             if progress is not None:

@@ -66,7 +66,7 @@ Bundle = TypeVar("Bundle", bound=_HasBody)
 
 
 def in_batches(bundles: Iterable[Bundle], settings: Settings) -> Iterator[list[Bundle]]:
-    """Bundles in batches of a commit's size."""
+    """Bundles in batches of a commit's size. A batch is emptied when the next one is asked for: there is memory for one of them."""
     size = 0
     batch: list[Bundle] = []
     for bundle in bundles:
@@ -74,7 +74,8 @@ def in_batches(bundles: Iterable[Bundle], settings: Settings) -> Iterator[list[B
         size += len(bundle.body)
         if len(batch) >= settings.batch_messages or size >= settings.batch_bytes:
             yield batch
-            batch, size = [], 0
+            batch.clear()  # whoever got it still holds it
+            size = 0
     if batch:
         yield batch
 
@@ -84,7 +85,8 @@ def bundle_rows(bundles: Sequence[_HasBody], *, parts: Collection[int], received
 
     ``message_id`` and ``sent_at`` are null: they are the table's business.
     """
-    bodies = [bundle.body.encode("utf-8", "replace").decode() for bundle in bundles]
+    # What is ASCII, as nearly all is, is no copy.
+    bodies = [text if (text := bundle.body).isascii() else text.encode("utf-8", "replace").decode() for bundle in bundles]
     same = {
         "received_at": received_at,
         "receive_count": 1,

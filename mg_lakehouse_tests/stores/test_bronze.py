@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import polars as pl
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
 from mg_lakehouse.errors import PermanentError, TransientError
+from mg_lakehouse.settings import Settings
 from mg_lakehouse.stores import commit
-from mg_lakehouse.stores.bronze import BatchReceipt, append_batch
+from mg_lakehouse.stores.bronze import BatchReceipt, append_batch, in_batches
 from mg_lakehouse.stores.lake import Lake
 from mg_lakehouse_tests.stores.feeds import START, batch, rows_of
 
@@ -119,6 +123,28 @@ def test_no_body_reaches_the_statistics_of_the_log(lake: Lake) -> None:
     log = "".join(path.read_text() for path in Path(lake.root).rglob("_delta_log/*.json"))
     assert "m1" in log
     assert "SECRET-BODY" not in log
+
+
+def test_of_a_file_one_batch_of_bundles_is_in_memory() -> None:
+    @dataclass(eq=False)
+    class Bundle:
+        body: str
+
+    alive: WeakSet[Bundle] = WeakSet()
+    most = 0
+
+    def cut() -> Iterator[Bundle]:
+        nonlocal most
+        for number in range(40):
+            bundle = Bundle(f"{number:02}")
+            alive.add(bundle)
+            most = max(most, len(alive))
+            yield bundle
+
+    sizes = [len(batch) for batch in in_batches(cut(), Settings(batch_messages=15))]
+    assert sizes == [15, 15, 10]
+    assert most == 15
+    assert [len(batch) for batch in in_batches(iter([Bundle("xx")] * 5), Settings(batch_bytes=4))] == [2, 2, 1]
 
 
 def test_a_checkpoint_keeps_the_table_quick_to_open(lake: Lake) -> None:
