@@ -222,24 +222,22 @@ def load(
     from mg_lakehouse.report import print_loaded, print_pass  # noqa: PLC0415
     from mg_lakehouse.running import flatten_and_build  # noqa: PLC0415
     from mg_lakehouse.stores.lake import Lake  # noqa: PLC0415
-    from mg_lakehouse.stores.loading import Loaded, load_file  # noqa: PLC0415
+    from mg_lakehouse.stores.loading import load_files  # noqa: PLC0415
 
     element = None if activity is None else known_type(activity)
     if activity is not None and element is None:
         raise typer.BadParameter(f"{activity} is no activity of the feed.", param_hint="--type")
     settings = load_settings()
-    lake = Lake(settings.lake_uri)
-    loaded: list[Loaded] = []
     with _progress({"load": "items loaded"}), in_a_sentence():
-        for file in files:
-            before = sum(each.items for each in loaded)
-            loaded += load_file(
-                lake,
+        loaded = list(
+            load_files(
+                Lake(settings.lake_uri),
                 settings,
-                sys.stdin.buffer if str(file) == "-" else file,
+                [sys.stdin.buffer if str(file) == "-" else file for file in files],
                 activity=element,
-                progress=lambda items, before=before: announce(Step("load", before + items, "items loaded")),  # type: ignore[misc]
+                progress=lambda items: announce(Step("load", items, "items loaded")),
             )
+        )
     print_loaded(out, loaded)
     if any(each.new for each in loaded) and not bronze_only:
         with _progress(), _output_aside() as log:

@@ -23,6 +23,7 @@ _WORK: Final = {
     "stages": ("benchmarks.work.stages", "stages"),
     "gold": ("benchmarks.work.gold", "build"),
     "drain": ("benchmarks.work.draining", "drain_queue"),
+    "daily-file": ("benchmarks.work.fetching", "fetch_daily_file"),
 }
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import threading
 import zipfile
 from collections import Counter, deque
@@ -15,7 +16,8 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
 from enum import StrEnum
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
+from pathlib import Path
+from types import MappingProxyType, TracebackType
 from typing import Any, Final, Self
 from urllib.parse import parse_qsl
 from zoneinfo import ZoneInfo
@@ -30,6 +32,7 @@ DailyFiles = Mapping[tuple[date, str], list[str]]
 """The items of each day and type, as XML."""
 
 _HOST: Final = "127.0.0.1"
+_CHUNK: Final = 2**20
 _NAMESPACE: Final = "http://messagegears.com/3.1/webService"
 _TYPES: Final = {event.table: event.activity_type for event in EVENTS if event.activity_type is not None}
 _UNNAMED: Final = {"MobilePushClickActivity": "MOBILE_PUSH_CLICKS", "SmsClickActivity": "SMS_CLICKS"}
@@ -87,15 +90,23 @@ class ActivityApi:
 
     Args:
         files: the files' items; any other day and type has an empty file.
+        zips: files that are sent from disk, as the zips that they are, of any size and without faults.
         account_id: the account.
         api_key: its key.
         today: of this day and later ones there is no file yet.
     """
 
     def __init__(
-        self, files: DailyFiles, *, account_id: str = "12345", api_key: str = "embedded-key", today: Callable[[], date] | None = None
+        self,
+        files: DailyFiles,
+        *,
+        zips: Mapping[tuple[date, str], Path] = MappingProxyType({}),
+        account_id: str = "12345",
+        api_key: str = "embedded-key",
+        today: Callable[[], date] | None = None,
     ) -> None:
         self.files = dict(files)
+        self.zips = zips
         self.account_id = account_id
         self.api_key = api_key
         self.today = today or (lambda: datetime.now(UTC).date())
@@ -210,21 +221,29 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _file(self, form: dict[str, str], fault: ApiFault | None, call: int) -> None:
         api, day, kind = self.server.api, date.fromisoformat(form["ActivityDate"]), form["ActivityType"]
+        api.served[day, kind] += 1
+        if (packed := api.zips.get((day, kind))) is not None:
+            self._announce(packed.name, packed.stat().st_size)
+            with packed.open("rb") as file:
+                shutil.copyfileobj(file, self.wfile, _CHUNK)
+            return
         name, content = _packed(f"{day}_{kind}", api.file(day, kind, call), fault, zipped=form.get("UseCompression") == "TRUE")
         half = len(content) // 2
-        api.served[day, kind] += 1
-        self.send_response(200)
-        self.send_header("Content-Type", "application/octet-stream")
-        self.send_header("Content-Disposition", f"attachment; filename={name}")
-        if fault is not ApiFault.DROP_UNANNOUNCED:
-            self.send_header("Content-Length", str(len(content)))
+        self._announce(name, None if fault is ApiFault.DROP_UNANNOUNCED else len(content))
         broken = fault in (ApiFault.DROP, ApiFault.DROP_UNANNOUNCED, ApiFault.SLOW)
         self.close_connection = self.close_connection or broken
-        self.end_headers()
         self.wfile.write(content[:half] if broken else content)
         self.wfile.flush()
         if fault is ApiFault.SLOW:
             api.ended.wait(60)
+
+    def _announce(self, name: str, length: int | None) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "application/octet-stream")
+        self.send_header("Content-Disposition", f"attachment; filename={name}")
+        if length is not None:
+            self.send_header("Content-Length", str(length))
+        self.end_headers()
 
     def _say(self, status: int, body: bytes, **headers: str) -> None:
         kind = "text/html" if body.startswith(b"<html") else "text/xml"

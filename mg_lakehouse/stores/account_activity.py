@@ -120,10 +120,12 @@ def land(
         return Fetched(key, file, already=file.bundles)
     new = already = commits = 0
     with file.reader() as reader:
-        for first, bundles in in_batches(reader.bundles(), settings):
+        for bundles in in_batches(reader.bundles(), settings):
             batch_id = uuid.uuid4().hex
-            batch = _rows(file, first, bundles, received_at=received_at, batch_id=batch_id)
-            receipt = append_batch(lake, batch, batch_id, table=ACCOUNT_ACTIVITY)
+            # In no variable: it would be there while the next batch is filled.
+            receipt = append_batch(
+                lake, _rows(file, new + already, bundles, received_at=received_at, batch_id=batch_id), batch_id, table=ACCOUNT_ACTIVITY
+            )
             reached(Failpoint.FILE_PART_COMMITTED)
             new, already, commits = new + receipt.new, already + receipt.already, commits + bool(receipt.new)
             if progress is not None:
@@ -132,8 +134,8 @@ def land(
 
 
 def _rows(file: ActivityFile, first: int, bundles: Sequence[FileBundle], *, received_at: datetime, batch_id: str) -> pl.DataFrame:
-    """Rows of bronze, as :data:`ACTIVITY_SCHEMA` has them."""
-    rows = bundle_rows(bundles, first=first, received_at=received_at, batch_id=batch_id)
+    """Rows of bronze, as :data:`ACTIVITY_SCHEMA` has them, of bundles of which ``first`` is the place of the first."""
+    rows = bundle_rows(bundles, parts=range(first, first + len(bundles)), received_at=received_at, batch_id=batch_id)
     part = pl.col("part")
     place = part.cast(pl.String).str.zfill(8)
     return (

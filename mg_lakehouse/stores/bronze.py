@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 import polars as pl
 from deltalake import DeltaTable, Transaction
 
-from mg_lakehouse.events.activity_file import FileBundle
 from mg_lakehouse.events.schemas import BRONZE_SCHEMA
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.stores.commit import Append, Landed, commit_once
@@ -31,10 +31,15 @@ _LANE: Final = "lane"
 
 
 class BatchReceipt(NamedTuple):
-    """What became of a batch: messages that were ``new``, and those that bronze held ``already``."""
+    """What became of a batch: the ids of the messages that it ``added``, and the number of those that bronze held ``already``."""
 
-    new: int
+    added: AbstractSet[str]
     already: int
+
+    @property
+    def new(self) -> int:
+        """Messages that it added."""
+        return len(self.added)
 
 
 class Uncommitted(NamedTuple):
@@ -52,26 +57,36 @@ class Uncommitted(NamedTuple):
 _NOTHING: Final = Uncommitted()
 
 
-def in_batches(bundles: Iterator[FileBundle], settings: Settings) -> Iterator[tuple[int, list[FileBundle]]]:
-    """Bundles in batches of a commit's size, each with the place of its first."""
-    first = size = 0
-    batch: list[FileBundle] = []
+class _HasBody(Protocol):
+    @property
+    def body(self) -> str: ...
+
+
+Bundle = TypeVar("Bundle", bound=_HasBody)
+
+
+def in_batches(bundles: Iterable[Bundle], settings: Settings) -> Iterator[list[Bundle]]:
+    """Bundles in batches of a commit's size. A batch is emptied when the next one is asked for: there is memory for one of them."""
+    size = 0
+    batch: list[Bundle] = []
     for bundle in bundles:
         batch.append(bundle)
         size += len(bundle.body)
         if len(batch) >= settings.batch_messages or size >= settings.batch_bytes:
-            yield first, batch
-            first, batch, size = first + len(batch), [], 0
+            yield batch
+            batch.clear()  # whoever got it still holds it
+            size = 0
     if batch:
-        yield first, batch
+        yield batch
 
 
-def bundle_rows(bundles: Sequence[FileBundle], *, first: int, received_at: datetime, batch_id: str) -> pl.DataFrame:
-    """What rows of bronze have in common that are bundles cut out of a file: the columns of ``BRONZE_SCHEMA``, and ``part``, from ``first`` on.
+def bundle_rows(bundles: Sequence[_HasBody], *, parts: Collection[int], received_at: datetime, batch_id: str) -> pl.DataFrame:
+    """What rows of bronze have in common that are bundles cut out of a file: the columns of ``BRONZE_SCHEMA``, and ``part``, the place in the file.
 
     ``message_id`` and ``sent_at`` are null: they are the table's business.
     """
-    bodies = [bundle.body.encode("utf-8", "replace").decode() for bundle in bundles]
+    # What is ASCII, as nearly all is, is no copy.
+    bodies = [text if (text := bundle.body).isascii() else text.encode("utf-8", "replace").decode() for bundle in bundles]
     same = {
         "received_at": received_at,
         "receive_count": 1,
@@ -86,7 +101,7 @@ def bundle_rows(bundles: Sequence[FileBundle], *, first: int, received_at: datet
     }
     nothing = [None] * len(bodies)
     rows = pl.DataFrame({name: columns.get(name, nothing) for name in BRONZE_SCHEMA}, schema=BRONZE_SCHEMA)
-    return rows.with_columns(part=pl.int_range(first, first + len(bodies), dtype=pl.Int64))
+    return rows.with_columns(part=pl.Series(parts, dtype=pl.Int64))
 
 
 def append_batch(
@@ -111,10 +126,9 @@ def append_batch(
 
     def decide(handle: DeltaTable) -> Landed[BatchReceipt] | Append[BatchReceipt]:
         if handle.transaction_version(marker) is not None:
-            new = _rows_of_batch(lake, handle, batch, batch_id)
-            return Landed(BatchReceipt(new, batch.height - new))
+            return Landed(_receipt(batch, _ids_of_batch(lake, handle, batch, batch_id)))
         rows = batch.join(_held(lake, handle, batch), on="message_id", how="anti")
-        receipt = BatchReceipt(rows.height, batch.height - rows.height)
+        receipt = _receipt(batch, rows["message_id"])
         if rows.is_empty():
             return Landed(receipt)
         lane = handle.transaction_version(_LANE) or 0
@@ -136,9 +150,16 @@ def _held(lake: Lake, handle: DeltaTable, batch: pl.DataFrame) -> pl.DataFrame:
     return near.select("message_id").join(batch.lazy().select("message_id"), on="message_id", how="semi").unique().collect()
 
 
-def _rows_of_batch(lake: Lake, handle: DeltaTable, batch: pl.DataFrame, batch_id: str) -> int:
+def _receipt(batch: pl.DataFrame, added: pl.Series) -> BatchReceipt:
+    return BatchReceipt(frozenset(added), batch.height - added.len())
+
+
+def _ids_of_batch(lake: Lake, handle: DeltaTable, batch: pl.DataFrame, batch_id: str) -> pl.Series:
+    """Message ids that an earlier try of the batch committed."""
     near = _sent_with(lake, handle, batch)
-    return 0 if near is None else int(near.filter(pl.col("batch_id") == batch_id).select(pl.len()).collect().item())
+    if near is None:
+        return batch["message_id"].clear()
+    return near.filter(pl.col("batch_id") == batch_id).select("message_id").collect().to_series()
 
 
 def _sent_with(lake: Lake, handle: DeltaTable, batch: pl.DataFrame) -> pl.LazyFrame | None:

@@ -1,8 +1,8 @@
 """``bronze/loaded_files``: any file of the feed that somebody has, its bundles each once.
 
 A file is XML (bundles, one or many, or responses of the AccountActivity API) or the feed's CSV, as it is, in a gzip or in a zip. It is read once, as a
-stream, and committed in batches like the queue's messages. A bundle's id is the digest of its text: a file that is loaded again, or whose loading
-was killed, adds what is missing and nothing else, whatever its name.
+stream, and committed in batches like the queue's messages; small files share one. A bundle's id is the digest of its text: a file that is loaded
+again, or whose loading was killed, adds what is missing and nothing else, whatever its name.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ import tempfile
 import uuid
 import zipfile
 import zlib
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Final, Literal, TypeVar, cast
+from typing import IO, Final, Literal, NamedTuple, TypeVar, cast
 
 import polars as pl
 
@@ -36,7 +37,7 @@ from mg_lakehouse.stores.failpoints import Failpoint, reached
 from mg_lakehouse.stores.lake import Lake
 from mg_lakehouse.stores.tables import LOADED_FILES
 
-__all__ = ["Loaded", "load_file"]
+__all__ = ["Loaded", "load_files"]
 
 T = TypeVar("T")
 
@@ -72,38 +73,68 @@ class Loaded:
         return self.new + self.already
 
 
-def load_file(
-    lake: Lake, settings: Settings, path: Path | IO[bytes], *, activity: str | None = None, progress: Callable[[int], None] | None = None
+def load_files(
+    lake: Lake,
+    settings: Settings,
+    files: Iterable[Path | IO[bytes]],
+    *,
+    activity: str | None = None,
+    progress: Callable[[int], None] | None = None,
 ) -> Iterator[Loaded]:
-    """Load a file, or each that a zip holds; one that fails does not keep the others away.
+    """Load files, and each that a zip holds, in their order; one that fails does not keep the others away.
+
+    A commit is filled across files. What became of a file is told when all of it is committed.
 
     Args:
-        lake: where it goes.
+        lake: where they go.
         settings: the size of a commit.
-        path: the file, or a stream of it.
+        files: the files, or streams of them.
         activity: element of the activities of a CSV file that names none.
         progress: called with the number of items so far after each commit.
 
     Raises:
         PermanentError, TransientError: the lake cannot be written; what was committed stays.
     """
-    name = path.name if isinstance(path, Path) else "standard input"
-    try:
-        with _opened(path) as file:
-            for member, content in _contents(file, name):
-                loaded = Loaded(member)
-                bundles = _until_damage(_bundles(content, loaded, activity), loaded)
-                for first, batch in in_batches(bundles, settings):
-                    _land(lake, loaded, first, batch)
-                    if progress is not None:
-                        progress(loaded.items)
-                yield loaded
-    except _UnreadableError as error:
-        yield Loaded(name, failure=str(error))
+    begun: deque[Loaded] = deque()
+    items = 0
+    for batch in in_batches(_parts(files, activity, begun), settings):
+        _land(lake, batch)
+        items += sum(part.items for part in batch)
+        if progress is not None:
+            progress(items)
+        while len(begun) > 1:  # the last one may have more
+            yield begun.popleft()
+    yield from begun
 
 
 class _UnreadableError(LakehouseError):
     """The file, as against the lake, cannot be read."""
+
+
+class _Part(NamedTuple):
+    """A bundle of a file, with its place in it."""
+
+    file: Loaded
+    place: int
+    body: str
+    items: int
+
+
+def _parts(files: Iterable[Path | IO[bytes]], activity: str | None, begun: deque[Loaded]) -> Iterator[_Part]:
+    """The bundles of files; each file is added to ``begun`` before its first."""
+    for path in files:
+        name = path.name if isinstance(path, Path) else "standard input"
+        try:
+            with _opened(path) as file:
+                for member, content in _contents(file, name):
+                    loaded = Loaded(member)
+                    begun.append(loaded)
+                    for place, bundle in enumerate(_until_damage(_bundles(content, loaded, activity), loaded)):
+                        yield _Part(loaded, place, *bundle)
+        except _UnreadableError as error:
+            begun.append(Loaded(name, failure=str(error)))
+        except OSError as error:
+            begun.append(Loaded(name, failure=_no_reading(name, error)))
 
 
 @contextmanager
@@ -115,9 +146,13 @@ def _opened(path: Path | IO[bytes]) -> Iterator[io.BufferedReader]:
         file = path.open("rb", buffering=0)
         file.read(0)
     except OSError as error:
-        raise _UnreadableError(f"{path.name} cannot be read: {(error.strerror or type(error).__name__).lower()}.") from error
+        raise _UnreadableError(_no_reading(path.name, error)) from error
     with file:
         yield _buffered(file)
+
+
+def _no_reading(name: str, error: OSError) -> str:
+    return f"{name} cannot be read: {(error.strerror or type(error).__name__).lower()}."
 
 
 def _buffered(stream: object) -> io.BufferedReader:
@@ -167,19 +202,26 @@ def _until_damage(parts: Iterable[T], loaded: Loaded) -> Iterator[T]:
         yield from parts
     except (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile):
         loaded.failure = f"{loaded.name} is damaged or broke off. What was whole before that was loaded: load it again when it is whole."
+    except OSError as error:
+        loaded.failure = f"{_no_reading(loaded.name, error)} What was whole before that was loaded: load it again."
     except csv.Error as error:
         loaded.failure = f"{loaded.name} is no CSV in a line ({error}). What stands before it was loaded: mend the line, and load it again."
     except _UnreadableError as error:
         loaded.failure = str(error)
 
 
-def _land(lake: Lake, loaded: Loaded, first: int, batch: Sequence[FileBundle]) -> None:
-    """Commit bundles, of which ``first`` is the place of the first."""
+def _land(lake: Lake, batch: Sequence[_Part]) -> None:
+    """Commit bundles, and add them to what became of their files. Of a text that stands in the batch twice, the first is new."""
     batch_id = uuid.uuid4().hex
-    receipt = append_batch(lake, _rows(loaded.name, first, batch, batch_id), batch_id, table=LOADED_FILES)
+    rows = _rows(batch, batch_id)
+    receipt = append_batch(lake, rows.unique("message_id", keep="first", maintain_order=True), batch_id, table=LOADED_FILES)
     reached(Failpoint.FILE_PART_COMMITTED)
-    loaded.new, loaded.already = loaded.new + receipt.new, loaded.already + len(batch) - receipt.new
-    loaded.items += sum(bundle.items for bundle in batch)
+    left = set(receipt.added)
+    for part, message_id in zip(batch, rows["message_id"], strict=True):
+        is_new = message_id in left
+        left.discard(message_id)
+        part.file.new, part.file.already = part.file.new + is_new, part.file.already + (not is_new)
+        part.file.items += part.items
 
 
 def _bundles(content: io.BufferedReader, loaded: Loaded, activity: str | None) -> Iterator[FileBundle]:
@@ -220,8 +262,9 @@ def _of_csv(content: io.BufferedReader, loaded: Loaded, activity: str | None) ->
         yield FileBundle(f"<ActivityItems>{text}</ActivityItems>", count)
 
 
-def _rows(name: str, first: int, bundles: Sequence[FileBundle], batch_id: str) -> pl.DataFrame:
-    """Rows of bronze, as :data:`LOADED_SCHEMA` has them, a text that stands in the batch twice once."""
-    rows = bundle_rows(bundles, first=first, received_at=datetime.now(UTC), batch_id=batch_id)
-    named = rows.with_columns(pl.format("bundle:{}", "body_sha256").alias("message_id"), file_name=pl.lit(name))
-    return named.select(LOADED_SCHEMA.names()).cast(LOADED_SCHEMA).unique("message_id", keep="first", maintain_order=True)
+def _rows(batch: Sequence[_Part], batch_id: str) -> pl.DataFrame:
+    """Rows of bronze, as :data:`LOADED_SCHEMA` has them, one for each bundle."""
+    rows = bundle_rows(batch, parts=[part.place for part in batch], received_at=datetime.now(UTC), batch_id=batch_id)
+    names = pl.Series([part.file.name for part in batch])
+    named = rows.with_columns(pl.format("bundle:{}", "body_sha256").alias("message_id"), file_name=names)
+    return named.select(LOADED_SCHEMA.names()).cast(LOADED_SCHEMA)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import polars as pl
 import pytest
@@ -10,6 +12,7 @@ from deltalake import DeltaTable
 from polars.testing import assert_frame_equal
 
 from benchmarks.data.bronze import copy_lake, fill, messages
+from benchmarks.data.daily_file import write_daily_file
 from benchmarks.data.feed import bodies, fresh_ids
 from benchmarks.data.history import LAST_DAY, SHARES, History
 from benchmarks.data.writing import bundled
@@ -69,6 +72,34 @@ def test_the_lxml_loop_writes_the_rows_that_silver_has(feed: pl.DataFrame, tmp_p
     assert counts == {table: count.rows for table, count in report.tables.items()}
     assert sum(counts.values()) == EVENTS * 49 // 50
     assert DeltaTable(str(tmp_path / "peer" / "opens")).count() == counts["opens"]
+
+
+def test_a_daily_file_is_one_document_of_the_feeds_items_of_a_type_each_copy_with_ids_of_its_own(
+    feed: pl.DataFrame, tmp_path: Path
+) -> None:
+    file = tmp_path / "deliveries.zip"
+    written = write_daily_file(file, feed, size=1_000_000)
+    with zipfile.ZipFile(file) as archive:
+        (name,) = archive.namelist()
+        document = archive.read(name)
+    assert written.bytes == len(document) >= 1_000_000
+    items = [each for each in ET.fromstring(document).iter() if each.tag.endswith("Activity")]
+    assert {each.tag for each in items} == {"{http://messagegears.com/3.1/webService}DeliveredMessageActivity"}
+    assert len(items) == written.items
+    sent = feed["body"].str.extract_all(r"(?s)<(?:mg:)?DeliveredMessageActivity>.*?ActivityId>[0-9a-f-]{36}<").explode().drop_nulls()
+    first = sent.str.extract(r"ActivityId>([0-9a-f-]{36})<$").to_list()
+    there = ["".join(child.text or "" for child in each if child.tag.endswith("}ActivityId")) for each in items]
+    copies = [there[start : start + len(first)] for start in range(0, len(there), len(first))]
+    assert copies[0] == first
+    assert len(copies) > 2
+    assert set(copies[1]).isdisjoint(first)
+    assert len(set(copies[1])) == len(set(first))
+    assert set(copies[2]).isdisjoint([*first, *copies[1]])
+
+
+def test_a_daily_file_of_a_feed_without_items_of_the_type_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no item of DELIVERIES"):
+        write_daily_file(tmp_path / "file.zip", pl.DataFrame({"body": ["<ActivityItems/>"]}), size=1)
 
 
 @pytest.fixture(scope="module")

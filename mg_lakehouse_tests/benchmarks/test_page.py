@@ -9,7 +9,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from benchmarks.goals import GOALS, end_to_end, flatten
+from benchmarks.goals import GOALS, daily_file, end_to_end, flatten
 from benchmarks.goals.context import Context
 from benchmarks.harness.outcome import Curve, Outcome, Plot, Reached, Table
 from benchmarks.harness.peers import Peer, available
@@ -91,6 +91,17 @@ def test_a_goal_measures_at_a_tiny_size(tmp_path: Path) -> None:
     (reached,) = outcome.reached
     assert re.fullmatch(r"[\d.]+x \([\d.]+ to [\d.]+\)", reached.value)
     assert [row[0] for row in outcome.tables[0].rows][:2] == ["mg_lakehouse", "(a) lxml loop"]
+
+
+def test_a_daily_file_comes_to_bronze_as_a_whole_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    said: list[str] = []
+    outcome = daily_file.measure(Context("tiny", tmp_path, tmp_path / "cache", said.append))
+    memory, progress = outcome.reached
+    assert memory.what == "a daily file of 0.004 GB into bronze: peak memory against that of a quarter of it"
+    assert re.fullmatch(r"[\d.]+x, \d+ MiB", memory.value)
+    assert progress.value == "told 1 times on the way"  # four megabytes are one commit
+    assert [row[0].partition(",")[0] for row in outcome.tables[0].rows] == ["0.001 GB", "0.004 GB"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "feed-clean-2000.parquet"]
 
 
 def test_every_goal_is_a_module() -> None:

@@ -14,6 +14,7 @@ from mg_lakehouse.demo.samples import samples
 from mg_lakehouse.stores.lake import Lake
 from mg_lakehouse.stores.silver import flatten_new
 from mg_lakehouse_tests.cli.commands import command
+from mg_lakehouse_tests.events.frames import bundle, item
 from mg_lakehouse_tests.stores.feeds import START, bundles, receive
 
 
@@ -148,6 +149,23 @@ def test_docs_is_one_page_of_all_gold_models(tmp_path: Path) -> None:
     # Models, a column's text and a test's name, each from another file of the project.
     assert all(text in page for text in ("metric_dictionary", "Messages handed to a receiver", "job_metrics_identities_hold"))
     assert str(tmp_path) not in page
+
+
+def test_load_tells_of_each_file_and_fails_for_one_that_is_none(tmp_path: Path) -> None:
+    names = [f"{number:02}.xml" for number in range(12)]
+    for name in names:
+        (tmp_path / name).write_text(bundle(item("OpenActivity", ActivityId=name)))
+    (tmp_path / "05.xml").write_text("hello")
+    done = command(tmp_path, "load", "--bronze-only", *names)
+    assert done.returncode == 1
+    assert "Failed: 05.xml is no file of the feed" in words(done.stdout)
+    assert all(f"{name} xml 1 1 1 0" in words(done.stdout) for name in names if name != "05.xml")
+    handle = Lake(str(tmp_path / ".lake")).open("bronze", "loaded_files")
+    assert handle is not None
+    assert handle.version() == 1, "files that are small do not share a commit"
+    again = command(tmp_path, "load", "--bronze-only", "00.xml", "00.xml")
+    assert again.returncode == 0
+    assert words(again.stdout).count("00.xml xml 1 1 0 1") == 2
 
 
 def test_backfill_says_what_it_would_do_does_it_and_has_nothing_more_to_do(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from mg_lakehouse.stores.account_activity import FileKey, fetch_activity
 from mg_lakehouse.stores.drain import drain
 from mg_lakehouse.stores.failpoints import Failpoint
 from mg_lakehouse.stores.lake import Lake
-from mg_lakehouse.stores.loading import load_file
+from mg_lakehouse.stores.loading import load_files
 from mg_lakehouse.stores.queue import open_queue
 from mg_lakehouse.stores.rederive import rederive
 from mg_lakehouse.stores.silver import flatten_new
@@ -78,19 +78,19 @@ def _consume(root: str, environment: dict[str, str], crash: Crash | None) -> Non
 
 
 def start_file_work(lake: Lake, work: str, given: str, environment: Mapping[str, str], crash: Crash | None = None) -> BaseProcess:
-    """Load a file, fetch the daily file ``DAY TYPE``, or make a day anew, in a process of its own."""
+    """Load files, fetch the daily file ``DAY TYPE``, or make a day anew, in a process of its own. Commits are of one bundle, unless the environment says more."""
     process = _forks.Process(target=_work_on_files, args=(lake.root, work, given, dict(environment), crash), daemon=True)
     process.start()
     return process
 
 
 def _work_on_files(root: str, work: str, given: str, environment: dict[str, str], crash: Crash | None) -> None:
-    os.environ.update(environment)
+    os.environ.update({"MG_BATCH_MESSAGES": "1"} | environment)
     if crash is not None:
         failpoints.on_reached(_killer(crash))
-    lake, settings = Lake(root), load_settings(dotenv=None).model_copy(update={"batch_messages": 1})
+    lake, settings = Lake(root), load_settings(dotenv=None)
     if work == "load":
-        failures = [each.failure for each in load_file(lake, settings, Path(given)) if each.failure]
+        failures = [each.failure for each in load_files(lake, settings, map(Path, given.split())) if each.failure]
         sys.exit(1 if failures else 0)
     elif work == "fetch":
         day, activity_type = given.split()

@@ -52,6 +52,24 @@ def test_a_file_whose_loading_is_killed_and_done_again_is_there_once(tmp_path: P
     assert reconcile_sources(lake, first, last).balances
 
 
+@pytest.mark.parametrize(
+    "crash", [Crash(Failpoint.COMMIT_LOOKED, 2), Crash(Failpoint.COMMIT_LANDED, 1), Crash(Failpoint.FILE_PART_COMMITTED, 2)], ids=str
+)
+def test_small_files_whose_loading_is_killed_and_done_again_are_there_once(tmp_path: Path, crash: Crash) -> None:
+    """Three bundles to a commit: it is killed with files in one commit, over two, and in none yet. Every bundle stands in two files, far from each other."""
+    lake = Lake(str(tmp_path / "lake"))
+    # Each fills a bundle, so that a file of two has two.
+    large = [item("OpenActivity", ActivityId=f"o{number}", Timestamp="2026-03-01T12:00:00Z", Url="x" * 2**18) for number in range(10)]
+    files = [tmp_path / f"{number:02}.xml" for number in range(10)]
+    for number, file in enumerate(files):
+        file.write_text(bundle(large[2 * number % 10], large[(2 * number + 1) % 10]))
+    killed_and_done_again(lake, "load", " ".join(map(str, files)), crash, {"MG_BATCH_MESSAGES": "3"})
+    bronze = rows_of(lake, "bronze", "loaded_files").sort("file_name", "part")
+    assert bronze.select("file_name", "part").rows() == [(f"{number:02}.xml", part) for number in range(5) for part in (0, 1)]
+    assert [body.count(item) for body, item in zip(bronze["body"], large, strict=True)] == [1] * 10
+    assert flatten_new(lake, source="loaded_files").rows == 10
+
+
 @pytest.mark.parametrize("crash", [Crash(Failpoint.FILE_PART_COMMITTED, 1), Crash(Failpoint.COMMIT_LANDED, 2)], ids=str)
 def test_a_daily_file_whose_landing_is_killed_and_done_again_is_there_once(tmp_path: Path, crash: Crash) -> None:
     lake = Lake(str(tmp_path / "lake"))

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import polars as pl
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
 from mg_lakehouse.errors import PermanentError, TransientError
+from mg_lakehouse.settings import Settings
 from mg_lakehouse.stores import commit
-from mg_lakehouse.stores.bronze import BatchReceipt, append_batch
+from mg_lakehouse.stores.bronze import BatchReceipt, append_batch, in_batches
 from mg_lakehouse.stores.lake import Lake
 from mg_lakehouse_tests.stores.feeds import START, batch, rows_of
 
@@ -26,7 +30,8 @@ def lake(tmp_path: Path) -> Lake:
 
 
 def test_a_batch_becomes_one_commit_partitioned_by_day(lake: Lake) -> None:
-    assert append_batch(lake, batch(ONE, batch_id="a"), "a") == BatchReceipt(new=2, already=0)
+    receipt = append_batch(lake, batch(ONE, batch_id="a"), "a")
+    assert (receipt, receipt.new) == (BatchReceipt({"m1", "m2"}, already=0), 2)
     handle = lake.open("bronze", "event_feed")
     assert handle is not None
     assert handle.version() == 1
@@ -45,8 +50,8 @@ def test_the_same_batch_again_adds_nothing_and_reports_the_same(lake: Lake) -> N
 def test_a_redelivery_in_another_batch_is_absorbed(lake: Lake) -> None:
     append_batch(lake, batch(ONE, batch_id="a"), "a")
     again = batch({"m2": "<ActivityItems/>", "m3": "<ActivityItems/>"}, batch_id="b", received_at=START + timedelta(hours=30))
-    assert append_batch(lake, again, "b") == BatchReceipt(new=1, already=1)
-    assert append_batch(lake, batch({"m1": "x"}, batch_id="c"), "c") == BatchReceipt(new=0, already=1)
+    assert append_batch(lake, again, "b") == BatchReceipt({"m3"}, already=1)
+    assert append_batch(lake, batch({"m1": "x"}, batch_id="c"), "c") == BatchReceipt(set(), already=1)
     assert sorted(rows_of(lake, "bronze", "event_feed")["message_id"]) == ["m1", "m2", "m3"]
 
 
@@ -82,7 +87,7 @@ def test_an_answer_lost_after_the_commit_landed_does_not_commit_twice(lake: Lake
             raise OSError("connection reset by peer")
 
     monkeypatch.setattr(commit, "write_deltalake", lose_the_answer)
-    assert append_batch(lake, batch(ONE, batch_id="a"), "a") == BatchReceipt(new=2, already=0)
+    assert append_batch(lake, batch(ONE, batch_id="a"), "a") == BatchReceipt({"m1", "m2"}, already=0)
     assert rows_of(lake, "bronze", "event_feed").height == 2
     assert len(calls) == 1
 
@@ -120,6 +125,28 @@ def test_no_body_reaches_the_statistics_of_the_log(lake: Lake) -> None:
     assert "SECRET-BODY" not in log
 
 
+def test_of_a_file_one_batch_of_bundles_is_in_memory() -> None:
+    @dataclass(eq=False)
+    class Bundle:
+        body: str
+
+    alive: WeakSet[Bundle] = WeakSet()
+    most = 0
+
+    def cut() -> Iterator[Bundle]:
+        nonlocal most
+        for number in range(40):
+            bundle = Bundle(f"{number:02}")
+            alive.add(bundle)
+            most = max(most, len(alive))
+            yield bundle
+
+    sizes = [len(batch) for batch in in_batches(cut(), Settings(batch_messages=15))]
+    assert sizes == [15, 15, 10]
+    assert most == 15
+    assert [len(batch) for batch in in_batches(iter([Bundle("xx")] * 5), Settings(batch_bytes=4))] == [2, 2, 1]
+
+
 def test_a_checkpoint_keeps_the_table_quick_to_open(lake: Lake) -> None:
     for number in range(50):
         append_batch(lake, batch({f"m{number}": "x"}, batch_id=f"b{number}"), f"b{number}")
@@ -132,7 +159,7 @@ def test_a_checkpoint_that_cannot_be_written_costs_nothing(lake: Lake) -> None:
     for number in range(49):
         append_batch(lake, batch({f"m{number}": "x"}, batch_id=f"b{number}"), f"b{number}")
     Path(lake.uri_of("bronze", "event_feed"), "_delta_log", f"{50:020}.checkpoint.parquet").mkdir()
-    assert append_batch(lake, batch({"m49": "x"}, batch_id="b49"), "b49") == (1, 0)
-    assert append_batch(lake, batch({"m50": "x"}, batch_id="b50"), "b50") == (1, 0)
+    assert append_batch(lake, batch({"m49": "x"}, batch_id="b49"), "b49") == ({"m49"}, 0)
+    assert append_batch(lake, batch({"m50": "x"}, batch_id="b50"), "b50") == ({"m50"}, 0)
     assert rows_of(lake, "bronze", "event_feed").height == 51
     assert not list(Path(lake.root).rglob("_last_checkpoint"))

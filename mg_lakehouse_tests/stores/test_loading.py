@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,9 @@ import pytest
 from mg_lakehouse.demo.samples import samples
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.stores.audit import conservation
+from mg_lakehouse.stores.failpoints import Failpoint, on_reached
 from mg_lakehouse.stores.lake import Lake
-from mg_lakehouse.stores.loading import Loaded, load_file
+from mg_lakehouse.stores.loading import Loaded, load_files
 from mg_lakehouse.stores.reconcile import reconcile_sources
 from mg_lakehouse.stores.silver import flatten_sources, unflattened
 from mg_lakehouse_tests.events.frames import bundle, item
@@ -35,7 +37,7 @@ def lake(tmp_path: Path) -> Lake:
 
 def load(lake: Lake, path: Path, content: str | bytes, **options: str) -> list[Loaded]:
     path.write_bytes(content.encode() if isinstance(content, str) else content)
-    return list(load_file(lake, SETTINGS, path, activity=options.get("activity")))
+    return list(load_files(lake, SETTINGS, [path], activity=options.get("activity")))
 
 
 def zipped(**members: str) -> bytes:
@@ -131,7 +133,7 @@ def test_what_is_no_file_of_the_feed_is_one_sentence_and_no_content(lake: Lake, 
 
 
 def test_a_file_that_is_not_there_is_one_sentence(lake: Lake, tmp_path: Path) -> None:
-    (loaded,) = load_file(lake, SETTINGS, tmp_path / "nothing")
+    (loaded,) = load_files(lake, SETTINGS, [tmp_path / "nothing"])
     assert loaded.failure == "nothing cannot be read: no such file or directory."
 
 
@@ -163,16 +165,145 @@ def test_one_bad_file_of_a_zip_keeps_no_other_away(lake: Lake, tmp_path: Path) -
     assert [(each.name, each.new, each.failure is None) for each in loaded] == [("z.zip/a", 0, False), ("z.zip/b", 1, True)]
 
 
+class Pipe(io.RawIOBase):
+    """A stream that cannot go back; ``breaks`` has it fail at its end."""
+
+    def __init__(self, content: bytes, *, breaks: bool = False) -> None:
+        self._content = io.BytesIO(content)
+        self._breaks = breaks
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        length = self._content.readinto(buffer)
+        if self._breaks and not length:
+            raise OSError(5, "Input/output error")
+        return length
+
+
 def test_standard_input_is_a_file_too_and_a_zip_can_come_through_a_pipe(lake: Lake) -> None:
-    class Pipe(io.RawIOBase):
-        def __init__(self, content: bytes) -> None:
-            self._content = io.BytesIO(content)
-
-        def readable(self) -> bool:
-            return True
-
-        def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-            return self._content.readinto(buffer)
-
-    (loaded,) = load_file(lake, SETTINGS, Pipe(zipped(a=bundle(OPEN))))  # type: ignore[arg-type]
+    (loaded,) = load_files(lake, SETTINGS, [Pipe(zipped(a=bundle(OPEN)))])  # type: ignore[list-item]
     assert (loaded.name, loaded.new) == ("standard input/a", 1)
+
+
+def an_open(name: str) -> str:
+    return bundle(item("OpenActivity", ActivityId=name))
+
+
+def large(name: str) -> str:
+    """An open that fills a bundle: what is behind it in a file is in another one."""
+    return bundle(item("OpenActivity", ActivityId=name, Url="x" * 2**18))
+
+
+def files(folder: Path, **contents: str | bytes) -> list[Path]:
+    for name, content in contents.items():
+        (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
+    return [folder / name for name in contents]
+
+
+def counts(loaded: Iterable[Loaded]) -> list[tuple[str, int, int, int]]:
+    return [(each.name, each.items, each.new, each.already) for each in loaded]
+
+
+def commits(lake: Lake) -> list[list[tuple[str, int]]]:
+    """The files' names and parts of each commit, in the order of the commits."""
+    rows = rows_of(lake, "bronze", "loaded_files").sort("received_at", "file_name", "part")
+    groups = rows.group_by("batch_id", maintain_order=True).agg("file_name", "part")
+    found = [list(zip(names, parts, strict=True)) for _, names, parts in groups.rows()]
+    handle = lake.open("bronze", "loaded_files")
+    assert handle is not None
+    assert handle.version() == len(found)  # version 0 made the table
+    return found
+
+
+def test_small_files_share_a_commit_and_each_keeps_its_name_and_parts(lake: Lake, tmp_path: Path) -> None:
+    given = files(
+        tmp_path,
+        a=an_open("o1"),
+        b=large("o2") + large("o3"),
+        c=gzip.compress(an_open("o4").encode()),
+        z=zipped(x=an_open("o5"), y=CSV),
+    )
+    told: list[int] = []
+    loaded = list(load_files(lake, SETTINGS, given, progress=told.append))
+    assert counts(loaded) == [("a", 1, 1, 0), ("b", 2, 2, 0), ("c", 1, 1, 0), ("z/x", 1, 1, 0), ("z/y", 2, 1, 0)]
+    assert [each.kind for each in loaded] == ["xml", "xml", "xml", "xml", "csv"]
+    assert commits(lake) == [[("a", 0), ("b", 0), ("b", 1), ("c", 0), ("z/x", 0), ("z/y", 0)]]
+    assert told == [7]
+
+
+def test_a_commit_is_filled_across_files_up_to_the_settings(lake: Lake, tmp_path: Path) -> None:
+    given = files(tmp_path, a=large("o1") + large("o2"), b=large("o3") + large("o4"), c=large("o5"))
+    told: list[int] = []
+    when = [(each.name, list(told)) for each in load_files(lake, Settings(batch_messages=3), given, progress=told.append)]
+    assert commits(lake) == [[("a", 0), ("a", 1), ("b", 0)], [("b", 1), ("c", 0)]]
+    # What became of b is told with the commit that has its end.
+    assert when == [("a", [3]), ("b", [3, 5]), ("c", [3, 5])]
+
+
+def test_a_commit_is_filled_across_files_up_to_the_bytes_of_the_settings(lake: Lake, tmp_path: Path) -> None:
+    texts = [an_open(f"o{number}") for number in range(5)]
+    given = files(tmp_path, **{f"f{number}": text for number, text in enumerate(texts)})
+    loaded = list(load_files(lake, Settings(batch_bytes=2 * len(texts[0])), given))
+    assert counts(loaded) == [(f"f{number}", 1, 1, 0) for number in range(5)]
+    assert commits(lake) == [[("f0", 0), ("f1", 0)], [("f2", 0), ("f3", 0)], [("f4", 0)]]
+
+
+def test_of_a_bundle_in_several_files_the_first_ones_is_new_whatever_commit_they_are_in(lake: Lake, tmp_path: Path) -> None:
+    load(lake, tmp_path / "before", large("o9"))
+    one, two, nine = large("o1"), large("o2"), large("o9")
+    given = files(tmp_path, a=one + nine, b=one + two + one, c=two + nine, d=large("o3"))
+    # In commits of three: a, a, b | b, b, c | c, d.
+    loaded = list(load_files(lake, Settings(batch_messages=3), given))
+    assert counts(loaded) == [("a", 2, 1, 1), ("b", 3, 1, 2), ("c", 2, 0, 2), ("d", 1, 1, 0)]
+    assert commits(lake) == [[("before", 0)], [("a", 0)], [("b", 1)], [("d", 0)]]
+    assert counts(load_files(lake, SETTINGS, given)) == [("a", 2, 0, 2), ("b", 3, 0, 3), ("c", 2, 0, 2), ("d", 1, 0, 1)]
+
+
+def test_the_counts_of_files_are_right_where_the_answer_of_their_commit_is_lost(lake: Lake, tmp_path: Path) -> None:
+    load(lake, tmp_path / "before", large("o2"))
+    given = files(tmp_path, a=large("o1"), b=large("o2"), c=large("o1") + large("o3"))
+
+    def lose_it(point: Failpoint, _: str) -> None:
+        if point is Failpoint.COMMIT_LANDED:
+            on_reached(None)
+            raise OSError("the connection was reset")
+
+    on_reached(lose_it)
+    try:
+        loaded = list(load_files(lake, SETTINGS, given))
+    finally:
+        on_reached(None)
+    assert counts(loaded) == [("a", 1, 1, 0), ("b", 1, 0, 1), ("c", 2, 1, 1)]
+    assert commits(lake) == [[("before", 0)], [("a", 0), ("c", 1)]]
+
+
+def test_files_that_fail_stand_in_their_place_and_cost_no_other_its_commit(lake: Lake, tmp_path: Path) -> None:
+    torn = zipped(x=an_open("o2"), y=an_open("o3"))[:-30]
+    given = [
+        *files(tmp_path, bad="hello", a=an_open("o1"), torn=torn),
+        # It is read a mebibyte at a time, and the first has three of these.
+        Pipe("".join(large(f"p{number}") for number in range(5)).encode(), breaks=True),
+        Pipe(b"", breaks=True),
+        tmp_path / "nothing",
+        *files(tmp_path, d=an_open("o5"), worse="{}"),
+    ]
+    loaded = list(load_files(lake, SETTINGS, given))  # type: ignore[arg-type]
+    assert [(each.name, each.new, each.failure) for each in loaded] == [
+        ("bad", 0, "bad is no file of the feed: it is no XML, and its first line names no column of an activity."),
+        ("a", 1, None),
+        ("torn", 0, "torn is a damaged zip, or broke off: load it again when it is whole."),
+        ("standard input", 3, "standard input cannot be read: input/output error. What was whole before that was loaded: load it again."),
+        ("standard input", 0, "standard input cannot be read: input/output error."),
+        ("nothing", 0, "nothing cannot be read: no such file or directory."),
+        ("d", 1, None),
+        ("worse", 0, "worse is no file of the feed: it is no XML, and its first line names no column of an activity."),
+    ]
+    assert commits(lake) == [[("a", 0), ("d", 0), ("standard input", 0), ("standard input", 1), ("standard input", 2)]]
+
+
+def test_files_of_which_none_can_be_loaded_leave_no_table(lake: Lake, tmp_path: Path) -> None:
+    loaded = list(load_files(lake, SETTINGS, files(tmp_path, a="hello", b="<html/>")))
+    assert [each.failure is None for each in loaded] == [False, False]
+    assert lake.open("bronze", "loaded_files") is None

@@ -217,8 +217,8 @@ def test_the_protocol_survives_compaction_checkpoint_and_a_log_that_was_cut(lake
     handle = opened(lake, "bronze", "event_feed")
     assert (handle.transaction_version("lane"), handle.transaction_version("batch:batch-8")) == (60, 1)
     again = batch({"m8": "other", "m9": "other"}, batch_id="batch-8")
-    assert append_batch(lake, again, "batch-8") == (2, 0), "a batch that landed is not known as its own"
-    assert append_batch(lake, again, "another") == (0, 2), "a redelivered message is not known"
+    assert append_batch(lake, again, "batch-8") == ({"m8", "m9"}, 0), "a batch that landed is not known as its own"
+    assert append_batch(lake, again, "another") == (set(), 2), "a redelivered message is not known"
     assert flatten_new(lake).messages == 0
     assert rows_of(lake, "bronze", "event_feed").height == 120
 
