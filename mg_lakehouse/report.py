@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from rich import box
 from rich.console import Console
@@ -31,6 +31,9 @@ __all__ = [
     "print_status",
     "span",
 ]
+
+_MOST_FILES: Final = 50
+"""Files that have a line each."""
 
 
 def print_pass(console: Console, result: PassResult) -> None:
@@ -141,16 +144,27 @@ def print_reconciliation(console: Console, found: Reconciliation) -> None:
 
 
 def print_loaded(console: Console, loaded: Sequence[Loaded]) -> None:
-    """Print what became of each file, and why one was not read."""
+    """Print what became of each file, of very many that of each kind of file, and why one was not read."""
     table = plain_table("file", "kind", "items", "bundles", "new", "there before", left=2)
-    for each in loaded:
-        table.add_row(each.name, each.kind, *(f"{number:,}" for number in (each.items, each.bundles, each.new, each.already)))
+    for name, kind, files in _listed(loaded):
+        numbers = (sum(numbers) for numbers in zip(*((each.items, each.bundles, each.new, each.already) for each in files), strict=True))
+        table.add_row(name, kind, *(f"{number:,}" for number in numbers))
     console.print(table)
     for each in loaded:
         for note in each.notes:
             console.print(f"{each.name} {note}.", markup=False, highlight=False, soft_wrap=True)
         if each.failure is not None:
             console.print(f"[bold red]Failed:[/] {escape(each.failure)}", highlight=False, soft_wrap=True)
+
+
+def _listed(loaded: Sequence[Loaded]) -> Iterator[tuple[str, str, list[Loaded]]]:
+    """Name, kind and files of each line."""
+    if len(loaded) <= _MOST_FILES:
+        yield from ((each.name, each.kind, [each]) for each in loaded)
+        return
+    for kind in dict.fromkeys(each.kind for each in loaded):
+        files = [each for each in loaded if each.kind == kind]
+        yield f"{len(files):,} files", kind, files
 
 
 def print_maintenance(console: Console, reports: Sequence[TableReport], *, dry_run: bool) -> None:

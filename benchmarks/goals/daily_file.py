@@ -48,7 +48,7 @@ def measure(context: Context) -> Outcome:
     note = (
         "Fetched, looked through as a whole, cut into bundles and committed, with default settings. The server is in another process on the same cores and "
         f"sends a zip from disk, {answer['fetched_bytes'] / 1e6:,.0f} MB of the larger file; MB/s are of the unpacked one. "
-        f"Progress is told after each commit, the first time after {told[0]:,.0f} of {answer['seconds']:,.0f} s."
+        f"Progress is told of the download, of the look through and after each commit, the first time after {told[0]:,.0f} of {answer['seconds']:,.0f} s."
     )
     return Outcome(
         "daily_file",

@@ -27,7 +27,11 @@ def fetch_daily_file(parameters: Mapping[str, Any]) -> Mapping[str, Any]:
     began = time.perf_counter()
     with timed() as took:
         fetched = fetch_activity(
-            open_web_service(settings), Lake(parameters["lake"]), settings, key, progress=lambda _: told.append(time.perf_counter() - began)
+            open_web_service(settings),
+            Lake(parameters["lake"]),
+            settings,
+            key,
+            progress=lambda *_: told.append(time.perf_counter() - began),
         )
     assert fetched.file is not None
     return {

@@ -94,7 +94,16 @@ def build_account_activity(settings: Settings) -> dg.AssetsDefinition:
             failed: list[LakehouseError] = []
             for name, key in _files(context.partition_keys):
                 try:
-                    fetched[name] = fetch_activity(service, store, settings, key, again=config.again)
+                    fetched[name] = fetch_activity(
+                        service,
+                        store,
+                        settings,
+                        key,
+                        again=config.again,
+                        progress=lambda done, unit, key=key: progress.report(  # type: ignore[misc]
+                            context.log, Step(f"{key.activity_type} of {key.day}", done, unit)
+                        ),
+                    )
                 except LakehouseError as error:
                     # The other files are worth having, and a type that one account lacks must not keep them away.
                     context.log.warning(str(error))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 import uuid
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from pathlib import Path
@@ -19,7 +19,7 @@ import polars as pl
 from mg_lakehouse.events.activity_file import FileBundle
 from mg_lakehouse.events.schemas import ACTIVITY_SCHEMA
 from mg_lakehouse.settings import Settings
-from mg_lakehouse.stores.activity_download import ActivityFile, download_activity
+from mg_lakehouse.stores.activity_download import ActivityFile, Progress, download_activity
 from mg_lakehouse.stores.bronze import append_batch, bundle_rows, in_batches
 from mg_lakehouse.stores.failpoints import Failpoint, reached
 from mg_lakehouse.stores.files import data_files
@@ -55,7 +55,7 @@ class Fetched:
 
 
 def fetch_activity(
-    service: WebService, lake: Lake, settings: Settings, key: FileKey, *, again: bool = False, progress: Callable[[int], None] | None = None
+    service: WebService, lake: Lake, settings: Settings, key: FileKey, *, again: bool = False, progress: Progress | None = None
 ) -> Fetched:
     """Fetch a daily file into bronze, unless bronze has it.
 
@@ -65,7 +65,7 @@ def fetch_activity(
         settings: the size of a commit.
         key: the file.
         again: fetch it whatever bronze has; of a file that changed, what is new is committed.
-        progress: called with the number of bundles so far after each commit.
+        progress: told the bytes fetched and looked through, and the bundles after each commit.
 
     Raises:
         PermanentError, TransientError: as of :func:`download_activity` and :func:`append_batch`; what was committed stays, and the next
@@ -74,7 +74,7 @@ def fetch_activity(
     if not again and key in files_in_bronze(lake, [key.day]):
         return Fetched(key)
     with OwnFolder(Path(tempfile.gettempdir()), "mg-lakehouse-activity-") as folder:
-        file = download_activity(service, key.day, key.activity_type, folder.path)
+        file = download_activity(service, key.day, key.activity_type, folder.path, progress=progress)
         return land(lake, settings, file, received_at=datetime.now(UTC), progress=progress)
 
 
@@ -107,9 +107,7 @@ def _rows_of_days(lake: Lake, days: Collection[date]) -> pl.LazyFrame | None:
     return lake.scan(files).filter(pl.col("activity_date").is_in(list(days))) if files else None
 
 
-def land(
-    lake: Lake, settings: Settings, file: ActivityFile, *, received_at: datetime, progress: Callable[[int], None] | None = None
-) -> Fetched:
+def land(lake: Lake, settings: Settings, file: ActivityFile, *, received_at: datetime, progress: Progress | None = None) -> Fetched:
     """Commit a file's bundles, each once, some at a time.
 
     Raises:
@@ -129,7 +127,7 @@ def land(
             reached(Failpoint.FILE_PART_COMMITTED)
             new, already, commits = new + receipt.new, already + receipt.already, commits + bool(receipt.new)
             if progress is not None:
-                progress(new + already)
+                progress(new + already, "bundles in bronze")
     return Fetched(key, file, new, already, commits)
 
 

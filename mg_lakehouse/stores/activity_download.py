@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
@@ -14,9 +14,12 @@ from typing import IO, Final
 from mg_lakehouse.errors import PermanentError, TransientError
 from mg_lakehouse.events.activity_file import ActivityFileReader
 from mg_lakehouse.stores.archives import ZIP_BEGINS, has_password, is_bomb
-from mg_lakehouse.stores.web_service import WebService
+from mg_lakehouse.stores.web_service import WebService, told
 
-__all__ = ["ActivityFile", "download_activity", "inspect"]
+__all__ = ["ActivityFile", "Progress", "download_activity", "inspect"]
+
+Progress = Callable[[int, str], None]
+"""Told how far a file is: a number, and of what."""
 
 _CHUNK: Final = 2**20
 
@@ -52,8 +55,10 @@ class ActivityFile:
         return f"The file {self.activity_type} of {self.day}"
 
 
-def download_activity(service: WebService, day: date, activity_type: str, folder: Path) -> ActivityFile:
-    """Fetch the daily file of a type as a zip, into a folder.
+def download_activity(
+    service: WebService, day: date, activity_type: str, folder: Path, *, progress: Progress | None = None
+) -> ActivityFile:
+    """Fetch the daily file of a type as a zip, into a folder. ``progress`` is told the bytes fetched, and looked through.
 
     Raises:
         PermanentError: the service says no: the key, a date that is in the future or not there yet, the type. Or the file is none.
@@ -64,16 +69,24 @@ def download_activity(service: WebService, day: date, activity_type: str, folder
     target = folder / f"{day.isoformat()}_{activity_type}"
 
     def check(part: Path, ends: bool) -> ActivityFile:  # noqa: FBT001  as it is called
-        found = inspect(part, day=day, activity_type=activity_type)
+        found = inspect(part, day=day, activity_type=activity_type, progress=_of("bytes looked through", progress))
         if not (found.complete or ends):
             raise TransientError(f"{what} broke off before its end: try again.")
         return found
 
-    return replace(service.download(what, form, target, check), path=target)
+    return replace(service.download(what, form, target, check, progress=_of("bytes fetched", progress)), path=target)
 
 
-def inspect(path: Path, *, day: date, activity_type: str, largest_bytes: int = _LARGEST_BYTES) -> ActivityFile:
+def _of(unit: str, progress: Progress | None) -> Callable[[int], None] | None:
+    return None if progress is None else lambda done: progress(done, unit)
+
+
+def inspect(
+    path: Path, *, day: date, activity_type: str, largest_bytes: int = _LARGEST_BYTES, progress: Callable[[int], None] | None = None
+) -> ActivityFile:
     """Look a file through from begin to end: that it unpacks, is a file of activities, and what is in it.
+
+    ``progress`` is called with the number of unpacked bytes so far, each time that 64 MiB more are there.
 
     Raises:
         PermanentError: it is no file of activities, or unpacks to far more than it should.
@@ -91,7 +104,7 @@ def inspect(path: Path, *, day: date, activity_type: str, largest_bytes: int = _
             yield chunk
 
     with _unpacked(path, what) as file:
-        reader = ActivityFileReader(chunks(file))
+        reader = ActivityFileReader(told(chunks(file), progress))
         for bundle in reader.bundles():
             items, bundles = items + bundle.items, bundles + 1
     if "REQUEST_FAILED" in reader.prologue or not (reader.has_items_tag or items or "REQUEST_SUCCESSFUL" in reader.prologue):

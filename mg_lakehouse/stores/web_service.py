@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
@@ -21,11 +21,12 @@ from pydantic import SecretStr
 from mg_lakehouse.errors import ConfigurationError, PermanentError, TransientError
 from mg_lakehouse.settings import Settings
 
-__all__ = ["Patience", "WebService", "child_texts", "missing_credentials", "open_web_service"]
+__all__ = ["Patience", "WebService", "child_texts", "missing_credentials", "open_web_service", "told"]
 
 T = TypeVar("T")
 
 _CHUNK: Final = 2**20
+_TOLD_BYTES: Final = 2**26
 _DOCUMENT_BYTES: Final = 2**20
 """Bytes of a document that is no file, at most."""
 
@@ -58,7 +59,15 @@ class WebService:
         self._url = url
         self._patience = patience
 
-    def download(self, what: str, form: Mapping[str, str], target: Path, check: Callable[[Path, bool], T]) -> T:
+    def download(
+        self,
+        what: str,
+        form: Mapping[str, str],
+        target: Path,
+        check: Callable[[Path, bool], T],
+        *,
+        progress: Callable[[int], None] | None = None,
+    ) -> T:
         """Fetch a file; under its name ``target`` it is there when it is whole, and not before.
 
         Args:
@@ -67,6 +76,7 @@ class WebService:
             target: where to put it.
             check: looks at what was fetched, before it gets its name, and is told whether the answer said where it ends;
                 a ``TransientError`` of it has the file fetched again.
+            progress: called with the number of bytes so far, each time that 64 MiB more are there.
 
         Raises:
             PermanentError: the service says no, or the answer is no file.
@@ -78,7 +88,7 @@ class WebService:
             with self._answer(what, form) as response:
                 if "Content-Disposition" not in response.headers:
                     raise self._no_file(what, response)
-                _save(what, response, part)
+                _save(what, response, part, progress)
                 ends = "Content-Length" in response.headers or response.headers.get("Transfer-Encoding") == "chunked"
             found = check(part, ends)
             part.replace(target)
@@ -202,16 +212,26 @@ def _parsed(text: bytes) -> etree._Element | None:
     return None
 
 
-def _save(what: str, response: requests.Response, part: Path) -> None:
+def told(chunks: Iterable[bytes], progress: Callable[[int], None] | None) -> Iterator[bytes]:
+    """Chunks as they come; ``progress`` is called with the number of bytes so far, each time that 64 MiB more are there."""
+    length = 0
+    for chunk in chunks:
+        before, length = length, length + len(chunk)
+        if progress is not None and length // _TOLD_BYTES > before // _TOLD_BYTES:
+            progress(length)
+        yield chunk
+
+
+def _save(what: str, response: requests.Response, part: Path, progress: Callable[[int], None] | None) -> None:
     length = 0
     with part.open("wb") as file:
         part.chmod(0o600)
-        for chunk in response.iter_content(_CHUNK):
+        for chunk in told(response.iter_content(_CHUNK), progress):
             file.write(chunk)
             length += len(chunk)
-    told = response.headers.get("Content-Length")
-    if told is not None and told.isdigit() and length != int(told) and "Content-Encoding" not in response.headers:
-        raise TransientError(f"{what} broke off: {length:,} bytes came of {int(told):,}; try again.")
+    announced = response.headers.get("Content-Length")
+    if announced is not None and announced.isdigit() and length != int(announced) and "Content-Encoding" not in response.headers:
+        raise TransientError(f"{what} broke off: {length:,} bytes came of {int(announced):,}; try again.")
 
 
 def _sorted(what: str, call: Callable[[], T]) -> T:

@@ -80,6 +80,13 @@ def test_one_run_fetches_a_range_of_days_and_types_and_says_what_each_file_was(
     assert all("was not fetched" in each["note"] for each in metadata(again).values())
 
 
+def test_a_run_says_how_far_each_file_is(settings: Settings, instance: dg.DagsterInstance) -> None:
+    result = run(settings, instance, ACTIVITY_JOB, tags=activity_range(settings, FIRST, FIRST))
+    said = [record.user_message for record in instance.all_logs(result.run_id)]
+    wanted = ["OPENS of 2026-03-01: 1 bundles in bronze", "account_activity: 1 files", "account_activity: 3 files"]
+    assert [each for each in said if each in wanted] == wanted
+
+
 def test_a_single_partition_is_fetched_and_again_where_the_config_says_so(
     api: ActivityApi, settings: Settings, instance: dg.DagsterInstance
 ) -> None:

@@ -168,6 +168,18 @@ def test_load_tells_of_each_file_and_fails_for_one_that_is_none(tmp_path: Path) 
     assert words(again.stdout).count("00.xml xml 1 1 0 1") == 2
 
 
+def test_load_sums_up_very_many_files_and_names_those_that_failed(tmp_path: Path) -> None:
+    names = [f"{number:02}.xml" for number in range(60)]
+    for name in names:
+        (tmp_path / name).write_text(bundle(item("OpenActivity", ActivityId=name), item("ClickActivity", ActivityId=name)))
+    (tmp_path / "05.xml").write_text("hello")
+    done = command(tmp_path, "load", "--bronze-only", *names)
+    assert done.returncode == 1
+    assert "59 files xml 118 59 59 0" in words(done.stdout)
+    assert "1 files 0 0 0 0 Failed: 05.xml is no file of the feed" in words(done.stdout)
+    assert "00.xml" not in done.stdout
+
+
 def test_backfill_says_what_it_would_do_does_it_and_has_nothing_more_to_do(tmp_path: Path) -> None:
     lake = Lake(str(tmp_path / ".lake"))
     receive(lake, list(samples().values()))

@@ -15,7 +15,7 @@ from mg_lakehouse.errors import ConfigurationError, LakehouseError, PermanentErr
 from mg_lakehouse.settings import Settings, load_settings
 from mg_lakehouse.stores.account_summaries import account_summary, bulk_job_summary
 from mg_lakehouse.stores.activity_download import ActivityFile, download_activity, inspect
-from mg_lakehouse.stores.web_service import Patience, WebService, open_web_service
+from mg_lakehouse.stores.web_service import Patience, WebService, open_web_service, told
 
 DAY, TODAY, KEY = date(2026, 3, 1), date(2026, 3, 5), "k3y-that-nobody-may-see"
 IMPATIENT = Patience(attempts=3, first_wait_seconds=0.01, longest_wait_seconds=0.02, connect_seconds=5, silence_seconds=1.5)
@@ -218,3 +218,9 @@ def test_types_are_given_with_commas(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_settings(dotenv=None).activity_types == ("CLICKS", "OPENS")
     monkeypatch.delenv("MG_ACTIVITY_TYPES")
     assert len(load_settings(dotenv=None).activity_types) == 17
+
+
+def test_progress_is_told_each_time_that_64_mib_more_are_there() -> None:
+    chunk, reports = bytes(40 * 2**20), list[int]()
+    assert sum(len(each) for each in told([chunk] * 5, reports.append)) == 200 * 2**20
+    assert reports == [80 * 2**20, 160 * 2**20, 200 * 2**20]
