@@ -20,6 +20,7 @@ from mg_lakehouse.errors import ConfigurationError
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.stores import dbt_project, gold
 from mg_lakehouse.stores.dbt_project import NOT_BUILT, BuildResult, project_dir
+from mg_lakehouse.stores.folders import OwnFolder
 from mg_lakehouse.stores.lake import Lake
 from mg_lakehouse.stores.pii_key import hmac_pads
 from mg_lakehouse_tests.gold.helpers import MARTS, PII_KEY, WITH_ADDRESSES, append, event, log_text, run_dbt, settings, table
@@ -67,12 +68,20 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     (root / "temp").mkdir()
     lake = Lake(str(root / "lake"))
     append(lake, FEED)
-    result = dbt_project.build(
-        lake,
-        settings(lake, dbt_project_dir=root / "dbt_project"),
-        environment={"DBT_LOG_PATH": str(root / "logs"), "DBT_LOG_LEVEL_FILE": "debug", "TMPDIR": str(root / "temp")},
-    )
-    return Project(root, lake, result, json.loads((root / "dbt_project" / "target" / "manifest.json").read_text()))
+
+    class KeptFolder(OwnFolder):
+        def remove(self) -> None:
+            shutil.copytree(self.path, root / "artefacts")
+            super().remove()
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(dbt_project, "OwnFolder", KeptFolder)
+        result = dbt_project.build(
+            lake,
+            settings(lake, dbt_project_dir=root / "dbt_project"),
+            environment={"DBT_LOG_LEVEL_FILE": "debug", "TMPDIR": str(root / "temp")},
+        )
+    return Project(root, lake, result, json.loads((root / "artefacts" / "manifest.json").read_text()))
 
 
 @pytest.fixture
@@ -96,8 +105,9 @@ def test_an_unknown_category_warns_and_fails_nothing(project: Project) -> None:
     assert list(others.values()) == ["warn"]
 
 
-def test_a_build_leaves_nothing_in_the_temporary_folder(project: Project) -> None:
+def test_a_build_leaves_nothing_but_what_it_parsed(project: Project) -> None:
     assert list((project.folder / "temp").iterdir()) == []
+    assert [file.name for file in (project.folder / "dbt_project" / "target").iterdir()] == ["partial_parse.msgpack"]
 
 
 @pytest.mark.parametrize("mart", MARTS)
@@ -143,7 +153,7 @@ def test_every_threshold_is_part_of_the_definition(project: Project) -> None:
 
 
 def artefacts(project: Project) -> Iterator[tuple[str, str]]:
-    for folder in ("dbt_project/target", "logs"):
+    for folder in ("artefacts", "dbt_project/target"):
         files = [file for file in (project.folder / folder).rglob("*") if file.is_file()]
         assert files, folder
         for file in files:
@@ -164,8 +174,8 @@ def test_no_artefact_holds(project: Project, secret: str) -> None:
 def test_what_is_searched_for_secrets_is_what_dbt_wrote(project: Project) -> None:
     found = dict(artefacts(project))
     names = set(found)
-    assert names >= {"dbt_project/target/manifest.json", "dbt_project/target/run_results.json", "logs/dbt.log"}
-    assert {name.split("/")[2] for name in names if name.startswith("dbt_project/target/")} >= {"compiled", "run"}
+    assert names >= {"artefacts/manifest.json", "artefacts/run_results.json", "artefacts/logs/dbt.log"}
+    assert {name.split("/")[1] for name in names if name.startswith("artefacts/")} >= {"compiled", "run"}
     assert all(f'"{kind}:' in found["fct_messages"] for kind in ("email", "sms", "device"))
 
 

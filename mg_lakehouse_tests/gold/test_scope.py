@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 
 from mg_lakehouse.stores import duck, gold
-from mg_lakehouse.stores.gold_model import Model
+from mg_lakehouse.stores.gold_model import Input, Model, Plan
 from mg_lakehouse.stores.gold_scope import Scopes
 from mg_lakehouse.stores.lake import Lake
 from mg_lakehouse.stores.tables import silver_spec
@@ -222,3 +222,47 @@ def test_what_is_of_no_message_is_looked_for_between_the_first_and_the_last_even
     assert session.scopes.plan(wanted).requests == ["k"]
     assert session.shown(wanted, "requests") == [("k", 1)]
     assert session.files(wanted, "requests") == 3
+
+
+def followed(lake: Lake) -> Model:
+    """A model of jobs that looks at all of its jobs again as soon as any evidence came or went; there is some before."""
+    append(lake, [event("unsubscribes", request="z-0", recipient_id="1", email="zoe@corp.example", at=NOON)])
+    build(lake, "--select", "+suppression_evidence", "fct_messages")
+    return replace(
+        defined(lake, silver=("deliveries",), orphan_day=None),
+        gold=(Input("fct_messages", "first_event_at"), Input("suppression_evidence", "evidence_at")),
+        touched_by=("suppression_evidence",),
+        also_touched="select request_id, null as event_date from fct_messages where exists (from changed_suppression_evidence)",
+    )
+
+
+def plan_after_evidence(lake: Lake, wanted: Model) -> Plan:
+    """The plan after an unsubscribe that only the table of the evidence was built for."""
+    append(lake, [event("unsubscribes", request="b-0", recipient_id="1", email="ann@corp.example", at=NOON)])
+    build(lake, "--select", "suppression_evidence")
+    return Session(lake).scopes.plan(wanted)
+
+
+def test_a_change_of_a_gold_input_touches_the_jobs_that_the_model_says(grown: Lake) -> None:
+    wanted = followed(grown)
+    make(grown, wanted)
+    assert Session(grown).scopes.plan(wanted).mode == "unchanged"
+    append(grown, [event("deliveries", request="b-0", recipient_id="9")])
+    assert Session(grown).scopes.plan(wanted).mode == "unchanged"  # an input does not have it yet
+    plan = plan_after_evidence(grown, wanted)
+    assert (plan.mode, plan.requests) == ("incremental", ["b-0", "b-1", "b-2", "b-3", "k", "z-0", "z-1", "z-2", "z-3"])
+
+
+@pytest.mark.parametrize("lost", ["feed", "table"])
+def test_a_model_is_made_anew_where_the_changes_of_a_gold_input_are_not_known(grown: Lake, lost: str) -> None:
+    wanted = followed(grown)
+    make(grown, wanted)
+    if lost == "table":
+        shutil.rmtree(grown.uri_of("gold", "suppression_evidence"))
+    assert plan_after_evidence(grown, wanted).mode == ("incremental" if lost == "feed" else "full")
+    if lost == "feed":
+        evidence = grown.open("gold", "suppression_evidence")
+        assert evidence is not None
+        evidence.create_checkpoint()
+        Path(grown.uri_of("gold", "suppression_evidence"), "_delta_log", f"{evidence.version():020}.json").unlink()
+        assert Session(grown).scopes.plan(wanted).mode == "full"
