@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any, Final
 
 import polars as pl
@@ -257,3 +258,13 @@ def test_an_attempt_that_gives_a_reason_can_itself_be_one_too_many(lake: Lake) -
 def test_an_attempt_of_no_job_is_a_message_of_its_own(lake: Lake) -> None:
     row = one(table(lake, "suppression_violations"), request_id=None)
     assert (row["recipient_key"], row["evidence_events"]) == ("activity:no-job", 4)
+
+
+def test_two_events_of_different_types_may_have_one_id(tmp_path: Path) -> None:
+    lake = Lake(str(tmp_path / "lake"))
+    of_lou: dict[str, Any] = {"request": JOB, "email": "lou@corp.example", "activity_id": "shared"}
+    append(lake, [event(table_, **of_lou) for table_ in ("deliveries", "unsubscribes", "spam_complaints")])
+    build(lake, "--select", "+suppression_list")
+    evidence = table(lake, "suppression_evidence").sort("suppression_reason")
+    assert evidence.select("activity_id", "suppression_reason").rows() == [("shared", "complaint"), ("shared", "unsubscribe")]
+    assert listed(lake, "lou@corp.example")["evidence_events"] == 2

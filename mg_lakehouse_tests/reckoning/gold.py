@@ -36,7 +36,7 @@ PRIMARY_KEYS = {
     "domain_days": ("request_id", "event_date", "channel", "mailbox_provider", "recipient_domain"),
     "mailbox_provider_daily": ("event_date", "channel", "mailbox_provider"),
     "recipient_domain_daily": ("event_date", "channel", "recipient_domain", "mailbox_provider"),
-    "suppression_evidence": ("activity_id", "channel", "address"),
+    "suppression_evidence": ("activity_id", "channel", "address", "suppression_reason"),
     "suppression_list": ("channel", "address"),
     "suppression_violations": ("request_id", "channel", "recipient_key"),
     "engagement_curve": ("request_id", "channel", "age_hours"),

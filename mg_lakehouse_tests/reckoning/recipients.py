@@ -101,13 +101,14 @@ class Evidence:
 
 def evidence_rows(evidence: Iterable[Evidence], events: Iterable[Event], inbounds: Iterable[Row], pii_key: str) -> list[Row]:
     """The table of all evidence, and of the texts that take some of it back (G33 to G35)."""
-    messages = {event.activity_id: event.message[2] for event in events}
+    # An id is one event's among those of a type.
+    messages = {(event.activity_id, event.channel, _reason_of(event)): event.message[2] for event in events}
     starts = [
         Evidence("sms", address, "sms_stop", row["event_at"], row["activity_id"], row["request_id"], sent_to=trimmed(row))
         for row in inbounds
         if (address := normal(row["sms_address"])) and keyword_of(row.get("inbound_message_type"), row.get("inbound_message")) == "start"
     ]
-    taking = {each.activity_id for each in starts}
+    taking = {(each.activity_id, each.reason) for each in starts}
     return [
         {
             "activity_id": each.activity_id,
@@ -115,14 +116,21 @@ def evidence_rows(evidence: Iterable[Evidence], events: Iterable[Event], inbound
             "channel": each.channel,
             "address": each.address,
             "address_hash": hashed(each.address, pii_key),
-            "recipient_key": messages.get(each.activity_id),
+            "recipient_key": messages.get((each.activity_id, each.channel, each.reason)),
             "suppression_reason": each.reason,
-            "takes_back": each.activity_id in taking,
+            "takes_back": (each.activity_id, each.reason) in taking,
             "sent_to": each.sent_to,
             "evidence_at": each.at,
         }
         for each in [*evidence, *starts]
     ]
+
+
+def _reason_of(event: Event) -> str | None:
+    """The reason that an event is evidence of, if it is of any."""
+    if event.category is not None:
+        return {"email": "hard_bounce", "push": "dead_push_token", "sms": "sms_invalid_address"}[event.channel]
+    return event.kind if event.kind in ("unsubscribe", "complaint") else None
 
 
 def suppression_list(evidence: Iterable[Evidence], pii_key: str) -> list[Row]:
