@@ -7,9 +7,8 @@ from typing import Any, Final, NamedTuple
 
 from benchmarks.data.bronze import copy_lake, fill
 from benchmarks.goals.context import Context
-from benchmarks.goals.tables import mib, verdict
-from benchmarks.harness.memory import thinned
-from benchmarks.harness.outcome import Curve, Outcome, Plot, Reached, Table
+from benchmarks.goals.tables import memory_plot, mib, verdict
+from benchmarks.harness.outcome import Outcome, Reached, Table
 from benchmarks.harness.processes import Done, run, work_command
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.stores.lake import Lake
@@ -68,7 +67,7 @@ def measure(context: Context) -> Outcome:
             Reached("its progress", "shown", f"told {len(reports)} times on the way", len(reports) > 1),
         ],
         [Table(TITLE, ("", "seconds", "events/s", "peak memory", "progress told"), [_row(case) for case in cases])],
-        [_memory(cases)],
+        [memory_plot("backfill-memory", "Memory while a backlog is flattened", {case.name: case.done for case in cases})],
         (),
         {case.name: {key: value for key, value in case.done.answer.items() if key != "progress"} for case in cases},
     )
@@ -97,11 +96,3 @@ def _row(case: _Case) -> tuple[str, ...]:
         mib(case.done.peak_bytes),
         str(len(answer["progress"])),
     )
-
-
-def _memory(cases: list[_Case]) -> Plot:
-    curves = []
-    for case in cases:
-        points = thinned(list(case.done.memory))
-        curves.append(Curve(case.name, [point.seconds for point in points], [point.bytes / 2**20 for point in points]))
-    return Plot("backfill-memory", "Memory while a backlog is flattened", "seconds", "MiB", curves)

@@ -8,9 +8,8 @@ from typing import Any, Final, NamedTuple
 
 from benchmarks.data.daily_file import KEY, DailyFile, write_daily_file
 from benchmarks.goals.context import Context
-from benchmarks.goals.tables import mib, verdict
-from benchmarks.harness.memory import thinned
-from benchmarks.harness.outcome import Curve, Outcome, Plot, Reached, Table
+from benchmarks.goals.tables import memory_plot, mib, verdict
+from benchmarks.harness.outcome import Outcome, Reached, Table
 from benchmarks.harness.processes import Done, WorkFailedError, run, work_command
 from mg_lakehouse.demo.activity_api import ActivityApi
 from mg_lakehouse.stores.account_activity import files_in_bronze
@@ -70,7 +69,7 @@ def measure(context: Context) -> Outcome:
                 note,
             )
         ],
-        [_memory(cases)],
+        [memory_plot("daily-file-memory", "Memory while a daily file is fetched into bronze", {case.name: case.done for case in cases})],
         (),
         {case.name: {key: value for key, value in case.done.answer.items() if key != "progress"} for case in cases},
     )
@@ -111,11 +110,3 @@ def _row(case: _Case) -> tuple[str, ...]:
         f"{answer['commits']:,}",
         f"{len(answer['progress']):,}",
     )
-
-
-def _memory(cases: list[_Case]) -> Plot:
-    curves = []
-    for case in cases:
-        points = thinned(list(case.done.memory))
-        curves.append(Curve(case.name, [point.seconds for point in points], [point.bytes / 2**20 for point in points]))
-    return Plot("daily-file-memory", "Memory while a daily file is fetched into bronze", "seconds", "MiB", curves)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from benchmarks.harness.compare import Measured, ratios
+from benchmarks.harness.memory import thinned
 from benchmarks.harness.outcome import Curve, Plot, Table
+from benchmarks.harness.processes import Done
 
-__all__ = ["bars", "mib", "rate_table", "verdict"]
+__all__ = ["bars", "memory_plot", "mib", "rate_table", "verdict"]
 
 
 def mib(number: float) -> str:
@@ -37,3 +39,12 @@ def bars(name: str, title: str, contenders: Sequence[Measured]) -> Plot:
     """Events a second of each contender as bars."""
     curves = [Curve(each.name, [0], [each.rates.median], [each.rates.least], [each.rates.greatest]) for each in contenders]
     return Plot(name, title, "", "events a second", curves, kind="bars")
+
+
+def memory_plot(name: str, title: str, runs: Mapping[str, Done]) -> Plot:
+    """Memory over time of each run, by its name."""
+    curves = []
+    for run, done in runs.items():
+        points = thinned(list(done.memory))
+        curves.append(Curve(run, [point.seconds for point in points], [point.bytes / 2**20 for point in points]))
+    return Plot(name, title, "seconds", "MiB", curves)

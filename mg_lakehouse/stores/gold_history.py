@@ -43,10 +43,9 @@ def changes_of_gold(
     redefined = made is not None and made.definition != model.definition
     cursor.execute(f"create schema if not exists {model.schema}")
     for name, handle in inputs.items():
-        before = None if made is None else made.silver.get(_LAYER + name)
-        known = before is not None and before.incarnation == now[_LAYER + name].incarnation and before.version >= 0
+        since = None if made is None else _version_in(made.silver, name, handle)
         table = f"{model.schema}.{identifier(f'feed_{name}')}"
-        _make_feed(cursor, table, handle, before.version if known and before is not None else handle.version(), redefined=redefined)
+        _make_feed(cursor, table, handle, handle.version() if since is None else since, redefined=redefined)
     if begins or made is None:
         return Plan(model, "full", own, now, build_id=build_id)
     return Plan(model, "unchanged" if made.silver == now else "incremental", own, now, build_id=build_id)
@@ -72,12 +71,12 @@ def changed_rows(cursor: duckdb.DuckDBPyConnection, table: str, name: str, handl
 
     A row that a build replaced by the same is none of them. Returns whether it can be known: not of a table that was made anew, or whose log was cut.
     """
-    since = before.get(_LAYER + name)
-    if since is None or since.version < 0 or since.incarnation != gold.digest(str(handle.metadata().id)):
+    since = _version_in(before, name, handle)
+    if since is None:
         return False
     columns = ", ".join(identifier(field.name) for field in gold.arrow_schema(handle))
     try:
-        cursor.register("feed", _changes(handle, since.version) if since.version < handle.version() else _no_changes(handle))
+        cursor.register("feed", _changes(handle, since))
         cursor.execute(
             f"create or replace table {table} as select {columns} from feed group by all "
             "having count(*) filter (where _change_type = 'insert') <> count(*) filter (where _change_type <> 'insert')"
@@ -87,6 +86,13 @@ def changed_rows(cursor: duckdb.DuckDBPyConnection, table: str, name: str, handl
     return True
 
 
+def _version_in(account: Mapping[str, Included], name: str, handle: DeltaTable) -> int | None:
+    """The version of a gold table that an account includes; ``None`` where it says none, or the table was made anew since."""
+    included = account.get(_LAYER + name)
+    known = included is not None and included.version >= 0 and included.incarnation == gold.digest(str(handle.metadata().id))
+    return included.version if known and included is not None else None
+
+
 def _by_account(tables: Mapping[str, DeltaTable]) -> dict[str, DeltaTable]:
     return {_LAYER + name: handle for name, handle in tables.items()}
 
@@ -94,8 +100,7 @@ def _by_account(tables: Mapping[str, DeltaTable]) -> dict[str, DeltaTable]:
 def _make_feed(cursor: duckdb.DuckDBPyConnection, table: str, handle: DeltaTable, above: int, *, redefined: bool) -> None:
     """Make the table of what changed above a version; empty where nothing did, or where the log that would say so was cut."""
     try:
-        feed = _no_changes(handle) if above == handle.version() else _changes(handle, above)
-        _put(cursor, table, feed, redefined=redefined)
+        _put(cursor, table, _changes(handle, above), redefined=redefined)
     except (DeltaError, OSError, duckdb.Error, pa.ArrowException):
         _put(cursor, table, _no_changes(handle), redefined=redefined)
 
@@ -105,6 +110,8 @@ def _no_changes(handle: DeltaTable) -> pa.RecordBatchReader:
 
 
 def _changes(handle: DeltaTable, above: int) -> pa.RecordBatchReader:
+    if above == handle.version():
+        return _no_changes(handle)
     feed: Any = handle.load_cdf(starting_version=above + 1, ending_version=handle.version())
     return pa.RecordBatchReader.from_stream(feed)
 
