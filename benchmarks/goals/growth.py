@@ -1,6 +1,6 @@
 """What a micro-batch and the gold refresh behind it cost, as history grows from a million rows to a hundred million.
 
-One lake grows from size to size, its gold with it, build after build, so that no build ever sees more than a step's rows that are new to it.
+One lake grows from size to size, its gold with it: one build takes in all that is new since the size before, as after a backfill.
 At each size the same batches go through silver alone, in one process that is warm, and through silver and gold, on copies of the lake.
 """
 
@@ -15,10 +15,10 @@ from typing import Any, Final
 import polars as pl
 
 from benchmarks.data.bronze import copy_lake
-from benchmarks.data.history import LAST_DAY, LONGEST_DAYS, ROWS_A_DAY, History
+from benchmarks.data.history import LAST_DAY, LONGEST_DAYS, History
 from benchmarks.data.writing import bundled
 from benchmarks.goals.context import Context
-from benchmarks.goals.growth_tables import BATCH, STEP, TITLE, Found, plots, reached, tables
+from benchmarks.goals.growth_tables import BATCH, TITLE, Found, plots, reached, tables
 from benchmarks.goals.tables import mib
 from benchmarks.harness.outcome import Outcome
 from benchmarks.harness.processes import Done, run, work_command
@@ -42,31 +42,24 @@ def measure(context: Context) -> Outcome:
     found: list[Found] = []
     days = 0
     for rows in context.size.history:
-        builds = []
-        for step in _steps(days, rows):
-            history = History.of_rows(step)
-            history.write(Lake(str(lake)), behind=days)
-            days = history.days
-            builds.append(run(work_command("gold"), {"lake": str(lake), "received": _MIDNIGHT.isoformat()}))
-            context.say(f"{history.rows:,} rows, gold built in {builds[-1].answer['seconds'][0]:.0f} s with {mib(builds[-1].peak_bytes)}")
+        history = History.of_rows(rows)
+        history.write(Lake(str(lake)), behind=days)
+        days = history.days
+        context.say(f"{history.rows:,} rows of silver written")
+        built = run(work_command("gold"), {"lake": str(lake), "received": _MIDNIGHT.isoformat()})
+        context.say(f"{history.rows:,} rows, gold built in {built.answer['seconds'][0]:.0f} s with {mib(built.peak_bytes)}")
         silver = _on_copy(context, lake, "silver-batches", batches)
         gold = _on_copy(context, lake, "gold", batches[: context.size.history_rounds + 1])
         fits = rows <= context.size.whole_builds
         whole = _build_whole(context, lake) if fits else None
         tail = _on_copy(context, lake, "gold", [tailed]) if fits else None
         size = sum(file.stat().st_size for file in (lake / "silver").rglob("*.parquet"))
-        found.append(Found(History.of_rows(rows).rows, days, size, silver, gold, tuple(builds), whole, tail))
+        found.append(Found(history.rows, days, size, silver, gold, built, whole, tail))
         context.say(
             f"{found[-1].rows:,} rows: silver {found[-1].silver_seconds().text('.2f', ' s')}, gold {found[-1].gold_seconds().text('.1f', ' s')}"
         )
     shutil.rmtree(lake)
     return Outcome("growth", TITLE, reached(found), tables(found, tailed_jobs), plots(found), (), _raw(found))
-
-
-def _steps(days: int, rows: int) -> list[int]:
-    """Sizes on the way to one, none more than a step from the one before."""
-    steps = list(range(days * ROWS_A_DAY + STEP, rows, STEP))
-    return [*steps, rows]
 
 
 def _write_batches(context: Context) -> list[str]:
@@ -112,7 +105,7 @@ def _raw(found: Sequence[Found]) -> dict[str, Any]:
         str(each.rows): {
             "silver": dict(each.silver.answer),
             "gold": dict(each.gold.answer),
-            "builds": [dict(build.answer) for build in each.builds],
+            "built": dict(each.built.answer),
         }
         for each in found
     }

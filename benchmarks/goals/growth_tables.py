@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from benchmarks.data.history import ROWS_A_DAY
@@ -12,14 +12,11 @@ from benchmarks.harness.compare import Spread
 from benchmarks.harness.outcome import Curve, Plot, Reached, Table
 from benchmarks.harness.processes import Done
 
-__all__ = ["BATCH", "STEP", "TITLE", "Found", "plots", "reached", "tables"]
+__all__ = ["BATCH", "TITLE", "Found", "plots", "reached", "tables"]
 
 TITLE: Final = "The cost of a micro-batch against history"
 BATCH: Final = 10_000
 """Events in a micro-batch."""
-
-STEP: Final = 2_500_000
-"""Rows that are new to a build, at most: one of ten million took 15 GiB."""
 
 _SILVER_GOAL: Final = 1.25
 _GOLD_GOAL: Final = 1.5
@@ -29,7 +26,7 @@ _GOLD_GOAL: Final = 1.5
 class Found:
     """What was found at one size of history.
 
-    ``builds`` are the builds by which gold came to it, ``whole`` is one from nothing, ``tail`` a refresh after a batch with a tail. These
+    ``built`` is the build that brought gold up to it, ``whole`` is one from nothing, ``tail`` a refresh after a batch with a tail. These
     two only where they fit: both grow with history by their nature.
     """
 
@@ -38,7 +35,7 @@ class Found:
     bytes: int
     silver: Done
     gold: Done
-    builds: Sequence[Done] = field(default=())
+    built: Done
     whole: Done | None = None
     tail: Done | None = None
 
@@ -116,17 +113,20 @@ def _models(found: Sequence[Found]) -> Table:
 
 
 def _builds(found: Sequence[Found], tailed_jobs: int) -> Table:
-    rows = []
-    for each in found:
-        seconds = [build.answer["seconds"][0] for build in each.builds]
-        peak = max(build.peak_bytes for build in each.builds)
-        others = [cell for done in (each.whole, each.tail) for cell in _seconds_and_peak(done)]
-        rows.append((millions(each.rows), str(len(each.builds)), f"{sum(seconds):,.0f} s", f"{max(seconds):,.0f} s", mib(peak), *others))
+    behind = [0, *(each.rows for each in found)]
+    rows = [
+        (
+            millions(each.rows),
+            millions(each.rows - before),
+            *(cell for done in (each.built, each.whole, each.tail) for cell in _seconds_and_peak(done)),
+        )
+        for before, each in zip(behind, found, strict=False)
+    ]
     note = (
-        f"Each build takes in at most {millions(STEP)} rows that are new to it. From nothing is one build of all of it. A tail is a batch of {BATCH:,} events that touches "
-        f"{tailed_jobs:,} jobs of up to a year ago: the longer the history, the more of their rows it has, so that this cost grows by its nature. Both are left out where they take more than a machine of this size has."
+        f"A build takes in all rows that are new to it. From nothing is one build of all of them. A tail is a batch of {BATCH:,} events that touches "
+        f"{tailed_jobs:,} jobs of up to a year ago: the longer the history, the more of their rows it has, so that this cost grows by its nature. Both are left out where they take long."
     )
-    columns = ("rows of silver", "builds", "together", "longest", "peak", "from nothing", "peak", "refresh after a tail", "peak")
+    columns = ("rows of silver", "new to gold", "build", "peak", "from nothing", "peak", "refresh after a tail", "peak")
     return Table("Gold built up to each size", columns, rows, note)
 
 
