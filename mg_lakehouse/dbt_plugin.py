@@ -69,16 +69,18 @@ class Plugin(BasePlugin):
         self._scopes.show_existing(sorted(file.stem for file in self._project.glob("models/marts/*.sql")))
 
     def configure_cursor(self, cursor: duckdb.DuckDBPyConnection) -> None:
-        """Set the variables that the models read; the key's pads go in as parameters, so that no SQL text holds them."""
-        variables: dict[str, object] = {
-            "mg_hmac_inner": self._pads.inner,
-            "mg_hmac_outer": self._pads.outer,
-            "mg_as_of": self._as_of,
-            "mg_build_id": self._build_id,
-            "mg_business_timezone": self._settings.business_timezone,
+        """Set what the models read of the build, one variable in all: five took a fifth of the time of a build's small nodes.
+
+        The key's pads go in as parameters, so that no SQL text holds them.
+        """
+        of_build: dict[str, object] = {
+            "hmac_inner": self._pads.inner,
+            "hmac_outer": self._pads.outer,
+            "as_of": self._as_of,
+            "build_id": self._build_id,
+            "business_timezone": self._settings.business_timezone,
         }
-        for name, value in variables.items():
-            cursor.execute(f"set variable {name} = ?", [value])
+        cursor.execute("set variable mg_build = ?", [of_build])
 
     def _cursor(self) -> duckdb.DuckDBPyConnection:
         cursor = self._connection.cursor()

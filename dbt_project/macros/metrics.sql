@@ -3,24 +3,29 @@
     case when {{ denominator }} > 0 then cast({{ numerator }} as double) / {{ denominator }} end
 {%- endmacro %}
 
+{# What holds for the whole build, which the plugin sets: `as_of`, `build_id`, `business_timezone` and the key's two pads. #}
+{% macro of_build(name) -%}
+    struct_extract(getvariable('mg_build'), '{{ name }}')
+{%- endmacro %}
+
 {# Maturity of a job (decision G9), from the time of its last send evidence to the time that the build is made for. #}
 {% macro maturity(last_at) -%}
     case
-        when getvariable('mg_as_of') - {{ last_at }} < interval '{{ var("sending_hours") }} hours' then 'sending'
-        when getvariable('mg_as_of') - {{ last_at }} < interval '{{ var("settling_hours") }} hours' then 'settling'
-        when getvariable('mg_as_of') - {{ last_at }} < interval '{{ var("engaging_days") }} days' then 'engaging'
+        when {{ of_build("as_of") }} - {{ last_at }} < interval '{{ var("sending_hours") }} hours' then 'sending'
+        when {{ of_build("as_of") }} - {{ last_at }} < interval '{{ var("settling_hours") }} hours' then 'settling'
+        when {{ of_build("as_of") }} - {{ last_at }} < interval '{{ var("engaging_days") }} days' then 'engaging'
         else 'final'
     end
 {%- endmacro %}
 
 {# HMAC-SHA256 of a text under the key of the lake, in lower-case hexadecimal (RFC 2104): DuckDB has sha256 only. #}
 {% macro hmac(message) -%}
-    lower(sha256(getvariable('mg_hmac_outer') || unhex(sha256(getvariable('mg_hmac_inner') || encode({{ message }})))))
+    lower(sha256({{ of_build("hmac_outer") }} || unhex(sha256({{ of_build("hmac_inner") }} || encode({{ message }})))))
 {%- endmacro %}
 
 {# The date of a time in the business time zone, with its daylight saving time (decision G17). #}
 {% macro local_date(at) -%}
-    cast(timezone(getvariable('mg_business_timezone'), {{ at }}) as date)
+    cast(timezone({{ of_build("business_timezone") }}, {{ at }}) as date)
 {%- endmacro %}
 
 {# Seconds from one time to another, never below 0, null where either is missing (decision G12). #}

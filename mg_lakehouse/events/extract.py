@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
 
 import polars as pl
+import pyarrow as pa
 from lxml import etree
 
 from mg_lakehouse.events.catalogue import COMMON_COLUMNS, EVENTS, UNRECOGNIZED, Column, Event, event_of_element, event_of_table
@@ -88,6 +90,8 @@ def raw_schema(table: str) -> pl.Schema:
 _FIXED: Final = 6
 _RESCUED: Final = 5
 _ACTIVITY_ID: Final = _FIXED
+
+_ERRORS_IN_ARROW: Final = pl.Series(dtype=ERRORS).to_arrow(compat_level=pl.CompatLevel.oldest()).type
 
 
 def filled_columns(event: Event) -> list[Column]:
@@ -249,4 +253,9 @@ def _content_id(table: str, node: etree._Element) -> str:
 
 def _frame(rows: list[list[Any]], schema: pl.Schema) -> pl.DataFrame:
     columns = zip(*rows, strict=True)
-    return pl.DataFrame([pl.Series(name, values, dtype) for (name, dtype), values in zip(schema.items(), columns, strict=True)])
+    return pl.DataFrame([_series(name, values, dtype) for (name, dtype), values in zip(schema.items(), columns, strict=True)])
+
+
+def _series(name: str, values: Sequence[Any], dtype: pl.DataType) -> pl.Series:
+    # Polars makes a series of each list: 1,500 lists of errors took a quarter of the time of reading 200,000 events.
+    return pl.Series(name, pa.array(values, _ERRORS_IN_ARROW) if dtype == ERRORS else values, dtype)

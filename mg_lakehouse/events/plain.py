@@ -138,11 +138,13 @@ def _columns(slot: Slot, height: int, buffers: tuple[bytearray, ...]) -> dict[st
 
 def _frame(table: str, known: dict[str, pl.Series]) -> pl.DataFrame:
     height = known["message"].len()
-    known["is_inferred"] = pl.repeat(value=False, n=height, eager=True)
-    schema = typed_schema(table)
-    return pl.DataFrame(
-        {name: known[name] if name in known else pl.repeat(None, height, dtype=dtype, eager=True) for name, dtype in schema.items()}
-    )
+    known["is_inferred"] = _constant(pl.Boolean(), height, value=False)
+    return pl.DataFrame({name: known[name] if name in known else _constant(dtype, height) for name, dtype in typed_schema(table).items()})
+
+
+def _constant(dtype: pl.DataType, height: int, *, value: bool | None = None) -> pl.Series:
+    # `pl.repeat` asks the query engine, which took as long as scanning the bodies.
+    return pl.Series([value], dtype=dtype).new_from_index(0, height)
 
 
 def _numbers(data: bytearray, dtype: pa.DataType) -> pl.Series:

@@ -15,8 +15,8 @@
 {#- By table: its key, and by metric the condition under which the number was published. -#}
 {%- set settled_job, final_job = "was.maturity in ('engaging', 'final')", "was.maturity = 'final'" %}
 {%- set day_ended = "timezone('UTC', cast(was.event_date + 1 as timestamp))" %}
-{%- set settled_day = day_ended ~ " <= getvariable('mg_as_of') - interval '" ~ var("settling_hours") ~ " hours'" %}
-{%- set final_day = day_ended ~ " <= getvariable('mg_as_of') - interval '" ~ var("engaging_days") ~ " days'" %}
+{%- set settled_day = day_ended ~ " <= " ~ of_build("as_of") ~ " - interval '" ~ var("settling_hours") ~ " hours'" %}
+{%- set final_day = day_ended ~ " <= " ~ of_build("as_of") ~ " - interval '" ~ var("engaging_days") ~ " days'" %}
 {%- set tables = {
     "job_metrics": {"key": ["request_id", "channel"], "settled": settled_job, "final": final_job, "engagement": of_engagement, "delivery": of_delivery},
     "bounce_categories_daily": {
@@ -94,8 +94,8 @@ numbers as (
 )
 
 select
-    getvariable('mg_build_id') as build_id,
-    getvariable('mg_as_of') as logged_at,
+    {{ of_build("build_id") }} as build_id,
+    {{ of_build("as_of") }} as logged_at,
     model,
     row_key,
     number.metric, -- noqa: RF01
