@@ -71,7 +71,7 @@
 
 {#
     Domain of a normalised e-mail address; null where it cannot be read (decision G15). To match and then to split takes a fifth of the time of
-    a pattern that captures, which was a third of a build of gold.
+    a pattern that captures: 0.3 instead of 1.6 µs, for each event in half of the models.
 #}
 {% macro address_domain(address) -%}
     case when regexp_matches({{ address }}, '^[^@\s]+@[^@\s]+\.[^@\s]+$') then split_part({{ address }}, '@', 2) end
