@@ -21,7 +21,7 @@ class Size:
     """How much is measured.
 
     ``events`` of the feed; ``rounds`` of the quick contenders and ``slow_rounds`` of dlt and Spark; ``history`` sizes in rows of silver, with
-    ``history_rounds`` micro-batches at each, and gold built from nothing up to ``whole_builds`` rows; ``drain_messages``; ``fresh_seconds`` of steady sending; ``backfill_events``;
+    ``history_rounds`` micro-batches at each, gold up to ``gold_rows`` of them, and gold from nothing up to ``whole_builds``; ``drain_messages``; ``fresh_seconds`` of steady sending; ``backfill_events``;
     ``daily_file_bytes`` of the largest daily file, unpacked.
     """
 
@@ -30,6 +30,7 @@ class Size:
     slow_rounds: int
     history: tuple[int, ...]
     history_rounds: int
+    gold_rows: int
     whole_builds: int
     drain_messages: int
     fresh_seconds: int
@@ -38,10 +39,10 @@ class Size:
 
 
 SIZES: Final[dict[SizeName, Size]] = {
-    "tiny": Size(2_000, 1, 1, (250_000,), 1, 0, 500, 10, 4_000, 4_000_000),
-    "small": Size(50_000, 3, 1, (250_000, 1_000_000), 2, 1_000_000, 10_000, 60, 200_000, 400_000_000),
-    "standard": Size(200_000, 5, 3, (1_000_000, 3_000_000, 10_000_000), 3, 3_000_000, 60_000, 150, 1_000_000, 5_000_000_000),
-    "full": Size(200_000, 7, 3, (1_000_000, 10_000_000, 100_000_000), 3, 1_000_000, 200_000, 300, 10_000_000, 5_000_000_000),
+    "tiny": Size(2_000, 1, 1, (250_000,), 1, 250_000, 0, 500, 10, 4_000, 4_000_000),
+    "small": Size(50_000, 3, 1, (250_000, 1_000_000), 2, 1_000_000, 1_000_000, 10_000, 60, 200_000, 400_000_000),
+    "standard": Size(200_000, 5, 3, (1_000_000, 3_000_000, 10_000_000), 3, 10_000_000, 3_000_000, 60_000, 150, 1_000_000, 5_000_000_000),
+    "full": Size(200_000, 7, 3, (1_000_000, 10_000_000, 100_000_000), 3, 100_000_000, 1_000_000, 200_000, 300, 10_000_000, 5_000_000_000),
 }
 
 

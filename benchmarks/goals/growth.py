@@ -1,13 +1,15 @@
 """What a micro-batch and the gold refresh behind it cost, as history grows from a million rows to a hundred million.
 
 One lake grows from size to size, its gold with it: one build takes in all that is new since the size before, as after a backfill.
-At each size the same batches go through silver alone, in one process that is warm, and through silver and gold, on copies of the lake.
+Of each size the same batches go through silver alone, in one process that is warm, and through silver and gold, on copies of the lake; the sizes
+take turns, for a machine's speed can change by half within the hour that a large one takes to grow.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, time
 from pathlib import Path
 from typing import Any, Final
@@ -20,46 +22,78 @@ from benchmarks.data.writing import bundled
 from benchmarks.goals.context import Context
 from benchmarks.goals.growth_tables import BATCH, TITLE, Found, plots, reached, tables
 from benchmarks.goals.tables import mib
+from benchmarks.harness.compare import Spread
 from benchmarks.harness.outcome import Outcome
 from benchmarks.harness.processes import Done, run, work_command
 from mg_lakehouse.stores.lake import Lake
 
 _SILVER_BATCHES: Final = 7
+_TURNS: Final = 2
 _FIRST_MESSAGE: Final = 10**9
 _MIDNIGHT: Final = datetime.combine(LAST_DAY, time(0, 10), UTC)
 _RECEIVED: Final = datetime.combine(LAST_DAY, time(10, 12), UTC)
 
 
+@dataclass(frozen=True, slots=True)
+class _Grown:
+    """The lake at one size, kept, and what it took to bring gold up to it."""
+
+    rows: int
+    days: int
+    lake: Path
+    built: Done | None
+    whole: Done | None
+    tail: Done | None
+
+
 def measure(context: Context) -> Outcome:
-    """Grow a lake and measure at each size.
+    """Grow a lake, and measure at each size.
 
     Raises:
         WorkFailedError: a build or a batch failed.
     """
-    lake = context.folder / "lake"
     batches = _write_batches(context)
     tailed, tailed_jobs = _write_tailed(context)
-    found: list[Found] = []
+    grown = list(_grow(context, tailed))
+    silver: dict[int, Done] = {}
+    for _ in range(_TURNS):
+        for each in grown:
+            done = _on_copy(context, each.lake, "silver-batches", batches)
+            silver[each.rows] = _together(silver[each.rows], done) if each.rows in silver else done
+    found = []
+    for each in grown:
+        gold = _on_copy(context, each.lake, "gold", batches[: context.size.history_rounds + 1]) if each.built else None
+        size = sum(file.stat().st_size for file in (each.lake / "silver").rglob("*.parquet"))
+        found.append(Found(each.rows, each.days, size, silver[each.rows], gold, each.built, each.whole, each.tail))
+        refresh = "" if gold is None else f", gold {Spread.of(found[-1].of_refreshes('seconds')).text('.1f', ' s')}"
+        context.say(f"{each.rows:,} rows: silver {found[-1].silver_seconds().text('.2f', ' s')}{refresh}")
+    return Outcome("growth", TITLE, reached(found), tables(found, tailed_jobs), plots(found), (), _raw(found))
+
+
+def _grow(context: Context, tailed: str) -> Iterator[_Grown]:
+    """Grow a lake from size to size. Each is kept by hard links, so that all can be measured by turns, within minutes of each other."""
+    lake = context.folder / "lake"
     days = 0
     for rows in context.size.history:
         history = History.of_rows(rows)
         history.write(Lake(str(lake)), behind=days)
         days = history.days
         context.say(f"{history.rows:,} rows of silver written")
-        built = run(work_command("gold"), {"lake": str(lake), "received": _MIDNIGHT.isoformat()})
-        context.say(f"{history.rows:,} rows, gold built in {built.answer['seconds'][0]:.0f} s with {mib(built.peak_bytes)}")
-        silver = _on_copy(context, lake, "silver-batches", batches)
-        gold = _on_copy(context, lake, "gold", batches[: context.size.history_rounds + 1])
-        fits = rows <= context.size.whole_builds
-        whole = _build_whole(context, lake) if fits else None
-        tail = _on_copy(context, lake, "gold", [tailed]) if fits else None
-        size = sum(file.stat().st_size for file in (lake / "silver").rglob("*.parquet"))
-        found.append(Found(history.rows, days, size, silver, gold, built, whole, tail))
-        context.say(
-            f"{found[-1].rows:,} rows: silver {found[-1].silver_seconds().text('.2f', ' s')}, gold {found[-1].gold_seconds().text('.1f', ' s')}"
-        )
+        built = whole = tail = None
+        if rows <= context.size.gold_rows:
+            built = run(work_command("gold"), {"lake": str(lake), "received": _MIDNIGHT.isoformat()})
+            context.say(f"{history.rows:,} rows, gold built in {built.answer['seconds'][0]:.0f} s with {mib(built.peak_bytes)}")
+        if rows <= context.size.whole_builds:
+            whole = _build_whole(context, lake)
+            tail = _on_copy(context, lake, "gold", [tailed])
+        yield _Grown(history.rows, days, copy_lake(lake, context.folder / f"lake-{rows}"), built, whole, tail)
     shutil.rmtree(lake)
-    return Outcome("growth", TITLE, reached(found), tables(found, tailed_jobs), plots(found), (), _raw(found))
+
+
+def _together(first: Done, second: Done) -> Done:
+    """What two turns of the same work took."""
+    answer = {name: [*values, *second.answer[name]] for name, values in first.answer.items()}
+    return Done(answer, max(first.peak_bytes, second.peak_bytes), first.memory)
 
 
 def _write_batches(context: Context) -> list[str]:
@@ -104,8 +138,8 @@ def _raw(found: Sequence[Found]) -> dict[str, Any]:
     return {
         str(each.rows): {
             "silver": dict(each.silver.answer),
-            "gold": dict(each.gold.answer),
-            "built": dict(each.built.answer),
+            "gold": None if each.gold is None else dict(each.gold.answer),
+            "built": None if each.built is None else dict(each.built.answer),
         }
         for each in found
     }

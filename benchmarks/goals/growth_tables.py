@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from benchmarks.data.history import ROWS_A_DAY
 from benchmarks.goals.tables import mib, verdict
@@ -26,16 +26,16 @@ _GOLD_GOAL: Final = 1.5
 class Found:
     """What was found at one size of history.
 
-    ``built`` is the build that brought gold up to it, ``whole`` is one from nothing, ``tail`` a refresh after a batch with a tail. These
-    two only where they fit: both grow with history by their nature.
+    ``gold`` are refreshes and ``built`` is the build that brought gold up to the size, where gold was built; ``whole`` is one from nothing, ``tail`` a
+    refresh after a batch with a tail. These two only where they fit: both grow with history by their nature.
     """
 
     rows: int
     days: int
     bytes: int
     silver: Done
-    gold: Done
-    built: Done
+    gold: Done | None = None
+    built: Done | None = None
     whole: Done | None = None
     tail: Done | None = None
 
@@ -43,36 +43,39 @@ class Found:
         """Of a micro-batch."""
         return Spread.of(self.silver.answer["silver_seconds"])
 
-    def gold_seconds(self) -> Spread:
-        """Of a refresh; the first one warms the disk's cache."""
-        return Spread.of(self.gold.answer["seconds"][1:])
-
-    def model_seconds(self) -> Spread:
-        """Of the models alone, without dbt's start and the tests."""
-        return Spread.of(self.gold.answer["models"][1:])
+    def of_refreshes(self, what: str) -> list[Any]:
+        """What each refresh took of ``what``; the first one warms the disk's cache and does not count. None where there is no gold."""
+        return [] if self.gold is None else list(self.gold.answer[what][1:])
 
 
 def reached(found: Sequence[Found]) -> list[Reached]:
-    """The lines of the goals: the largest history against the smallest."""
-    first, last = found[0], found[-1]
-    span = f"{millions(first.rows)} to {millions(last.rows)} rows"
-    silver = _growth(last.silver_seconds(), first.silver_seconds())
-    gold = _growth(last.gold_seconds(), first.gold_seconds())
+    """The lines of the goals: the largest history against the smallest, for gold the largest that has gold."""
+    with_gold = [each for each in found if each.gold is not None]
+    silver = _growth([each.silver_seconds() for each in found])
+    gold = _growth([Spread.of(each.of_refreshes("seconds")) for each in with_gold])
     return [
         Reached(
-            f"micro-batch of {BATCH:,} events into silver, {span}",
+            f"micro-batch of {BATCH:,} events into silver, {_span(found)}",
             f"at most {_SILVER_GOAL:g}x",
             silver.text(".2f", "x"),
             verdict(silver.median, at_most=_SILVER_GOAL),
         ),
         Reached(
-            f"gold refresh after it, {span}", f"at most {_GOLD_GOAL:g}x", gold.text(".2f", "x"), verdict(gold.median, at_most=_GOLD_GOAL)
+            f"gold refresh after it, {_span(with_gold)}",
+            f"at most {_GOLD_GOAL:g}x",
+            gold.text(".2f", "x"),
+            verdict(gold.median, at_most=_GOLD_GOAL),
         ),
     ]
 
 
-def _growth(last: Spread, first: Spread) -> Spread:
+def _span(found: Sequence[Found]) -> str:
+    return f"{millions(found[0].rows)} to {millions(found[-1].rows)} rows"
+
+
+def _growth(spreads: Sequence[Spread]) -> Spread:
     """Ratio of the medians; least and greatest are of the extremes against the first median."""
+    first, last = spreads[0], spreads[-1]
     return Spread(last.median / first.median, last.least / first.median, last.greatest / first.median)
 
 
@@ -86,10 +89,12 @@ def tables(found: Sequence[Found], tailed_jobs: int) -> list[Table]:
             each.silver_seconds().text(".2f", " s"),
             f"{Spread.of(each.silver.answer['silver_cpu_seconds']).median:.2f} s",
             mib(each.silver.peak_bytes),
-            each.gold_seconds().text(".1f", " s"),
-            each.model_seconds().text(".1f", " s"),
-            f"{Spread.of(each.gold.answer['cpu_seconds'][1:]).median:.1f} s",
-            mib(each.gold.peak_bytes),
+            *(_seconds(each.of_refreshes(what)) for what in ("seconds", "models")),
+            *(
+                [""] * 2
+                if each.gold is None
+                else [f"{Spread.of(each.of_refreshes('cpu_seconds')).median:.1f} s", mib(each.gold.peak_bytes)]
+            ),
         )
         for each in found
     ]
@@ -102,25 +107,31 @@ def tables(found: Sequence[Found], tailed_jobs: int) -> list[Table]:
     return [Table(TITLE, columns, cost, note), _models(found), _builds(found, tailed_jobs)]
 
 
+def _seconds(each: Sequence[float]) -> str:
+    return Spread.of(list(each)).text(".1f", " s") if each else ""
+
+
 def _models(found: Sequence[Found]) -> Table:
-    names = sorted({name for each in found for build in each.gold.answer["nodes"][1:] for name in build})
+    sizes = [each for each in found if each.gold is not None]
+    names = sorted({name for each in sizes for build in each.of_refreshes("nodes") for name in build})
     rows = []
     for name in names:
-        spreads = [Spread.of([build[name] for build in each.gold.answer["nodes"][1:] if name in build] or [0.0]) for each in found]
+        spreads = [Spread.of([build[name] for build in each.of_refreshes("nodes") if name in build] or [0.0]) for each in sizes]
         rows.append((f"`{name}`", *(f"{spread.median:.1f} s" for spread in spreads)))
-    rows.append(("tests", *(f"{Spread.of(each.gold.answer['tests'][1:]).median:.1f} s" for each in found)))
-    return Table("Seconds of each model in a refresh", ("model", *(millions(each.rows) for each in found)), rows)
+    rows.append(("tests", *(f"{Spread.of(each.of_refreshes('tests')).median:.1f} s" for each in sizes)))
+    return Table("Seconds of each model in a refresh", ("model", *(millions(each.rows) for each in sizes)), rows)
 
 
 def _builds(found: Sequence[Found], tailed_jobs: int) -> Table:
-    behind = [0, *(each.rows for each in found)]
+    built = [each for each in found if each.built is not None]
+    behind = [0, *(each.rows for each in built)]
     rows = [
         (
             millions(each.rows),
             millions(each.rows - before),
             *(cell for done in (each.built, each.whole, each.tail) for cell in _seconds_and_peak(done)),
         )
-        for before, each in zip(behind, found, strict=False)
+        for before, each in zip(behind, built, strict=False)
     ]
     note = (
         f"A build takes in all rows that are new to it. From nothing is one build of all of them. A tail is a batch of {BATCH:,} events that touches "
@@ -136,13 +147,17 @@ def _seconds_and_peak(done: Done | None) -> tuple[str, str]:
 
 def plots(found: Sequence[Found]) -> list[Plot]:
     """The curves of silver and of gold."""
-    x = [each.rows for each in found]
+    with_gold = [each for each in found if each.gold is not None]
 
-    def curve(name: str, spreads: list[Spread]) -> Curve:
+    def curve(name: str, sizes: Sequence[Found], spreads: list[Spread]) -> Curve:
+        x = [each.rows for each in sizes]
         return Curve(name, x, [each.median for each in spreads], [each.least for each in spreads], [each.greatest for each in spreads])
 
-    silver = curve("silver", [each.silver_seconds() for each in found])
-    gold = [curve("gold refresh", [each.gold_seconds() for each in found]), curve("of it models", [each.model_seconds() for each in found])]
+    silver = curve("silver", found, [each.silver_seconds() for each in found])
+    gold = [
+        curve(name, with_gold, [Spread.of(each.of_refreshes(what)) for each in with_gold])
+        for name, what in (("gold refresh", "seconds"), ("of it models", "models"))
+    ]
     return [
         Plot("growth-silver", f"A micro-batch of {BATCH:,} events", "rows of history", "seconds", [silver], log_x=True),
         Plot("growth-gold", "The gold refresh after it", "rows of history", "seconds", gold, log_x=True),

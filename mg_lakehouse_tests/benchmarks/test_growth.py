@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from benchmarks.goals.growth_tables import Found, plots, reached, tables
 from benchmarks.harness.processes import Done
 
@@ -46,6 +48,18 @@ def test_the_tables_have_a_line_for_each_size_and_leave_out_what_was_not_measure
     assert builds.rows[1] == ("100 M", "99 M", "50 s", "900 MiB", "", "", "", "")
     assert "403 jobs" in builds.note
     assert all(len(row) == len(table.columns) for table in (cost, models, builds) for row in table.rows)
+
+
+def test_gold_is_compared_up_to_the_largest_size_that_has_gold() -> None:
+    without = replace(LARGE, rows=200_000_000, gold=None, built=None)
+    silver, refresh = reached([SMALL, LARGE, without])
+    assert "1 M to 200 M rows" in silver.what
+    assert "1 M to 100 M rows" in refresh.what
+    cost, models, builds = tables([SMALL, LARGE, without], 403)
+    assert (cost.rows[2][0], cost.rows[2][3], cost.rows[2][6:]) == ("200 M", "1.20 s (1.10 to 1.30)", ("", "", "", ""))
+    assert (models.columns, len(builds.rows)) == (("model", "1 M", "100 M"), 2)
+    of_silver, of_gold = plots([SMALL, LARGE, without])
+    assert [len(each.curves[0].x) for each in (of_silver, of_gold)] == [3, 2]
 
 
 def test_the_curves_are_over_rows_and_have_their_spread() -> None:
