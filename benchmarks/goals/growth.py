@@ -2,7 +2,7 @@
 
 One lake grows from size to size, its gold with it: one build takes in all that is new since the size before, as after a backfill.
 Of each size the same batches go through silver alone, in one process that is warm, and through silver and gold, on copies of the lake; the sizes
-take turns, for a machine's speed can change by half within the hour that a large one takes to grow.
+follow each other, for silver by turns, for a machine's speed can change by half within the hour that a large one takes to grow.
 """
 
 from __future__ import annotations
@@ -55,16 +55,12 @@ def measure(context: Context) -> Outcome:
     batches = _write_batches(context)
     tailed, tailed_jobs = _write_tailed(context)
     grown = list(_grow(context, tailed))
-    silver: dict[int, Done] = {}
-    for _ in range(_TURNS):
-        for each in grown:
-            done = _on_copy(context, each.lake, "silver-batches", batches)
-            silver[each.rows] = _together(silver[each.rows], done) if each.rows in silver else done
+    turns = [[_on_copy(context, each.lake, "silver-batches", batches) for each in grown] for _ in range(_TURNS)]
     found = []
-    for each in grown:
+    for each, silver in zip(grown, map(_together, *turns), strict=True):
         gold = _on_copy(context, each.lake, "gold", batches[: context.size.history_rounds + 1]) if each.built else None
         size = sum(file.stat().st_size for file in (each.lake / "silver").rglob("*.parquet"))
-        found.append(Found(each.rows, each.days, size, silver[each.rows], gold, each.built, each.whole, each.tail))
+        found.append(Found(each.rows, each.days, size, silver, gold, each.built, each.whole, each.tail))
         refresh = "" if gold is None else f", gold {Spread.of(found[-1].of_refreshes('seconds')).text('.1f', ' s')}"
         context.say(f"{each.rows:,} rows: silver {found[-1].silver_seconds().text('.2f', ' s')}{refresh}")
     return Outcome("growth", TITLE, reached(found), tables(found, tailed_jobs), plots(found), (), _raw(found))
@@ -90,10 +86,10 @@ def _grow(context: Context, tailed: str) -> Iterator[_Grown]:
     shutil.rmtree(lake)
 
 
-def _together(first: Done, second: Done) -> Done:
-    """What two turns of the same work took."""
-    answer = {name: [*values, *second.answer[name]] for name, values in first.answer.items()}
-    return Done(answer, max(first.peak_bytes, second.peak_bytes), first.memory)
+def _together(*turns: Done) -> Done:
+    """What the turns of the same work took."""
+    answer = {name: [value for turn in turns for value in turn.answer[name]] for name in turns[0].answer}
+    return Done(answer, max(turn.peak_bytes for turn in turns))
 
 
 def _write_batches(context: Context) -> list[str]:

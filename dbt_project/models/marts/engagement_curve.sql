@@ -31,7 +31,7 @@ answers as (
 
 ),
 
--- A list with a count for each age: a row for each message and age took five times as long.
+-- A list with a count for each age: a row for each message and age took four times as long.
 jobs as (
 
     select
