@@ -12,7 +12,7 @@ from typing import Final
 
 import polars as pl
 
-from benchmarks.data.feed import fresh_ids
+from benchmarks.data.feed import earlier
 from mg_lakehouse.events.schemas import BRONZE_SCHEMA, TIMESTAMP
 from mg_lakehouse.stores.bronze import append_batch
 from mg_lakehouse.stores.lake import Lake
@@ -46,10 +46,10 @@ def messages(feed: pl.DataFrame, *, first: int = 0, received: datetime = RECEIVE
 
 
 def repeated(feed: pl.DataFrame, *, events: int) -> Iterator[pl.DataFrame]:
-    """The feed again and again with fresh ids, until it holds ``events`` items. The first copy is the feed as it is."""
+    """The feed again and again with other ids and times, until it holds ``events`` items. The first copy is the feed as it is."""
     left, copy = events, 0
     while left > 0:
-        part = fresh_ids(feed, copy) if copy else feed
+        part = earlier(feed, copy) if copy else feed
         if left < int(feed["items"].sum()):
             part = part.filter(pl.col("items").cum_sum() <= left)
         yield part

@@ -278,7 +278,7 @@ def _commit_slice(lake: Lake, read: _ReadSlice, wanted: Sequence[str], report: S
     part, messages, flattened = read
     results = _commit_tables(lake, part, {table: rows for table, rows in flattened.tables.items() if table in wanted})
     counts = {table: count for table, (count, _) in results.items()}
-    conflicts = [as_rejected(conflicting, table, messages) for table, (_, conflicting) in results.items()]
+    conflicts = [as_rejected(conflicting, table, messages) for table, (_, conflicting) in results.items() if conflicting.height]
     rejected = pl.concat([flattened.rejected, *conflicts])
     if REJECTED_ITEMS in wanted:
         _commit_rejected(lake, part, rejected, flattened, messages["received_at"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from datetime import timedelta
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -13,7 +14,7 @@ from polars.testing import assert_frame_equal
 
 from benchmarks.data.bronze import copy_lake, fill, messages
 from benchmarks.data.daily_file import write_daily_file
-from benchmarks.data.feed import bodies, fresh_ids
+from benchmarks.data.feed import bodies, earlier, fresh_ids
 from benchmarks.data.history import LAST_DAY, SHARES, History
 from benchmarks.data.writing import bundled
 from benchmarks.peers import lxml_loop
@@ -46,6 +47,17 @@ def test_a_copy_of_the_feed_has_ids_of_its_own(feed: pl.DataFrame) -> None:
     copy = fresh_ids(feed, 3)
     assert set(ids(copy)).isdisjoint(ids(feed))
     assert ids(copy).n_unique() == ids(feed).n_unique()
+
+
+def test_an_earlier_copy_of_the_feed_has_times_of_its_own(feed: pl.DataFrame) -> None:
+    def rows(feed: pl.DataFrame) -> pl.DataFrame:
+        tables = flatten(messages(feed), source="event_feed").tables
+        return pl.concat([rows.select("event_at", "message_id", "item_index") for rows in tables.values()]).sort("message_id", "item_index")
+
+    now, before = rows(feed), rows(earlier(feed, 2))
+    assert set(ids(earlier(feed, 2))).isdisjoint(ids(feed))
+    assert_frame_equal(before, now.with_columns(pl.col("event_at") - pl.duration(days=82)))
+    assert now["event_at"].max() - now["event_at"].min() < timedelta(days=41)  # type: ignore[operator]
 
 
 def test_the_lxml_loop_gives_the_same_rows(feed: pl.DataFrame) -> None:
