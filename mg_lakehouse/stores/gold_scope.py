@@ -23,11 +23,12 @@ from mg_lakehouse.stores import gold
 from mg_lakehouse.stores.duck import Snapshots, identifier
 from mg_lakehouse.stores.gold import GoldTable, Included
 from mg_lakehouse.stores.gold_changes import SilverTables, empty_rows
+from mg_lakehouse.stores.gold_clustered import ClusteredRows
 from mg_lakehouse.stores.gold_days import DAYS_OF_JOBS, DAYS_OF_MESSAGES, DaysOfJobs, known_days
 from mg_lakehouse.stores.gold_files import File, Files, JobDays, read_files
 from mg_lakehouse.stores.gold_history import changed_rows, changes_of_gold, ids_of_gold, of_silver, versions_of_gold
 from mg_lakehouse.stores.gold_model import Keys, Model, Plan
-from mg_lakehouse.stores.gold_parts import count_rows, cut, part_keys
+from mg_lakehouse.stores.gold_parts import PART, count_rows, cut, part_keys
 from mg_lakehouse.stores.gold_touched import Changes, make_touched
 from mg_lakehouse.stores.lake import Lake
 
@@ -79,6 +80,7 @@ class Scopes:
         self._build_id = build_id
         self._cursor = cursor
         self._part_rows = part_rows
+        self._clustered = ClusteredRows(cursor, run_rows=max(1, part_rows // 4))
         self._lock = threading.RLock()
         self._snapshots = Snapshots(cursor)
         self._silver = SilverTables(lake, cursor)
@@ -398,12 +400,23 @@ class Scopes:
         arms = [f"select * from {self._scan(rows.handle)} where false"]
         table = f"{model.schema}.{keys.name}"
         if files := rows.of_jobs(keys):
-            arms.append(f"select * from {read_files(files)} where request_id in (select request_id from {table}requests)")
+            arms.append(
+                f"select * from {self._of_files(rows, model, keys, files)} where request_id in (select request_id from {table}requests)"
+            )
         if files := rows.of_days(keys):
             arms.append(
                 f"select * from {read_files(files)} where request_id is null and {_date_of(rows.day)} in (select event_date from {table}days)"
             )
         return f"({' union all by name '.join(arms)})"
+
+    def _of_files(self, rows: _Rows, model: Model, keys: Keys, files: Sequence[File]) -> str:
+        """SQL of the files that can hold rows of some jobs; of a part's jobs, of what was put into the order of the parts, where it was."""
+        if keys.name != PART:
+            return read_files(files)
+        version = (rows.handle.table_uri, rows.handle.version())
+        parts = self._readings[model.name].plan.parts
+        requests = f"{model.schema}.{PART}requests"
+        return self._clustered.of(version, rows.files.all(), files, parts=parts, cut=f"{model.schema}.cut", requests=requests)
 
 
 def _show_input(cursor: duckdb.DuckDBPyConnection, model: Model, name: str, query: str) -> None:

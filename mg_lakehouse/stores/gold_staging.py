@@ -21,13 +21,13 @@ import pyarrow as pa
 
 from mg_lakehouse.stores import duck
 
-__all__ = ["StagedRows"]
+__all__ = ["SMALL_GROUPS", "StagedRows"]
 
 _BATCH_ROWS: Final = 65_536
 _SAMPLE: Final = 20_000
 
-# In small groups of rows, so that a range of jobs is read without the rest.
-_PUT_BY: Final = "format parquet, compression zstd, compression_level 1, row_group_size 16384"
+SMALL_GROUPS: Final = "format parquet, compression zstd, compression_level 1, row_group_size 16384"
+"""How DuckDB writes a file of its own: in small groups of rows, so that a range of jobs is read without the rest."""
 
 
 class StagedRows:
@@ -56,7 +56,7 @@ class StagedRows:
             self._folder = Path(tempfile.mkdtemp(prefix="staged-", dir=duck.private_folder()))
         file = str(self._folder / f"{self.parts}.parquet")
         cursor = self._cursor()
-        cursor.execute(f"copy (from {self._table} {self._order}) to {duck.text(file)} ({_PUT_BY})")
+        cursor.execute(f"copy (from {self._table} {self._order}) to {duck.text(file)} ({SMALL_GROUPS})")
         cursor.execute(f"drop table {self._table}")
         self._files.append(file)
 

@@ -18,7 +18,7 @@ from mg_lakehouse.stores.lake import Lake
 from mg_lakehouse.stores.ledger import SliceLedger
 from mg_lakehouse.stores.tables import silver_spec
 from mg_lakehouse_tests.gold.helpers import NOON, append, event
-from mg_lakehouse_tests.gold.test_scope import DAY, Session, make
+from mg_lakehouse_tests.gold.sessions import DAY, Session, make
 
 HEALTH = [("event_type", "varchar"), ("received_hour", "timestamptz"), ("received_date", "date"), ("duplicates", "bigint")]
 

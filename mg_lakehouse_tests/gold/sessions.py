@@ -1,0 +1,72 @@
+"""One build's look at silver and gold, without dbt around it."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Any, Final
+
+import duckdb
+import polars as pl
+
+from mg_lakehouse.stores import duck, gold
+from mg_lakehouse.stores.gold_model import Model
+from mg_lakehouse.stores.gold_scope import Scopes
+from mg_lakehouse.stores.lake import Lake
+from mg_lakehouse_tests.gold.helpers import MARTS, NOON
+
+DAY: Final = timedelta(days=1)
+
+
+class Session:
+    """One build's scopes on a DuckDB of its own."""
+
+    def __init__(self, lake: Lake, *, part_rows: int = 1_000_000) -> None:
+        self.connection = duck.connect(lake)
+        self.scopes = Scopes(lake, self.cursor, part_rows=part_rows, build_id="b")
+        self.scopes.show_existing(MARTS)
+
+    def cursor(self) -> duckdb.DuckDBPyConnection:
+        return self.connection.cursor()
+
+    def shown(self, model: Model, table: str) -> list[tuple[Any, ...]]:
+        """Job and time of the rows that a view shows, in order."""
+        query = f"select request_id, event_date - date '{NOON.date()}' from {model.schema}.scoped_{table}"
+        return sorted(self.cursor().execute(query).fetchall(), key=repr)
+
+    def files(self, model: Model, table: str) -> int:
+        """How many data files a view reads."""
+        return len(self.paths(model, table))
+
+    def paths(self, model: Model, table: str) -> set[str]:
+        """The data files that a view reads."""
+        row = (
+            self.cursor()
+            .execute("select sql from duckdb_views() where schema_name = ? and view_name = ?", [f"scope_{model.name}", f"scoped_{table}"])
+            .fetchone()
+        )
+        assert row is not None
+        return set(re.findall(r"'([^']+\.parquet)'", row[0]))
+
+
+def model(name: str = "numbers", *, silver: tuple[str, ...] = ("opens", "deliveries"), orphan_day: str | None = "first_event_at") -> Model:
+    columns = [{"name": "request_id", "data_type": "varchar", "description": ""}]
+    spec = gold.gold_spec(name, columns, stats_columns=["request_id"], description="")
+    return Model(spec, "requests", silver=silver, orphan_day=orphan_day)
+
+
+def make(lake: Lake, made: Model) -> None:
+    """Make the model's table, up to date with silver."""
+    session = Session(lake)
+    plan = session.scopes.plan(made)
+    rows = pl.DataFrame(schema=made.spec.schema).to_arrow(compat_level=pl.CompatLevel.oldest())
+    gold.commit(
+        lake,
+        made.spec,
+        rows.to_reader,
+        handle=plan.handle,
+        predicate=None,
+        definition=made.definition,
+        silver=plan.included,
+        silver_ids=session.scopes.table_ids,
+    )
