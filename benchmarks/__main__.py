@@ -32,6 +32,7 @@ def run(
     goals: Annotated[list[str] | None, typer.Argument(help=f"Which goals: {', '.join(GOALS)}; all by default.")] = None,
     size: Annotated[str, typer.Option(help=f"How much to measure: {', '.join(SIZES)}.")] = "standard",
     results: Annotated[Path, typer.Option(help="Folder of the result documents.")] = RESULTS,
+    keep: Annotated[Path | None, typer.Option(help="Folder in which the lakes of `growth` stay, for the next run to take.")] = None,
 ) -> None:
     """Measure goals, one after the other, and write a document for each. One that fails is told, and the others are measured."""
     wanted = goals or list(GOALS)
@@ -40,7 +41,7 @@ def run(
     failed = []
     for goal in wanted:
         try:
-            outcome = measure(goal, size)
+            outcome = measure(goal, size, keep)
         except WorkFailedError as error:
             typer.echo(f"  {goal} failed: {error}", err=True)
             failed.append(goal)
@@ -53,14 +54,22 @@ def run(
         raise typer.Exit(1)
 
 
-def measure(goal: str, size: Any) -> Outcome:
-    """Measure one goal in a folder of its own, which is gone afterwards."""
+def measure(goal: str, size: Any, keep: Path | None = None) -> Outcome:
+    """Measure one goal in a folder of its own, which is gone afterwards; ``keep`` stays."""
     machine = describe()
     began = time.monotonic()
     CACHE.mkdir(exist_ok=True)
     # Ended by SIGTERM as by Ctrl-C: what was started ends too, and the folder, which may hold gigabytes, goes.
     with handling(signal.default_int_handler, signal.SIGTERM), tempfile.TemporaryDirectory(prefix=f"{goal}-", dir=CACHE) as folder:
-        context = Context(size, Path(folder), CACHE, lambda text: typer.echo(f"  [{time.monotonic() - began:6.1f} s] {goal}: {text}"))
+        if keep is not None:
+            keep.mkdir(parents=True, exist_ok=True)
+        context = Context(
+            size,
+            Path(folder),
+            CACHE,
+            keep or Path(folder),
+            lambda text: typer.echo(f"  [{time.monotonic() - began:6.1f} s] {goal}: {text}"),
+        )
         outcome: Outcome = import_module(f"benchmarks.goals.{goal}").measure(context)
     return replace(
         outcome,

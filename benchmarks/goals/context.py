@@ -48,11 +48,15 @@ SIZES: Final[dict[SizeName, Size]] = {
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a goal gets. ``folder`` is its own and empty; ``cache`` outlives runs; ``say`` tells what was just measured."""
+    """What a goal gets. ``folder`` is its own and empty; ``cache`` outlives runs; ``say`` tells what was just measured.
+
+    ``kept`` is where a goal looks for what takes long to make, and leaves it: the folder itself, where the caller names none.
+    """
 
     size_name: SizeName
     folder: Path
     cache: Path
+    kept: Path
     say: Callable[[str], None]
 
     @property

@@ -1,15 +1,17 @@
 """What a micro-batch and the gold refresh behind it cost, as history grows from a million rows to a hundred million.
 
-One lake grows from size to size, its gold with it: one build takes in all that is new since the size before, as after a backfill.
+One lake grows from size to size, its gold with it: one build takes in all that is new since the size before, as after a backfill. A hundred million rows
+take an hour or two: in a folder of the caller's the sizes stay, and a run that was ended goes on from those that are there.
 Of each size the same batches go through silver alone, in one process that is warm, and through silver and gold, on copies of the lake; the sizes
 follow each other, for silver by turns, for a machine's speed can change by half within the hour that a large one takes to grow.
 """
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, time
 from pathlib import Path
 from typing import Any, Final
@@ -24,7 +26,11 @@ from benchmarks.goals.growth_tables import BATCH, TITLE, Found, plots, reached, 
 from benchmarks.goals.tables import mib
 from benchmarks.harness.compare import Spread
 from benchmarks.harness.outcome import Outcome
-from benchmarks.harness.processes import Done, run, work_command
+from benchmarks.harness.processes import Done, WorkFailedError, run, work_command
+from mg_lakehouse.dbt_plugin import definition_parts
+from mg_lakehouse.settings import Settings
+from mg_lakehouse.stores.dbt_project import project_dir
+from mg_lakehouse.stores.gold import digest
 from mg_lakehouse.stores.lake import Lake
 
 _SILVER_BATCHES: Final = 7
@@ -36,11 +42,11 @@ _RECEIVED: Final = datetime.combine(LAST_DAY, time(10, 12), UTC)
 
 @dataclass(frozen=True, slots=True)
 class _Grown:
-    """The lake at one size, kept, and what it took to bring gold up to it."""
+    """The lake at one size, and what it took to bring gold up to it. ``definition`` is the digest of what gold was made by."""
 
     rows: int
     days: int
-    lake: Path
+    definition: int
     built: Done | None
     whole: Done | None
     tail: Done | None
@@ -55,11 +61,12 @@ def measure(context: Context) -> Outcome:
     batches = _write_batches(context)
     tailed, tailed_jobs = _write_tailed(context)
     grown = list(_grow(context, tailed))
-    turns = [[_on_copy(context, each.lake, "silver-batches", batches) for each in grown] for _ in range(_TURNS)]
+    turns = [[_on_copy(context, _lake(context, each.rows), "silver-batches", batches) for each in grown] for _ in range(_TURNS)]
     found = []
     for each, silver in zip(grown, map(_together, *turns), strict=True):
-        gold = _on_copy(context, each.lake, "gold", batches[: context.size.history_rounds + 1]) if each.built else None
-        size = sum(file.stat().st_size for file in (each.lake / "silver").rglob("*.parquet"))
+        lake = _lake(context, each.rows)
+        gold = _on_copy(context, lake, "gold", batches[: context.size.history_rounds + 1]) if each.built else None
+        size = sum(file.stat().st_size for file in (lake / "silver").rglob("*.parquet"))
         found.append(Found(each.rows, each.days, size, silver, gold, each.built, each.whole, each.tail))
         refresh = "" if gold is None else f", gold {Spread.of(found[-1].of_refreshes('seconds')).text('.1f', ' s')}"
         context.say(f"{each.rows:,} rows: silver {found[-1].silver_seconds().text('.2f', ' s')}{refresh}")
@@ -67,23 +74,66 @@ def measure(context: Context) -> Outcome:
 
 
 def _grow(context: Context, tailed: str) -> Iterator[_Grown]:
-    """Grow a lake from size to size. Each is kept by hard links, so that all can be measured by turns, within minutes of each other."""
-    lake = context.folder / "lake"
-    days = 0
+    """Grow from size to size. Each is kept, so that all can be measured by turns, within minutes of each other; what is there already is taken."""
+    definition = digest(*definition_parts(project_dir(Settings())))
+    before: _Grown | None = None
     for rows in context.size.history:
         history = History.of_rows(rows)
-        history.write(Lake(str(lake)), behind=days)
-        days = history.days
-        context.say(f"{history.rows:,} rows of silver written")
-        built = whole = tail = None
-        if rows <= context.size.gold_rows:
-            built = run(work_command("gold"), {"lake": str(lake), "received": _MIDNIGHT.isoformat()})
-            context.say(f"{history.rows:,} rows, gold built in {built.answer['seconds'][0]:.0f} s with {mib(built.peak_bytes)}")
-        if rows <= context.size.whole_builds:
-            whole = _build_whole(context, lake)
-            tail = _on_copy(context, lake, "gold", [tailed])
-        yield _Grown(history.rows, days, copy_lake(lake, context.folder / f"lake-{rows}"), built, whole, tail)
-    shutil.rmtree(lake)
+        size = _kept(context, history.rows, definition)
+        if size is None:
+            size = _grow_to(context, history, before, tailed, definition)
+        else:
+            context.say(f"{history.rows:,} rows are there already")
+        yield size
+        before = size
+
+
+def _lake(context: Context, rows: int) -> Path:
+    return context.kept / f"lake-{rows}"
+
+
+def _account(context: Context, rows: int) -> Path:
+    return context.kept / f"lake-{rows}.json"
+
+
+def _kept(context: Context, rows: int, definition: int) -> _Grown | None:
+    """A size that was grown before.
+
+    Raises:
+        WorkFailedError: its gold was made by other definitions, so that its first refresh would build it anew.
+    """
+    file = _account(context, rows)
+    if not file.is_file():
+        return None
+    known = json.loads(file.read_text())
+    if known["definition"] != definition:
+        raise WorkFailedError(
+            f"The gold of {rows:,} rows in {context.kept} was made by other models than these: remove the folder, and it is grown anew."
+        )
+    done = {
+        name: None if known[name] is None else Done(known[name]["answer"], known[name]["peak_bytes"]) for name in ("built", "whole", "tail")
+    }
+    return _Grown(**known | done)
+
+
+def _grow_to(context: Context, history: History, before: _Grown | None, tailed: str, definition: int) -> _Grown:
+    lake = context.kept / "growing"
+    shutil.rmtree(lake, ignore_errors=True)
+    if before is not None:
+        copy_lake(_lake(context, before.rows), lake)
+    history.write(Lake(str(lake)), behind=0 if before is None else before.days)
+    context.say(f"{history.rows:,} rows of silver written")
+    built = whole = tail = None
+    if history.rows <= context.size.gold_rows:
+        built = run(work_command("gold"), {"lake": str(lake), "received": _MIDNIGHT.isoformat()})
+        context.say(f"{history.rows:,} rows, gold built in {built.answer['seconds'][0]:.0f} s with {mib(built.peak_bytes)}")
+    if history.rows <= context.size.whole_builds:
+        whole = _build_whole(context, lake)
+        tail = _on_copy(context, lake, "gold", [tailed])
+    lake.rename(_lake(context, history.rows))
+    grown = _Grown(history.rows, history.days, definition, built, whole, tail)
+    _account(context, history.rows).write_text(json.dumps(asdict(grown)))
+    return grown
 
 
 def _together(*turns: Done) -> Done:

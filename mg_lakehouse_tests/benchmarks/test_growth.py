@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
+import pytest
+
+from benchmarks.goals import growth
+from benchmarks.goals.context import Context
 from benchmarks.goals.growth_tables import Found, plots, reached, tables
-from benchmarks.harness.processes import Done
+from benchmarks.harness.processes import Done, WorkFailedError
 
 MIB = 2**20
 
@@ -67,3 +73,12 @@ def test_the_curves_are_over_rows_and_have_their_spread() -> None:
     (curve,) = silver.curves
     assert (curve.x, curve.y, curve.low, curve.high) == ([1_000_000, 100_000_000], [1.0, 1.2], [1.0, 1.1], [2.0, 1.3])
     assert [each.name for each in refresh.curves] == ["gold refresh", "of it models"]
+
+
+def test_a_kept_lake_of_other_models_is_refused(tmp_path: Path) -> None:
+    known = {"rows": 250_000, "days": 1, "definition": 7, "built": None, "whole": None, "tail": None}
+    (tmp_path / "lake-250000.json").write_text(json.dumps(known))
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    with pytest.raises(WorkFailedError, match=r"250,000 rows in .* made by other models than these: remove the folder"):
+        growth.measure(Context("tiny", folder, tmp_path / "cache", tmp_path, print))

@@ -86,7 +86,7 @@ def test_a_peer_that_is_not_there_says_what_is_missing() -> None:
 
 def test_a_goal_measures_at_a_tiny_size(tmp_path: Path) -> None:
     said: list[str] = []
-    outcome = flatten.measure(Context("tiny", tmp_path, tmp_path / "cache", said.append))
+    outcome = flatten.measure(Context("tiny", tmp_path, tmp_path / "cache", tmp_path, said.append))
     assert said[0] == "the rows are the same: 2,000"
     (reached,) = outcome.reached
     assert re.fullmatch(r"[\d.]+x \([\d.]+ to [\d.]+\)", reached.value)
@@ -95,7 +95,7 @@ def test_a_goal_measures_at_a_tiny_size(tmp_path: Path) -> None:
 
 def test_a_daily_file_comes_to_bronze_as_a_whole_and_leaves_nothing_behind(tmp_path: Path) -> None:
     said: list[str] = []
-    outcome = daily_file.measure(Context("tiny", tmp_path, tmp_path / "cache", said.append))
+    outcome = daily_file.measure(Context("tiny", tmp_path, tmp_path / "cache", tmp_path, said.append))
     memory, progress = outcome.reached
     assert memory.what == "a daily file of 0.004 GB into bronze: peak memory against that of a quarter of it"
     assert re.fullmatch(r"[\d.]+x, \d+ MiB", memory.value)
