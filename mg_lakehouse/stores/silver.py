@@ -20,6 +20,7 @@ from typing import Final, NamedTuple
 import polars as pl
 from deltalake import DeltaTable, Transaction
 
+from mg_lakehouse.allocator import give_back
 from mg_lakehouse.events.catalogue import REJECTED_ITEMS, silver_tables
 from mg_lakehouse.events.dedupe import against_existing, content_columns, first_received
 from mg_lakehouse.events.flatten import Flattened, flatten, fragments
@@ -139,6 +140,7 @@ def flatten_new(
         try:
             for read in _read_ahead(lake, bronze, parts):
                 report = _commit_slice(lake, read, wanted, report)
+                give_back()
                 if progress is not None:
                     progress(report)
         except _OvertakenError:
