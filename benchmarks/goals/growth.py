@@ -42,7 +42,7 @@ _RECEIVED: Final = datetime.combine(LAST_DAY, time(10, 12), UTC)
 
 @dataclass(frozen=True, slots=True)
 class _Grown:
-    """The lake at one size, and what it took to bring gold up to it. ``definition`` is the digest of what gold was made by."""
+    """The lake at one size, and what it took to bring gold up to it, where that was one build. ``definition`` is the digest of what gold was made by."""
 
     rows: int
     days: int
@@ -65,7 +65,8 @@ def measure(context: Context) -> Outcome:
     found = []
     for each, silver in zip(grown, map(_together, *turns), strict=True):
         lake = _lake(context, each.rows)
-        gold = _on_copy(context, lake, "gold", batches[: context.size.history_rounds + 1]) if each.built else None
+        has_gold = each.rows <= context.size.gold_rows
+        gold = _on_copy(context, lake, "gold", batches[: context.size.history_rounds + 1]) if has_gold else None
         size = sum(file.stat().st_size for file in (lake / "silver").rglob("*.parquet"))
         found.append(Found(each.rows, each.days, size, silver, gold, each.built, each.whole, each.tail))
         refresh = "" if gold is None else f", gold {Spread.of(found[-1].of_refreshes('seconds')).text('.1f', ' s')}"
@@ -117,16 +118,15 @@ def _kept(context: Context, rows: int, definition: int) -> _Grown | None:
 
 
 def _grow_to(context: Context, history: History, before: _Grown | None, tailed: str, definition: int) -> _Grown:
-    lake = context.kept / "growing"
-    shutil.rmtree(lake, ignore_errors=True)
-    if before is not None:
-        copy_lake(_lake(context, before.rows), lake)
-    history.write(Lake(str(lake)), behind=0 if before is None else before.days)
-    context.say(f"{history.rows:,} rows of silver written")
+    lake = context.kept / f"written-{history.rows}"
+    goes_on = lake.exists()
+    if not goes_on:
+        _write(context, history, before, lake)
     built = whole = tail = None
     if history.rows <= context.size.gold_rows:
-        built = run(work_command("gold"), {"lake": str(lake), "received": _MIDNIGHT.isoformat()})
-        context.say(f"{history.rows:,} rows, gold built in {built.answer['seconds'][0]:.0f} s with {mib(built.peak_bytes)}")
+        done = run(work_command("gold"), {"lake": str(lake), "received": _MIDNIGHT.isoformat()})
+        context.say(f"{history.rows:,} rows, gold built in {done.answer['seconds'][0]:.0f} s with {mib(done.peak_bytes)}")
+        built = None if goes_on else done  # what an ended build had made took no time
     if history.rows <= context.size.whole_builds:
         whole = _build_whole(context, lake)
         tail = _on_copy(context, lake, "gold", [tailed])
@@ -134,6 +134,17 @@ def _grow_to(context: Context, history: History, before: _Grown | None, tailed: 
     grown = _Grown(history.rows, history.days, definition, built, whole, tail)
     _account(context, history.rows).write_text(json.dumps(asdict(grown)))
     return grown
+
+
+def _write(context: Context, history: History, before: _Grown | None, lake: Path) -> None:
+    """Write the silver that the size before lacks; the lake is there once it is whole."""
+    growing = context.kept / "growing"
+    shutil.rmtree(growing, ignore_errors=True)
+    if before is not None:
+        copy_lake(_lake(context, before.rows), growing)
+    history.write(Lake(str(growing)), behind=0 if before is None else before.days)
+    growing.rename(lake)
+    context.say(f"{history.rows:,} rows of silver written")
 
 
 def _together(*turns: Done) -> Done:
