@@ -104,7 +104,8 @@ def _kept(context: Context, rows: int, definition: int) -> _Grown | None:
         WorkFailedError: its gold was made by other definitions, so that its first refresh would build it anew.
     """
     file = _account(context, rows)
-    if not file.is_file():
+    # The account is written before the lake gets its name: without the lake it says nothing yet.
+    if not (file.is_file() and _lake(context, rows).is_dir()):
         return None
     known = json.loads(file.read_text())
     if known["definition"] != definition:
@@ -130,9 +131,9 @@ def _grow_to(context: Context, history: History, before: _Grown | None, tailed: 
     if history.rows <= context.size.whole_builds:
         whole = _build_whole(context, lake)
         tail = _on_copy(context, lake, "gold", [tailed])
-    lake.rename(_lake(context, history.rows))
     grown = _Grown(history.rows, history.days, definition, built, whole, tail)
     _account(context, history.rows).write_text(json.dumps(asdict(grown)))
+    lake.rename(_lake(context, history.rows))
     return grown
 
 

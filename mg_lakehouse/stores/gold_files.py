@@ -19,7 +19,7 @@ from deltalake import DeltaTable
 
 from mg_lakehouse.stores.duck import text_list
 
-__all__ = ["File", "Files", "JobDays", "read_files"]
+__all__ = ["File", "Files", "JobDays", "read_addresses", "read_files", "rows_of"]
 
 _LAST: Final = "\U0010ffff"
 
@@ -104,6 +104,18 @@ def _has_day(file: File, ordered: Sequence[date]) -> bool:
     return bisect_left(ordered, file.first_day) < bisect_right(ordered, file.last_day)
 
 
+def rows_of(files: Iterable[File]) -> float:
+    """How many rows some files hold; infinite where one does not say."""
+    return sum(float("inf") if file.rows is None else file.rows for file in files)
+
+
 def read_files(files: Sequence[File]) -> str:
     """SQL of the rows of some files, as a source of a ``from``."""
-    return f"read_parquet({text_list([file.address for file in files])}, union_by_name = true, hive_partitioning = false)"
+    return read_addresses([file.address for file in files])
+
+
+def read_addresses(addresses: Sequence[str], *, numbered: bool = False) -> str:
+    """SQL of the rows of the files at some addresses, as a source of a ``from``; with the column ``file_row_number`` where asked."""
+    return (
+        f"read_parquet({text_list(addresses)}, union_by_name = true, hive_partitioning = false, file_row_number = {str(numbered).lower()})"
+    )

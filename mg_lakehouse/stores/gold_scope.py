@@ -25,7 +25,7 @@ from mg_lakehouse.stores.gold import GoldTable, Included
 from mg_lakehouse.stores.gold_changes import SilverTables, empty_rows
 from mg_lakehouse.stores.gold_clustered import ClusteredRows
 from mg_lakehouse.stores.gold_days import DAYS_OF_JOBS, DAYS_OF_MESSAGES, DaysOfJobs, known_days
-from mg_lakehouse.stores.gold_files import File, Files, JobDays, read_files
+from mg_lakehouse.stores.gold_files import File, Files, JobDays, read_files, rows_of
 from mg_lakehouse.stores.gold_history import changed_rows, changes_of_gold, ids_of_gold, of_silver, versions_of_gold
 from mg_lakehouse.stores.gold_model import Keys, Model, Plan
 from mg_lakehouse.stores.gold_parts import PART, count_rows, cut, part_keys
@@ -55,7 +55,7 @@ class _Rows:
     def at_most(self, keys: Keys | None) -> float:
         """How many rows lie in the files looked at; infinite where a file does not say."""
         files = self.files.all() if keys is None else {*self.of_jobs(keys), *self.of_days(keys)}
-        return sum(float("inf") if file.rows is None else file.rows for file in files)
+        return rows_of(files)
 
 
 @dataclass(slots=True)

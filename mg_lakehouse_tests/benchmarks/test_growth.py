@@ -78,6 +78,7 @@ def test_the_curves_are_over_rows_and_have_their_spread() -> None:
 def test_a_kept_lake_of_other_models_is_refused(tmp_path: Path) -> None:
     known = {"rows": 250_000, "days": 1, "definition": 7, "built": None, "whole": None, "tail": None}
     (tmp_path / "lake-250000.json").write_text(json.dumps(known))
+    (tmp_path / "lake-250000").mkdir()
     folder = tmp_path / "folder"
     folder.mkdir()
     with pytest.raises(WorkFailedError, match=r"250,000 rows in .* made by other models than these: remove the folder"):
