@@ -67,7 +67,7 @@ def read_status(settings: Settings) -> LakeStatus:
 def _crowded(lake: Lake, settings: Settings, names: Iterable[tuple[Layer, str]]) -> Iterator[tuple[tuple[Layer, str], int]]:
     for name in names:
         handle = lake.open(*name)
-        if handle is not None and (count := small_files(handle, settings)) > settings.small_files:
+        if handle is not None and (count := small_files(handle, name[0], settings)) > settings.small_files:
             yield name, count
 
 

@@ -18,7 +18,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 
 from mg_lakehouse.events.catalogue import REJECTED_ITEMS, UNRECOGNIZED
 from mg_lakehouse.settings import Settings
-from mg_lakehouse.stores.commit import NO_HOOKS
+from mg_lakehouse.stores.commit import NO_HOOKS, replaced_file_bytes
 from mg_lakehouse.stores.lake import Lake, Layer, store_errors
 
 __all__ = ["Rewrite", "Rewritten", "planned_rewrites", "rewrite", "small_files"]
@@ -68,7 +68,7 @@ def planned_rewrites(lake: Lake, handle: DeltaTable, layer: Layer, settings: Set
         now: what decides which partitions are closed: those of UTC days before.
         closed: whether closed partitions are looked at too.
     """
-    small_bytes = settings.compacted_file_bytes // _SMALL_SHARE
+    small_bytes = _small_bytes(handle, layer, settings)
     found: list[Rewrite] = []
     for partition, files in _partitions(handle):
         if partition is None or partition >= now.date():
@@ -91,10 +91,20 @@ def _is_sorted(layer: Layer, handle: DeltaTable) -> bool:
     return layer == "silver" and handle.metadata().name not in {UNRECOGNIZED, REJECTED_ITEMS}
 
 
-def small_files(handle: DeltaTable, settings: Settings) -> int:
+def small_files(handle: DeltaTable, layer: Layer, settings: Settings) -> int:
     """Small files in the partition that has most of them."""
-    small = settings.compacted_file_bytes // _SMALL_SHARE
+    small = _small_bytes(handle, layer, settings)
     return max((files.filter(pl.col("size_bytes") < small).height for _, files in _partitions(handle)), default=0)
+
+
+def _small_bytes(handle: DeltaTable, layer: Layer, settings: Settings) -> int:
+    """Below this size a file of a partition that still grows is small, and up to it small ones are merged.
+
+    Of gold, what a refresh cuts a file to is its full size: measured by a compacted file, all of a gold table is small, and was merged each
+    hour into files that the next refresh had to rewrite.
+    """
+    full = settings.compacted_file_bytes
+    return (min(full, replaced_file_bytes(handle)) if layer == "gold" else full) // _SMALL_SHARE
 
 
 def rewrite(handle: DeltaTable, layer: Layer, planned: Rewrite, settings: Settings, what: str) -> Rewritten:
