@@ -49,7 +49,7 @@ class GoldTranslator(DagsterDbtTranslator):
     def get_asset_spec(self, manifest: Mapping[str, Any], unique_id: str, project: Any) -> dg.AssetSpec:
         """The spec that dagster-dbt makes, with this project's owners, kinds, condition and freshness."""
         spec = super().get_asset_spec(manifest, unique_id, project)
-        if spec.key != self._names.gold(spec.key.path[-1]):
+        if not self._is_gold(spec.key):
             return spec
         return spec.replace_attributes(
             # The seeds are part of the code, no assets. Every model waits for the check that nothing was lost, which is a
@@ -61,12 +61,15 @@ class GoldTranslator(DagsterDbtTranslator):
             metadata={name: value for name, value in spec.metadata.items() if name != "dagster/table_name"},
             owners=list(OWNERS),
             kinds={"dbt", "duckdb", "deltalake"},
-            automation_condition=gold_condition(self._names),
+            automation_condition=gold_condition(self._names, reads_gold=any(self._is_gold(dep.asset_key) for dep in spec.deps)),
             freshness_policy=dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=24), warn_window=timedelta(hours=6)),
         )
 
     def _is_table(self, key: dg.AssetKey) -> bool:
-        return key in {self._names.silver(key.path[-1]), self._names.gold(key.path[-1])}
+        return self._is_gold(key) or key == self._names.silver(key.path[-1])
+
+    def _is_gold(self, key: dg.AssetKey) -> bool:
+        return key == self._names.gold(key.path[-1])
 
 
 def build_gold(settings: Settings) -> dg.AssetsDefinition:

@@ -96,6 +96,17 @@ def test_conservation_and_uniqueness_block(definitions: dg.Definitions) -> None:
     assert {table for table, name in blocking if name == "unique_activity_id"} == set(silver_tables()) - {"rejected_items"}
 
 
+def test_what_reads_gold_follows_one_answer_instead_of_asking_about_every_table(definitions: dg.Definitions) -> None:
+    """Asked by every model, the question about twenty tables took Dagster's daemon a quarter of a core."""
+    graph = definitions.resolve_asset_graph()
+    models = [graph.get(key) for key in graph.get_all_asset_keys() if key.path[0] == "gold" and graph.get(key).automation_condition]
+    reading_gold = {model.key for model in models if any(parent.path[0] == "gold" for parent in model.parent_keys)}
+    asking = {model.key for model in models if "'clicks'" in repr(model.automation_condition)}
+    assert dg.AssetKey(["gold", "job_metrics"]) in reading_gold
+    assert dg.AssetKey(["gold", "fct_messages"]) in asking
+    assert asking == {model.key for model in models} - reading_gold
+
+
 def test_today_has_a_partition(definitions: dg.Definitions) -> None:
     from mg_lakehouse.partitions import RECEIVED_DATE, today
 
