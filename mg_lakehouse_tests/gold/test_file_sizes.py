@@ -27,7 +27,7 @@ SPEC: Final = gold.gold_spec(
 )
 JOBS: Final = [f"job-{number:03}" for number in range(60)]
 ROWS_A_JOB: Final = 20_000
-JUST: Final = Settings(small_files=2)
+SETTINGS: Final = Settings(small_files=2)
 
 
 def commit(lake: Lake, rows: pl.DataFrame, *, handle: DeltaTable | None = None, jobs: list[str] | None = None) -> DeltaTable:
@@ -71,15 +71,15 @@ def test_a_refresh_cuts_a_large_file_of_small_rows_once_and_then_rewrites_a_part
 
 def test_maintenance_leaves_the_files_that_a_refresh_cut(lake: Lake) -> None:
     handle = commit(lake, of_jobs(JOBS[:1]), handle=commit(lake, of_jobs(JOBS)), jobs=JOBS[:1])
-    assert len(handle.file_uris()) > JUST.small_files
-    assert planned_rewrites(lake, handle, "gold", JUST, now=datetime.now(UTC), closed=True) == []
-    assert small_files(handle, "gold", JUST) <= 1
+    assert len(handle.file_uris()) > SETTINGS.small_files
+    assert planned_rewrites(lake, handle, "gold", SETTINGS, now=datetime.now(UTC), closed=True) == []
+    assert small_files(handle, "gold", SETTINGS) <= 1
 
 
 def test_maintenance_merges_what_many_small_refreshes_left(lake: Lake) -> None:
     handle = commit(lake, of_jobs(JOBS[:1]))
     for job in JOBS[1:5]:
         handle = commit(lake, of_jobs([job]), handle=handle, jobs=[job])
-    assert small_files(handle, "gold", JUST) > JUST.small_files
-    (merge,) = planned_rewrites(lake, handle, "gold", JUST, now=datetime.now(UTC), closed=False)
+    assert small_files(handle, "gold", SETTINGS) > SETTINGS.small_files
+    (merge,) = planned_rewrites(lake, handle, "gold", SETTINGS, now=datetime.now(UTC), closed=False)
     assert (merge.how, merge.partition) == ("merge", None)
