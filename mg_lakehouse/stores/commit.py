@@ -74,7 +74,7 @@ _LEAST_FILE_BYTES: Final = 512 * 2**10
 _REPLACER: Final = WriterProperties(
     compression="ZSTD",
     compression_level=1,
-    max_row_group_size=131_072,
+    max_row_group_size=_REPLACED_FILE_ROWS,
     column_properties={name: ColumnProperties(dictionary_enabled=False) for name in ("address", "address_hash", "recipient_key")},
 )
 
@@ -209,7 +209,7 @@ def replaced_file_bytes(handle: DeltaTable) -> int:
 
     A table without rows does not tell how large they are: its files get 8 MiB, and what is replaced in them later is cut anew.
     """
-    files = pl.DataFrame(pa.table(handle.get_add_actions(flatten=True)))
+    files = pl.DataFrame(handle.get_add_actions(flatten=True))
     rows, size = int(files["num_records"].sum()), int(files["size_bytes"].sum())
     of_rows = size * _REPLACED_FILE_ROWS // rows if rows else _REPLACED_FILE_BYTES
     return min(_REPLACED_FILE_BYTES, max(_LEAST_FILE_BYTES, of_rows))

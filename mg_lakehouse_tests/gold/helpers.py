@@ -19,6 +19,7 @@ from mg_lakehouse.events.catalogue import columns_of
 from mg_lakehouse.events.schemas import silver_schema
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.stores.dbt_project import AS_OF, NOT_BUILT, dbt_environment, ensure_manifest
+from mg_lakehouse.stores.gold import gold_spec
 from mg_lakehouse.stores.lake import Lake
 from mg_lakehouse.stores.tables import silver_spec
 
@@ -60,6 +61,17 @@ WITH_ADDRESSES: Final = frozenset({"suppression_evidence", "suppression_list"})
 
 DERIVED: Final = tuple(name for name in MARTS if name != "restatement_log")
 """What follows from silver alone: a build from nothing gives the same."""
+
+NUMBERS: Final = gold_spec(
+    "numbers",
+    [
+        {"name": "request_id", "data_type": "varchar", "description": "A job."},
+        {"name": "n", "data_type": "bigint", "description": "Its number."},
+    ],
+    stats_columns=["request_id"],
+    description="Numbers of jobs.",
+)
+"""A small gold table for tests of commits alone."""
 
 _numbers = itertools.count(1)
 

@@ -20,22 +20,13 @@ from mg_lakehouse.stores.failpoints import Failpoint
 from mg_lakehouse.stores.gold import Included
 from mg_lakehouse.stores.lake import Lake
 from mg_lakehouse_tests.faults.scenarios import at, fail
-from mg_lakehouse_tests.gold.helpers import DERIVED, NOON, append, build, event, rows_of, run_dbt, settings, table, version
+from mg_lakehouse_tests.gold.helpers import DERIVED, NOON, NUMBERS, append, build, event, rows_of, run_dbt, settings, table, version
 
 FIRST = [event("deliveries", request=f"b{job}-job", recipient_id=str(who)) for job in range(3) for who in range(3)]
 SECOND = [event("deliveries", 60, request="b9-job", recipient_id="1")]
 THIRD = [event("clicks", 90, request="b1-job", recipient_id="1", url="https://a.example"), event("opens", 80, request=None)]
 NO_TESTS: Final = ["--exclude", *NOT_BUILT, "resource_type:test"]
 
-SPEC: Final = gold.gold_spec(
-    "numbers",
-    [
-        {"name": "request_id", "data_type": "varchar", "description": "A job."},
-        {"name": "n", "data_type": "bigint", "description": "Its number."},
-    ],
-    stats_columns=["request_id"],
-    description="Numbers of jobs.",
-)
 SILVER_ID: Final = "the id of a silver table"
 
 
@@ -110,7 +101,7 @@ def write(lake: Lake, handle: DeltaTable | None, rows: dict[str, int], *, predic
     frame = pa.table({"request_id": list(rows), "n": pa.array(list(rows.values()), pa.int64())})
     return gold.commit(
         lake,
-        SPEC,
+        NUMBERS,
         frame.to_reader,
         handle=handle,
         predicate=predicate,

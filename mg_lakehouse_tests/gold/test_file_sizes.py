@@ -14,17 +14,8 @@ from mg_lakehouse.settings import Settings
 from mg_lakehouse.stores import gold
 from mg_lakehouse.stores.compaction import planned_rewrites, small_files
 from mg_lakehouse.stores.lake import Lake
-from mg_lakehouse_tests.gold.helpers import table
+from mg_lakehouse_tests.gold.helpers import NUMBERS, table
 
-SPEC: Final = gold.gold_spec(
-    "numbers",
-    [
-        {"name": "request_id", "data_type": "varchar", "description": "A job."},
-        {"name": "n", "data_type": "bigint", "description": "A number."},
-    ],
-    stats_columns=["request_id"],
-    description="Numbers of jobs.",
-)
 JOBS: Final = [f"job-{number:03}" for number in range(60)]
 ROWS_A_JOB: Final = 20_000
 SETTINGS: Final = Settings(small_files=2)
@@ -33,7 +24,7 @@ SETTINGS: Final = Settings(small_files=2)
 def commit(lake: Lake, rows: pl.DataFrame, *, handle: DeltaTable | None = None, jobs: list[str] | None = None) -> DeltaTable:
     return gold.commit(
         lake,
-        SPEC,
+        NUMBERS,
         lambda: rows.to_arrow(compat_level=pl.CompatLevel.oldest()).to_reader(),
         handle=handle,
         predicate=None if jobs is None else gold.replace_predicate("request_id", jobs),
