@@ -10,6 +10,7 @@ import hmac
 import io
 import itertools
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -17,6 +18,7 @@ from typing import Any, Final
 
 import polars as pl
 import pytest
+from deltalake import DeltaTable, write_deltalake
 
 from mg_lakehouse.stores.lake import Lake
 from mg_lakehouse.stores.suppressions import export_stream
@@ -397,91 +399,87 @@ def test_the_mark_stays_where_gold_did_not_read_on(lake: Lake) -> None:
     assert exported(lake, Wanted()) == ({"ann@corp.example"}, mark)
 
 
-# Messages that an id which is nobody's would merge.
-
-
-def messages(lake: Lake, *arguments: str) -> dict[str, str]:
-    built(lake, "--select", "fct_messages", *arguments)
-    return dict(table(lake, "fct_messages").select("recipient_key", "outcome").rows())
-
-
-def key(address: str) -> str:
-    return f"email:{hmac.new(PII_KEY.encode(), address.encode(), 'sha256').hexdigest()}"
-
+# Messages that an id of nobody would merge, and numbers that are one.
 
 # As templates, exports and programs write that there is none.
 PLACEHOLDERS: Final = ("null", "NULL", "0", "000", "-", "{00000000-0000-0000-0000-000000000000}", "%%KEY%%", "N/A", "${recipient.id}", "{{id}}", "None", "*|ID|*", "#N/A", "(null)")  # fmt: skip
+REAL_IDS: Final = ("R77", "00017", "a-0", "null-island", "100%", "[x]")
+"""Ids that only look like it."""
+
+SPELLINGS: Final = {
+    "+15550001111": "+15550001111",
+    "15550001111": "+15550001111",
+    "0015550001111": "+15550001111",
+    " +1 (555) 000-1111 ": "+15550001111",
+    "+1.555.000.1111": "+15550001111",
+    "tel:+1-555-000-1111": "+15550001111",
+    "\uff0b\uff11\uff15\uff15\uff15\uff10\uff10\uff10\uff11\uff11\uff11\uff11": "+15550001111",
+    "\u202a+1\u00a0555\u2011000\u20111111\u202c": "+15550001111",
+    # No numbers: a hash, a sender's name, digits too many, none.
+    "0BEEC7B5EA3F0FDB": "0beec7b5ea3f0fdb",
+    "ACME": "acme",
+    "1234567890123456": "1234567890123456",
+    "+()": "+()",
+}
+"""How an address of text messages is written, and what it is compared by."""
 
 
-@pytest.mark.parametrize("nobody", ["null", "shared"])
-def test_an_id_that_is_nobodys_merges_no_messages(tmp_path_factory: pytest.TempPathFactory, nobody: str) -> None:
-    """Three delivered and one bounced for good: under one id they were one message, that bounced."""
-    lake = Lake(str(tmp_path_factory.mktemp(nobody) / "lake"))
-    addresses = [f"p{number}@corp.example" for number in range(4)]
-    append(lake, [event("deliveries", recipient_id=nobody, email=each) for each in addresses[:3]])
-    append(lake, [event("bounces", recipient_id=nobody, email=addresses[3], category_code=10)])
-    assert messages(lake, *FEW_ADDRESSES) == {**dict.fromkeys(map(key, addresses[:3]), "delivered"), key(addresses[3]): "bounced"}
+def key(address: str, channel: str = "email") -> str:
+    return f"{channel}:{hmac.new(PII_KEY.encode(), address.encode(), 'sha256').hexdigest()}"
 
 
-def test_every_way_to_write_that_there_is_no_id_is_none(tmp_path_factory: pytest.TempPathFactory) -> None:
-    lake = Lake(str(tmp_path_factory.mktemp("placeholders") / "lake"))
-    append(lake, [event("deliveries", recipient_id=each, email=f"p{n}@corp.example") for n, each in enumerate(PLACEHOLDERS)])
-    # Ids that only look like it.
-    ids = ("R77", "00017", "a-0", "null-island", "100%", "[x]")
-    append(lake, [event("deliveries", recipient_id=each, email=f"r{n}@corp.example") for n, each in enumerate(ids)])
-    found = set(messages(lake))
-    assert found == {key(f"p{n}@corp.example") for n in range(len(PLACEHOLDERS))} | {f"id:{each}" for each in ids}
-
-
-def test_ids_of_a_job_are_told_apart_by_what_the_job_knows(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """A desk's id has three addresses in all, which ties nobody to it, but in neither job more than two: each job's messages are as they were."""
-    lake = Lake(str(tmp_path_factory.mktemp("desk") / "lake"))
-    append(lake, [event("deliveries", request="b1-a", recipient_id="desk", email=f"{who}@corp.example") for who in ("ann", "ben")])
-    append(lake, [event("deliveries", request="b1-b", recipient_id="desk", email="cat@corp.example")])
-    built(lake, "--select", "fct_messages", *FEW_ADDRESSES)
-    assert table(lake, "fct_messages").select("request_id", "recipient_key").sort("request_id").rows() == [
-        ("b1-a", "id:desk"),
-        ("b1-b", "id:desk"),
-    ]
-
-
-# Phone numbers.
-
-
-@pytest.mark.parametrize(
-    ("spelled", "compared"),
-    [
-        ("+15550001111", "+15550001111"),
-        ("15550001111", "+15550001111"),
-        ("0015550001111", "+15550001111"),
-        (" +1 (555) 000-1111 ", "+15550001111"),
-        ("+1.555.000.1111", "+15550001111"),
-        ("tel:+1-555-000-1111", "+15550001111"),
-        ("＋１５５５０００１１１１", "+15550001111"),
-        ("\u202a+1\u00a0555\u2011000\u20111111\u202c", "+15550001111"),
-        # No numbers: a hash, a sender's name, digits too many.
-        ("0BEEC7B5EA3F0FDB", "0beec7b5ea3f0fdb"),
-        ("ACME", "acme"),
-        ("1234567890123456", "1234567890123456"),
-        ("+()", "+()"),
-    ],
-)
-def test_a_phone_number_is_its_digits(
-    tmp_path_factory: pytest.TempPathFactory, spelled: str, compared: str, numbers: dict[str, str]
-) -> None:
-    assert numbers[spelled] == f"sms:{hmac.new(PII_KEY.encode(), compared.encode(), 'sha256').hexdigest()}"
+def addresses(who: str, count: int) -> list[str]:
+    return [f"{who}{number}@corp.example" for number in range(count)]
 
 
 @pytest.fixture(scope="module")
-def numbers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """By spelling: the recipient's key, each in a job of its own."""
-    marks = test_a_phone_number_is_its_digits.pytestmark  # type: ignore[attr-defined]
-    spellings = [spelled for spelled, _ in marks[0].args[1]]
-    lake = Lake(str(tmp_path_factory.mktemp("numbers") / "lake"))
-    append(lake, [event("sms_deliveries", request=f"b1-{number:02d}", phone=each) for number, each in enumerate(spellings)])
-    built(lake, "--select", "fct_messages")
-    found = dict(table(lake, "fct_messages").select("request_id", "recipient_key").rows())
-    return {each: found[f"b1-{number:02d}"] for number, each in enumerate(spellings)}
+def messages(tmp_path_factory: pytest.TempPathFactory) -> pl.DataFrame:
+    """Messages of jobs that are about one thing each."""
+    lake = Lake(str(tmp_path_factory.mktemp("messages") / "lake"))
+    made: list[Event] = []
+    for nobody in ("null", "shared"):
+        *delivered, bounced = addresses(nobody, 4)
+        made += [event("deliveries", request=nobody, recipient_id=nobody, email=each) for each in delivered]
+        made += [event("bounces", request=nobody, recipient_id=nobody, email=bounced, category_code=10)]
+    for job, ids in (("placeholders", PLACEHOLDERS), ("ids", REAL_IDS)):
+        made += [
+            event("deliveries", request=job, recipient_id=who, email=each) for who, each in zip(ids, addresses(job, len(ids)), strict=True)
+        ]
+    made += [event("sms_deliveries", request=f"sms-{number:02d}", phone=each) for number, each in enumerate(SPELLINGS)]
+    # A desk's id has three addresses in all, which ties nobody to it, but in neither job more than two.
+    made += [
+        event("deliveries", request=job, recipient_id="desk", email=each) for job, each in zip("aab", addresses("desk", 3), strict=True)
+    ]
+    append(lake, made)
+    built(lake, "--select", "fct_messages", *FEW_ADDRESSES)
+    return table(lake, "fct_messages").select("request_id", "recipient_key", "outcome")
+
+
+def of_job(messages: pl.DataFrame, job: str) -> dict[str, str]:
+    """By recipient: what became of the message."""
+    return dict(messages.filter(pl.col("request_id") == job).select("recipient_key", "outcome").rows())
+
+
+@pytest.mark.parametrize("nobody", ["null", "shared"])
+def test_an_id_that_is_nobodys_merges_no_messages(messages: pl.DataFrame, nobody: str) -> None:
+    """Three delivered and one bounced for good: under one id they were one message, that bounced."""
+    *delivered, bounced = addresses(nobody, 4)
+    assert of_job(messages, nobody) == {**dict.fromkeys(map(key, delivered), "delivered"), key(bounced): "bounced"}
+
+
+def test_every_way_to_write_that_there_is_no_id_is_none(messages: pl.DataFrame) -> None:
+    assert set(of_job(messages, "placeholders")) == {key(each) for each in addresses("placeholders", len(PLACEHOLDERS))}
+    assert set(of_job(messages, "ids")) == {f"id:{each}" for each in REAL_IDS}
+
+
+def test_the_ids_of_a_job_are_told_apart_by_what_the_job_knows(messages: pl.DataFrame) -> None:
+    assert (set(of_job(messages, "a")), set(of_job(messages, "b"))) == ({"id:desk"}, {"id:desk"})
+
+
+@pytest.mark.parametrize("spelled", SPELLINGS)
+def test_a_phone_number_is_its_digits(messages: pl.DataFrame, spelled: str) -> None:
+    job = f"sms-{list(SPELLINGS).index(spelled):02d}"
+    assert list(of_job(messages, job)) == [key(SPELLINGS[spelled], "sms")]
 
 
 def test_an_opt_out_that_finds_its_address_late_touches_that_recipients_jobs_only(tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -500,9 +498,7 @@ def test_an_opt_out_that_finds_its_address_late_touches_that_recipients_jobs_onl
 
 
 def one_commit(lake: Lake, name: str) -> Any:
-    handle = lake.open("gold", name)
-    assert handle is not None
-    return handle.history(1)[0]["operationParameters"].get("predicate")
+    return DeltaTable(lake.uri_of("gold", name)).history(1)[0]["operationParameters"].get("predicate")
 
 
 def test_whom_an_opt_out_by_id_is_about_says_the_evidence(grown: Grown) -> None:
@@ -513,3 +509,39 @@ def test_whom_an_opt_out_by_id_is_about_says_the_evidence(grown: Grown) -> None:
         "a-byid0",
         "id:ann-byid0",
     )
+
+
+# The table that only grows.
+
+
+def pairs(lake: Lake) -> dict[str, datetime]:
+    built(lake, "--select", "recipient_addresses")
+    return dict(table(lake, "recipient_addresses").select("address", "first_received_at").rows())
+
+
+def test_what_was_known_later_than_it_was_received_is_put_right_and_the_log_names_nobody(tmp_path_factory: pytest.TempPathFactory) -> None:
+    lake = Lake(str(tmp_path_factory.mktemp("pairs") / "lake"))
+    late, early = SOON, SOON - timedelta(hours=1)
+    append(lake, [event("opens", recipient_id=who, email=f"{who}@corp.example", received_at=late) for who in ("ann", "ben")])
+    assert pairs(lake) == {"ann@corp.example": late, "ben@corp.example": late}
+    files = set(opened(lake).file_uris())
+    # A pair that is new is added; nothing is written again, and of what was known nothing comes.
+    append(lake, [event("clicks", recipient_id=who, email=f"{who}@corp.example", received_at=late) for who in ("ann", "cat")])
+    assert pairs(lake) == {"ann@corp.example": late, "ben@corp.example": late, "cat@corp.example": late}
+    assert files < set(opened(lake).file_uris())
+    append(lake, [event("clicks", recipient_id="ann", email="ann@corp.example", received_at=early)])
+    assert pairs(lake) == {"ann@corp.example": early, "ben@corp.example": late, "cat@corp.example": late}
+    assert re.fullmatch(r"bucket = \d+", str(one_commit(lake, "recipient_addresses")))
+    # What silver lost is not known any more.
+    DeltaTable(lake.uri_of("silver", "clicks")).delete("recipient_id = 'cat'")
+    assert pairs(lake) == {"ann@corp.example": early, "ben@corp.example": late}
+    # That rows are written again, as by a backfill, changes nothing.
+    version = opened(lake).version()
+    clicks = DeltaTable(lake.uri_of("silver", "clicks"))
+    write_deltalake(clicks, pl.DataFrame(clicks.to_pyarrow_table()).to_arrow(compat_level=pl.CompatLevel.oldest()), mode="overwrite")
+    assert pairs(lake) == {"ann@corp.example": early, "ben@corp.example": late}
+    assert opened(lake).version() == version
+
+
+def opened(lake: Lake) -> DeltaTable:
+    return DeltaTable(lake.uri_of("gold", "recipient_addresses"))
