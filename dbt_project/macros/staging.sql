@@ -13,23 +13,41 @@
     {{ table }}.event_date,
     {{ table }}.received_at,
     {{ table }}.activity_id,
-    case when not {{ is_placeholder(id) }} then {{ id }} end as recipient_id,
-    case when {{ is_placeholder(id) }} then {{ id }} end as placeholder_id,
+    case when not ({{ is_placeholder(id) }}) then {{ id }} end as recipient_id,
+    case when ({{ is_placeholder(id) }}) then {{ id }} end as placeholder_id,
     {{ phone_number(received) if channel == "sms" else received }} as address,
     {{ received }} as spelling
 {%- endmacro %}
 
 {#
     Whether an id is what a system writes where it has none (decision G70): a word for nothing, zeros and signs alone, a merge tag that nobody
-    filled. No pattern: a regular expression took 0.3 µs for each event of each model.
+    filled. The first character rules out most: to look at each id whole took 1.6 µs for each event of each model, and this takes 0.1.
 #}
 {% macro is_placeholder(id) -%}
-    (
-        lower(trim({{ id }}, '#()[]<>{} ')) in ('{{ var("placeholder_ids") | join("', '") }}')
-        or trim({{ id }}, '0-_.?#*{}()[]<> ') = ''
-        or left({{ id }}, 2) in ('{{ var("merge_tags") | join("', '") }}')
-        or (left({{ id }}, 1) = '%' and right({{ id }}, 1) = '%')
-    )
+    {%- set words = var("placeholder_ids") | list -%}
+    {%- set tags = var("merge_tags") | list -%}
+    {%- set signs = "0-_.?#*{}()[]<> " -%}
+    case
+        when
+            unicode({{ id }}) in ({{ first_characters((signs | list) + tags + ["%"]) }})
+            then
+                trim({{ id }}, '{{ signs }}') = ''
+                or lower(trim({{ id }}, '#()[]<>{} ')) in ('{{ words | join("', '") }}')
+                or left({{ id }}, 2) in ('{{ tags | join("', '") }}')
+                or (left({{ id }}, 1) = '%' and right({{ id }}, 1) = '%')
+        when
+            unicode({{ id }}) in ({{ first_characters(words + words | map("upper") | list) }})
+            and length({{ id }}) <= {{ words | map("length") | max }}
+            then lower({{ id }}) in ('{{ words | join("', '") }}')
+        else false
+    end
+{%- endmacro %}
+
+{# Code points of the first characters of some texts, which DuckDB works out once. #}
+{% macro first_characters(texts) -%}
+    {%- for each in texts | map("first") | unique(case_sensitive=true) -%}
+    unicode('{{ each }}'){{ ", " if not loop.last }}
+    {%- endfor -%}
 {%- endmacro %}
 
 {#
@@ -83,30 +101,45 @@
     ]) }}
 {% endmacro %}
 
+{# The capitals of a text, without accents, those of full width as ordinary ones: `Arrêt` and `ＳＴＯＰ` are words that people type. #}
+{% macro capitals(text) -%}
+    translate(upper(strip_accents({{ text }})), 'ＡＢＣＤＥＦＧＨＩＪＫＬＭＮＯＰＱＲＳＴＵＶＷＸＹＺ', 'ABCDEFGHIJKLMNOPQRSTUVWXYZ')
+{%- endmacro %}
+
+{% macro letters(text) -%}
+    regexp_replace({{ capitals(text) }}, '[^A-Z]', '', 'g')
+{%- endmacro %}
+
 {#
-    What a text message that a person sent in asks for (decision G34): `stop`, `start` or null. The kind that MessageGears gives it decides; the
-    schema of older feeds has none, and then the text does: as a whole, but for what is no letter, and `stop` also as its first word.
+    What decides on a text message that a person sent in (decision G34): the kind that MessageGears gives it where it is STOP, START, HELP or their like.
+    Any other kind, such as KEYWORD, only says that the text is none that it knows, and older feeds have none: then the text decides.
 #}
-{% macro sms_keyword(message_type, text) -%}
-    {%- set letters = "regexp_replace(upper(coalesce(nullif(trim(" ~ message_type ~ "), ''), " ~ text ~ ")), '[^A-Z]', '', 'g')" -%}
+{% macro deciding_text(message_type, text) -%}
     case
-        when {{ letters }} in ('{{ var("sms_stop_words") | join("', '") }}') then 'stop'
         when
-            nullif(trim({{ message_type }}), '') is null
-            and regexp_extract(upper({{ text }}), '[A-Z]+') = '{{ var("sms_stop_words")[0] }}'
-            then 'stop'
-        when {{ letters }} in ('{{ var("sms_start_words") | join("', '") }}') then 'start'
+            {{ letters(message_type) }} in (
+                '{{ ((var("sms_stop_words") | list) + (var("sms_start_words") | list) + ["HELP", "INFO"]) | join("', '") }}'
+            )
+            then {{ message_type }}
+        else {{ text }}
     end
 {%- endmacro %}
 
-{# What a text message that a person sent in is: `stop`, `start`, `help` or `other` (decision G53). #}
+{# What it asks for: `stop`, `start` or null. The text as a whole, but for what is no letter; of `stop` its first word is enough. #}
+{% macro sms_keyword(message_type, text) -%}
+    {%- set deciding = deciding_text(message_type, text) -%}
+    case
+        when {{ letters(deciding) }} in ('{{ var("sms_stop_words") | join("', '") }}') then 'stop'
+        when regexp_extract({{ capitals(deciding) }}, '[A-Z]+') = '{{ var("sms_stop_words")[0] }}' then 'stop'
+        when {{ letters(deciding) }} in ('{{ var("sms_start_words") | join("', '") }}') then 'start'
+    end
+{%- endmacro %}
+
+{# What it is: `stop`, `start`, `help` or `other` (decision G53). #}
 {% macro sms_inbound_type(message_type, text) -%}
     coalesce(
         {{ sms_keyword(message_type, text) }},
-        case
-            when regexp_replace(upper(coalesce(nullif(trim({{ message_type }}), ''), {{ text }})), '[^A-Z]', '', 'g') in ('HELP', 'INFO') then 'help'
-            else 'other'
-        end
+        case when {{ letters(deciding_text(message_type, text)) }} in ('HELP', 'INFO') then 'help' else 'other' end
     )
 {%- endmacro %}
 

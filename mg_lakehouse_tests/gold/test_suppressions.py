@@ -58,15 +58,19 @@ EVENTS: Final = [
     inbound("+4000", 2, "START", to="55502"),
     inbound("+5000", 1, "STOP"),
     inbound("+5000", 1, "START"),
-    # Without a kind the text says it; with one the text says nothing.
+    # Without a kind, or with one that says nothing, the text says it; with another the text says nothing.
     inbound("+6001", 1, None, text="Opt-out!"),
     inbound("+6002", 1, None, text="Stop texting me"),
     inbound("+6003", 1, None, text="please don't stop"),
     inbound("+6004", 1, None, text="end of story"),
     inbound("+6005", 1, "KEYWORD", text="STOP"),
-    inbound("+6006", 1, "HELP"),
+    inbound("+6006", 1, "HELP", text="STOP"),
     inbound("+6007", 1, None, text="Stop"),
     inbound("+6007", 2, None, text="unstop"),
+    inbound("+6008", 1, "KEYWORD", text="Stop. Thank you"),
+    inbound("+6009", 1, "Keyword", text="Arre\u0302t"),
+    inbound("+6010", 1, None, text="\uff33\uff34\uff2f\uff30"),
+    inbound("+6011", 1, "KEYWORD", text="pizza"),
     event("sms_delivery_failures", 0, request=JOB, phone="+7001", category="invalid_address"),
     event("sms_delivery_failures", 0, request=JOB, phone="+7002", category="ADDRESS_BLOCKED"),
     event("mobile_push_delivery_failures", 0, request=JOB, device="Token-1", category="EXPIRED"),
@@ -161,7 +165,7 @@ def test_the_list_has_whom_to_remove_and_nobody_else(lake: Lake) -> None:
         ("email", "kim@corp.example"),
         *(("email", f"{name}@corp.example") for name in ("lee", "moe", "noa")),
         ("push", "token-1"),
-        *(("sms", phone) for phone in ("+1000", "+3000", "+4000", "+5000", "+6001", "+6002", "+7001")),
+        *(("sms", phone) for phone in ("+1000", "+3000", "+4000", "+5000", "+6001", "+6002", "+6005", "+6008", "+6009", "+6010", "+7001")),
     ]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from mg_lakehouse_tests.reckoning.events import compared
 from mg_lakehouse_tests.reckoning.jobs import ratio
-from mg_lakehouse_tests.reckoning.recipients import keyword_of
+from mg_lakehouse_tests.reckoning.recipients import deciding_words, keyword_of
 from mg_lakehouse_tests.reckoning.replies import codes
 from mg_lakehouse_tests.reckoning.seeds import Seeds
 
@@ -206,7 +206,7 @@ def sms_inbound_daily(rows: Rows) -> list[Row]:
     groups: dict[tuple[date, str, str], list[Row]] = defaultdict(list)
     for row in rows.get("sms_inbounds", []):
         kind, text = row.get("inbound_message_type"), row.get("inbound_message")
-        words = "".join(re.findall("[A-Z]+", ((kind or "").strip() or text or "").upper()))
+        words = "".join(deciding_words(kind, text))
         found = keyword_of(kind, text) or ("help" if words in ("HELP", "INFO") else "other")
         groups[row["event_at"].date(), (row.get("destination_sms_number") or "").strip() or NONE, found].append(row)
     return [

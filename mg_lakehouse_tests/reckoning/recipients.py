@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -88,7 +89,7 @@ _FIRSTS = {
     "sms_invalid_address": "sms_invalid_at",
     "dead_push_token": "push_token_dead_at",
 }
-_STOPS = ("STOP", "STOPALL", "UNSUBSCRIBE", "CANCEL", "END", "QUIT", "REVOKE", "OPTOUT")
+_STOPS = ("STOP", "STOPALL", "UNSUBSCRIBE", "CANCEL", "END", "QUIT", "REVOKE", "OPTOUT", "ARRET")
 _STARTS = ("START", "UNSTOP")
 
 
@@ -375,12 +376,22 @@ def trimmed(inbound: Row) -> str | None:
 
 def keyword_of(kind: str | None, text: str | None) -> str | None:
     """What a text message asks for: `stop`, `start` or nothing (G34)."""
-    kind = kind.strip() if kind else None
-    words = re.findall("[A-Z]+", (kind or text or "").upper())
+    words = deciding_words(kind, text)
     whole = "".join(words)
-    if whole in _STOPS or (not kind and words[:1] == ["STOP"]):
+    if whole in _STOPS or words[:1] == ["STOP"]:
         return "stop"
     return "start" if whole in _STARTS else None
+
+
+def deciding_words(kind: str | None, text: str | None) -> list[str]:
+    """The words that decide on a text message, in capitals: its kind where that says something, else what the person wrote (G34)."""
+    by_kind = _words(kind)
+    return by_kind if "".join(by_kind) in (*_STOPS, *_STARTS, "HELP", "INFO") else _words(text)
+
+
+def _words(text: str | None) -> list[str]:
+    plain = unicodedata.normalize("NFKD", text or "")
+    return re.findall("[A-Z]+", "".join(each for each in plain if not unicodedata.combining(each)).upper())
 
 
 def suppression_violations(events: Iterable[Event], messages: Iterable[Row], evidence: Iterable[Evidence], pii_key: str) -> list[Row]:
