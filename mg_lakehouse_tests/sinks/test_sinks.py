@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import unicodedata
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from mg_lakehouse.console import TextConsole
 from mg_lakehouse.sinks import for_csv, for_markdown, for_page_cell, for_slack, for_terminal, visible
 from mg_lakehouse_tests.sinks.hostile import FORMULAS, HARMLESS_CELLS, HOSTILE, MOVING
 from mg_lakehouse_tests.sinks.laws import check, hides
@@ -89,3 +91,12 @@ def test_plain_text_is_plain_in_markdown() -> None:
 
 def test_a_table_of_the_page_makes_no_link_and_fetches_no_picture() -> None:
     assert for_page_cell("see https://e.example/x.png, data:image/png") == "see https:\u2060//e.example/x.png, data:\u2060image/png"
+
+
+@pytest.mark.parametrize("text", ["[/nope]", "[bold red]x[/]", "[link=https://evil.example]x[/link]", ":tada:", "a [b] c"])
+def test_names_are_no_markup(text: str) -> None:
+    printed = io.StringIO()
+    console = TextConsole(file=printed, width=200)
+    console.print(text)
+    console.alarm("Failed", text)
+    assert printed.getvalue() == f"{text}\nFailed: {text}\n"
