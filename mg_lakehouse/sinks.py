@@ -91,6 +91,9 @@ def for_slack(text: str) -> str:
     return _EMOJI.sub(":\u2060", cut.translate(_ENTITIES))
 
 
+# Where a viewer makes a link of what looks like an address, behind it.
+_SCHEME: Final = re.compile(r"(?:https?|ftp|data|mailto):(?=\S)|\bwww(?=[.])", re.IGNORECASE)
+
 # Of `_` only those at an edge of a word mark anything, and ids are full of others.
 _MARKS: Final = re.compile(r"[\\`*{}\[\]<>#|~!&$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 _BEGIN: Final = re.compile(r"\A(\d{0,9})([-+.)=])")
@@ -99,18 +102,16 @@ _BEGIN: Final = re.compile(r"\A(\d{0,9})([-+.)=])")
 def for_markdown(text: str, *, begins_line: bool = True) -> str:
     """A text for Markdown (CommonMark, with GitHub's additions), in one line: what would mark something is escaped, so plain text stays readable as such.
 
-    A text that begins no line, as a name within a sentence of ours, cannot begin a list.
+    A text that begins no line, as a name within a sentence of ours, cannot begin a list. No escape keeps GitHub's additions from a link of a bare
+    address: a word joiner (U+2060) stands behind its scheme.
     """
-    escaped = _MARKS.sub(r"\\\g<0>", visible(text).strip())
+    escaped = _SCHEME.sub("\\g<0>\u2060", _MARKS.sub(r"\\\g<0>", visible(text).strip()))
     return _BEGIN.sub(r"\1\\\2", escaped) if begins_line else escaped
 
 
 def for_html(text: str) -> str:
     """A text for HTML, between tags or within quotes."""
     return html.escape(visible(text))
-
-
-_SCHEME: Final = re.compile(r"(?:https?|data):(?=\S)", re.IGNORECASE)
 
 
 def for_page_cell(text: str) -> str:
