@@ -14,7 +14,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -115,7 +115,7 @@ def reconcile(
     hours: Annotated[int, typer.Option(min=1, max=24 * 30, help="How many hours back, this one included.")] = 24,
 ) -> None:
     """Add up what the queue gave, bronze, silver, rejected and duplicates, hour by hour. Exit status 1 where an hour does not balance."""
-    from datetime import UTC, datetime, timedelta  # noqa: PLC0415
+    from datetime import timedelta  # noqa: PLC0415
 
     from mg_lakehouse.report import print_reconciliation  # noqa: PLC0415
     from mg_lakehouse.stores.lake import Lake  # noqa: PLC0415
@@ -149,14 +149,35 @@ def maintain(
     print_maintenance(out, reports, dry_run=dry_run)
 
 
+_MARKS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"]
+
+
 @suppressions.command("export")
 def export_suppressions(
+    *,
     since: Annotated[
+        datetime | None,
+        typer.Option(
+            metavar="MARK",
+            formats=_MARKS,
+            help="Only what is new since the mark that the export before printed: by the time from which on the lake had the event and the address. "
+            "A UTC date or time will do.",
+        ),
+    ] = None,
+    evidence_since: Annotated[
         datetime | None,
         typer.Option(
             metavar="DATE",
             formats=["%Y-%m-%d"],
-            help="Only what has a reason that is new since this UTC date, by the time of its evidence.",
+            help="Only what has a reason that is new since this UTC date, by the time of its event, whenever that came.",
+        ),
+    ] = None,
+    removed_since: Annotated[
+        datetime | None,
+        typer.Option(
+            metavar="MARK",
+            formats=_MARKS,
+            help="In place of the list, the addresses that left it since a mark, because their owners took back what stood against them.",
         ),
     ] = None,
     channel: Annotated[Channel | None, typer.Option(help="Only addresses of this channel.")] = None,
@@ -166,22 +187,30 @@ def export_suppressions(
     ] = None,
     file_format: Annotated[Format | None, typer.Option("--format", help="By default what the file's suffix says, else csv.")] = None,
 ) -> None:
-    """Write the addresses that must get nothing more, with every reason, as CSV or Parquet."""
+    """Write the addresses that must get nothing more, with every reason, as CSV or Parquet, and the mark at which the next export begins."""
+    from mg_lakehouse.report import print_exported  # noqa: PLC0415
     from mg_lakehouse.stores.lake import Lake  # noqa: PLC0415
     from mg_lakehouse.stores.suppressions import export_file, export_stream  # noqa: PLC0415
 
-    wanted = Wanted(None if since is None else since.date(), channel, reason)
+    if removed_since is not None and (since or evidence_since):
+        raise typer.BadParameter("It writes another list: export that by itself.", param_hint="--removed-since")
     chosen = file_format or ("parquet" if output is not None and output.suffix == ".parquet" else "csv")
     if output is None and chosen == "parquet":
         raise typer.BadParameter("Parquet is nothing to look at: name a file with --output.", param_hint="--format")
+    wanted = Wanted(_utc(since), None if evidence_since is None else evidence_since.date(), _utc(removed_since), channel, reason)
     lake = Lake(load_settings().lake_uri)
     with handling(signal.default_int_handler, signal.SIGTERM):  # a draft that holds addresses does not stay
         if output is not None:
-            count = export_file(lake, wanted, output, chosen)
+            exported = export_file(lake, wanted, output, chosen)
         else:
             with open(sys.stdout.fileno(), "w", encoding="utf-8", newline="", closefd=False) as stream:
-                count = export_stream(lake, wanted, terminal_stream(stream))
-    err.print(f"{count:,} addresses were written{'' if output is None else f' to {output}'}.", highlight=False, soft_wrap=True)
+                exported = export_stream(lake, wanted, terminal_stream(stream))
+    print_exported(err, exported, wanted, output)
+
+
+def _utc(at: datetime | None) -> datetime | None:
+    """A time that was given, as UTC where it has no offset."""
+    return at if at is None or at.tzinfo is not None else at.replace(tzinfo=UTC)
 
 
 @app.command()

@@ -117,12 +117,15 @@ class Plugin(BasePlugin):
         staged = self._staged[plan.model.name]
         if plan.parts > 1:
             staged.put_by()
+        predicate, only_adds = self._scopes.replaced(plan, staged.table)
         committed = gold.commit(
             self._lake,
             plan.model.spec,
             staged.rows,
             handle=plan.handle,
-            predicate=plan.predicate,
+            predicate=predicate,
+            only_adds=only_adds,
+            transactions=self._scopes.export_marks(plan, staged.table),
             definition=plan.model.definition,
             silver=plan.included,
             silver_ids=self._scopes.table_ids,
@@ -145,6 +148,10 @@ class Plugin(BasePlugin):
             also_touched=request["also_touched"],
             touched_by=tuple(request["touched_by"]),
             counts_duplicates=request["counts_duplicates"],
+            reads=tuple(request["reads"]),
+            keys=tuple(request["keys"]),
+            replaced_by=request["replaced_by"],
+            exported_by=request["exported_by"],
             definition=gold.digest(str(self._definition_of(request["scope"])), repr(sorted(request["vars"].items()))),
             full_refresh=request["full_refresh"],
         )

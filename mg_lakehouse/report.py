@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from rich import box
@@ -19,12 +20,14 @@ from mg_lakehouse.stores.maintenance import TableReport
 from mg_lakehouse.stores.queue import QueueDepth
 from mg_lakehouse.stores.reconcile import Reconciliation
 from mg_lakehouse.stores.rederive import Rederived
+from mg_lakehouse.suppressions import Exported, Wanted
 
 if TYPE_CHECKING:  # Dagster takes seconds to import, and `status` does without it
     from mg_lakehouse.running import PassResult
 
 __all__ = [
     "plain_table",
+    "print_exported",
     "print_loaded",
     "print_maintenance",
     "print_pass",
@@ -83,6 +86,19 @@ def print_rederived(console: TextConsole, made: Sequence[Rederived], *, dry_run:
         console.print("Gold follows with its next build.")
 
 
+def print_exported(console: TextConsole, exported: Exported, wanted: Wanted, output: Path | None) -> None:
+    """How many entries were written, and where the next export begins."""
+    option = "--since" if wanted.removed_since is None else "--removed-since"
+    lines = [f"{exported.rows:,} addresses were written{'' if output is None else f' to {output}'}."]
+    if exported.is_whole:
+        lines.append(f"All of them: since the mark of {option}, entries came with earlier times (days made anew, or other definitions).")
+    if exported.mark is not None:
+        lines.append(f"Of silver gold had read what was received before {exported.mark:%Y-%m-%dT%H:%M:%SZ}: the next export goes on with")
+        lines.append(f"  {option} {exported.mark:%Y-%m-%dT%H:%M:%SZ}")
+    for line in lines:
+        console.print(line, highlight=False, soft_wrap=True)
+
+
 def print_status(console: TextConsole, status: LakeStatus) -> None:
     """How the lake and the queue stand."""
     console.print(Text.assemble("Lake ", (visible(status.lake), "bold")), highlight=False, soft_wrap=True)
@@ -97,6 +113,7 @@ def print_status(console: TextConsole, status: LakeStatus) -> None:
         for reason, count in status.rejected.items():
             rejected.add_row(reason, f"{count:,}")
         console.print(rejected)
+    _print_unresolved(console, status)
     if status.crowded:
         (layer, name), most = max(status.crowded.items(), key=lambda item: item[1])
         console.print(
@@ -212,6 +229,16 @@ def in_bytes(size: float) -> str:
             return f"{size:.0f} {unit}" if size >= 100 or unit == "B" else f"{size:.1f} {unit}"
         size /= 1_000
     return f"{size:,.1f} TB"
+
+
+def _print_unresolved(console: TextConsole, status: LakeStatus) -> None:
+    unresolved = status.tables.get(("gold", "unresolved_opt_outs"))
+    if unresolved is not None and unresolved.rows:
+        console.print(
+            f"{unresolved.rows:,} opt-outs say no address, and the lake knows none of their recipients: "
+            "`select * from gold.unresolved_opt_outs` in mg-lakehouse sql says which.",
+            soft_wrap=True,
+        )
 
 
 def _print_tables(console: TextConsole, status: LakeStatus) -> None:

@@ -47,7 +47,7 @@
         "bot_click_seconds_after_delivery", "bot_click_distinct_urls", "bot_click_window_seconds", "scanner_user_agents",
         "machine_open_user_agent", "sending_hours", "settling_hours", "engaging_days", "late_seconds", "machine_rules_version", "engagement_ages_hours",
         "complaint_watch_rate", "complaint_act_rate", "complaint_minimum_accepted",
-        "sms_stop_words", "sms_start_words",
+        "sms_stop_words", "sms_start_words", "placeholder_ids", "merge_tags", "recipient_addresses_at_most",
     ] -%}
     {%- set values = {} -%}
     {%- for name in names -%}
@@ -66,6 +66,10 @@
         "also_touched": config.get("also_touched"),
         "touched_by": config.get("touched_by", []),
         "counts_duplicates": config.get("counts_duplicates", false),
+        "reads": config.get("reads", []),
+        "keys": config.get("keys", []),
+        "replaced_by": config.get("replaced_by"),
+        "exported_by": config.get("exported_by"),
         "stats_columns": config.require("stats_columns"),
         "vars": values,
         "full_refresh": flags.FULL_REFRESH,

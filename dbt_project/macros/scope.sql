@@ -15,6 +15,11 @@
     feed_{{ relation.identifier }}
 {%- endmacro %}
 
+{# The rows that a model of the scope `additions` has already: none in a full build. #}
+{% macro known_rows() -%}
+    known
+{%- endmacro %}
+
 {# Whether a date is one that a model of the scope `days` makes rows for. Unit tests override it with `true`. #}
 {% macro in_scope(event_date) -%}
     {{ event_date }} in (select days.event_date from days)

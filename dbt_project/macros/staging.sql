@@ -1,13 +1,54 @@
-{# The columns that every event of a message has. The address serves the recipient's key only, and leaves no model. #}
+{#
+    The columns that every event of a message has. `address` is what one address is compared by: trimmed, in lower case, a phone number by its
+    digits; `spelling` is the address as received but for its case. An id that stands for nobody is `placeholder_id` and no `recipient_id`.
+    The address serves the recipient's key only, and leaves no model but those that must say whom to remove.
+#}
 {% macro message_event(table, channel, kind, address) -%}
+    {%- set received = "nullif(lower(trim(" ~ table ~ "." ~ address ~ ")), '')" -%}
+    {%- set id = "nullif(trim(" ~ table ~ ".recipient_id), '')" -%}
     {{ table }}.request_id,
     '{{ channel }}' as channel,
     '{{ kind }}' as kind,
     {{ table }}.event_at,
     {{ table }}.event_date,
+    {{ table }}.received_at,
     {{ table }}.activity_id,
-    {{ table }}.recipient_id,
-    nullif(lower(trim({{ table }}.{{ address }})), '') as address
+    case when not {{ is_placeholder(id) }} then {{ id }} end as recipient_id,
+    case when {{ is_placeholder(id) }} then {{ id }} end as placeholder_id,
+    {{ phone_number(received) if channel == "sms" else received }} as address,
+    {{ received }} as spelling
+{%- endmacro %}
+
+{#
+    Whether an id is what a system writes where it has none (decision G70): a word for nothing, zeros and signs alone, a merge tag that nobody
+    filled. No pattern: a regular expression took 0.3 µs for each event of each model.
+#}
+{% macro is_placeholder(id) -%}
+    (
+        lower(trim({{ id }}, '#()[]<>{} ')) in ('{{ var("placeholder_ids") | join("', '") }}')
+        or trim({{ id }}, '0-_.?#*{}()[]<> ') = ''
+        or left({{ id }}, 2) in ('{{ var("merge_tags") | join("', '") }}')
+        or (left({{ id }}, 1) = '%' and right({{ id }}, 1) = '%')
+    )
+{%- endmacro %}
+
+{#
+    A phone number as it is compared (decision G71): `+` and its digits, without the 00 of a number dialled from abroad. What holds a letter is no
+    number, and what has more digits than a number can have (15, ITU-T E.164) is none either: they stay as they are.
+#}
+{% macro phone_number(address) -%}
+    {%- set written = "regexp_replace(" ~ address ~ ", '^(?:tel|sms|whatsapp):', '')" -%}
+    {%- set digits = "regexp_replace(translate(" ~ written ~ ", '０１２３４５６７８９', '0123456789'), '[^0-9]', '', 'g')" -%}
+    {%- set number = "regexp_replace(" ~ digits ~ ", '^00', '')" -%}
+    case
+        when regexp_matches({{ written }}, '\p{L}') or length({{ number }}) not between 1 and 15 then {{ address }}
+        else '+' || {{ number }}
+    end
+{%- endmacro %}
+
+{# An address of any channel as it is compared, given as received but for its case. #}
+{% macro compared_address(channel, address) -%}
+    case when {{ channel }} = 'sms' then {{ phone_number(address) }} else {{ address }} end
 {%- endmacro %}
 
 {#

@@ -26,6 +26,10 @@ _TYPE_HEADERS: Final = ("activitytype", "activity", "eventtype", "event", "itemt
 
 _ERRORS: Final = ("ErrorCode", "ErrorMessage")
 
+_NULLS: Final = frozenset({"null", "NULL", "Null", r"\N"})
+_NAMES_SOMETHING: Final = ("Id", "Address")
+"""How elements end that name something. There databases write their null as a text; in others it may be what a person wrote."""
+
 
 @dataclass(frozen=True, slots=True)
 class CsvHeader:
@@ -68,9 +72,16 @@ def _item(header: CsvHeader, cells: Sequence[str], activity: str | None) -> str:
     if element is None or len(cells) != len(header.elements):
         return _tag(TORN_ROW, "".join(_tag(f"Cell{place}", escape(cell)) for place, cell in enumerate(cells, start=1)))
     filled = [
-        (name, cell) for place, (name, cell) in enumerate(zip(header.elements, cells, strict=True)) if place != header.kind and cell.strip()
+        (name, cell)
+        for place, (name, cell) in enumerate(zip(header.elements, cells, strict=True))
+        if place != header.kind and _says(name, cell)
     ]
     return _tag(element, _children(event_of_element(element), filled))
+
+
+def _says(name: str, cell: str) -> bool:
+    """Whether a cell says anything: an id or an address that is a database's null does not."""
+    return bool(cell.strip()) and not (cell.strip() in _NULLS and name.endswith(_NAMES_SOMETHING))
 
 
 def _children(event: Event | None, filled: Sequence[tuple[str, str]]) -> str:

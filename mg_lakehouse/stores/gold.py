@@ -20,7 +20,7 @@ import polars as pl
 import pyarrow as pa
 from deltalake import DeltaTable, Transaction
 
-from mg_lakehouse.stores.commit import Landed, OvertakenError, Replace, commit_once
+from mg_lakehouse.stores.commit import Append, Landed, OvertakenError, Replace, commit_once
 from mg_lakehouse.stores.lake import Lake, TableSpec
 from mg_lakehouse.stores.ledger import commits_of
 
@@ -214,6 +214,8 @@ def commit(
     definition: int,
     silver: Mapping[str, Included],
     silver_ids: Mapping[str, str | None],
+    only_adds: bool = False,
+    transactions: Sequence[Transaction] = (),
 ) -> DeltaTable:
     """Replace what ``predicate`` selects, or everything where it is ``None``, in one Delta commit.
 
@@ -230,6 +232,8 @@ def commit(
         definition: digest of what the rows were made by.
         silver: what of each silver table they include.
         silver_ids: id of each silver table.
+        only_adds: add the rows and replace none.
+        transactions: app transactions that the commit bears beside those that say what it was made of.
 
     Returns:
         The table with the commit; it may have been compacted since.
@@ -250,7 +254,7 @@ def commit(
         looked.append(handle if first and handle is not None else lake.ensure(spec))
         return looked[-1]
 
-    def decide(current: DeltaTable) -> Landed[None] | Replace[None]:
+    def decide(current: DeltaTable) -> Landed[None] | Append[None] | Replace[None]:
         made = _made_since(current, planned_version)
         if commit_id in made:
             return Landed(None)
@@ -258,8 +262,11 @@ def commit(
             raise OvertakenError(
                 f"{what} was committed to by another build since this one looked: build again, and the newer rows are included."
             )
+        markers = [*_markers(commit_id, definition, silver, silver_ids), *transactions]
+        if only_adds:
+            return Append(pl.DataFrame(rows().read_all(), schema=spec.schema), markers, None, {_MADE: account})
         new_schema = predicate is None and not same_schema(current, spec)
-        return Replace(rows, predicate, new_schema, _markers(commit_id, definition, silver, silver_ids), None, {_MADE: account})
+        return Replace(rows, predicate, new_schema, markers, None, {_MADE: account})
 
     commit_once(what, open_table, decide)
     return looked[-1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final
 
 import duckdb
@@ -14,6 +15,7 @@ from deltalake.exceptions import DeltaError
 from mg_lakehouse.events.catalogue import ColumnType, columns_of, silver_tables
 from mg_lakehouse.stores import gold
 from mg_lakehouse.stores.duck import Snapshots, identifier
+from mg_lakehouse.stores.files import data_files
 from mg_lakehouse.stores.gold import ABSENT, Included
 from mg_lakehouse.stores.gold_duplicates import Duplicates, duplicates_above
 from mg_lakehouse.stores.lake import Lake
@@ -28,6 +30,7 @@ _SQL_TYPES: Final[dict[ColumnType, str]] = {
     "bool": "boolean",
     "errors": "struct(error_code varchar, error_message varchar)[]",
 }
+_RECEIVED: Final = "received_at"
 _KEYS: Final = {"request_id": "varchar", "event_date": "date", "received_date": "date"}
 
 
@@ -82,6 +85,35 @@ class SilverTables:
             if table not in self._read:
                 self._read[table] = self._read_changes(handle, table, before.version, now.version)
             return self._read[table]
+
+    def arrived(self, name: str, before: Included, now: Included, columns: Sequence[str], table: str) -> bool:
+        """Make ``table`` of the rows that came to a silver table since an older version, with some of its columns, each combination once.
+
+        A row that was only written again is none of them. Returns whether these are all changes: not where a combination was lost, or where it
+        cannot be known.
+        """
+        handle = self.handle(name)
+        read = [] if handle is None else [field.name for field in handle.schema().fields if field.name in columns]
+        if handle is None or before.incarnation not in {now.incarnation, ABSENT.incarnation} or before.version > now.version:
+            return False
+        cursor = self._cursor()
+        try:
+            feed: Any = handle.load_cdf(starting_version=before.version + 1, ending_version=now.version, columns=[*read, "_change_type"])
+            cursor.register("feed", pa.RecordBatchReader.from_stream(feed))
+            cursor.execute(
+                f"create or replace table {table} as select {', '.join(map(identifier, read))}, "
+                "sum(case when _change_type in ('insert', 'update_postimage') then 1 else -1 end) as balance from feed group by all having balance <> 0"
+            )
+        except (DeltaError, OSError, duckdb.Error, pa.ArrowException):
+            return False
+        lost = cursor.execute(f"select 1 from {table} where balance < 0 limit 1").fetchone() is not None
+        cursor.execute(f"alter table {table} drop column balance")
+        return not lost
+
+    def newest_received_at(self, names: Sequence[str]) -> datetime | None:
+        """When the newest row of some tables was received, by their statistics; ``None`` where there is no row."""
+        newest = [data_files(handle, _RECEIVED)[f"max.{_RECEIVED}"].max() for handle in self.handles(names).values()]
+        return max((each for each in newest if isinstance(each, datetime)), default=None)
 
     def duplicates(self, names: Sequence[str], before: Mapping[str, Included]) -> list[Duplicates]:
         """The copies that some tables dropped above the versions that ``before`` includes; all that the log tells of one that is not in it."""

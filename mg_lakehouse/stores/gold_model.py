@@ -17,7 +17,7 @@ from mg_lakehouse.stores.lake import TableSpec
 __all__ = ["Input", "Keys", "Mode", "Model", "Plan", "Scope"]
 
 Mode = Literal["full", "incremental", "unchanged"]
-Scope = Literal["requests", "days", "event_days", "received_days", "whole", "changes", "static"]
+Scope = Literal["requests", "days", "event_days", "received_days", "whole", "additions", "changes", "static"]
 
 _DAY_COLUMNS: Final[dict[Scope, str]] = {"days": "event_date", "event_days": "event_date", "received_days": "received_date"}
 
@@ -40,12 +40,16 @@ class Model:
     - ``days``: the rows of touched days of gold inputs, each touching the ``days_after`` that follow and looking at the ``days_before``.
     - ``event_days``, ``received_days``: the days of the events, or of the receipt, of the silver rows that changed. Gold inputs are seen whole.
     - ``whole``: all rows, whenever any input changed.
+    - ``additions``: what the silver rows that came say and the table lacks is added. Of silver the columns ``reads`` are seen. Where a row of the
+      same ``keys`` comes anew, all rows of the same ``replaced_by`` as the build's are replaced. It is built anew where silver lost a row.
     - ``changes``: nothing is replaced; what the gold inputs' own change feeds say since the last build is looked at, and rows are added.
     - ``static``: no events at all.
 
     ``also_touched`` is a query of ``request_id, event_date``: of jobs, and of days of what belongs to no job, whose rows became untrue though no silver row
     of theirs changed. It may read ``own`` and the gold inputs by name. ``touched_by`` are gold inputs that are seen whole; the query finds what changed
     in one since the model's newest commit as ``changed_<input>``.
+    ``exported_by`` is the time by which rows are exported since the export before: a commit notes where a row came with a time that such an export
+    had passed (:mod:`mg_lakehouse.stores.gold_exports`).
     ``counts_duplicates`` gives the model ``scoped_duplicates``: what the ledgers of silver say was dropped.
     """
 
@@ -59,6 +63,10 @@ class Model:
     also_touched: str | None = None
     touched_by: tuple[str, ...] = ()
     counts_duplicates: bool = False
+    reads: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
+    replaced_by: str | None = None
+    exported_by: str | None = None
     definition: int = 0
     full_refresh: bool = False
 

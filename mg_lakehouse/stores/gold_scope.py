@@ -15,16 +15,18 @@ from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
 import duckdb
-from deltalake import DeltaTable
+from deltalake import DeltaTable, Transaction
 
 from mg_lakehouse.errors import PermanentError
 from mg_lakehouse.events.catalogue import EVENTS
 from mg_lakehouse.stores import gold
 from mg_lakehouse.stores.duck import Snapshots, identifier
 from mg_lakehouse.stores.gold import GoldTable, Included
+from mg_lakehouse.stores.gold_additions import Additions
 from mg_lakehouse.stores.gold_changes import SilverTables, empty_rows
 from mg_lakehouse.stores.gold_clustered import ClusteredRows
 from mg_lakehouse.stores.gold_days import DAYS_OF_JOBS, DAYS_OF_MESSAGES, DaysOfJobs, known_days
+from mg_lakehouse.stores.gold_exports import Exports, marked_exports, next_exports
 from mg_lakehouse.stores.gold_files import File, Files, JobDays, read_files, rows_of
 from mg_lakehouse.stores.gold_history import changed_rows, changes_of_gold, ids_of_gold, of_silver, versions_of_gold
 from mg_lakehouse.stores.gold_model import Keys, Model, Plan
@@ -84,6 +86,7 @@ class Scopes:
         self._lock = threading.RLock()
         self._snapshots = Snapshots(cursor)
         self._silver = SilverTables(lake, cursor)
+        self._additions = Additions(cursor, self._silver, self._snapshots)
         self._silver_files: dict[str, Files] = {}
         self._gold: dict[str, DeltaTable] = {}
         self._made: dict[str, GoldTable] = {}
@@ -107,6 +110,8 @@ class Scopes:
         with self._lock:
             if model.scope == "changes":
                 return self._plan_changes(model)
+            if model.scope == "additions":
+                return self._additions.plan(model, self._made_of(model.name))
             made = {each.name: self._gold_input(each.name, model) for each in model.gold}
             followed = {name: made[name].handle for name in model.touched_by}
             self._ids |= ids_of_gold(followed)
@@ -116,6 +121,33 @@ class Scopes:
             if plan.mode == "unchanged":
                 return plan
             return self._prepare(plan, made)
+
+    def replaced(self, plan: Plan, staged: str) -> tuple[str | None, bool]:
+        """SQL of the rows of the table that the rows in the DuckDB table ``staged`` replace, ``None`` for all or none, and whether it is none."""
+        if plan.mode != "incremental" or plan.model.scope != "additions":
+            return plan.predicate, False
+        with self._lock:
+            self._additions.keep_made(plan, staged)
+            predicate = self._additions.replaced(plan, staged)
+            return predicate, predicate is None
+
+    def export_marks(self, plan: Plan, staged: str) -> list[Transaction]:
+        """What the commit of a table that is exported says of its exports, as app transactions."""
+        if plan.model.exported_by is None:
+            return []
+        with self._lock:
+            handle = plan.handle
+            known = f"{staged} limit 0" if handle is None else self._scan(handle)
+            included = of_silver(plan.included)
+            current = included == self._silver.included(list(included))
+            return next_exports(
+                self._cursor(),
+                plan.model,
+                before=Exports() if handle is None else marked_exports(handle),
+                known=f"(select * from {known})",
+                staged=staged,
+                newest_received_at=self._silver.newest_received_at(list(included)) if current else None,
+            ).transactions()
 
     def show_part(self, plan: Plan, part: int) -> None:
         """Have the views of a model that is built in parts show another part, counted from 0."""
@@ -144,6 +176,8 @@ class Scopes:
                 made += " where false"
             elif plan.mode == "incremental" and plan.model.scope == "changes":
                 made += f" where {plan.predicate}"
+            elif plan.mode == "incremental" and plan.model.scope == "additions":
+                made = f"from {plan.model.schema}.made"
             elif plan.mode == "incremental" and plan.model.day_column is not None:
                 made = f"select * from {self._of_days(handle, plan)}"
             elif plan.mode == "incremental":

@@ -39,7 +39,7 @@ class StagedRows:
 
     def __init__(self, cursor: Callable[[], duckdb.DuckDBPyConnection], name: str, order: Sequence[str], *, part_rows: int) -> None:
         self._cursor = cursor
-        self._table = f"staged.{duck.identifier(name)}"
+        self.table = f"staged.{duck.identifier(name)}"
         self._order = f"order by {', '.join(order)}"
         self._part_rows = part_rows
         self._folder: Path | None = None
@@ -56,14 +56,14 @@ class StagedRows:
             self._folder = Path(tempfile.mkdtemp(prefix="staged-", dir=duck.private_folder()))
         file = str(self._folder / f"{self.parts}.parquet")
         cursor = self._cursor()
-        cursor.execute(f"copy (from {self._table} {self._order}) to {duck.text(file)} ({SMALL_GROUPS})")
-        cursor.execute(f"drop table {self._table}")
+        cursor.execute(f"copy (from {self.table} {self._order}) to {duck.text(file)} ({SMALL_GROUPS})")
+        cursor.execute(f"drop table {self.table}")
         self._files.append(file)
 
     def rows(self) -> pa.RecordBatchReader:
         """All rows in order, anew each time: of the parts where some were put by, else of the table."""
         if not self._files:
-            return self._reader(f"from {self._table} {self._order}")
+            return self._reader(f"from {self.table} {self._order}")
         pieces = self._pieces()
         return pa.RecordBatchReader.from_batches(
             self._reader(f"{pieces[0]} limit 0").schema, (batch for piece in pieces for batch in self._reader(piece))
@@ -71,7 +71,7 @@ class StagedRows:
 
     def remove(self) -> None:
         """Forget the rows."""
-        self._cursor().execute(f"drop table if exists {self._table}")
+        self._cursor().execute(f"drop table if exists {self.table}")
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
 

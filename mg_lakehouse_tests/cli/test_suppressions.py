@@ -24,6 +24,11 @@ FIRST: Final = datetime(2026, 3, 10, 12, tzinfo=UTC)
 SECOND: Final = datetime(2026, 3, 11, tzinfo=UTC)
 """The very beginning of the next day."""
 
+RECEIVED: Final = datetime(2026, 3, 20, 9, 30, tzinfo=UTC)
+MARK: Final = "2026-03-20T08:30:00Z"
+"""An hour before the newest row."""
+GOES_ON: Final = f"Of silver gold had read what was received before {MARK}: the next export goes on with\n  --since {MARK}"
+
 EVENTS: Final = [
     event("bounces", at=FIRST, email="ann@corp.example", category_code=10),
     event("bounces", at=SECOND + timedelta(days=9), email="ann@corp.example", category_code=30),
@@ -32,7 +37,10 @@ EVENTS: Final = [
     event("unsubscribes", at=SECOND, email='"ben, b"@corp.example'),
     event("unsubscribes", at=SECOND - timedelta(milliseconds=1), email="cät@bücher.example"),
     event("sms_inbounds", at=SECOND, request=None, phone="+15550001", inbound_message_type="STOP"),
-    event("mobile_push_delivery_failures", at=FIRST, device="token-1", category="EXPIRED"),
+    event("mobile_push_delivery_failures", at=FIRST, device="token-1", category="EXPIRED", received_at=RECEIVED - timedelta(days=1)),
+    # Dan took it back.
+    event("sms_inbounds", at=FIRST, request=None, phone="+15550002", inbound_message_type="STOP"),
+    event("sms_inbounds", at=SECOND, request=None, phone="1 555 0002", inbound_message_type="START"),
 ]
 ANN, BEN, CAT, PHONE, TOKEN = "ann@corp.example", '"ben, b"@corp.example', "cät@bücher.example", "+15550001", "token-1"
 
@@ -42,8 +50,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a lake that holds the list."""
     folder = tmp_path_factory.mktemp("export")
     lake = Lake(str(folder / ".lake"))
-    append(lake, EVENTS)
-    build(lake, "--select", "+suppression_list")
+    append(lake, EVENTS, received=RECEIVED)
+    build(lake, "--select", "+suppression_list", "suppression_removals")
     return folder
 
 
@@ -60,7 +68,7 @@ def addresses(folder: Path, *options: str) -> list[str]:
 def test_all_of_it_goes_to_standard_output_in_order_and_the_number_beside_it(folder: Path) -> None:
     done = command(folder, "suppressions", "export", LC_ALL="en_US.ISO-8859-1")
     assert done.returncode == 0
-    assert done.stderr.strip() == "5 addresses were written."
+    assert done.stderr.strip() == f"5 addresses were written.\n{GOES_ON}"
     rows = list(csv.DictReader(io.StringIO(done.stdout)))
     assert [(row["channel"], row["address"]) for row in rows] == [
         ("email", BEN),
@@ -78,12 +86,18 @@ def test_all_of_it_goes_to_standard_output_in_order_and_the_number_beside_it(fol
     ("options", "wanted"),
     [
         # Ben's second reason is new; Ann's second bounce is one more of the same; Cät was a millisecond earlier.
-        pytest.param(["--since", "2026-03-11"], [BEN, PHONE], id="since a date"),
-        pytest.param(["--since", "2026-03-10"], [BEN, ANN, CAT, TOKEN, PHONE], id="since the first date"),
-        pytest.param(["--since", "2026-03-12"], [], id="since a later date"),
+        pytest.param(["--evidence-since", "2026-03-11"], [BEN, PHONE], id="of events since a date"),
+        pytest.param(["--evidence-since", "2026-03-10"], [BEN, ANN, CAT, TOKEN, PHONE], id="of events since the first date"),
+        pytest.param(["--evidence-since", "2026-03-12"], [], id="of events since a later date"),
+        # The token's failure was received a day before all the others.
+        pytest.param(["--since", "2026-03-20"], [BEN, ANN, CAT, PHONE], id="since a date"),
+        pytest.param(["--since", MARK], [BEN, ANN, CAT, PHONE], id="since the mark"),
+        pytest.param(["--since", "2026-03-20T04:30:01-05:00"], [], id="since a later time"),
+        pytest.param(["--removed-since", "2026-03-20T09:30:00"], ["+15550002"], id="removed"),
+        pytest.param(["--removed-since", "2026-03-21"], [], id="removed since a later date"),
         pytest.param(["--channel", "sms"], [PHONE], id="by channel"),
         pytest.param(["--reason", "unsubscribe"], [BEN, CAT], id="by reason"),
-        pytest.param(["--reason", "hard_bounce", "--since", "2026-03-11", "--channel", "email"], [BEN], id="by all"),
+        pytest.param(["--reason", "hard_bounce", "--evidence-since", "2026-03-11", "--channel", "email"], [BEN], id="by all"),
     ],
 )
 def test_the_rows_that_are_asked_for(folder: Path, options: list[str], wanted: list[str]) -> None:
@@ -96,7 +110,7 @@ def test_a_file_is_its_owners_alone_and_takes_the_place_of_an_older_one(folder: 
     target.chmod(0o644)
     done = command(folder, "suppressions", "export", "--output", str(target))
     assert (done.returncode, done.stdout) == (0, "")
-    assert done.stderr.strip() == f"5 addresses were written to {target}."
+    assert done.stderr.strip() == f"5 addresses were written to {target}.\n{GOES_ON}"
     assert stat.S_IMODE(target.stat().st_mode) == 0o600
     assert [row["address"] for row in csv.DictReader(io.StringIO(target.read_text(encoding="utf-8")))] == [BEN, ANN, CAT, TOKEN, PHONE]
     assert list(tmp_path.iterdir()) == [target]
@@ -119,6 +133,12 @@ def test_parquet_needs_a_file(folder: Path) -> None:
     done = command(folder, "suppressions", "export", "--format", "parquet")
     assert (done.returncode, done.stdout) == (2, "")
     assert "name a file with --output" in " ".join(done.stderr.replace("│", " ").split())
+
+
+def test_the_list_and_what_left_it_are_two_exports(folder: Path) -> None:
+    done = command(folder, "suppressions", "export", "--removed-since", "2026-03-21", "--since", "2026-03-21")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "It writes another list: export that by itself." in " ".join(done.stderr.replace("│", " ").split())
 
 
 def test_a_file_that_cannot_be_written_is_named_and_nothing_is_left(folder: Path, tmp_path: Path) -> None:

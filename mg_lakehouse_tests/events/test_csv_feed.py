@@ -51,6 +51,24 @@ def test_an_event_is_the_same_row_as_csv_and_as_xml(drawn: list[list[str]], orde
     assert as_xml.rejected.is_empty()
 
 
+@pytest.mark.parametrize("null", ["null", "NULL", r"\N", " null "])
+def test_an_id_or_an_address_that_is_a_databases_null_is_none(null: str) -> None:
+    header = ["activityType", "requestId", "activityId", "timestamp", "recipientId", "correlationId", "emailAddress", "inboundMessage"]
+    row = only_row(of_csv(header, [["Open", null, null, "2026-02-28T10:00:00Z", null, null, null, null]]), "opens")
+    assert {name: row[name] for name in ("request_id", "recipient_id", "correlation_id", "email_address")} == {
+        "request_id": None,
+        "recipient_id": None,
+        "correlation_id": None,
+        "email_address": None,
+    }
+    assert row["activity_id"].startswith("sha256:")
+
+
+def test_what_a_person_wrote_is_kept_though_it_reads_null() -> None:
+    found = of_csv(["type", "activityId", "timestamp", "inboundMessage"], [["InboundSms", "a", "2026-02-28T10:00:00Z", "null"]])
+    assert only_row(found, "sms_inbounds")["inbound_message"] == "null"
+
+
 @pytest.mark.parametrize("name", ["Open", "OPENS", "opens", "OpenActivity", "open activity"])
 def test_an_activity_goes_by_any_of_its_names(name: str) -> None:
     found = of_csv(["Type", "ACTIVITYID", "timestamp"], [[name, "a", "2026-02-28T10:00:00Z"]])

@@ -40,8 +40,11 @@ MARTS: Final = (
     "domain_days",
     "mailbox_provider_daily",
     "recipient_domain_daily",
+    "recipient_addresses",
     "suppression_evidence",
     "suppression_list",
+    "suppression_removals",
+    "unresolved_opt_outs",
     "suppression_violations",
     "engagement_curve",
     "link_metrics",
@@ -56,8 +59,8 @@ MARTS: Final = (
     "client_days",
     "client_metrics_daily",
 )
-WITH_ADDRESSES: Final = frozenset({"suppression_evidence", "suppression_list"})
-"""What must say whom to remove."""
+WITH_ADDRESSES: Final = frozenset({"recipient_addresses", "suppression_evidence", "suppression_list", "suppression_removals"})
+"""What must say whom to remove, and what finds them."""
 
 DERIVED: Final = tuple(name for name in MARTS if name != "restatement_log")
 """What follows from silver alone: a build from nothing gives the same."""
@@ -95,12 +98,13 @@ def event(table: str, seconds: float = 0, *, at: datetime = NOON, request: str |
 
 
 def append(lake: Lake, events: Iterable[Event], *, received: datetime = NOON) -> None:
-    """Append events to their silver tables, one commit for each table."""
+    """Append events to their silver tables, one commit for each table; ``received`` is when, where an event does not say it."""
     by_table: dict[str, list[dict[str, Any]]] = {}
     for each in events:
         unknown = set(each.values) - {column.name for column in columns_of(each.table)}
         assert not unknown, f"{each.table} has no {unknown}"
-        derived = {"event_date": each.values["event_at"].date(), "received_at": received, "received_date": received.date()}
+        received_at = each.values.get("received_at", received)
+        derived = {"event_date": each.values["event_at"].date(), "received_at": received_at, "received_date": received_at.date()}
         lineage = {"source": "event_feed", "message_id": each.values["activity_id"], "item_index": 0}
         by_table.setdefault(each.table, []).append(dict(each.values) | derived | lineage)
     for table, rows in by_table.items():

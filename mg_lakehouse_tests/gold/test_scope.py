@@ -180,9 +180,9 @@ def followed(lake: Lake) -> Model:
 
 
 def plan_after_evidence(lake: Lake, wanted: Model) -> Plan:
-    """The plan after an unsubscribe that only the table of the evidence was built for."""
+    """The plan after an unsubscribe that only the tables of the evidence were built for."""
     append(lake, [event("unsubscribes", request="b-0", recipient_id="1", email="ann@corp.example", at=NOON)])
-    build(lake, "--select", "suppression_evidence")
+    build(lake, "--select", "+suppression_evidence")
     return Session(lake).scopes.plan(wanted)
 
 

@@ -32,7 +32,7 @@ EVENTS: Final = [
     event("spam_complaints", 3 * HOUR, request=OTHER, email="ANN@CORP.EXAMPLE"),
     # No reasons: a full mailbox, a block, an address that is none (which was never sent to), a suppressed message, a code that nobody knows.
     *(event("bounces", 0, request=JOB, email=f"code{code}@corp.example", category_code=code) for code in (22, 51, 70, 110, 130, 777)),
-    # Ben unsubscribes without an address: his messages of the job say which. Of no job, or of nobody, it cannot be known.
+    # Ben unsubscribes without an address, of a job and of none: both his addresses are known. Of nobody it cannot be known.
     event("deliveries", 0, request=JOB, recipient_id="ben", email="ben@corp.example"),
     event("deliveries", 1, request=OTHER, recipient_id="ben", email="ben@home.example"),
     event("unsubscribes", 50, request=JOB, recipient_id="ben"),
@@ -153,6 +153,7 @@ def test_the_list_has_whom_to_remove_and_nobody_else(lake: Lake) -> None:
         ("email", "0beec7b5ea3f0fdb"),
         ("email", "ann@corp.example"),
         ("email", "ben@corp.example"),
+        ("email", "ben@home.example"),
         ("email", "cat@corp.example"),
         ("email", "dan@corp.example"),
         *(("email", f"{name}@corp.example") for name in ("fay", "gus", "hal")),
@@ -183,6 +184,7 @@ def test_an_address_has_all_its_reasons_and_the_times_of_each(lake: Lake) -> Non
         "sms_stopped_at": None,
         "sms_invalid_at": None,
         "push_token_dead_at": None,
+        "listed_at": NOON,
     }
 
 

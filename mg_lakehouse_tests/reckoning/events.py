@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from collections import defaultdict
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -94,9 +95,10 @@ class Event:
         return self.at, self.activity_id
 
 
-def message_events(rows: Rows, seeds: Seeds, pii_key: str) -> list[Event]:
-    """All events of messages, with their recipient keys, kinds and flags."""
-    events = [_event(table, row, seeds, pii_key) for table in sorted(MESSAGE_TABLES) for row in rows.get(table, [])]
+def message_events(rows: Rows, seeds: Seeds, pii_key: str, at_most: int) -> list[Event]:
+    """All events of messages, with their recipient keys, kinds and flags; ``at_most`` addresses are a recipient id's, of one that has more it is nobody's."""
+    shared = shared_in_jobs(rows, at_most)
+    events = [_event(table, row, seeds, pii_key, shared) for table in sorted(MESSAGE_TABLES) for row in rows.get(table, [])]
     _tie_addresses(events)
     by_message: dict[MessageKey, list[Event]] = defaultdict(list)
     for event in events:
@@ -106,16 +108,61 @@ def message_events(rows: Rows, seeds: Seeds, pii_key: str) -> list[Event]:
     return events
 
 
-def _event(table: str, row: Row, seeds: Seeds, pii_key: str) -> Event:
-    channel, kind, column, prefix = _TABLES[table]
+JobRecipient = tuple[str, str, str]
+"""request_id, channel, recipient id."""
+
+
+def shared_in_jobs(rows: Rows, at_most: int) -> set[JobRecipient]:
+    """The recipient ids of a job that it has more addresses for than a person has (G70)."""
+    seen: dict[JobRecipient, set[str]] = defaultdict(set)
+    for table, (channel, column) in MESSAGE_COLUMNS.items():
+        for row in rows.get(table, []):
+            who, address = real_id(row["recipient_id"]), compared(channel, row[column])
+            if row["request_id"] and who and address:
+                seen[row["request_id"], channel, who].add(address)
+    return {key for key, addresses in seen.items() if len(addresses) > at_most}
+
+
+_NO_IDS = re.compile(
+    r"[#()\[\]<>{} ]*(null|nil|none|undefined|nan|unknown|missing|empty|blank|n/a|n\.a\.|na|not available|not set|-1)[#()\[\]<>{} ]*"
+    r"|[-0_.?#*{}()\[\]<> ]*|(%%|\{\{|\{%|\$\{|#\{|@\{|\[\[|\[%|\*\||<%|<#|&\{).*|%.*%|%",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
+def real_id(text: str | None) -> str | None:
+    """A recipient id, unless it is what stands where there is none (G70)."""
+    stripped = (text or "").strip(" ")
+    return None if _NO_IDS.fullmatch(stripped) else stripped
+
+
+def placeholder(text: str | None) -> str | None:
+    """What stands in place of a recipient id where there is none."""
+    stripped = (text or "").strip(" ")
+    return stripped if stripped and real_id(stripped) is None else None
+
+
+def compared(channel: str, address: str | None) -> str | None:
+    """An address as it is compared: a phone number by its digits (G71)."""
+    spelled = normal(address)
+    if spelled is None or channel != "sms":
+        return spelled
+    text = re.sub("^(tel|sms|whatsapp):", "", spelled)
+    digits = "".join(chr(ord(each) - 0xFEE0) if "０" <= each <= "９" else each for each in text)
+    number = re.sub("^00", "", re.sub("[^0-9]", "", digits))
+    return spelled if any(each.isalpha() for each in text) or not 1 <= len(number) <= 15 else f"+{number}"
+
+
+def _event(table: str, row: Row, seeds: Seeds, pii_key: str, shared: set[JobRecipient]) -> Event:
+    channel, kind, column, _ = _TABLES[table]
     event = Event(
         kind=kind,
         channel=channel,
         request_id=row["request_id"],
-        recipient_key=_own_key(row, column, prefix, pii_key),
+        recipient_key=_own_key(table, row, pii_key, shared),
         at=row["event_at"],
         activity_id=row["activity_id"],
-        address=normal(row[column]),
+        address=compared(channel, row[column]),
         service=row.get("service"),
         user_agent=row.get("user_agent"),
         url=row.get("url"),
@@ -140,13 +187,14 @@ def hashed(address: str, pii_key: str) -> str:
     return hmac.new(pii_key.encode(), address.strip().lower().encode(), hashlib.sha256).hexdigest()
 
 
-def _own_key(row: Row, column: str, prefix: str, pii_key: str) -> str:
+def _own_key(table: str, row: Row, pii_key: str, shared: set[JobRecipient]) -> str:
     """Recipient key of an event looked at alone (G2)."""
-    address = normal(row[column])
+    channel, _, column, prefix = _TABLES[table]
+    address, who = compared(channel, row[column]), real_id(row["recipient_id"])
     if row["request_id"] is None:
         return f"activity:{row['activity_id']}"
-    if row["recipient_id"]:
-        return f"id:{row['recipient_id']}"
+    if who and (row["request_id"], channel, who) not in shared:
+        return f"id:{who}"
     if address:
         return f"{prefix}:{hashed(address, pii_key)}"
     return f"activity:{row['activity_id']}"

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from datetime import date, datetime
 from typing import Any
 
+from mg_lakehouse_tests.reckoning.events import compared
 from mg_lakehouse_tests.reckoning.jobs import ratio
 from mg_lakehouse_tests.reckoning.recipients import keyword_of
 from mg_lakehouse_tests.reckoning.replies import codes
@@ -224,7 +225,7 @@ def sms_inbound_daily(rows: Rows) -> list[Row]:
             "sent_to": number,
             "inbound_type": kind,
             "events": len(group),
-            "senders": len({(row.get("sms_address") or "").strip().lower() for row in group} - {""}),
+            "senders": len({compared("sms", row.get("sms_address")) for row in group} - {None}),
             **_seen(group),
         }
         for (day, number, kind), group in groups.items()

@@ -5,13 +5,24 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from fractions import Fraction
 from math import sqrt
 from typing import Any
 
-from mg_lakehouse_tests.reckoning.events import MESSAGE_COLUMNS, Event, MessageKey, Rows, hashed, normal
+from mg_lakehouse_tests.reckoning.events import (
+    MESSAGE_COLUMNS,
+    Event,
+    MessageKey,
+    Rows,
+    compared,
+    hashed,
+    normal,
+    placeholder,
+    real_id,
+    shared_in_jobs,
+)
 from mg_lakehouse_tests.reckoning.jobs import message_counts, message_rates
 from mg_lakehouse_tests.reckoning.seeds import Seeds
 
@@ -83,46 +94,98 @@ _STARTS = ("START", "UNSTOP")
 
 @dataclass(frozen=True)
 class Evidence:
-    """Why an address must get nothing more of a channel, from ``at`` until ``lifted``."""
+    """Why an address must get nothing more of a channel, from ``at`` until ``lifted``.
+
+    ``address`` is as it was written, ``compared`` as it is compared; both are missing where nobody knows whose it is. ``known`` is when the lake had
+    the event and what ties it to the address, ``lift_known`` when it had what lifts it too: of rows that do not say when they were received, never.
+    """
 
     channel: str
-    address: str
+    address: str | None
+    compared: str | None
     reason: str
     at: datetime
     activity_id: str
     request_id: str | None
-    lifted: datetime | None = None
+    recipient_id: str | None = None
+    tied_by: str | None = None
+    known: datetime | None = None
+    takes_back: bool = False
     sent_to: str | None = None
+    lifted: datetime | None = None
+    lift_known: datetime | None = None
 
     @property
     def order(self) -> tuple[datetime, str, str]:
         return self.at, self.activity_id, self.reason
 
 
-def evidence_rows(evidence: Iterable[Evidence], events: Iterable[Event], inbounds: Iterable[Row], pii_key: str) -> list[Row]:
+def recipient_addresses(rows: Rows) -> list[Row]:
+    """Which addresses each id was seen with, and every address of text messages (G70); without the bucket, which means nothing."""
+    found: dict[tuple[str, str | None, str | None], list[datetime | None]] = defaultdict(list)
+    for channel, spelled, row in _messages(rows):
+        who = real_id(row["recipient_id"])
+        if spelled and (who or channel == "sms"):
+            found[channel, who, spelled].append(row.get("received_at"))
+        if nobody := placeholder(row["recipient_id"]):
+            found[channel, nobody, None].append(row.get("received_at"))
+    return [
+        {"channel": channel, "recipient_id": who, "address": address, "first_received_at": _earliest(times)}
+        for (channel, who, address), times in found.items()
+    ]
+
+
+def _messages(rows: Rows) -> Iterator[tuple[str, str | None, Row]]:
+    for table, (channel, column) in MESSAGE_COLUMNS.items():
+        yield from ((channel, normal(row[column]), row) for row in rows.get(table, []))
+
+
+def _earliest(times: Iterable[datetime | None]) -> datetime | None:
+    return min((at for at in times if at is not None), default=None)
+
+
+def _latest(*times: datetime | None) -> datetime | None:
+    return max((at for at in times if at is not None), default=None)
+
+
+def evidence_rows(evidence: Iterable[Evidence], events: Iterable[Event], pii_key: str) -> list[Row]:
     """The table of all evidence, and of the texts that take some of it back (G33 to G35)."""
     # An id is one event's among those of a type.
     messages = {(event.activity_id, event.channel, _reason_of(event)): event.message[2] for event in events}
-    starts = [
-        Evidence("sms", address, "sms_stop", row["event_at"], row["activity_id"], row["request_id"], sent_to=trimmed(row))
-        for row in inbounds
-        if (address := normal(row["sms_address"])) and keyword_of(row.get("inbound_message_type"), row.get("inbound_message")) == "start"
-    ]
-    taking = {(each.activity_id, each.reason) for each in starts}
     return [
         {
             "activity_id": each.activity_id,
             "request_id": each.request_id,
             "channel": each.channel,
             "address": each.address,
-            "address_hash": hashed(each.address, pii_key),
+            "address_hash": hashed(each.compared, pii_key) if each.compared else None,
             "recipient_key": messages.get((each.activity_id, each.channel, each.reason)),
             "suppression_reason": each.reason,
-            "takes_back": (each.activity_id, each.reason) in taking,
+            "takes_back": each.takes_back,
             "sent_to": each.sent_to,
             "evidence_at": each.at,
+            "recipient_id": each.recipient_id,
+            "tied_by": each.tied_by,
+            "known_at": each.known,
         }
-        for each in [*evidence, *starts]
+        for each in evidence
+    ]
+
+
+def unresolved_opt_outs(evidence: Iterable[Evidence]) -> list[Row]:
+    """Who asked to get nothing more and cannot be told (G35)."""
+    return [
+        {
+            "activity_id": each.activity_id,
+            "request_id": each.request_id,
+            "channel": each.channel,
+            "recipient_id": each.recipient_id,
+            "suppression_reason": each.reason,
+            "evidence_at": each.at,
+            "known_at": each.known,
+        }
+        for each in evidence
+        if each.address is None
     ]
 
 
@@ -137,22 +200,46 @@ def suppression_list(evidence: Iterable[Evidence], pii_key: str) -> list[Row]:
     """The addresses with a reason that stands (G33 to G35)."""
     groups: dict[tuple[str, str], list[Evidence]] = defaultdict(list)
     for each in evidence:
-        if each.lifted is None:
+        if each.lifted is None and each.address is not None and not each.takes_back:
             groups[each.channel, each.address].append(each)
     return [_listed(channel, address, group, pii_key) for (channel, address), group in groups.items()]
 
 
 def _listed(channel: str, address: str, group: list[Evidence], pii_key: str) -> Row:
     firsts = {column: min((each.at for each in group if each.reason == reason), default=None) for reason, column in _FIRSTS.items()}
+    known = [_earliest(each.known for each in group if each.reason == reason) for reason in _FIRSTS]
     return {
         "channel": channel,
         "address": address,
-        "address_hash": hashed(address, pii_key),
+        "address_hash": hashed(group[0].compared or "", pii_key),
         "newest_reason_at": max(at for at in firsts.values() if at is not None),
         "last_request_id": max(group, key=lambda each: each.order).request_id,
+        "listed_at": _latest(*known),
         **evidence_columns(group),
         **firsts,
     }
+
+
+def suppression_removals(evidence: Iterable[Evidence], pii_key: str) -> list[Row]:
+    """The addresses of which nothing stands any more (G34)."""
+    groups: dict[tuple[str, str], list[Evidence]] = defaultdict(list)
+    for each in evidence:
+        if each.address is not None and not each.takes_back:
+            groups[each.channel, each.address].append(each)
+    return [
+        {
+            "channel": channel,
+            "address": address,
+            "address_hash": hashed(group[0].compared or "", pii_key),
+            "reasons": sorted({each.reason for each in group}),
+            "first_evidence_at": min(each.at for each in group),
+            "last_evidence_at": max(each.at for each in group),
+            "taken_back_at": max(each.lifted for each in group if each.lifted),
+            "removed_at": _latest(*(each.lift_known for each in group)),
+        }
+        for (channel, address), group in groups.items()
+        if all(each.lifted for each in group)
+    ]
 
 
 def evidence_columns(group: Sequence[Evidence]) -> Row:
@@ -166,21 +253,82 @@ def evidence_columns(group: Sequence[Evidence]) -> Row:
     }
 
 
-def suppression_evidence(rows: Rows, seeds: Seeds) -> list[Evidence]:
-    """All evidence, that which was lifted included."""
-    seen: dict[tuple[str, str, str], set[str]] = defaultdict(set)
-    for table, (channel, column) in MESSAGE_COLUMNS.items():
-        for row in rows.get(table, []):
-            if row["request_id"] and row["recipient_id"] and (address := normal(row[column])):
-                seen[channel, row["request_id"], row["recipient_id"]].add(address)
+Ways = dict[str | None, tuple[datetime | None, str | None]]
+"""By address as it was written, none for nobody: when the lake knew that an event is about it, and what says so."""
+
+
+class _Known:
+    """What the lake knows of whose an id is: addresses with the time of the first event that says so."""
+
+    def __init__(self, rows: Rows, at_most: int) -> None:
+        self.in_jobs: dict[tuple[str, str, str], dict[str, datetime | None]] = defaultdict(dict)
+        self.of_ids: dict[tuple[str, str], dict[str, datetime | None]] = defaultdict(dict)
+        self.of_numbers: dict[str, dict[str, datetime | None]] = defaultdict(dict)
+        shared = shared_in_jobs(rows, at_most)
+        for channel, spelled, row in _messages(rows):
+            who, job = real_id(row["recipient_id"]), row["request_id"]
+            if spelled:
+                tied = [self.of_ids[channel, who]] if who else []
+                tied += [self.in_jobs[job, channel, who]] if who and job and (job, channel, who) not in shared else []
+                tied += [self.of_numbers[compared(channel, spelled) or ""]] if channel == "sms" else []
+                for addresses in tied:
+                    addresses[spelled] = _earliest([addresses.get(spelled), row.get("received_at")])
+        for (channel, who), addresses in list(self.of_ids.items()):
+            if len({compared(channel, each) for each in addresses}) > at_most:
+                del self.of_ids[channel, who]
+
+    def ways(self, channel: str, address: str | None, row: Row, *, asks: bool) -> Ways:
+        """The addresses that an event is about."""
+        received, who = row.get("received_at"), real_id(row["recipient_id"])
+        if address:
+            found: Ways = {address: (received, None)}
+        elif asks:
+            found = {each: (_latest(received, at), "recipient_id") for each, at in self.of_ids.get((channel, who or ""), {}).items()}
+        else:
+            tied = self.in_jobs.get((row["request_id"] or "", channel, who or ""), {})
+            found = {each: (_latest(received, at), "job") for each, at in tied.items()}
+        return self._with_spellings(found) if channel == "sms" else found
+
+    def _with_spellings(self, found: Ways) -> Ways:
+        ways: dict[str | None, list[tuple[datetime | None, str | None]]] = {address: [way] for address, way in found.items()}
+        for address, (known, _) in found.items():
+            for spelled, at in self.of_numbers.get(compared("sms", address) or "", {}).items():
+                if spelled != address:
+                    ways.setdefault(spelled, []).append((_latest(known, at), "number"))
+        never = datetime.max.replace(tzinfo=UTC)
+        return {address: min(each, key=lambda way: (way[0] or never, way[1] or "")) for address, each in ways.items()}
+
+
+def suppression_evidence(rows: Rows, seeds: Seeds, at_most: int) -> list[Evidence]:
+    """All evidence, that which was lifted and that which lifts it included."""
+    known = _Known(rows, at_most)
     found: list[Evidence] = []
     for table, row, reason in _final_events(rows, seeds):
         channel, column = MESSAGE_COLUMNS[table]
-        address = normal(row[column])
-        # Without an address it is about those of its recipient in the job.
-        addresses = {address} if address else seen.get((channel, row["request_id"], row["recipient_id"]), set())
-        found += [Evidence(channel, each, reason, row["event_at"], row["activity_id"], row["request_id"]) for each in addresses]
-    return found + _stops(rows.get("sms_inbounds", []))
+        asks = table in _REQUESTS
+        ways = known.ways(channel, normal(row[column]), row, asks=asks)
+        found += _about(
+            channel, reason, row, ways or ({None: (row.get("received_at"), None)} if asks else {}), real_id(row["recipient_id"])
+        )
+    return found + _stops(rows.get("sms_inbounds", []), known)
+
+
+def _about(channel: str, reason: str, row: Row, ways: Ways, who: str | None) -> list[Evidence]:
+    return [
+        Evidence(
+            channel,
+            address,
+            compared(channel, address),
+            reason,
+            row["event_at"],
+            row["activity_id"],
+            row["request_id"],
+            who,
+            tied_by,
+            at,
+        )
+        for address, (at, tied_by) in ways.items()
+    ]
 
 
 def _final_events(rows: Rows, seeds: Seeds) -> Iterator[tuple[str, Row, str]]:
@@ -194,22 +342,29 @@ def _final_events(rows: Rows, seeds: Seeds) -> Iterator[tuple[str, Row, str]]:
                 yield table, row, reason
 
 
-def _stops(inbounds: list[Row]) -> list[Evidence]:
-    """The texts that stop others, each with the next one of the person that starts them again (G34)."""
-    sent: dict[tuple[str, str | None], list[tuple[str, Row]]] = defaultdict(list)
+def _stops(inbounds: list[Row], known: _Known) -> list[Evidence]:
+    """The texts that stop others, each with the next one of the person that starts them again, and those (G34)."""
+    texts: list[Evidence] = []
     for row in inbounds:
-        address, keyword = normal(row["sms_address"]), keyword_of(row.get("inbound_message_type"), row.get("inbound_message"))
-        if address and keyword:
-            sent[address, trimmed(row)].append((keyword, row))
-    found = []
-    for (address, to), texts in sent.items():
-        starts = [row["event_at"] for keyword, row in texts if keyword == "start"]
-        for keyword, row in texts:
-            if keyword == "stop":
-                at = row["event_at"]
-                lifted = min((start for start in starts if start > at), default=None)
-                found.append(Evidence("sms", address, "sms_stop", at, row["activity_id"], row["request_id"], lifted, to))
-    return found
+        keyword, address = keyword_of(row.get("inbound_message_type"), row.get("inbound_message")), normal(row["sms_address"])
+        if keyword == "stop" or (keyword and address):
+            ways = known.ways("sms", address, row | {"recipient_id": None}, asks=True)
+            about = _about("sms", "sms_stop", row, ways or {None: (row.get("received_at"), None)}, None)
+            texts += [replace(each, takes_back=keyword == "start", sent_to=trimmed(row)) for each in about]
+    return [each if each.takes_back or each.address is None else _lifted(each, texts) for each in texts]
+
+
+def _lifted(stop: Evidence, texts: Iterable[Evidence]) -> Evidence:
+    later = [
+        each
+        for each in texts
+        if each.takes_back
+        and each.at > stop.at
+        and (each.compared, compared("sms", each.sent_to)) == (stop.compared, compared("sms", stop.sent_to))
+    ]
+    if not later:
+        return stop
+    return replace(stop, lifted=min(each.at for each in later), lift_known=_latest(stop.known, _earliest(each.known for each in later)))
 
 
 def trimmed(inbound: Row) -> str | None:
@@ -237,7 +392,8 @@ def suppression_violations(events: Iterable[Event], messages: Iterable[Row], evi
         addresses[event.message] |= {event.address} if event.address else set()
     known: dict[tuple[str, str], list[Evidence]] = defaultdict(list)
     for each in evidence:
-        known[each.channel, each.address].append(each)
+        if each.compared and not each.takes_back:
+            known[each.channel, each.compared].append(each)
     found = []
     for message in messages:
         key = message["request_id"], message["channel"], message["recipient_key"]
@@ -258,10 +414,10 @@ def _stood(evidence: Evidence, attempted_at: datetime | None) -> bool:
 
 
 def _violation(message: Row, before: list[Evidence], pii_key: str) -> Row:
-    first = min(before, key=lambda each: (*each.order, each.address))
+    first = min(before, key=lambda each: (*each.order, each.compared))
     return {
         **{name: message[name] for name in ("request_id", "channel", "recipient_key", "mailbox_provider", "outcome", "first_attempted_at")},
         **evidence_columns(before),
-        "address_hash": hashed(first.address, pii_key),
+        "address_hash": hashed(first.compared or "", pii_key),
         "seconds_since_first_evidence": (message["first_attempted_at"] - first.at).total_seconds(),
     }

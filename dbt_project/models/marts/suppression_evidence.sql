@@ -1,26 +1,29 @@
 {#
     Every event after which an address must get no more messages of its channel, by the address, and the texts that take such an event back
-    (decisions G33 to G35). One job says all of a row, so that it is made anew with its job alone.
+    (decisions G33 to G35). Whose it is says the event, its job, or what the lake knows of its recipient id or phone number; where that changes,
+    the row is made anew though its job did not change.
 #}
-{{ config(stats_columns=["request_id", "evidence_at"], orphan_day="evidence_at") }}
+{{ config(
+    stats_columns=["request_id", "evidence_at"],
+    orphan_day="evidence_at",
+    touched_by=["recipient_addresses"],
+    also_touched="
+        select own.request_id, cast(own.evidence_at as date) as event_date
+        from own semi join changed_recipient_addresses as changed on own.channel = changed.channel and own.recipient_id = changed.recipient_id
+        where own.tied_by = 'recipient_id' or own.address is null
+        union all
+        select own.request_id, cast(own.evidence_at as date) as event_date
+        from own semi join changed_recipient_addresses as changed
+        on own.channel = changed.channel and " ~ phone_number("own.address") ~ " = " ~ phone_number("changed.address") ~ "
+        where own.channel = 'sms'
+    ",
+) }}
 
 with
 
-failures as (
+events as (
 
-    select * from {{ ref("int_failures") }}
-
-),
-
-unsubscribes as (
-
-    select * from {{ ref("stg_unsubscribes") }}
-
-),
-
-spam_complaints as (
-
-    select * from {{ ref("stg_spam_complaints") }}
+    select * from {{ ref("int_keyed_events") }}
 
 ),
 
@@ -36,173 +39,260 @@ bounce_categories as (
 
 ),
 
-events as (
+recipient_addresses as (
 
-    select * from {{ ref("int_events") }}
+    select * from {{ scoped(ref("recipient_addresses")) }}
+    where address is not null
 
 ),
 
 final_failures as (
 
     select
-        failures.*,
-        case failures.channel
+        events.*,
+        case events.channel
             when 'email' then 'hard_bounce'
             when 'push' then 'dead_push_token'
             else 'sms_invalid_address'
         end as reason
-    from failures
+    from events
     inner join bounce_categories
         on
-            failures.channel = bounce_categories.channel
-            and failures.category_key = bounce_categories.category_key
+            events.channel = bounce_categories.channel
+            and events.category_key = bounce_categories.category_key
     -- Of e-mail not all that is permanent: MessageGears says which of it is to be removed.
-    where case failures.channel when 'email' then bounce_categories.must_remove else bounce_categories.is_permanent end
+    where case events.channel when 'email' then bounce_categories.must_remove else bounce_categories.is_permanent end
 
 ),
 
 evidence as (
 
-    {% set sources = {
-        "final_failures": "reason",
-        "unsubscribes": "'unsubscribe'",
-        "spam_complaints": "'complaint'",
-    } -%}
-    {% for source, reason in sources.items() -%}
     select
-        request_id,
-        channel,
-        recipient_id,
-        address,
-        {{ reason }} as reason,
+        *,
+        false as asks_to_stop,
         false as takes_back,
-        cast(null as varchar) as sent_to,
-        event_at,
-        activity_id
-    from {{ source }}
-    union all
-    {% endfor -%}
+        cast(null as varchar) as sent_to
+    from final_failures
+
+    union all by name
+
     select
-        request_id,
-        channel,
-        null as recipient_id, -- what a person sends in is no answer of a message
-        address,
+        *,
+        kind as reason,
+        true as asks_to_stop,
+        false as takes_back
+    from events
+    where kind in ('unsubscribe', 'complaint')
+
+    union all by name
+
+    select
+        * exclude (recipient_id), -- noqa: RF02
         'sms_stop' as reason,
-        keyword = 'start' as takes_back,
-        sent_to,
-        event_at,
-        activity_id
+        keyword = 'stop' as asks_to_stop,
+        keyword = 'start' as takes_back
     from sms_inbounds
     where keyword is not null
 
 ),
 
--- Where the event does not say the address, its job does: of the same recipient.
-without_address as (
+-- A failure is of an address: one that does not say it is of those that its recipient has in the job.
+failures_without_address as (
 
     select distinct
         request_id,
         channel,
         recipient_id
     from evidence
-    where address is null and request_id is not null and recipient_id is not null
+    where address is null and not asks_to_stop and request_id is not null and recipient_id is not null
 
 ),
 
-addresses_of_recipients as (
+addresses_in_jobs as (
 
-    select distinct
+    select
         events.request_id,
         events.channel,
         events.recipient_id,
-        events.address
+        events.spelling,
+        min(events.received_at) as first_received_at
     from events
-    semi join without_address
+    semi join failures_without_address
         on
-            events.request_id = without_address.request_id
-            and events.channel = without_address.channel
-            and events.recipient_id = without_address.recipient_id
-    where events.address is not null
+            events.request_id = failures_without_address.request_id
+            and events.channel = failures_without_address.channel
+            and events.recipient_id = failures_without_address.recipient_id
+    where events.spelling is not null
+    group by all
+
+),
+
+-- An opt-out is a person's: one that does not say an address is about all that its recipient id was ever seen with.
+opted_out_ids as (
+
+    select distinct
+        channel,
+        own_recipient_id as recipient_id
+    from evidence
+    where address is null and asks_to_stop and own_recipient_id is not null
+
+),
+
+addresses_of_ids as (
+
+    select
+        recipient_addresses.*,
+        {{ compared_address("recipient_addresses.channel", "recipient_addresses.address") }} as compared
+    from recipient_addresses
+    semi join opted_out_ids
+        on
+            recipient_addresses.channel = opted_out_ids.channel
+            and recipient_addresses.recipient_id = opted_out_ids.recipient_id
+
+),
+
+ids_of_one_person as (
+
+    select
+        channel,
+        recipient_id
+    from addresses_of_ids
+    group by all
+    having count(distinct compared) <= {{ var("recipient_addresses_at_most") }}
+
+),
+
+tied as (
+
+    select
+        *,
+        cast(null as varchar) as tied_by,
+        received_at as known_at
+    from evidence
+    where address is not null
+
+    union all by name
+
+    select
+        evidence.* replace (addresses_in_jobs.spelling as spelling),
+        'job' as tied_by,
+        greatest(evidence.received_at, addresses_in_jobs.first_received_at) as known_at
+    from evidence
+    inner join addresses_in_jobs
+        on
+            evidence.request_id = addresses_in_jobs.request_id
+            and evidence.channel = addresses_in_jobs.channel
+            and evidence.recipient_id = addresses_in_jobs.recipient_id
+    where evidence.address is null and not evidence.asks_to_stop
+
+    union all by name
+
+    select
+        evidence.* replace (addresses_of_ids.address as spelling),
+        'recipient_id' as tied_by,
+        greatest(evidence.received_at, addresses_of_ids.first_received_at) as known_at
+    from evidence
+    inner join addresses_of_ids
+        on
+            evidence.channel = addresses_of_ids.channel
+            and evidence.own_recipient_id = addresses_of_ids.recipient_id
+    semi join ids_of_one_person
+        on
+            evidence.channel = ids_of_one_person.channel
+            and evidence.own_recipient_id = ids_of_one_person.recipient_id
+    where evidence.address is null and evidence.asks_to_stop
+
+),
+
+compared as (
+
+    select
+        *,
+        {{ compared_address("channel", "spelling") }} as compared
+    from tied
+
+),
+
+-- A phone number is about everybody who writes it, in whatever way.
+numbers as (
+
+    select distinct compared
+    from compared
+    where channel = 'sms'
+
+),
+
+spellings as (
+
+    select
+        address,
+        {{ phone_number("address") }} as compared,
+        min(first_received_at) as first_received_at
+    from recipient_addresses
+    where channel = 'sms'
+    group by all
+
+),
+
+spellings_of_numbers as (
+
+    select spellings.*
+    from spellings
+    semi join numbers on spellings.compared = numbers.compared
 
 ),
 
 addressed as (
 
-    select * from evidence
-    where address is not null
+    select
+        *,
+        spelling as listed_address
+    from compared
 
     union all by name
 
-    select evidence.* replace (addresses.address as address)
+    select
+        compared.* replace (
+            'number' as tied_by,
+            greatest(compared.known_at, spellings_of_numbers.first_received_at) as known_at
+        ),
+        spellings_of_numbers.address as listed_address
+    from compared
+    inner join spellings_of_numbers
+        on
+            compared.channel = 'sms'
+            and compared.compared = spellings_of_numbers.compared
+            and compared.spelling <> spellings_of_numbers.address
+
+    union all by name
+
+    -- Of whom nobody knows the address, the opt-out stands all the same.
+    select
+        evidence.*,
+        evidence.received_at as known_at
     from evidence
-    inner join addresses_of_recipients as addresses
+    anti join ids_of_one_person
         on
-            evidence.request_id = addresses.request_id
-            and evidence.channel = addresses.channel
-            and evidence.recipient_id = addresses.recipient_id
-    where evidence.address is null
-
-),
-
--- Where the event does not say the recipient, its job does: whom it knows by the address.
-without_recipient as (
-
-    select distinct
-        request_id,
-        channel,
-        address
-    from addressed
-    where recipient_id is null and request_id is not null and reason <> 'sms_stop'
-
-),
-
-recipients_of_addresses as (
-
-    select
-        events.request_id,
-        events.channel,
-        events.address,
-        min(events.recipient_id) as first_recipient_id,
-        max(events.recipient_id) as last_recipient_id
-    from events
-    semi join without_recipient
-        on
-            events.request_id = without_recipient.request_id
-            and events.channel = without_recipient.channel
-            and events.address = without_recipient.address
-    group by all
-
-),
-
-recipient_keys as (
-
-    select
-        request_id,
-        channel,
-        address,
-        {{ key_of_address("channel", "address", "first_recipient_id", "last_recipient_id") }} as recipient_key
-    from recipients_of_addresses
+            evidence.channel = ids_of_one_person.channel
+            and evidence.own_recipient_id = ids_of_one_person.recipient_id
+    where evidence.address is null and evidence.asks_to_stop
 
 )
 
+-- One event meets an address in more than one way where an id, a number or a job says it in more than one row.
 select
-    addressed.activity_id,
-    addressed.request_id,
-    addressed.channel,
-    addressed.address,
-    {{ hmac("addressed.address") }} as address_hash,
-    case
-        when addressed.reason = 'sms_stop' then null
-        when addressed.request_id is null then 'activity:' || addressed.activity_id
-        else coalesce('id:' || addressed.recipient_id, recipient_keys.recipient_key)
-    end as recipient_key,
-    addressed.reason as suppression_reason,
-    addressed.takes_back,
-    addressed.sent_to,
-    addressed.event_at as evidence_at
+    activity_id,
+    request_id,
+    channel,
+    listed_address as address,
+    any_value({{ hmac("compared") }}) as address_hash,
+    any_value(case when reason <> 'sms_stop' then recipient_key end) as recipient_key,
+    reason as suppression_reason,
+    takes_back,
+    sent_to,
+    event_at as evidence_at,
+    any_value(own_recipient_id) as recipient_id,
+    arg_min(tied_by, (known_at, tied_by)) as tied_by,
+    min(known_at) as known_at
 from addressed
-left join recipient_keys
-    on
-        addressed.request_id = recipient_keys.request_id
-        and addressed.channel = recipient_keys.channel
-        and addressed.address = recipient_keys.address
+group by activity_id, request_id, channel, listed_address, reason, takes_back, sent_to, event_at

@@ -1,4 +1,9 @@
-{{ config(scope="whole", stats_columns=["channel", "newest_reason_at", "last_evidence_at"]) }}
+{{ config(
+    scope="whole",
+    stats_columns=["channel", "newest_reason_at", "last_evidence_at", "listed_at"],
+    keys=["channel", "address"],
+    exported_by="listed_at",
+) }}
 
 {%- set reasons = {
     "hard_bounce": "hard_bounced_at",
@@ -31,7 +36,8 @@ addresses as (
         -- In a struct, for a null is an answer: the latest evidence may belong to no job.
         arg_max({ request_id: request_id }, (event_at, activity_id, reason)) as latest,
     {% for reason, first_at in reasons.items() -%}
-    min(event_at) filter (where reason = '{{ reason }}') as {{ first_at }}{{ "," if not loop.last }}
+    min(event_at) filter (where reason = '{{ reason }}') as {{ first_at }},
+    min(known_at) filter (where reason = '{{ reason }}') as {{ first_at }}_known{{ "," if not loop.last }}
     {% endfor %}
     from evidence
     -- What was started again does not stand.
@@ -51,5 +57,6 @@ select
     greatest({{ reasons.values() | join(", ") }}) as newest_reason_at,
     evidence_events,
     latest.request_id as last_request_id,
-    {{ reasons.values() | join(",\n    ") }}
+    {{ reasons.values() | join(",\n    ") }},
+    greatest({{ reasons.values() | join("_known, ") }}_known) as listed_at
 from addresses

@@ -1,15 +1,38 @@
 {#
-    The evidence may be of any job, so a job is made anew too where a message of it was attempted after evidence that came or went.
+    The evidence may be of any job, so those jobs are made anew too that have a message to an address whose evidence came or went: a message that
+    was attempted after it, and whose key is one that the address has anywhere. An opt-out of long ago that finds an address today so touches
+    that recipient's jobs, and not all jobs since. What belongs to no job is looked at by its days.
 #}
 {{ config(
     stats_columns=["request_id", "first_attempted_at"],
     orphan_day="first_attempted_at",
-    touched_by=["suppression_evidence"],
+    touched_by=["suppression_evidence", "recipient_addresses"],
     also_touched="
-        select request_id, cast(first_attempted_at as date) as event_date from fct_messages
-        where first_attempted_at > (select min(evidence_at) from changed_suppression_evidence)
+        with changed as (
+            select distinct channel, " ~ compared_address("channel", "address") ~ " as compared, address_hash, evidence_at
+            from changed_suppression_evidence
+            where address is not null
+        ),
+        keys as (
+            select channel, case channel when 'push' then 'device' else channel end || ':' || address_hash as recipient_key from changed
+            union
+            select ties.channel, 'id:' || ties.recipient_id from recipient_addresses as ties
+            semi join changed
+            on ties.channel = changed.channel and " ~ compared_address("ties.channel", "ties.address") ~ " = changed.compared
+        )
+        select messages.request_id, cast(messages.first_attempted_at as date) as event_date
+        from fct_messages as messages
+        semi join keys on messages.channel = keys.channel and messages.recipient_key = keys.recipient_key
+        where messages.first_attempted_at > (select min(evidence_at) from changed)
+        union all
+        select null, cast(first_attempted_at as date) as event_date
+        from fct_messages
+        where request_id is null and first_attempted_at > (select min(evidence_at) from changed)
     ",
 ) }}
+
+-- What touches is read by the plan alone.
+-- depends_on: {{ ref("recipient_addresses") }}
 
 with
 
@@ -21,7 +44,7 @@ messages as (
 
 events as (
 
-    select * from {{ ref("int_events") }}
+    select * from {{ ref("int_keyed_events") }}
 
 ),
 
@@ -31,64 +54,18 @@ evidence as (
 
 ),
 
--- Of all events those of an address that there is evidence of: few, and all that says whose the address is in a job.
-events_of_addresses as (
-
-    select
-        events.request_id,
-        events.channel,
-        events.address,
-        events.recipient_id,
-        events.activity_id
-    from events
-    semi join evidence
-        on
-            events.channel = evidence.channel
-            and events.address = evidence.address
-
-),
-
-addresses as (
-
-    select
-        request_id,
-        channel,
-        address,
-        min(recipient_id) as first_recipient_id,
-        max(recipient_id) as last_recipient_id
-    from events_of_addresses
-    where request_id is not null
-    group by all
-
-),
-
-address_keys as (
-
-    select
-        request_id,
-        channel,
-        address,
-        {{ key_of_address("channel", "address", "first_recipient_id", "last_recipient_id") }} as recipient_key
-    from addresses
-
-),
-
 message_addresses as (
 
     select distinct
         events.request_id,
         events.channel,
         events.address,
-        case
-            when events.request_id is null then 'activity:' || events.activity_id
-            else coalesce('id:' || events.recipient_id, address_keys.recipient_key)
-        end as recipient_key
-    from events_of_addresses as events
-    left join address_keys
+        events.recipient_key
+    from events
+    semi join evidence
         on
-            events.request_id = address_keys.request_id
-            and events.channel = address_keys.channel
-            and events.address = address_keys.address
+            events.channel = evidence.channel
+            and events.address = evidence.compared_address
 
 ),
 
@@ -121,12 +98,14 @@ violations as (
         attempts.mailbox_provider,
         attempts.outcome,
         attempts.first_attempted_at,
-        arg_min(evidence.address_hash, (evidence.event_at, evidence.activity_id, evidence.reason, evidence.address)) as address_hash,
+        arg_min(
+            evidence.address_hash, (evidence.event_at, evidence.activity_id, evidence.reason, evidence.compared_address)
+        ) as address_hash,
         list_sort(list(distinct evidence.reason)) as reasons,
         arg_min(evidence.reason, (evidence.event_at, evidence.activity_id, evidence.reason)) as first_reason,
         min(evidence.event_at) as first_evidence_at,
         max(evidence.event_at) as last_evidence_at,
-        -- A message of two addresses meets an event about both of them twice.
+        -- A message of two addresses meets an event about both of them twice, one of a number each of its spellings.
         count(distinct {
             event_at: evidence.event_at,
             activity_id: evidence.activity_id,
@@ -136,7 +115,7 @@ violations as (
     inner join evidence
         on
             attempts.channel = evidence.channel
-            and attempts.address = evidence.address
+            and attempts.address = evidence.compared_address
             and attempts.first_attempted_at > evidence.event_at
     where
         (evidence.lifted_at is null or evidence.lifted_at >= attempts.first_attempted_at)

@@ -1,0 +1,515 @@
+"""Opt-outs that do not fall off the list: each case in every order of arrival, with what must come of it worked out by hand.
+
+A case is some events and what they say in the end. Each of its orders of arrival has addresses, ids and jobs of its own, so that all of them
+stand in one lake: at each step the next event of every order comes, and gold is built.
+"""
+
+from __future__ import annotations
+
+import hmac
+import io
+import itertools
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import polars as pl
+import pytest
+
+from mg_lakehouse.stores.lake import Lake
+from mg_lakehouse.stores.suppressions import export_stream
+from mg_lakehouse.suppressions import Wanted
+from mg_lakehouse_tests.gold.helpers import NOON, PII_KEY, Event, append, event, log_text, one, rows_of, run_dbt, table
+
+HOUR: Final = 3_600
+STEP: Final = timedelta(hours=3)
+"""Between two steps; an export goes back for an hour before the newest row."""
+FIRST: Final = NOON + timedelta(days=5)
+"""When the first events are received, long after they happened."""
+
+AT_MOST: Final = 2
+FEW_ADDRESSES: Final = ("--vars", json.dumps({"recipient_addresses_at_most": AT_MOST}))
+"""Three addresses are more than a person has: by default it takes six."""
+
+MODELS: Final = ("recipient_addresses", "suppression_evidence", "suppression_list", "suppression_removals", "unresolved_opt_outs")
+TABLES: Final = (*MODELS, "suppression_violations")
+
+
+@dataclass(frozen=True)
+class Case:
+    """Events of an order of arrival, by its name, and what they say in the end, whatever the order.
+
+    ``listed`` are the addresses on the list, each with the time at which the lake had all that put it there, given at which step each event came.
+    ``violations`` are the jobs that should not have been sent.
+    """
+
+    events: Callable[[str], list[Event]]
+    listed: dict[str, Callable[[Sequence[int]], int]] = field(default_factory=dict)
+    violations: Sequence[str] = ()
+    unresolved: int = 0
+    removed: dict[str, Callable[[Sequence[int]], int]] = field(default_factory=dict)
+
+
+def mail(
+    name: str, job: str, who: str | None, address: str | None, hours: float = 0, *, table_: str = "deliveries", **values: Any
+) -> Event:
+    """An event of e-mail; ids, addresses and jobs are those of the order ``name``."""
+    email = None if address is None else f"{address}-{name}@corp.example"
+    return event(table_, hours * HOUR, request=f"{job}-{name}", recipient_id=who and f"{who}-{name}", email=email, **values)
+
+
+def text_sent(name: str, job: str, number: str, hours: float, table_: str = "sms_deliveries", **values: Any) -> Event:
+    return event(table_, hours * HOUR, request=f"{job}-{name}", phone=number.replace("#", number_of(name)), **values)
+
+
+def text_came(name: str, number: str, hours: float, kind: str) -> Event:
+    phone = number.replace("#", number_of(name))
+    return event("sms_inbounds", hours * HOUR, request=None, phone=phone, inbound_message_type=kind, destination_sms_number="12345")
+
+
+def number_of(name: str) -> str:
+    """Seven digits of the order."""
+    return f"{int(hmac.new(b'', name.encode(), 'sha256').hexdigest()[:8], 16) % 10**7:07d}"
+
+
+# In a job that never mailed her address Ann leaves by her id. Two other jobs know the address, and mail it after that.
+BY_ID: Final = Case(
+    lambda name: [
+        mail(name, "a", "ann", None, table_="unsubscribes"),
+        mail(name, "b", "ann", "ann", hours=1),
+        mail(name, "c", "ann", "ann", hours=2),
+    ],
+    {"ann": lambda step: max(step[0], min(step[1], step[2]))},
+    ["b", "c"],
+)
+
+# One address under two ids: who left as the one is not to be mailed as the other.
+TWO_IDS: Final = Case(
+    lambda name: [
+        mail(name, "z", "x", None, hours=1, table_="unsubscribes"),
+        mail(name, "a", "x", "ben"),
+        mail(name, "b", "y", "ben", hours=2),
+    ],
+    {"ben": lambda step: max(step[0], step[1])},
+    ["b"],
+)
+
+# One id with two addresses: a complaint by the id is about both.
+TWO_ADDRESSES: Final = Case(
+    lambda name: [
+        mail(name, "a", "cat", "cat"),
+        mail(name, "b", "cat", "kitty", hours=2),
+        mail(name, "z", "cat", None, hours=1, table_="spam_complaints"),
+    ],
+    {"cat": lambda step: max(step[0], step[2]), "kitty": lambda step: max(step[1], step[2])},
+    ["b"],
+)
+
+# Who says his address means that one, whatever else his id is known by.
+HIS_ADDRESS: Final = Case(
+    lambda name: [
+        mail(name, "a", "dan", "dan", table_="unsubscribes"),
+        mail(name, "b", "dan", "danny", hours=1),
+        mail(name, "c", "dan", "dan", hours=1),
+    ],
+    {"dan": lambda step: step[0]},
+    ["c"],
+)
+
+# A bounce is of an address: without one it is of the address that its own job knows.
+BOUNCE: Final = Case(
+    lambda name: [
+        mail(name, "a", "eve", None, hours=1, table_="bounces", category_code=10),
+        mail(name, "a", "eve", "eve"),
+        mail(name, "b", "eve", "evelyn", hours=2),
+    ],
+    {"eve": lambda step: max(step[0], step[1])},
+)
+
+# A bounce of which no address is known is no opt-out, and nobody's.
+LOST_BOUNCE: Final = Case(
+    lambda name: [
+        mail(name, "a", "fay", None, table_="bounces", category_code=30),
+        mail(name, "b", "fay", "fay", hours=1),
+    ],
+)
+
+# What stands for no id ties nobody to anybody.
+PLACEHOLDER: Final = Case(
+    lambda name: [
+        event("unsubscribes", request=f"a-{name}", recipient_id="NULL"),
+        event("deliveries", HOUR, request=f"a-{name}", recipient_id="NULL", email=f"gus-{name}@corp.example"),
+        event("deliveries", HOUR, request=f"a-{name}", recipient_id="NULL", email=f"hal-{name}@corp.example"),
+    ],
+    unresolved=1,
+)
+
+# An id of three addresses is no person's; before the third is known it is.
+SHARED: Final = Case(
+    lambda name: [
+        mail(name, "a", "desk", None, table_="unsubscribes"),
+        mail(name, "b", "desk", "ida", hours=1),
+        mail(name, "c", "desk", "jim", hours=1),
+        mail(name, "d", "desk", "kim", hours=1),
+    ],
+    unresolved=1,
+)
+
+# A STOP stops the number, in whatever way it is written.
+STOP: Final = Case(
+    lambda name: [
+        text_came(name, "1555#", 1, "STOP"),
+        text_sent(name, "a", "+1555#", 0),
+        text_sent(name, "b", "+1 (555) #", 2),
+    ],
+    {
+        "1555#": lambda step: step[0],
+        "+1555#": lambda step: max(step[0], step[1]),
+        "+1 (555) #": lambda step: max(step[0], step[2]),
+    },
+    ["b"],
+)
+
+# A START takes back the STOP of the same number, in whatever way each is written.
+START: Final = Case(
+    lambda name: [
+        text_came(name, "+1556#", 1, "STOP"),
+        text_came(name, "1-556-#", 2, "START"),
+        text_sent(name, "a", "001556#", 3),
+    ],
+    removed={
+        "+1556#": lambda step: max(step[0], step[1]),
+        "001556#": max,
+    },
+)
+
+# A number that is none is none however it is written.
+NO_NUMBER: Final = Case(
+    lambda name: [
+        text_sent(name, "a", "+1557#", 0, "sms_delivery_failures", category="INVALID_ADDRESS"),
+        text_sent(name, "b", "1557#", 1),
+    ],
+    {"+1557#": lambda step: step[0], "1557#": lambda step: max(step[0], step[1])},
+    ["b"],
+)
+
+# Nobody at all.
+NOBODY: Final = Case(lambda name: [event("spam_complaints", request=f"a-{name}"), text_came(name, " ", 0, "STOP")], unresolved=2)
+
+CASES: Final = {
+    "byid": BY_ID,
+    "twoids": TWO_IDS,
+    "twoaddresses": TWO_ADDRESSES,
+    "hisaddress": HIS_ADDRESS,
+    "bounce": BOUNCE,
+    "lostbounce": LOST_BOUNCE,
+    "placeholder": PLACEHOLDER,
+    "shared": SHARED,
+    "stop": STOP,
+    "start": START,
+    "nonumber": NO_NUMBER,
+    "nobody": NOBODY,
+}
+
+
+@dataclass(frozen=True)
+class Order:
+    """A case, and the step at which each of its events comes."""
+
+    name: str
+    case: Case
+    steps: Sequence[int]
+
+    @property
+    def events(self) -> list[tuple[int, Event]]:
+        """Each event with its step, and with the time of receipt that follows."""
+        made = zip(self.steps, self.case.events(self.name), strict=True)
+        return [(step, Event(each.table, {**each.values, "received_at": received(step)})) for step, each in made]
+
+    def spelled(self, address: str) -> str:
+        """An address of the case as it is in the lake."""
+        return address.replace("#", number_of(self.name)) if "#" in address else f"{address}-{self.name}@corp.example"
+
+
+def received(step: int) -> datetime:
+    return FIRST + step * STEP
+
+
+def orders() -> Iterator[Order]:
+    for name, case in CASES.items():
+        count = len(case.events(name))
+        for number, steps in enumerate(itertools.permutations(range(count))):
+            yield Order(f"{name}{number}", case, steps)
+
+
+ORDERS: Final = list(orders())
+EVENTS: Final = [(step, each) for order in ORDERS for step, each in order.events]
+
+
+@dataclass(frozen=True)
+class Grown:
+    """The lake after the last step, and by step what an export since the one before wrote."""
+
+    lake: Lake
+    exports: list[set[str]]
+
+
+def built(lake: Lake, *arguments: str) -> None:
+    """Models alone: that their data tests hold is looked at once."""
+    done = run_dbt(lake, ["run", *(arguments or ("--select", *MODELS, "+suppression_violations", *FEW_ADDRESSES))])
+    assert done.ok, done.messages
+
+
+def exported(lake: Lake, wanted: Wanted) -> tuple[set[str], datetime | None]:
+    stream = io.StringIO()
+    done = export_stream(lake, wanted, stream)
+    return {line.split(",")[1] for line in stream.getvalue().splitlines()[1:]}, done.mark
+
+
+@pytest.fixture(scope="module")
+def grown(tmp_path_factory: pytest.TempPathFactory) -> Grown:
+    lake = Lake(str(tmp_path_factory.mktemp("grown") / "lake"))
+    exports, mark = [], None
+    for step in range(max(step for step, _ in EVENTS) + 1):
+        append(lake, [each for at, each in EVENTS if at == step])
+        built(lake)
+        found, mark = exported(lake, Wanted(since=mark))
+        exports.append(found)
+    return Grown(lake, exports)
+
+
+def expected_list() -> dict[str, datetime]:
+    return {order.spelled(address): received(known(order.steps)) for order in ORDERS for address, known in order.case.listed.items()}
+
+
+def test_the_list_is_the_same_in_every_order_of_arrival(grown: Grown) -> None:
+    found = dict(table(grown.lake, "suppression_list").select("address", "listed_at").rows())
+    assert found == expected_list()
+
+
+def test_the_violations_are_the_same_in_every_order_of_arrival(grown: Grown) -> None:
+    found = table(grown.lake, "suppression_violations")["request_id"].to_list()
+    assert sorted(found) == sorted(f"{job}-{order.name}" for order in ORDERS for job in order.case.violations)
+
+
+def test_an_opt_out_of_nobody_who_is_known_stands_in_a_table_of_its_own(grown: Grown) -> None:
+    found = table(grown.lake, "unresolved_opt_outs")
+    assert found.height == sum(order.case.unresolved for order in ORDERS)
+    assert set(found["recipient_id"].drop_nulls()) == {f"desk-{order.name}" for order in ORDERS if order.case is SHARED}
+
+
+def test_what_was_taken_back_is_told(grown: Grown) -> None:
+    found = dict(table(grown.lake, "suppression_removals").select("address", "removed_at").rows())
+    expected = {order.spelled(address): received(known(order.steps)) for order in ORDERS for address, known in order.case.removed.items()}
+    assert found == expected
+
+
+def test_grown_step_by_step_gold_is_what_it_is_at_once(grown: Grown, tmp_path_factory: pytest.TempPathFactory) -> None:
+    lake = Lake(str(tmp_path_factory.mktemp("at-once") / "lake"))
+    append(lake, [each for _, each in EVENTS])
+    built(lake)
+    for name in TABLES:
+        assert rows_of(grown.lake, name) == rows_of(lake, name), name
+    # Its data tests hold too; ids that are of nobody are told, and so is who cannot be found.
+    done = run_dbt(lake, ["test", "--select", *TABLES, *FEW_ADDRESSES])
+    told = {name.rsplit(".", 1)[0] for name, status in done.statuses.items() if status != "pass"}
+    assert told == {"recipient_addresses_recipient_ids_name_one_person", "unresolved_opt_outs_none"}
+    assert done.ok
+
+
+def test_exports_each_since_the_one_before_miss_nothing_and_repeat_little(grown: Grown) -> None:
+    """An entry is in the export of the step at which the lake had all of it, and again in the next, which goes back for an hour before the newest row."""
+    for step, found in enumerate(grown.exports):
+        expected = {address for address, at in expected_list().items() if at == received(step)}
+        assert expected <= found, step
+        late = {address for address, at in expected_list().items() if at < received(step - 1)}
+        assert not found & late, step
+
+
+def test_the_log_of_no_table_tells_an_address(grown: Grown) -> None:
+    assert [each for each in ("corp.example", "+155") if each in log_text(grown.lake)] == []
+
+
+# The marks of exports.
+
+SOON: Final = NOON + timedelta(days=30)
+
+
+def unsubscribed(who: str, received_at: datetime) -> Event:
+    return event("unsubscribes", request="b1-x", email=f"{who}@corp.example", received_at=received_at)
+
+
+@pytest.fixture
+def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
+    lake = Lake(str(tmp_path_factory.mktemp("marks") / "lake"))
+    append(lake, [unsubscribed("ann", SOON)])
+    built(lake, "--select", "+suppression_list")
+    return lake
+
+
+def test_the_mark_is_an_hour_before_the_newest_row_that_gold_had_read(lake: Lake) -> None:
+    found, mark = exported(lake, Wanted())
+    assert (found, mark) == ({"ann@corp.example"}, SOON - timedelta(hours=1))
+
+
+def test_events_of_last_month_that_were_loaded_today_are_in_the_next_export(lake: Lake) -> None:
+    _, mark = exported(lake, Wanted())
+    today = SOON + timedelta(hours=5)
+    append(lake, [event("unsubscribes", at=NOON - timedelta(days=20), request="b0-y", email="ben@corp.example", received_at=today)])
+    built(lake, "--select", "+suppression_list")
+    assert exported(lake, Wanted(since=mark))[0] == {"ann@corp.example", "ben@corp.example"}  # Ann's hour is not over
+    assert exported(lake, Wanted(since=SOON + timedelta(hours=1)))[0] == {"ben@corp.example"}
+    assert exported(lake, Wanted(evidence_since=NOON.date()))[0] == {"ann@corp.example"}
+
+
+def test_rows_that_come_with_a_time_that_the_mark_has_passed_make_the_next_export_whole(lake: Lake) -> None:
+    """As where a day of silver is made anew: its rows keep the times at which their messages were received."""
+    _, mark = exported(lake, Wanted())
+    assert mark is not None
+    append(lake, [unsubscribed("ben", SOON - timedelta(days=9))])
+    built(lake, "--select", "+suppression_list")
+    stream = io.StringIO()
+    done = export_stream(lake, Wanted(since=mark), stream)
+    assert (done.rows, done.is_whole) == (2, True)
+    # What comes after goes by the marks again.
+    append(lake, [unsubscribed("cat", SOON + timedelta(days=1))])
+    built(lake, "--select", "+suppression_list")
+    _, later = exported(lake, Wanted(since=mark))
+    assert exported(lake, Wanted(since=later))[0] == {"cat@corp.example"}
+
+
+def test_a_definition_that_lists_more_makes_the_next_export_whole(lake: Lake) -> None:
+    append(lake, [event("sms_inbounds", request=None, phone="+15550009", received_at=SOON - timedelta(days=3), inbound_message="HALT")])
+    built(lake, "--select", "+suppression_list")
+    found, mark = exported(lake, Wanted())
+    assert found == {"ann@corp.example"}
+    built(lake, "--select", "+suppression_list", "--vars", json.dumps({"sms_stop_words": ["STOP", "HALT"]}))
+    assert exported(lake, Wanted(since=mark))[0] == {"ann@corp.example", "+15550009"}
+
+
+def test_the_mark_stays_where_gold_did_not_read_on(lake: Lake) -> None:
+    _, mark = exported(lake, Wanted())
+    append(lake, [unsubscribed("ben", SOON + timedelta(days=1))])
+    # The list alone, over evidence of before: what it would read of silver now it does not have.
+    built(lake, "--select", "suppression_list", "--full-refresh")
+    assert exported(lake, Wanted()) == ({"ann@corp.example"}, mark)
+
+
+# Messages that an id which is nobody's would merge.
+
+
+def messages(lake: Lake, *arguments: str) -> dict[str, str]:
+    built(lake, "--select", "fct_messages", *arguments)
+    return dict(table(lake, "fct_messages").select("recipient_key", "outcome").rows())
+
+
+def key(address: str) -> str:
+    return f"email:{hmac.new(PII_KEY.encode(), address.encode(), 'sha256').hexdigest()}"
+
+
+# As templates, exports and programs write that there is none.
+PLACEHOLDERS: Final = ("null", "NULL", "0", "000", "-", "{00000000-0000-0000-0000-000000000000}", "%%KEY%%", "N/A", "${recipient.id}", "{{id}}", "None", "*|ID|*", "#N/A", "(null)")  # fmt: skip
+
+
+@pytest.mark.parametrize("nobody", ["null", "shared"])
+def test_an_id_that_is_nobodys_merges_no_messages(tmp_path_factory: pytest.TempPathFactory, nobody: str) -> None:
+    """Three delivered and one bounced for good: under one id they were one message, that bounced."""
+    lake = Lake(str(tmp_path_factory.mktemp(nobody) / "lake"))
+    addresses = [f"p{number}@corp.example" for number in range(4)]
+    append(lake, [event("deliveries", recipient_id=nobody, email=each) for each in addresses[:3]])
+    append(lake, [event("bounces", recipient_id=nobody, email=addresses[3], category_code=10)])
+    assert messages(lake, *FEW_ADDRESSES) == {**dict.fromkeys(map(key, addresses[:3]), "delivered"), key(addresses[3]): "bounced"}
+
+
+def test_every_way_to_write_that_there_is_no_id_is_none(tmp_path_factory: pytest.TempPathFactory) -> None:
+    lake = Lake(str(tmp_path_factory.mktemp("placeholders") / "lake"))
+    append(lake, [event("deliveries", recipient_id=each, email=f"p{n}@corp.example") for n, each in enumerate(PLACEHOLDERS)])
+    # Ids that only look like it.
+    ids = ("R77", "00017", "a-0", "null-island", "100%", "[x]")
+    append(lake, [event("deliveries", recipient_id=each, email=f"r{n}@corp.example") for n, each in enumerate(ids)])
+    found = set(messages(lake))
+    assert found == {key(f"p{n}@corp.example") for n in range(len(PLACEHOLDERS))} | {f"id:{each}" for each in ids}
+
+
+def test_ids_of_a_job_are_told_apart_by_what_the_job_knows(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A desk's id has three addresses in all, which ties nobody to it, but in neither job more than two: each job's messages are as they were."""
+    lake = Lake(str(tmp_path_factory.mktemp("desk") / "lake"))
+    append(lake, [event("deliveries", request="b1-a", recipient_id="desk", email=f"{who}@corp.example") for who in ("ann", "ben")])
+    append(lake, [event("deliveries", request="b1-b", recipient_id="desk", email="cat@corp.example")])
+    built(lake, "--select", "fct_messages", *FEW_ADDRESSES)
+    assert table(lake, "fct_messages").select("request_id", "recipient_key").sort("request_id").rows() == [
+        ("b1-a", "id:desk"),
+        ("b1-b", "id:desk"),
+    ]
+
+
+# Phone numbers.
+
+
+@pytest.mark.parametrize(
+    ("spelled", "compared"),
+    [
+        ("+15550001111", "+15550001111"),
+        ("15550001111", "+15550001111"),
+        ("0015550001111", "+15550001111"),
+        (" +1 (555) 000-1111 ", "+15550001111"),
+        ("+1.555.000.1111", "+15550001111"),
+        ("tel:+1-555-000-1111", "+15550001111"),
+        ("＋１５５５０００１１１１", "+15550001111"),
+        ("\u202a+1\u00a0555\u2011000\u20111111\u202c", "+15550001111"),
+        # No numbers: a hash, a sender's name, digits too many.
+        ("0BEEC7B5EA3F0FDB", "0beec7b5ea3f0fdb"),
+        ("ACME", "acme"),
+        ("1234567890123456", "1234567890123456"),
+        ("+()", "+()"),
+    ],
+)
+def test_a_phone_number_is_its_digits(
+    tmp_path_factory: pytest.TempPathFactory, spelled: str, compared: str, numbers: dict[str, str]
+) -> None:
+    assert numbers[spelled] == f"sms:{hmac.new(PII_KEY.encode(), compared.encode(), 'sha256').hexdigest()}"
+
+
+@pytest.fixture(scope="module")
+def numbers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """By spelling: the recipient's key, each in a job of its own."""
+    marks = test_a_phone_number_is_its_digits.pytestmark  # type: ignore[attr-defined]
+    spellings = [spelled for spelled, _ in marks[0].args[1]]
+    lake = Lake(str(tmp_path_factory.mktemp("numbers") / "lake"))
+    append(lake, [event("sms_deliveries", request=f"b1-{number:02d}", phone=each) for number, each in enumerate(spellings)])
+    built(lake, "--select", "fct_messages")
+    found = dict(table(lake, "fct_messages").select("request_id", "recipient_key").rows())
+    return {each: found[f"b1-{number:02d}"] for number, each in enumerate(spellings)}
+
+
+def test_an_opt_out_that_finds_its_address_late_touches_that_recipients_jobs_only(tmp_path_factory: pytest.TempPathFactory) -> None:
+    lake = Lake(str(tmp_path_factory.mktemp("touched") / "lake"))
+    append(lake, [mail("x", "a", "ann", None, table_="unsubscribes")])
+    append(lake, [event("deliveries", 2 * HOUR, request="b-others", email=f"o{number}@corp.example") for number in range(3)])
+    append(lake, [event("deliveries", 2 * HOUR, request="b-by-address", email="ann-x@corp.example")])
+    built(lake, "--select", "+suppression_violations")
+    assert table(lake, "suppression_violations").is_empty()
+    append(lake, [mail("x", "c", "ann", "ann", hours=3)])
+    built(lake, "--select", "+suppression_violations")
+    assert sorted(table(lake, "suppression_violations")["request_id"]) == ["b-by-address", "c-x"]
+    predicate = str(one_commit(lake, "suppression_violations"))
+    assert "b-by-address" in predicate
+    assert "b-others" not in predicate
+
+
+def one_commit(lake: Lake, name: str) -> Any:
+    handle = lake.open("gold", name)
+    assert handle is not None
+    return handle.history(1)[0]["operationParameters"].get("predicate")
+
+
+def test_whom_an_opt_out_by_id_is_about_says_the_evidence(grown: Grown) -> None:
+    row = one(table(grown.lake, "suppression_evidence").filter(pl.col("address") == "ann-byid0@corp.example"))
+    assert (row["tied_by"], row["recipient_id"], row["request_id"], row["recipient_key"]) == (
+        "recipient_id",
+        "ann-byid0",
+        "a-byid0",
+        "id:ann-byid0",
+    )
