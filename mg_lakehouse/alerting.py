@@ -28,6 +28,9 @@ _SHOWN: Final = 5
 _POSTED: Final = 15
 """Alerts in one message: with 500 characters each, of which an escaped one takes five, below the 40,000 that Slack takes."""
 
+# Without these, Slack makes links of addresses, mentions of names, and bold of stars.
+_PLAIN: Final[dict[str, Any]] = {"mrkdwn": False, "parse": "none", "link_names": False, "unfurl_links": False, "unfurl_media": False}
+
 Told = dict[str, dict[str, str]]
 """By check, the severity of each subject that was told."""
 
@@ -84,9 +87,9 @@ def build_alert_sensors(settings: Settings) -> list[dg.SensorDefinition]:
         found = {kind.name: alerts for kind in ALERTS if (alerts := _newest(context.instance, _key(names, kind))) is not None}
         new = news(told, found)
         if new:
-            # Without these, Slack makes links of addresses, mentions of names, and bold of stars.
-            plain: dict[str, Any] = {"mrkdwn": False, "parse": "none", "link_names": False, "unfurl_links": False, "unfurl_media": False}
-            resources.slack(context).get_client().chat_postMessage(channel=channel, text=_message(new), **plain)
+            client = resources.slack(context).get_client()
+            for start in range(0, len(new), _POSTED):
+                client.chat_postMessage(channel=channel, text="\n".join(map(_line, new[start : start + _POSTED])), **_PLAIN)
         context.update_cursor(json.dumps(told | {name: {each.subject: each.severity for each in alerts} for name, alerts in found.items()}))
         return dg.SkipReason(f"{len(new):,} new alerts were told." if new else "Nothing new.")
 
@@ -132,12 +135,6 @@ def _newest(instance: dg.DagsterInstance, key: dg.AssetCheckKey) -> list[Alert] 
             found: Any = value.value
             return [Alert(**each) for each in found]
     return None
-
-
-def _message(alerts: Sequence[Alert]) -> str:
-    """A line for each alert, of so many as Slack takes in one message."""
-    more = f"\nAnd {len(alerts) - _POSTED:,} more: see the checks in Dagster." if len(alerts) > _POSTED else ""
-    return "\n".join(_line(alert) for alert in alerts[:_POSTED]) + more
 
 
 def _line(alert: Alert) -> str:
