@@ -9,7 +9,7 @@ INSTALLED := $(VENV)/.installed
 export DAGSTER_HOME ?= $(CURDIR)/.dagster
 export DAGSTER_DISABLE_TELEMETRY := 1
 
-.PHONY: demo dev test lint format types sql unit faults bench bench-peers pages site screenshots lock clean help
+.PHONY: demo dev test lint format types sql unit faults mutations bench bench-peers pages site screenshots lock clean help
 
 # How much `make bench` measures: small, standard or full.
 BENCH ?= standard
@@ -45,6 +45,12 @@ unit: $(INSTALLED)
 
 faults: $(INSTALLED)  ## The long matrix of crashes and faults, and the long fuzzing (minutes)
 	env -u DAGSTER_HOME $(BIN)/pytest -m faults --hypothesis-profile explore --numprocesses 2 --durations 10
+
+# Which breaks `make mutations` makes: those whose names hold one of these words, by default all.
+ONLY ?=
+
+mutations: $(INSTALLED)  ## Break the code on purpose, in copies, and see that near tests turn red (minutes)
+	env -u DAGSTER_HOME $(BIN)/python -m mg_lakehouse_tests.mutations $(ONLY)
 
 bench: $(INSTALLED) bench-peers  ## All measurements, and docs/performance.md made of them (BENCH=small, standard or full)
 	env -u DAGSTER_HOME $(BIN)/python -m benchmarks run --size $(BENCH)

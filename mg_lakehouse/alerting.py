@@ -16,6 +16,7 @@ from mg_lakehouse.errors import ConfigurationError
 from mg_lakehouse.names import Names
 from mg_lakehouse.resources import FeedResources
 from mg_lakehouse.settings import Settings
+from mg_lakehouse.sinks import for_markdown, for_slack
 from mg_lakehouse.stores.alerts import ALERTS, Alert, AlertKind, Thresholds, find_alerts
 
 __all__ = ["alert_check_keys", "build_alert_checks", "build_alert_sensors", "build_slack_resource", "check_result", "news"]
@@ -23,6 +24,12 @@ __all__ = ["alert_check_keys", "build_alert_checks", "build_alert_sensors", "bui
 _METADATA: Final = "alerts"
 _SHOWN: Final = 5
 """Alerts that the check's own sentence names; all of them are in its metadata."""
+
+_POSTED: Final = 15
+"""Alerts in one message: with 500 characters each, of which an escaped one takes five, below the 40,000 that Slack takes."""
+
+# Without these, Slack makes links of addresses, mentions of names, and bold of stars.
+_PLAIN: Final[dict[str, Any]] = {"mrkdwn": False, "parse": "none", "link_names": False, "unfurl_links": False, "unfurl_media": False}
 
 Told = dict[str, dict[str, str]]
 """By check, the severity of each subject that was told."""
@@ -56,7 +63,7 @@ def check_result(names: Names, kind: AlertKind, alerts: Sequence[Alert]) -> dg.A
         check_name=kind.name,
         passed=not alerts,
         severity=dg.AssetCheckSeverity.ERROR if any(alert.severity == "error" for alert in alerts) else dg.AssetCheckSeverity.WARN,
-        description=" ".join(alert.text for alert in alerts[:_SHOWN]) + more if alerts else None,
+        description=" ".join(for_markdown(alert.text, begins_line=False) for alert in alerts[:_SHOWN]) + more if alerts else None,
         metadata={"count": len(alerts), _METADATA: dg.MetadataValue.json([alert._asdict() for alert in alerts])},
     )
 
@@ -80,7 +87,9 @@ def build_alert_sensors(settings: Settings) -> list[dg.SensorDefinition]:
         found = {kind.name: alerts for kind in ALERTS if (alerts := _newest(context.instance, _key(names, kind))) is not None}
         new = news(told, found)
         if new:
-            resources.slack(context).get_client().chat_postMessage(channel=channel, text="\n".join(_line(alert) for alert in new))
+            client = resources.slack(context).get_client()
+            for start in range(0, len(new), _POSTED):
+                client.chat_postMessage(channel=channel, text="\n".join(map(_line, new[start : start + _POSTED])), **_PLAIN)
         context.update_cursor(json.dumps(told | {name: {each.subject: each.severity for each in alerts} for name, alerts in found.items()}))
         return dg.SkipReason(f"{len(new):,} new alerts were told." if new else "Nothing new.")
 
@@ -129,4 +138,4 @@ def _newest(instance: dg.DagsterInstance, key: dg.AssetCheckKey) -> list[Alert] 
 
 
 def _line(alert: Alert) -> str:
-    return f"{':red_circle:' if alert.severity == 'error' else ':large_yellow_circle:'} {alert.text}"
+    return f"{':red_circle:' if alert.severity == 'error' else ':large_yellow_circle:'} {for_slack(alert.text)}"

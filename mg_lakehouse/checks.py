@@ -217,6 +217,8 @@ def _conservation(names: Names, lake: Lake, above: Mapping[str, int]) -> dg.Asse
 def _broken(difference: int, miscounted: tuple[str, ...]) -> str:
     if miscounted:
         return f"Delta counted other rows than the ledger in {', '.join(miscounted)}."
+    if not difference:
+        return "Sources do not add up, and what one lacks another has twice: run `mg-lakehouse reconcile` for the hours; bronze has every item."
     return f"{abs(difference)} items are {'nowhere' if difference > 0 else 'counted twice'}; bronze has them all."
 
 

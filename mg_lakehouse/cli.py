@@ -19,16 +19,18 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from typer.exceptions import TyperException
+from typer.rich_utils import rich_format_error
 
 from mg_lakehouse import __version__
+from mg_lakehouse.console import TextConsole
 from mg_lakehouse.errors import LakehouseError
 from mg_lakehouse.progress import Step, listening
 from mg_lakehouse.querying import QueryFormat
 from mg_lakehouse.settings import load_settings
 from mg_lakehouse.signals import handling
+from mg_lakehouse.sinks import for_terminal, terminal_stream
 from mg_lakehouse.suppressions import Channel, Format, Reason, Wanted
 
 app = typer.Typer(
@@ -40,18 +42,27 @@ app = typer.Typer(
 )
 suppressions = typer.Typer(help="Whom to send nothing more to.", no_args_is_help=True)
 app.add_typer(suppressions, name="suppressions")
-out = Console()
-err = Console(stderr=True)
+out = TextConsole()
+err = TextConsole(stderr=True)
 
 
 def main() -> None:
-    """Entry point: run a command; an error that we raised on purpose is one sentence."""
+    """Entry point: run a command; an error that we raised on purpose is one sentence, and so is wrong use."""
     _quiet_third_parties()
     try:
-        app()
+        status = app(standalone_mode=False)
     except LakehouseError as error:
-        err.print(f"[bold red]Error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+        err.alarm("Error", str(error))
         sys.exit(1)
+    except TyperException as error:
+        # It names arguments, and a `*` of the shell makes arguments of files' names, of which one may begin with a dash.
+        said = for_terminal(error.format_message())
+        error.format_message = lambda: said  # type: ignore[method-assign]
+        rich_format_error(error)  # type: ignore[arg-type]
+        sys.exit(error.exit_code)
+    except typer.Abort:
+        sys.exit(1)
+    sys.exit(status or 0)
 
 
 def _quiet_third_parties() -> None:
@@ -193,7 +204,7 @@ def export_suppressions(
             exported = export_file(lake, wanted, output, chosen)
         else:
             with open(sys.stdout.fileno(), "w", encoding="utf-8", newline="", closefd=False) as stream:
-                exported = export_stream(lake, wanted, stream)
+                exported = export_stream(lake, wanted, terminal_stream(stream))
     print_exported(err, exported, wanted, output)
 
 
@@ -303,7 +314,7 @@ def sql(
         run_prompt(
             asked,
             lambda said: answer(asked, said, file_format, output),
-            lambda text: out.print(text, markup=False, highlight=False, soft_wrap=True),
+            lambda text: out.print(text, highlight=False, soft_wrap=True),
         )
 
 
@@ -391,7 +402,7 @@ def dev(
 def _conclude(failures: Sequence[str], log: Path) -> None:
     """Print what failed and end with status 1. The log stays only where it can help."""
     for failure in failures:
-        err.print(f"[bold red]Failed:[/] {escape(failure)}", highlight=False, soft_wrap=True)
+        err.alarm("Failed", failure)
     if failures and log.stat().st_size:
         err.print(f"What dbt said is in {log}.", highlight=False, soft_wrap=True)
     else:
@@ -421,8 +432,8 @@ def _progress(stages: Mapping[str, str] = _STAGES) -> Iterator[None]:
     """Show the steps that are announced, as they come; ``stages`` has the unit of each."""
     columns = (
         SpinnerColumn(),
-        TextColumn("{task.fields[stage]:<8}"),
-        TextColumn("{task.completed:>12,.0f} {task.fields[unit]}"),
+        TextColumn("{task.fields[stage]:<8}", markup=False),
+        TextColumn("{task.completed:>12,.0f} {task.fields[unit]}", markup=False),
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=err, transient=True) as progress:

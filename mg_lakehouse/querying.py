@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import shutil
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
+
+from mg_lakehouse.sinks import shown_stream, terminal_stream
 
 if TYPE_CHECKING:  # `--help` does not pay for DuckDB
     from mg_lakehouse.stores.ad_hoc import AdHoc
@@ -19,6 +22,8 @@ _SHOWN_ROWS = 100
 
 def answer(asked: AdHoc, statement: str, file_format: QueryFormat, output: Path | None) -> None:
     """Run statements and write the rows of the last one, to standard output or a file.
+
+    On a terminal, what does not show is written out; a file or a pipe gets CSV and JSON to the letter.
 
     Raises:
         QueryError: a statement is refused or wrong.
@@ -38,7 +43,7 @@ def answer(asked: AdHoc, statement: str, file_format: QueryFormat, output: Path 
         return
     rows = asked.rows(statement)
     if output is None:
-        (write_json if chosen == "json" else write_csv)(rows, sys.stdout)
+        (write_json if chosen == "json" else write_csv)(rows, terminal_stream(sys.stdout))
         return
     with draft(output) as file:
         if chosen == "parquet":
@@ -50,4 +55,6 @@ def answer(asked: AdHoc, statement: str, file_format: QueryFormat, output: Path 
 
 def _show(asked: AdHoc, statement: str) -> None:
     width = shutil.get_terminal_size((120, 24)).columns if sys.stdout.isatty() else 10_000
-    asked.show(statement, max_width=width, max_rows=_SHOWN_ROWS)
+    # DuckDB's tables are for eyes wherever they go, and they let C1 controls and bidirectional overrides through.
+    with redirect_stdout(shown_stream(sys.stdout)):
+        asked.show(statement, max_width=width, max_rows=_SHOWN_ROWS)

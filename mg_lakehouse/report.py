@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from rich import box
-from rich.console import Console
-from rich.markup import escape
+from rich.console import RenderableType
 from rich.table import Table
+from rich.text import Text
 
+from mg_lakehouse.console import TextConsole
+from mg_lakehouse.sinks import visible
 from mg_lakehouse.status import LakeStatus
 from mg_lakehouse.stores.loading import Loaded
 from mg_lakehouse.stores.maintenance import TableReport
@@ -39,7 +41,7 @@ _MOST_FILES: Final = 50
 """Files that have a line each."""
 
 
-def print_pass(console: Console, result: PassResult) -> None:
+def print_pass(console: TextConsole, result: PassResult) -> None:
     """What a pass received, added and rejected."""
     bronze = result.metadata.get("bronze/event_feed", {})
     silver = {key: values for key, values in result.metadata.items() if key.startswith("silver/")}
@@ -60,7 +62,7 @@ def print_pass(console: Console, result: PassResult) -> None:
     console.print(table)
 
 
-def print_rederived(console: Console, made: Sequence[Rederived], *, dry_run: bool) -> None:
+def print_rederived(console: TextConsole, made: Sequence[Rederived], *, dry_run: bool) -> None:
     """What making days anew changed, or would; a line for each day and table that differed."""
     changed = [each for each in made if each.changed]
     days = {each.day for each in made}
@@ -79,12 +81,12 @@ def print_rederived(console: Console, made: Sequence[Rederived], *, dry_run: boo
     )
     console.print(f"{len(days):,} days, {rows:,} rows: {verdict}.", soft_wrap=True)
     if changed and dry_run:
-        console.print("Nothing was changed. Without [bold]--dry-run[/] it will be.")
+        console.print("Nothing was changed. Without [bold]--dry-run[/] it will be.", markup=True)
     elif changed:
         console.print("Gold follows with its next build.")
 
 
-def print_exported(console: Console, exported: Exported, wanted: Wanted, output: Path | None) -> None:
+def print_exported(console: TextConsole, exported: Exported, wanted: Wanted, output: Path | None) -> None:
     """How many entries were written, and where the next export begins."""
     option = "--since" if wanted.removed_since is None else "--removed-since"
     lines = [f"{exported.rows:,} addresses were written{'' if output is None else f' to {output}'}."]
@@ -93,14 +95,17 @@ def print_exported(console: Console, exported: Exported, wanted: Wanted, output:
     if exported.mark is not None:
         lines.append(f"Of silver gold had read what was received before {exported.mark:%Y-%m-%dT%H:%M:%SZ}: the next export goes on with")
         lines.append(f"  {option} {exported.mark:%Y-%m-%dT%H:%M:%SZ}")
-    console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
+    for line in lines:
+        console.print(line, highlight=False, soft_wrap=True)
 
 
-def print_status(console: Console, status: LakeStatus) -> None:
+def print_status(console: TextConsole, status: LakeStatus) -> None:
     """How the lake and the queue stand."""
-    console.print(f"Lake [bold]{status.lake}[/]", highlight=False, soft_wrap=True)
+    console.print(Text.assemble("Lake ", (visible(status.lake), "bold")), highlight=False, soft_wrap=True)
     if not status.tables:
-        console.print("It has no table yet: set MG_QUEUE_URL and run [bold]mg-lakehouse run[/], or try [bold]mg-lakehouse demo[/].")
+        console.print(
+            "It has no table yet: set MG_QUEUE_URL and run [bold]mg-lakehouse run[/], or try [bold]mg-lakehouse demo[/].", markup=True
+        )
     else:
         _print_tables(console, status)
     if status.rejected:
@@ -112,12 +117,12 @@ def print_status(console: Console, status: LakeStatus) -> None:
     if status.crowded:
         (layer, name), most = max(status.crowded.items(), key=lambda item: item[1])
         console.print(
-            f"{len(status.crowded):,} tables have many small files ({layer}/{name}: {most:,}): run [bold]mg-lakehouse maintain[/], "
+            f"{len(status.crowded):,} tables have many small files ({layer}/{name}: {most:,}): run `mg-lakehouse maintain`, "
             "or let Dagster's schedules.",
             soft_wrap=True,
         )
     if status.unflattened_versions:
-        console.print(f"{status.unflattened_versions:,} bronze commits are not flattened yet: run [bold]mg-lakehouse run[/].")
+        console.print(f"{status.unflattened_versions:,} bronze commits are not flattened yet: run `mg-lakehouse run`.")
     match status.queue:
         case None:
             console.print("Queue: none is set (MG_QUEUE_URL).")
@@ -142,7 +147,7 @@ def print_status(console: Console, status: LakeStatus) -> None:
         )
 
 
-def print_reconciliation(console: Console, found: Reconciliation) -> None:
+def print_reconciliation(console: TextConsole, found: Reconciliation) -> None:
     """The books of each hour, and whether they balance: received = bronze, and items = rows + rejected + twice."""
     if not found.hours:
         console.print("Nothing was received in these hours.")
@@ -150,16 +155,17 @@ def print_reconciliation(console: Console, found: Reconciliation) -> None:
     table = plain_table("hour UTC", "received", "bronze", "waiting", "items", "rows", "rejected", "twice", "missing")
     for hour in found.hours:
         numbers = (hour.received, hour.in_bronze, hour.waiting, hour.items, hour.rows, hour.rejected, hour.duplicates)
-        missing = "0" if hour.balances else f"[bold red]{hour.messages_missing:+,} messages, {hour.items_missing:+,} items[/]"
+        wrong = Text(f"{hour.messages_missing:+,} messages, {hour.items_missing:+,} items", style="bold red")
+        missing = "0" if hour.balances else wrong
         table.add_row(hour.hour[5:].replace("T", " "), *(f"{number:,}" for number in numbers), missing)
     console.print(table)
     for batch in found.changed_batches:
-        console.print(f"[bold red]The messages of batch {batch} are not those that were committed.[/]", highlight=False)
+        console.print(f"The messages of batch {batch} are not those that were committed.", style="bold red", highlight=False)
     if found.balances:
         console.print("Every hour balances: nothing is missing, nothing is twice.")
 
 
-def print_loaded(console: Console, loaded: Sequence[Loaded]) -> None:
+def print_loaded(console: TextConsole, loaded: Sequence[Loaded]) -> None:
     """Print what became of each file, of very many that of each kind of file, and why one was not read."""
     table = plain_table("file", "kind", "items", "bundles", "new", "there before", left=2)
     for name, kind, files in _listed(loaded):
@@ -168,9 +174,9 @@ def print_loaded(console: Console, loaded: Sequence[Loaded]) -> None:
     console.print(table)
     for each in loaded:
         for note in each.notes:
-            console.print(f"{each.name} {note}.", markup=False, highlight=False, soft_wrap=True)
+            console.print(f"{visible(each.name)} {note}.", highlight=False, soft_wrap=True)
         if each.failure is not None:
-            console.print(f"[bold red]Failed:[/] {escape(each.failure)}", highlight=False, soft_wrap=True)
+            console.alarm("Failed", visible(each.failure))
 
 
 def _listed(loaded: Sequence[Loaded]) -> Iterator[tuple[str, str, list[Loaded]]]:
@@ -183,7 +189,7 @@ def _listed(loaded: Sequence[Loaded]) -> Iterator[tuple[str, str, list[Loaded]]]
         yield f"{len(files):,} files", kind, files
 
 
-def print_maintenance(console: Console, reports: Sequence[TableReport], *, dry_run: bool) -> None:
+def print_maintenance(console: TextConsole, reports: Sequence[TableReport], *, dry_run: bool) -> None:
     """What was done to the tables, or would be."""
     if not reports:
         console.print("The lake has no table yet: there is nothing to maintain.")
@@ -225,17 +231,17 @@ def in_bytes(size: float) -> str:
     return f"{size:,.1f} TB"
 
 
-def _print_unresolved(console: Console, status: LakeStatus) -> None:
+def _print_unresolved(console: TextConsole, status: LakeStatus) -> None:
     unresolved = status.tables.get(("gold", "unresolved_opt_outs"))
     if unresolved is not None and unresolved.rows:
         console.print(
             f"{unresolved.rows:,} opt-outs say no address, and the lake knows none of their recipients: "
-            "[bold]select * from gold.unresolved_opt_outs[/] in mg-lakehouse sql says which.",
+            "`select * from gold.unresolved_opt_outs` in mg-lakehouse sql says which.",
             soft_wrap=True,
         )
 
 
-def _print_tables(console: Console, status: LakeStatus) -> None:
+def _print_tables(console: TextConsole, status: LakeStatus) -> None:
     table = plain_table("layer", "table", "rows", "version", "updated", "lag", left=1)
     layer = None
     for (of, name), found in status.tables.items():
@@ -254,12 +260,19 @@ def _print_tables(console: Console, status: LakeStatus) -> None:
     console.print(table)
 
 
+class _PlainTable(Table):
+    """A table whose strings stay in their rows: in a cell, a line feed would make what looks like another row."""
+
+    def add_row(self, *cells: RenderableType | None, **options: Any) -> None:
+        super().add_row(*(visible(cell) if isinstance(cell, str) else cell for cell in cells), **options)
+
+
 def plain_table(*heads: str, left: int = 0) -> Table:
     """A table of whole cells in little room: text in the first column and the ``left`` behind it, then numbers.
 
     A number that is cut short is worse than none, and an ordinary terminal has 80 columns: what is too wide goes on in a second line.
     """
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table = _PlainTable(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for index, head in enumerate(heads):
         table.add_column(head, justify="left" if index <= left else "right", overflow="fold")
     return table

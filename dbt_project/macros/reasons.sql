@@ -114,11 +114,21 @@
     ]) }}), 200)), ''), '(none)')
 {%- endmacro %}
 
-{# The code of an error: a phrase as received; of anything else, which may name somebody, what its words say. #}
-{% macro error_code(code) -%}
+{#
+    The code of an error: a phrase as received, with one number at most, for more are a telephone's or a street's, and without the names of the
+    event's own address, where one is known. Of anything else, which may name somebody, what its `words` say.
+#}
+{% macro error_code(code, words=none, own="cast(null as varchar)") -%}
     case
-        when regexp_full_match(trim({{ code }}), '[A-Za-z]{1,40}(?:[ _:-]{1,2}(?:[A-Za-z]{1,40}|[0-9]{1,4})){0,8}') then trim({{ code }})
-        else {{ reason_fingerprint(reason_words(code)) }}
+        when
+            regexp_full_match(
+                trim({{ code }}),
+                '[A-Za-z]{1,40}(?:[ _:-]{1,2}[A-Za-z]{1,40}){0,8}(?:[ _:-]{1,2}[0-9]{1,4})?(?:[ _:-]{1,2}[A-Za-z]{1,40}){0,8}'
+            )
+            and not coalesce(length({{ own }}) > 3 and contains(lower({{ code }}), {{ own }}), false)
+            and not coalesce(list_has_any(string_split_regex(lower({{ code }}), '[^a-z]+'), {{ local_names(own) }}), false)
+            then trim({{ code }})
+        else {{ reason_fingerprint(words or reason_words(code)) }}
     end
 {%- endmacro %}
 

@@ -15,6 +15,7 @@ from mg_lakehouse.names import Names
 from mg_lakehouse.progress import Step
 from mg_lakehouse.resources import FeedResources
 from mg_lakehouse.settings import Settings
+from mg_lakehouse.sinks import for_markdown, visible
 from mg_lakehouse.stores.days import days_between
 from mg_lakehouse.stores.reconciliation import reconcile_day, replace_days
 from mg_lakehouse.stores.tables import RECONCILIATION
@@ -124,7 +125,7 @@ def _check(key: dg.AssetKey, rows: pl.DataFrame) -> dg.AssetCheckResult:
         asset_key=key,
         passed=not unexplained,
         severity=dg.AssetCheckSeverity.WARN,
-        description=said,
+        description=None if said is None else for_markdown(said),
         metadata={"unexplained": _table(unexplained)},
     )
 
@@ -137,5 +138,5 @@ def _table(rows: Sequence[dict[str, Any]]) -> dg.TableMetadataValue:
 
 def _cell(value: Any) -> str | int | None:
     if isinstance(value, list):
-        return ", ".join(value)
-    return value if value is None or isinstance(value, int) else str(value)
+        return ", ".join(visible(each) for each in value)
+    return value if value is None or isinstance(value, int) else visible(str(value))

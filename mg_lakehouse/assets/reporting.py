@@ -15,6 +15,7 @@ import dagster as dg
 from mg_lakehouse.errors import PermanentError, TransientError
 from mg_lakehouse.events.catalogue import Column
 from mg_lakehouse.interrupts import STOPPED
+from mg_lakehouse.sinks import for_terminal
 from mg_lakehouse.stores.audit import standing
 from mg_lakehouse.stores.lake import Lake, Layer
 
@@ -36,9 +37,9 @@ def as_failure() -> Iterator[None]:
     try:
         yield
     except PermanentError as error:
-        raise dg.Failure(description=str(error), allow_retries=False) from error
+        raise dg.Failure(description=for_terminal(str(error)), allow_retries=False) from error
     except TransientError as error:
-        raise dg.Failure(description=str(error), allow_retries=True) from error
+        raise dg.Failure(description=for_terminal(str(error)), allow_retries=True) from error
     except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError) as interrupt:
         raise dg.Failure(description=STOPPED, allow_retries=False) from interrupt
 

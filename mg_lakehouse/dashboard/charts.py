@@ -5,23 +5,60 @@ Charts take the width that they are given, so that they fit a phone, and colours
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import altair as alt
+import marimo as mo
 import polars as pl
 
-__all__ = ["bounces_by_day", "by_day", "categories", "engagement", "funnel", "growth", "jobs_to_show", "lag", "plain", "received", "tiles"]
+from mg_lakehouse.sinks import for_html, for_page_cell, visible
+
+__all__ = [
+    "bounces_by_day",
+    "by_day",
+    "categories",
+    "choices",
+    "engagement",
+    "funnel",
+    "growth",
+    "heading",
+    "jobs_to_show",
+    "lag",
+    "received",
+    "shown",
+    "table",
+    "tiles",
+]
 
 _HEIGHT: Final = 220
 _PERCENT: Final = ".1%"
 _MOST_CATEGORIES: Final = 15
 
 
-def plain(name: object) -> str:
-    """A text of somebody else's, for Markdown: signs that mean something there are escaped."""
-    return re.sub(r"([\\`*_{}\[\]<>#|])", r"\\\1", str(name))
+def shown(rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows whose texts show what they hold and fetch nothing, for a table or a chart."""
+    return rows.with_columns(pl.col(pl.String).map_elements(for_page_cell, return_dtype=pl.String))
+
+
+def table(rows: pl.DataFrame, **options: Any) -> Any:
+    """A table to look at. Its texts are wrapped, for what is cut short opens as Markdown (marimo 0.25)."""
+    texts = [name for name, dtype in rows.schema.items() if dtype == pl.String]
+    return mo.ui.table(shown(rows), show_column_summaries=False, show_download=False, wrapped_columns=texts, **options)
+
+
+def heading(job: Mapping[str, Any]) -> str:
+    """The head of a job's page, as HTML. Not Markdown: to escape `[A/B]` there begins a formula, and `::name::` is an icon."""
+    about = f"{job['channel']} of {job['day']}, {job['maturity']}"
+    return (
+        f'<span class="markdown prose dark:prose-invert contents"><h2>{for_html(job["job"])}</h2>'
+        f'<span class="paragraph">{for_html(about)} · <code>{for_html(job["request_id"])}</code></span></span>'
+    )
+
+
+def choices(values: Iterable[str]) -> dict[str, str]:
+    """What there is to choose from, by how it shows."""
+    return {visible(value): value for value in values}
 
 
 def jobs_to_show(jobs: pl.DataFrame) -> pl.DataFrame:
@@ -147,7 +184,7 @@ def categories(bounces: pl.DataFrame) -> Any:
 
 def _kinds(bounces: pl.DataFrame) -> Any:
     """A colour for each kind of failure, the same in all charts of the same bounces. There are more kinds than the usual ten colours."""
-    return alt.Color("kind:N", title=None, scale=alt.Scale(domain=bounces["kind"].unique().sort().to_list(), scheme="tableau20"))
+    return alt.Color("kind:N", title=None, scale=alt.Scale(domain=shown(bounces)["kind"].unique().sort().to_list(), scheme="tableau20"))
 
 
 def growth(suppressed: pl.DataFrame) -> Any:
@@ -196,4 +233,4 @@ def lag(lags: pl.DataFrame) -> Any:
 
 def _chart(rows: pl.DataFrame) -> Any:
     # Beside the chart a legend takes half of a phone's width.
-    return alt.Chart(rows).properties(width="container", height=_HEIGHT).configure_legend(orient="bottom", columns=3)
+    return alt.Chart(shown(rows)).properties(width="container", height=_HEIGHT).configure_legend(orient="bottom", columns=3)

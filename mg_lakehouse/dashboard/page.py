@@ -19,6 +19,7 @@ def _():
     from mg_lakehouse.dashboard import charts, questions
     from mg_lakehouse.errors import LakehouseError
     from mg_lakehouse.settings import load_settings
+    from mg_lakehouse.sinks import for_html
     from mg_lakehouse.stores.ad_hoc import ad_hoc
     from mg_lakehouse.stores.lake import Lake
 
@@ -33,7 +34,7 @@ def _():
         with ad_hoc(Lake(settings.lake_uri), settings) as asked:
             return [question(asked, *given) for question, *given in wanted]
 
-    return LakehouseError, ask, ask_all, charts, mo, questions, settings, timedelta
+    return LakehouseError, ask, ask_all, charts, for_html, mo, questions, settings, timedelta
 
 
 @app.cell
@@ -43,7 +44,7 @@ def _(mo):
 
 
 @app.cell
-def _(LakehouseError, ask, mo, questions, settings):
+def _(LakehouseError, ask, for_html, mo, questions, settings):
     try:
         choice = ask(questions.choices)
         problem = (
@@ -53,18 +54,18 @@ def _(LakehouseError, ask, mo, questions, settings):
         )
     except LakehouseError as error:
         choice, problem = None, str(error)
-    heading = mo.md(f"# MessageGears lakehouse\n`{settings.lake_uri}`")
-    mo.stop(problem is not None, mo.vstack([heading, mo.callout(mo.md(problem or ""), kind="info")]))
+    heading = mo.vstack([mo.md("# MessageGears lakehouse"), mo.Html(f"<code>{for_html(settings.lake_uri)}</code>")], gap=0)
+    mo.stop(problem is not None, mo.vstack([heading, mo.callout(mo.Html(for_html(problem or "")), kind="info")]))
     return choice, heading
 
 
 @app.cell
-def _(choice, mo, timedelta):
+def _(charts, choice, mo, timedelta):
     days = mo.ui.date_range(
         start=choice.first, stop=choice.last, value=(max(choice.first, choice.last - timedelta(days=30)), choice.last), label="Jobs of"
     )
-    categories = mo.ui.multiselect(options=list(choice.categories), label="Category")
-    campaigns = mo.ui.multiselect(options=list(choice.campaigns), label="Campaign")
+    categories = mo.ui.multiselect(options=charts.choices(choice.categories), label="Category")
+    campaigns = mo.ui.multiselect(options=charts.choices(choice.campaigns), label="Campaign")
     return campaigns, categories, days
 
 
@@ -91,15 +92,13 @@ def _(ask_all, campaigns, categories, days, questions, refresh):
 
 
 @app.cell
-def _(charts, jobs, mo):
+def _(charts, jobs):
     shown = charts.jobs_to_show(jobs)
-    table = mo.ui.table(
+    table = charts.table(
         shown,
         selection="single",
         initial_selection=[0] if shown.height else None,
         page_size=12,
-        show_column_summaries=False,
-        show_download=False,
         freeze_columns_left=["job"],
         label="Select a job to see it in depth.",
     )
@@ -134,20 +133,18 @@ def _(ask_all, charts, jobs, mo, questions, table, wanted):
         )
         job = mo.vstack(
             [
-                mo.md(
-                    f"## {charts.plain(chosen['job'])}\n{chosen['channel']} of {chosen['day']}, {chosen['maturity']} · `{charts.plain(request_id)}`"
-                ),
+                mo.Html(charts.heading(chosen)),
                 charts.funnel(chosen),
                 mo.md("### Engagement by age"),
                 charts.engagement(curve),
                 mo.md("### What bounced, and why"),
                 charts.categories(of_bounces),
                 mo.md("### Mailbox providers"),
-                mo.ui.table(providers, selection=None, show_column_summaries=False, show_download=False),
+                charts.table(providers, selection=None),
                 mo.md("### Links"),
-                mo.ui.table(links, selection=None, show_column_summaries=False, show_download=False),
+                charts.table(links, selection=None),
                 mo.md("### Errors"),
-                mo.ui.table(errors, selection=None, show_column_summaries=False, show_download=False) if errors.height else mo.md("None."),
+                charts.table(errors, selection=None) if errors.height else mo.md("None."),
             ]
         )
     return (job,)
@@ -166,7 +163,7 @@ def _(bounces, charts, feed, job, lags, mo, overview, reasons, rejected, suppres
                 [
                     mo.md("### Addresses that must get nothing more"),
                     charts.growth(suppressed),
-                    mo.ui.table(reasons, selection=None, show_column_summaries=False, show_download=False),
+                    charts.table(reasons, selection=None),
                 ]
             ),
             "Feed": mo.vstack(
@@ -176,7 +173,7 @@ def _(bounces, charts, feed, job, lags, mo, overview, reasons, rejected, suppres
                     mo.md("### Minutes between an event and its receipt"),
                     charts.lag(lags),
                     mo.md("### What could not be read"),
-                    mo.ui.table(rejected, selection=None, show_column_summaries=False, show_download=False)
+                    charts.table(rejected, selection=None)
                     if rejected.height
                     else mo.md("Nothing."),
                 ]

@@ -169,13 +169,14 @@ def links(asked: AdHoc, request_id: str) -> pl.DataFrame:
 
 
 def errors(asked: AdHoc, request_id: str) -> pl.DataFrame:
-    """Errors of the job and of rendering, by code."""
+    """Errors of the job and of rendering, by code. Silver has codes as they came, with addresses in some: only those that gold shows are told apart."""
     of_job = f"request_id = {text(request_id)}"
     return _answer(
         asked,
         " union all ".join(
-            f"select '{kind}' as kind, each.error_code as code, count(*) as events "
-            f"from silver.{table} cross join unnest(errors) as one(each) where {of_job} group by all"
+            f"select '{kind}' as kind, coalesce(known.error_code, if(trim(each.error_code) <> '', '(other)', '(none)')) as code, count(*) as events "
+            f"from silver.{table} cross join unnest(errors) as one(each) "
+            f"left join (select distinct error_code from gold.{table}) as known on known.error_code = trim(each.error_code) where {of_job} group by all"
             for kind, table in (("job", "job_errors"), ("rendering", "render_errors"))
         ),
     )

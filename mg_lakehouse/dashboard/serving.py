@@ -8,8 +8,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from rich.console import Console
-
+from mg_lakehouse.console import TextConsole
 from mg_lakehouse.errors import ConfigurationError
 from mg_lakehouse.services import require_free
 from mg_lakehouse.settings import Settings
@@ -20,7 +19,7 @@ __all__ = ["serve"]
 _PAGE: Final = Path(__file__).with_name("page.py")
 
 
-def serve(settings: Settings, console: Console, *, host: str, port: int) -> None:
+def serve(settings: Settings, console: TextConsole, *, host: str, port: int) -> None:
     """Serve the page until the process is told to stop. Does not return.
 
     Raises:

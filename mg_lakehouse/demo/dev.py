@@ -18,8 +18,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
-from rich.console import Console
+from rich.text import Text
 
+from mg_lakehouse.console import TextConsole
 from mg_lakehouse.demo.activity_api import ActivityApi, daily_files
 from mg_lakehouse.demo.feed import FeedPlan, generate
 from mg_lakehouse.demo.queue import EmbeddedQueue, trickle
@@ -39,7 +40,7 @@ _LOG: Final = "dev.log"
 _FILED_EVENTS: Final = 5_000
 
 
-def run_dev(settings: Settings, out: Console, *, port: int, bundles_a_minute: float) -> None:
+def run_dev(settings: Settings, out: TextConsole, *, port: int, bundles_a_minute: float) -> None:
     """Run the UI until it is interrupted; then everything that it started has ended.
 
     Raises:
@@ -61,7 +62,7 @@ def run_dev(settings: Settings, out: Console, *, port: int, bundles_a_minute: fl
         }
         with _interruptible(), _dagster(environment, port, log) as server:
             url = f"http://{_HOST}:{port}"
-            with out.status(f"Dagster starts; its log is {log} ..."):
+            with out.status(Text(f"Dagster starts; its log is {log} ...")):
                 _await_answer(server, url, log)
             out.print(f"Dagster UI: {url}", highlight=False, soft_wrap=True)
             out.print(f"Lake: {Lake(settings.lake_uri).root}   runs and log: {home}", highlight=False, soft_wrap=True)

@@ -8,9 +8,9 @@ from datetime import UTC, datetime, time, timedelta
 from typing import Final, NamedTuple
 
 from duckdb import DuckDBPyConnection
-from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
+from mg_lakehouse.console import TextConsole
 from mg_lakehouse.demo.feed import FeedPlan, generate
 from mg_lakehouse.demo.queue import EmbeddedQueue
 from mg_lakehouse.demo.samples import samples
@@ -65,7 +65,7 @@ def run_demo(*, events: int, seed: int | None) -> DemoOutcome:
         return DemoOutcome(sent, queue.depth(), plan.seed, result)
 
 
-def print_demo(out: Console, settings: Settings, outcome: DemoOutcome) -> None:
+def print_demo(out: TextConsole, settings: Settings, outcome: DemoOutcome) -> None:
     """Print what a demo did: each layer, what was rejected, jobs, failures by category, and what to type next."""
     sent, left, seed, result = outcome
     lake = Lake(settings.lake_uri)
@@ -79,10 +79,11 @@ def print_demo(out: Console, settings: Settings, outcome: DemoOutcome) -> None:
         rejected.add_row(reason, f"{count:,}")
     out.print(rejected)
     _print_gold(out, lake)
-    out.print(f"\nThe lake is {lake.root}. Next:", highlight=False, soft_wrap=True)
+    out.print()
+    out.print(f"The lake is {lake.root}. Next:", highlight=False, soft_wrap=True)
     width = max(len(_typed(command)) for command, _ in _NEXT)
     for command, what in _NEXT:
-        out.print(f"  [bold]{_typed(command):<{width}}[/]  {what}", highlight=False, soft_wrap=True)
+        out.print(Text.assemble("  ", (f"{_typed(command):<{width}}", "bold"), f"  {what}"), highlight=False, soft_wrap=True)
 
 
 def _typed(command: str) -> str:
@@ -92,7 +93,7 @@ def _typed(command: str) -> str:
     return f"make {command}" if command in ("demo", "dev") else f".venv/bin/mg-lakehouse {command}"
 
 
-def _print_layers(out: Console, settings: Settings) -> None:
+def _print_layers(out: TextConsole, settings: Settings) -> None:
     table = plain_table("The lake", "tables", "rows")
     found = read_status(settings).tables
     for layer, what in (("bronze", "messages"), ("silver", "events"), ("gold", "rows")):
@@ -142,33 +143,33 @@ _SUPPRESSED: Final = """
 _LONGEST_REASON: Final = 44
 
 
-def _print_gold(out: Console, lake: Lake) -> None:
+def _print_gold(out: TextConsole, lake: Lake) -> None:
     gold = f"{lake.root}/gold"
     with connect(lake) as duck:
         for title, order in (("Best jobs", "desc"), ("Worst jobs", "asc")):
             table = plain_table(title, "channel", "sent", "deliv.", "bounce", "open*", "click*", "spam", left=1)
             for job, channel, targeted, *rates in duck.execute(_JOBS.format(gold=gold, order=order)).fetchall():
-                table.add_row(escape(job[:22]), channel, f"{targeted:,}", *(_percent(rate) for rate in rates))
+                table.add_row(job[:22], channel, f"{targeted:,}", *(_percent(rate) for rate in rates))
             out.print(table)
         out.print("Ordered by delivery rate. * by people: opens by machines and clicks by bots are left out", style="dim")
         table = plain_table("Failures by category", "channel", "key", "class", "messages", "remove", left=3)
         for channel, key, category, kind, messages, must_remove in duck.execute(_BOUNCES.format(gold=gold)).fetchall():
             # Push and SMS categories are named by their keys.
             shown = key if category != key else ""
-            table.add_row(escape(category[:26]), channel, escape(shown), kind, f"{messages:,}", "must" if must_remove else "")
+            table.add_row(category[:26], channel, shown, kind, f"{messages:,}", "must" if must_remove else "")
         out.print(table)
         _print_people(out, duck, gold)
 
 
-def _print_people(out: Console, duck: DuckDBPyConnection, gold: str) -> None:
+def _print_people(out: TextConsole, duck: DuckDBPyConnection, gold: str) -> None:
     """How mailbox providers answered, in whose words, and whom to stop mailing."""
     table = plain_table("Mailbox providers", "sent", "deliv.", "bounce", "open*", "spam", "days to act")
     for provider, sent, *rates, act in duck.execute(_PROVIDERS.format(gold=gold)).fetchall():
-        table.add_row(escape(provider), f"{sent:,}", *(_percent(rate) for rate in rates), f"{act:,}" if act else "")
+        table.add_row(provider, f"{sent:,}", *(_percent(rate) for rate in rates), f"{act:,}" if act else "")
     out.print(table)
     table = plain_table("Why, in the servers' words", "SMTP", "status", "events", "providers", left=2)
     for reason, code, status, events, providers in duck.execute(_REASONS.format(gold=gold)).fetchall():
-        table.add_row(escape(reason[:_LONGEST_REASON]), code, status or "", f"{events:,}", f"{providers:,}")
+        table.add_row(reason[:_LONGEST_REASON], code, status or "", f"{events:,}", f"{providers:,}")
     out.print(table)
     table = plain_table("To get nothing more", "channel", "addresses", left=1)
     for channel, reason, addresses in duck.execute(_SUPPRESSED.format(gold=gold)).fetchall():

@@ -32,7 +32,7 @@ class Conservation:
     """The sum of what bronze gave and of what became of it, over a range of bronze versions.
 
     ``rows`` counts event rows, ``rejected`` rows of ``rejected_items`` (conflicting copies among them). ``miscounted`` names the
-    tables whose ledger differs from what Delta counted when it wrote.
+    tables whose ledger differs from what Delta counted when it wrote, ``unbalanced_sources`` counts those of a sum that do not add up by themselves.
     """
 
     messages: int
@@ -41,6 +41,7 @@ class Conservation:
     duplicates: int
     rejected: int
     miscounted: tuple[str, ...]
+    unbalanced_sources: int = 0
 
     @property
     def difference(self) -> int:
@@ -50,10 +51,10 @@ class Conservation:
     @property
     def holds(self) -> bool:
         """Whether every item is somewhere, once."""
-        return self.difference == 0 and not self.miscounted
+        return self.difference == 0 and not self.miscounted and not self.unbalanced_sources
 
     def plus(self, other: Conservation) -> Conservation:
-        """The sum of two sources."""
+        """The sum of two sources, which holds where each does: what one lacks is not made up by what another has twice."""
         return Conservation(
             self.messages + other.messages,
             self.items + other.items,
@@ -61,6 +62,7 @@ class Conservation:
             self.duplicates + other.duplicates,
             self.rejected + other.rejected,
             tuple(dict.fromkeys((*self.miscounted, *other.miscounted))),
+            sum(each.unbalanced_sources or each.difference != 0 for each in (self, other)),
         )
 
 

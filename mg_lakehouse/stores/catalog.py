@@ -19,6 +19,7 @@ from deltalake import DeltaTable
 from mg_lakehouse.errors import PermanentError
 from mg_lakehouse.events.catalogue import silver_tables
 from mg_lakehouse.settings import Settings
+from mg_lakehouse.sinks import visible
 from mg_lakehouse.stores.dbt_project import gold_models
 from mg_lakehouse.stores.duck import connect, identifier, text, text_list
 from mg_lakehouse.stores.lake import Lake, Layer, TableSpec
@@ -189,5 +190,5 @@ def snapshot_statements(tables: Sequence[Shown]) -> Iterator[str]:
 
 def _script(lake: Lake, made: Sequence[str]) -> str:
     store = "" if lake.is_local else "install httpfs;\nload httpfs;\n-- create secret (type s3, provider credential_chain);\n"
-    head = f"-- The lake {lake.root} for a DuckDB of your own: duckdb -init views.sql\n{store}install delta;\nload delta;\nset timezone = 'UTC';\n"
+    head = f"-- The lake {visible(lake.root)} for a DuckDB of your own: duckdb -init views.sql\n{store}install delta;\nload delta;\nset timezone = 'UTC';\n"
     return head + "".join(f"{statement};\n" for statement in made)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import os
 import re
 import shutil
 import tempfile
@@ -123,7 +124,7 @@ class _Part(NamedTuple):
 def _parts(files: Iterable[Path | IO[bytes]], activity: str | None, begun: deque[Loaded]) -> Iterator[_Part]:
     """The bundles of files; each file is added to ``begun`` before its first."""
     for path in files:
-        name = path.name if isinstance(path, Path) else "standard input"
+        name = _name(path)
         try:
             with _opened(path) as file:
                 for member, content in _contents(file, name):
@@ -146,9 +147,14 @@ def _opened(path: Path | IO[bytes]) -> Iterator[io.BufferedReader]:
         file = path.open("rb", buffering=0)
         file.read(0)
     except OSError as error:
-        raise _UnreadableError(_no_reading(path.name, error)) from error
+        raise _UnreadableError(_no_reading(_name(path), error)) from error
     with file:
         yield _buffered(file)
+
+
+def _name(path: Path | IO[bytes]) -> str:
+    """The name of a file. One in an encoding of long ago has bytes that are no text: they are written out, for no column takes them."""
+    return os.fsencode(path.name).decode("utf-8", "backslashreplace") if isinstance(path, Path) else "standard input"
 
 
 def _no_reading(name: str, error: OSError) -> str:

@@ -6,28 +6,43 @@ import csv
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from numbers import Number
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mg_lakehouse.errors import PermanentError
+from mg_lakehouse.sinks import for_csv
 
 __all__ = ["draft", "write_csv", "write_json", "write_parquet"]
 
 
 def write_csv(rows: pa.RecordBatchReader, stream: TextIO) -> int:
-    """Write rows with a header, and return how many they are."""
+    """Write rows with a header, and return how many they are. A text that a spreadsheet would take for a formula has an apostrophe before it."""
     written = 0
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(rows.schema.names)
+    write = _row_writer(stream)
+    write(rows.schema.names)
     for batch in rows:
-        writer.writerows(zip(*(column.to_pylist() for column in batch.columns), strict=True))
+        for row in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+            write(row)
         written += batch.num_rows
     return written
+
+
+def _row_writer(stream: TextIO) -> Callable[[Sequence[Any]], object]:
+    """What writes a row. Python's writer (3.11) leaves a carriage return bare, at which readers end the row: one that holds it is quoted as a whole."""
+    plain = csv.writer(stream, lineterminator="\n")
+    quoted = csv.writer(stream, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+
+    def write(row: Sequence[Any]) -> object:
+        cells = [value if value is None or isinstance(value, Number) else for_csv(str(value)) for value in row]
+        return (quoted if any(isinstance(cell, str) and "\r" in cell for cell in cells) else plain).writerow(cells)
+
+    return write
 
 
 def write_json(rows: pa.RecordBatchReader, stream: TextIO) -> int:

@@ -20,6 +20,7 @@ from pydantic import SecretStr
 
 from mg_lakehouse.errors import ConfigurationError, PermanentError, TransientError
 from mg_lakehouse.settings import Settings
+from mg_lakehouse.sinks import visible
 
 __all__ = ["Patience", "WebService", "child_texts", "missing_credentials", "open_web_service", "told"]
 
@@ -162,7 +163,7 @@ class WebService:
         return PermanentError(f"{what} was answered with something that is neither a file nor an error ({kind}): check MG_API_URL.")
 
     def _refused(self, what: str, error: str) -> PermanentError | TransientError:
-        said = error.replace(self._api_key.get_secret_value(), "***")[:300].rstrip(". ")
+        said = visible(error.replace(self._api_key.get_secret_value(), "***"))[:300].rstrip(". ")
         if _PASSING.search(said):
             return TransientError(f"{what} failed at MessageGears ({said}): try again later.")
         return PermanentError(f"{what} was refused by MessageGears ({said}): check MG_ACCOUNT_ID, MG_API_KEY and what was asked for.")

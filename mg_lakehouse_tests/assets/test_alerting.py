@@ -7,12 +7,14 @@ import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
 import dagster as dg
 import pytest
 from dagster_slack import SlackResource
+from markdown_it import MarkdownIt
 from slack_sdk.web.client import WebClient
 
 from mg_lakehouse.alerting import alert_check_keys, build_slack_resource, check_result
@@ -23,6 +25,8 @@ from mg_lakehouse.settings import Settings
 from mg_lakehouse.stores.alerts import ALERTS, Alert
 from mg_lakehouse.stores.lake import Lake
 from mg_lakehouse_tests.gold.helpers import append, build, event
+from mg_lakehouse_tests.sinks.hostile import MARKUP, MOVING, SLACK
+from mg_lakehouse_tests.sinks.laws import hides
 
 NOW = datetime.now(UTC)
 
@@ -138,6 +142,37 @@ def test_slack_is_told_of_each_alert_once(lake: Lake, channel: Channel) -> None:
             "\n".join(f":red_circle: Job {job} had 1 errors and has sent nothing; the threshold is 1." for job in ("b-one", "b-two")),
         )
     ]
+
+
+PLAIN = {"mrkdwn", "parse", "link_names", "unfurl_links", "unfurl_media"}
+
+
+def test_a_name_of_a_job_is_text_in_slack_and_in_the_ui(channel: Channel, tmp_path: Path) -> None:
+    hostile = Lake(str(tmp_path / "lake"))
+    jobs = [text for text in (*SLACK, *MARKUP, *MOVING) if chr(0xDCFF) not in text]
+    append(hostile, [event("job_errors", request=job, at=NOW - timedelta(hours=1)) for job in jobs])
+    build(hostile, "--select", "+job_metrics", as_of=NOW)
+    slack = LocalSlack(token="xoxb-1", url=channel.url)
+    definitions = build_definitions(settings(hostile, alert_slack_channel="#mail", alert_slack_token="xoxb-1"), resources={"slack": slack})
+    with dg.DagsterInstance.ephemeral() as instance:
+        run = definitions.resolve_job_def("alerts").execute_in_process(instance=instance)
+        definitions.resolve_sensor_def("alerts_to_slack").evaluate_tick(
+            dg.build_sensor_context(instance=instance, resources={"slack": slack})
+        )
+    lines = [line for form in channel.posted for line in form["text"].split("\n")]
+    assert len(lines) == len(jobs)  # a line for each alert, in messages that Slack takes
+    assert max(len(form["text"]) for form in channel.posted) < 40_000
+    for form in channel.posted:
+        assert {name: str(form[name]).lower() for name in PLAIN} == dict.fromkeys(PLAIN, "false") | {"parse": "none"}
+        assert not set("<>") & set(form["text"])
+        assert not hides(form["text"]) - {"\n", "\u2060"}
+    (found,) = [each for each in run.get_asset_check_evaluations() if each.check_name == "no_job_errors"]
+    assert found.description is not None
+    paragraph, inline, _ = MarkdownIt("commonmark", {"html": True}).parse(found.description)
+    assert paragraph.type == "paragraph_open"
+    assert {child.type for child in inline.children or []} <= {"text", "text_special"}
+    told: Any = found.metadata["alerts"].value
+    assert sorted(each["subject"] for each in told) == sorted(jobs)  # the data are what they were
 
 
 def test_no_channel_means_no_sensor(lake: Lake) -> None:

@@ -12,9 +12,15 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
+from mg_lakehouse.dashboard import questions
+from mg_lakehouse.dashboard.charts import heading
+from mg_lakehouse.settings import Settings
+from mg_lakehouse.sinks import visible
+from mg_lakehouse.stores.ad_hoc import ad_hoc
 from mg_lakehouse.stores.lake import Lake
 from mg_lakehouse_tests.cli.commands import command, sentence
 from mg_lakehouse_tests.gold.helpers import Event, append, build, event
+from mg_lakehouse_tests.sinks.hostile import HOSTILE
 from mg_lakehouse_tests.ui.services import browser, dashboard
 
 pytestmark = pytest.mark.ui
@@ -26,6 +32,8 @@ SHOWN = (
     "bounce_days",
     "domain_days",
     "link_metrics",
+    "job_errors",
+    "render_errors",
     "suppression_list",
     "feed_health_hourly",
 )
@@ -151,6 +159,94 @@ def test_what_was_built_a_moment_ago_is_there_with_the_next_refresh(chromium: Br
         build(lake, *BUILD)
         opened.locator("marimo-refresh").get_by_role("button").first.click()
         expect(row(opened, "Job b3-late")).to_be_visible()
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Every text of the corpus as the name of a job, a category, a link and an error."""
+    lake = Lake(str(tmp_path_factory.mktemp("hostile")))
+    texts = [text for text in HOSTILE if chr(0xDCFF) not in text]
+    events: list[Event] = []
+    for number, text in enumerate(texts):
+        about: dict[str, Any] = {"request": f"b{number}", "correlation_id": text, "job_category": text, "campaign_id": text}
+        events += [
+            event("deliveries", email=f"p{number}@gmail.com", **about),
+            event("bounces", email=f"q{number}@gmail.com", category=text, **about),
+            event("clicks", 600, email=f"p{number}@gmail.com", url_name=text, url="https://evil.example/x.png", **about),
+            event("job_errors", errors=[{"error_code": text, "error_message": "boom"}], **about),
+        ]
+    append(lake, events)
+    build(lake, *BUILD)
+    with dashboard(tmp_path_factory.mktemp("hostile-folder"), lake.root) as served:
+        yield served
+
+
+_MARKED = """() => {
+    const found = [];
+    const walk = (root) => {
+        found.push(...root.querySelectorAll("marimo-tex, .katex, iconify-icon, td a, td img, td strong, h2 *, [role=option] *:not(span):not(div):not(svg):not(path)"));
+        root.querySelectorAll("*").forEach((each) => each.shadowRoot && walk(each.shadowRoot));
+    };
+    walk(document);
+    return found.map((each) => each.outerHTML.slice(0, 200));
+}"""
+"""What markup would have made of the texts, within marimo's elements too."""
+
+
+def test_texts_of_events_are_text_on_every_page(chromium: Browser, hostile: str) -> None:
+    """The page asks nobody outside: `page` looks at that. A picture's address in a job's name was fetched."""
+    with page(chromium, hostile) as opened:
+        seen: set[str] = set()
+        while True:
+            opened.locator("td").first.wait_for()
+            seen |= set(opened.locator("td").all_inner_texts())
+            assert opened.evaluate(_MARKED) == []
+            following = opened.get_by_test_id("next-page-button").first
+            if following.is_disabled():
+                break
+            following.click()
+        for text in ("[A/B] test", "::lucide:rocket::", "[bold red]x[/]", "\\u202egnp.exe\\u202c", "# head", "<script>alert(1)</script>"):
+            assert text in seen
+        opened.get_by_test_id("first-page-button").first.click()
+        opened.get_by_text("Select...").first.click()
+        expect(opened.get_by_role("option").first).to_be_visible()
+        assert opened.evaluate(_MARKED) == []
+        opened.keyboard.press("Escape")
+        opened.get_by_test_id("last-page-button").first.click()
+        row(opened, '"><marimo-tex>').get_by_role("checkbox").check()
+        opened.get_by_role("tab", name="One job").click()
+        expect(opened.get_by_role("heading", name='"><marimo-tex>x</marimo-tex>')).to_be_visible()
+        expect(opened.get_by_role("heading", name="Errors")).to_be_visible()
+        assert opened.evaluate(_MARKED) == []
+        for tab in ("Bounces", "Feed"):
+            opened.get_by_role("tab", name=tab).click()
+            expect(opened.locator("svg.marks, canvas").first).to_be_visible()
+            assert opened.evaluate(_MARKED) == []
+
+
+def test_the_head_of_a_job_is_its_name(chromium: Browser) -> None:
+    """Every text of the corpus at once, in a page of its own."""
+    context = chromium.new_context(offline=True)
+    opened = context.new_page()
+    asked: list[str] = []
+    opened.on("request", lambda each: asked.append(each.url))
+    about = {"channel": "email", "day": "2026-03-10", "maturity": "final"}
+    opened.set_content("".join(heading({"job": text, "request_id": text, **about}) for text in HOSTILE))
+    assert opened.locator("h2").evaluate_all("found => found.map(each => each.textContent)") == [visible(text) for text in HOSTILE]
+    assert opened.locator("code").evaluate_all("found => found.map(each => each.textContent)") == [visible(text) for text in HOSTILE]
+    assert asked == []
+    context.close()
+
+
+def test_an_error_whose_code_is_no_phrase_is_not_shown_as_it_came(chromium: Browser, tmp_path: Path) -> None:
+    lake = Lake(str(tmp_path / "lake"))
+    codes = ("Transfer Error", "ann@corp.example", "Call 555-000-1111", None)
+    about = [event("job_errors", request="b4-wrong", errors=[{"error_code": code, "error_message": "boom"}]) for code in codes]
+    append(lake, [*job("b4-wrong", "News", accepted=1, bounced=1, opened=0), *about])
+    build(lake, *BUILD)
+    with ad_hoc(lake, Settings(lake_uri=lake.root)) as asked:
+        found = questions.errors(asked, "b4-wrong")
+    assert sorted(found.select("code", "events").rows()) == [("(none)", 1), ("(other)", 2), ("Transfer Error", 1)]
 
 
 def test_a_lake_without_gold_says_what_to_do(chromium: Browser, tmp_path: Path) -> None:

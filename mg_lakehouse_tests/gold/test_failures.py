@@ -62,6 +62,8 @@ FEED: Final = [
     # One template wrong at two places of its line; an event that names two errors; one that names none.
     event("render_errors", recipient_id="1", errors=[error("Template merge exception", MERGE.format(1))]),
     event("render_errors", 5, recipient_id="2", request="t2-other", errors=[error("Template merge exception", MERGE.format(27)), error(None, "boom")]),
+    # A code and a text with the name that the event's own address has.
+    event("render_errors", 6, email="ann.lee@corp.example", errors=[error("Greeting for Ann Lee", "no greeting for lee in BODY")]),
     event("sms_render_errors", recipient_id="3", errors=None),
     event("job_errors", errors=[error("Transfer Error", "Retrieving file: s3://mycompany/myfile-7.txt - The specified key does not exist.")]),
     event("job_errors", 60, request="t2-other", errors=[error("Transfer Error", "Retrieving file: s3://other/x.csv - The specified key does not exist.")]),
@@ -135,6 +137,7 @@ def test_an_error_is_one_wherever_in_the_template_and_for_whichever_file(lake: L
     assert (merge["template_part"], merge["expression"], merge["messages"], merge["jobs"]) == ("SUBJECT", "Recipient.FirstNamex", 2, 2)
     assert merge["newest_request_id"] == "t2-other"
     assert one(errors, channel="email", error_code="(none)")["error_fingerprint"] == "boom"
+    assert one(errors, error_code="greeting for #")["error_fingerprint"] == "no greeting for # in body"
     assert one(errors, channel="sms")["error_fingerprint"] == "(none)"
     jobs = table(lake, "job_errors").sort("error_code").select("error_code", "error_fingerprint", "events", "jobs").rows()
     assert jobs == [
@@ -334,6 +337,14 @@ def test_a_code_is_one_only_where_a_server_writes_it(text: str | None, code: int
     [
         ("Template merge exception", MERGE.format(1), ("Template merge exception", "SUBJECT", "Recipient.FirstNamex")),
         ("No ann@corp.example", 'wrong in the Expression "ann@corp.example"', ("no #", None, None)),
+        ("Call 555-000-1111", "", ("call #", None, None)),
+        ("ANN 42 MAIN STREET 7", "", ("ann # main street #", None, None)),
+        ("HTTP 500 Server Error", "", ("HTTP 500 Server Error", None, None)),
+        ("ann%40corp.example", "", ("#", None, None)),
+        ("<ann at corp>", "", ("#", None, None)),
+        ("ann (at) corp.example", "", ("#", None, None)),
+        ("+1 555 000 1111", "", ("#", None, None)),
+        ("Tel:15550001111", "", ("tel #", None, None)),
         ("E-404", 'in HTML, Expression Map["ann@corp.example"].x is missing', ("E-404", "HTML", None)),
         (" ", "Expression ann@corp.example is missing", ("(none)", None, None)),
         (None, "Expression ann%40corp.example is missing", ("(none)", None, None)),

@@ -140,7 +140,8 @@ def render_errors(rows: Rows) -> list[Row]:
                 part = re.search(r"\bin ([A-Z][A-Z_]+)\b", text)
                 expression = _EXPRESSION.search(text)
                 place = part[1] if part else None, expression[1] if expression else None
-                groups[channel, _code(error), *place, fingerprint(text)].append(row)
+                address = row.get("email_address")
+                groups[channel, _code(error, address), *place, fingerprint(text, address)].append(row)
     names = ("channel", "error_code", "template_part", "expression", "error_fingerprint")
     return [dict(zip(names, key, strict=True)) | _summed(group, "messages") for key, group in groups.items()]
 
@@ -149,11 +150,20 @@ _NAME = r"[a-z_$][a-z0-9_$]*"
 _EXPRESSION = re.compile(rf"\bexpression ({_NAME}(?:\.{_NAME}|\?[a-z_]+|\[[0-9]{{1,3}}\])*)(?=[\s,;:.]|$)", re.IGNORECASE)
 
 
-def _code(error: Row) -> str:
-    """The code as received where it is a phrase; what its words say where it is anything else (G52)."""
+def _code(error: Row, address: str | None = None) -> str:
+    """The code as received where it is a phrase with at most one number and nothing of the address; what its words say where it is anything else (G52)."""
     code = (error["error_code"] or "").strip()
-    phrase = re.fullmatch(r"[A-Za-z]{1,40}(?:[ _:-]{1,2}(?:[A-Za-z]{1,40}|[0-9]{1,4})){0,8}", code)
-    return code if phrase else fingerprint(code)
+    own = (address or "").strip().lower().split("@")[0]
+    words = re.split(r"[ _:-]{1,2}", code)
+    numbers = [word for word in words if word.isdigit()]
+    phrase = (
+        re.fullmatch(r"[A-Za-z]{1,40}", words[0])
+        and all(re.fullmatch(r"[A-Za-z]{1,40}|[0-9]{1,4}", word) for word in words)
+        and len(numbers) <= 1
+        and not any(_is_own(word.lower(), own) for word in words)
+        and not (len(own) > 3 and own in code.lower())
+    )
+    return code if phrase else fingerprint(code, address)
 
 
 def sms_metrics(metrics: Iterable[Row], messages: Iterable[Row]) -> list[Row]:

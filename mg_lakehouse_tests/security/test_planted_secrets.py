@@ -28,6 +28,11 @@ PLANTED = f"""<ActivityItems>
 <Timestamp>2026-03-19T12:00:00.000-05:00</Timestamp></InboundSmsActivity>
 <DeliveredMobilePushActivity><ActivityId>s4</ActivityId><RequestId>t1</RequestId><DeviceId>{ADDRESSES[2]}</DeviceId>
 <Timestamp>2026-03-19T12:00:00.000-05:00</Timestamp></DeliveredMobilePushActivity>
+<JobErrorActivity><ActivityId>s5</ActivityId><RequestId>t1</RequestId><JobError><ErrorCode>No {ADDRESSES[0]}</ErrorCode>
+<ErrorMessage>{ADDRESSES[0]}</ErrorMessage></JobError><Timestamp>2026-03-19T12:00:00.000-05:00</Timestamp></JobErrorActivity>
+<RenderErrorActivity><ActivityId>s6</ActivityId><RequestId>t1</RequestId><EmailAddress>{ADDRESSES[0]}</EmailAddress><RenderErrors><RenderError>
+<ErrorCode>{ADDRESSES[1]}</ErrorCode><ErrorMessage>{ADDRESSES[0]}</ErrorMessage></RenderError></RenderErrors>
+<Timestamp>2026-03-19T12:00:00.000-05:00</Timestamp></RenderErrorActivity>
 <OpenActivity><EmailAddress>{ADDRESSES[0]} & {TEXT}</EmailAddress></OpenActivity>
 <SurpriseActivity><Who>{ADDRESSES[0]}</Who><Said>{TEXT}</Said><Timestamp>x</Timestamp></SurpriseActivity>
 </ActivityItems>"""

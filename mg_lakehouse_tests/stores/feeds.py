@@ -7,9 +7,10 @@ from datetime import UTC, datetime, timedelta
 
 import polars as pl
 
-from mg_lakehouse.events.schemas import BRONZE_SCHEMA
+from mg_lakehouse.events.schemas import BRONZE_SCHEMA, LOADED_SCHEMA
 from mg_lakehouse.stores.bronze import BatchReceipt, append_batch
 from mg_lakehouse.stores.lake import Lake
+from mg_lakehouse.stores.tables import LOADED_FILES
 
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
@@ -33,6 +34,14 @@ def receive(lake: Lake, bodies: Sequence[str], *, first: int = 0, received_at: d
     named = {f"m{first + index}": body for index, body in enumerate(bodies)}
     batch_id = f"batch-{first}"
     return append_batch(lake, batch(named, batch_id=batch_id, sent_at=received_at, received_at=received_at), batch_id)
+
+
+def load(lake: Lake, bodies: Sequence[str], *, first: int = 0, received_at: datetime = START) -> BatchReceipt:
+    """Commit bodies to bronze as bundles ``b<first>``, … of a loaded file."""
+    named = {f"b{first + index}": body for index, body in enumerate(bodies)}
+    batch_id = f"loaded-{first}"
+    rows = batch(named, batch_id=batch_id, sent_at=received_at, received_at=received_at).with_columns(part=0, file_name=pl.lit("feed.xml"))
+    return append_batch(lake, rows.select(LOADED_SCHEMA.names()).cast(LOADED_SCHEMA), batch_id, table=LOADED_FILES)
 
 
 def rows_of(lake: Lake, layer: str, table: str) -> pl.DataFrame:

@@ -18,7 +18,9 @@ from mg_lakehouse.errors import PermanentError, TransientError
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.stores import commit
 from mg_lakehouse.stores.bronze import BatchReceipt, append_batch, in_batches
+from mg_lakehouse.stores.failpoints import Failpoint
 from mg_lakehouse.stores.lake import Lake
+from mg_lakehouse_tests.faults.scenarios import at
 from mg_lakehouse_tests.stores.feeds import START, batch, rows_of
 
 ONE = {"m1": "<ActivityItems/>", "m2": "<ActivityItems/>"}
@@ -163,3 +165,16 @@ def test_a_checkpoint_that_cannot_be_written_costs_nothing(lake: Lake) -> None:
     assert append_batch(lake, batch({"m50": "x"}, batch_id="b50"), "b50") == ({"m50"}, 0)
     assert rows_of(lake, "bronze", "event_feed").height == 51
     assert not list(Path(lake.root).rglob("_last_checkpoint"))
+
+
+def test_a_commit_in_between_makes_the_other_look_again(lake: Lake) -> None:
+    """Two consumers hold the same message: both looked, and neither saw it in the table."""
+    receipts: list[BatchReceipt] = []
+
+    def other() -> None:
+        receipts.append(append_batch(lake, batch({"m1": "<ActivityItems/>", "m2": "<ActivityItems/>"}, batch_id="other"), "other"))
+
+    with at(Failpoint.COMMIT_LOOKED, other):
+        receipts.append(append_batch(lake, batch({"m1": "<ActivityItems/>"}, batch_id="own"), "own"))
+    assert [(receipt.new, receipt.already) for receipt in receipts] == [(2, 0), (0, 1)]
+    assert sorted(rows_of(lake, "bronze", "event_feed")["message_id"]) == ["m1", "m2"]

@@ -270,3 +270,31 @@ def test_attributes_of_a_message_are_kept(embedded: EmbeddedQueue, lake: Lake) -
     (text,) = rows_of(lake, "bronze", "event_feed")["attributes"]
     assert '"origin": "test"' in text
     assert '"SentTimestamp"' in text
+
+
+@pytest.mark.parametrize("order", [1, -1], ids=["older_first", "newer_first"])
+def test_a_message_received_twice_is_deleted_by_its_newest_handle(lake: Lake, order: int) -> None:
+    """SQS answers a delete by an older handle with success and does nothing (`DeleteMessage` in its reference). Two receivers may bring either first."""
+
+    class Twice(EventQueue):
+        deleted: list[str]
+
+        def receive(self, **options: Any) -> Delivery:
+            first = super().receive(**options)
+            self.hide([message.receipt_handle for message in first.messages], 0)
+            again = super().receive(**options)
+            both = [*first.messages, *again.messages]
+            self.newest = {message.receipt_handle for message in again.messages} | getattr(self, "newest", set())
+            return Delivery(both[::order], 0)
+
+        def delete(self, handles: Sequence[str]) -> list[str]:
+            self.deleted = [*getattr(self, "deleted", []), *handles]
+            return super().delete(handles)
+
+    with SqsStandIn(clock=VirtualClock()) as sqs:
+        sqs.publish(bundles(3))
+        queue = Twice(sqs.client(), sqs.queue_url)
+        report = drain(queue, lake, SETTINGS)
+        assert sqs.queue.message_ids() == []
+    assert set(queue.deleted) == queue.newest
+    assert (report.new, report.deleted) == (3, 3)

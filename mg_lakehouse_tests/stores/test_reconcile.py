@@ -14,9 +14,9 @@ from mg_lakehouse.demo.samples import samples
 from mg_lakehouse.stores.bronze import Uncommitted, append_batch
 from mg_lakehouse.stores.lake import Lake
 from mg_lakehouse.stores.ledger import BatchLedger, ids_digest, posted_batches
-from mg_lakehouse.stores.reconcile import HourBalance, Reconciliation, reconcile
-from mg_lakehouse.stores.silver import flatten_new, silver_progress
-from mg_lakehouse_tests.stores.feeds import START, batch, receive, rows_of
+from mg_lakehouse.stores.reconcile import HourBalance, Reconciliation, reconcile, reconcile_sources
+from mg_lakehouse.stores.silver import flatten_new, flatten_sources, silver_progress
+from mg_lakehouse_tests.stores.feeds import START, batch, load, receive, rows_of
 
 BODIES = list(samples().values())
 HOUR, NEXT = "2026-03-01T12", "2026-03-01T13"
@@ -70,6 +70,28 @@ def test_a_row_that_stands_in_silver_twice_is_one_too_many(lake: Lake) -> None:
     flatten_new(lake)
     rows_of(lake, "silver", "deliveries").write_delta(lake.uri_of("silver", "deliveries"), mode="append")
     assert [hour.items_missing for hour in books(lake).hours] == [-1, 0]
+
+
+def test_what_one_source_lacks_is_not_made_up_by_what_another_has_twice(lake: Lake) -> None:
+    load(lake, BODIES[:1], received_at=START)
+    flatten_sources(lake)
+    assert reconcile_sources(lake, START, START + timedelta(hours=1)).balances
+    clicks = lake.uri_of("silver", "clicks")
+    rows_of(lake, "silver", "clicks").with_columns(source=pl.lit("loaded_files")).write_delta(clicks, mode="append")
+    DeltaTable(clicks).delete("source = 'event_feed'")
+    found = reconcile_sources(lake, START, START)
+    (hour,) = found.hours
+    assert (hour.items_missing, hour.balances, found.balances) == (0, False, False)
+
+
+def test_books_of_three_sources_remember_each_that_did_not_balance() -> None:
+    short = HourBalance(HOUR, received=2, in_bronze=2, waiting=0, items=2, rows=1, rejected=0, duplicates=0)
+    long = HourBalance(HOUR, received=1, in_bronze=1, waiting=0, items=1, rows=2, rejected=0, duplicates=0)
+    right = HourBalance(HOUR, received=3, in_bronze=3, waiting=1, items=5, rows=2, rejected=1, duplicates=2)
+    total = short.plus(long).plus(right)
+    assert total == HourBalance(HOUR, 6, 6, 1, 8, 5, 1, 2, total.unbalanced_sources)
+    assert (total.items_missing, total.balances) == (0, False)
+    assert right.plus(right).balances
 
 
 def test_a_message_that_vanished_from_bronze_is_missing_and_its_batch_named(lake: Lake) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,14 @@ from hypothesis import strategies as st
 from mg_lakehouse.events.catalogue import LINEAGE_COLUMNS, silver_tables
 from mg_lakehouse.events.flatten import Flattened, flatten
 from mg_lakehouse.stores import silver
-from mg_lakehouse.stores.audit import conservation, repeated_ids, repeated_new_ids, schema_differences
+from mg_lakehouse.stores.audit import Conservation, conservation, repeated_ids, repeated_new_ids, schema_differences
 from mg_lakehouse.stores.commit import Append
+from mg_lakehouse.stores.failpoints import Failpoint
 from mg_lakehouse.stores.lake import Lake
-from mg_lakehouse.stores.silver import TableCount, flatten_new, unflattened
+from mg_lakehouse.stores.silver import TableCount, flatten_new, flatten_sources, unflattened
 from mg_lakehouse_tests.events.frames import bundle, item
-from mg_lakehouse_tests.stores.feeds import START, receive, rows_of
+from mg_lakehouse_tests.faults.scenarios import at
+from mg_lakehouse_tests.stores.feeds import START, load, receive, rows_of
 
 
 @pytest.fixture
@@ -258,3 +261,85 @@ def test_any_split_in_any_order_gives_the_same_rows(
     expected = {(element, number) for activities in bundles for element, number, _ in activities}
     assert sum(len(rows) for rows in contents(whole).values()) == len(expected)
     assert conservation(split, above=0).holds
+
+
+def flatten_the_first_slice(lake: Lake) -> None:
+    """What another run does that is killed behind its first slice."""
+
+    def die(_: object) -> None:
+        raise Killed
+
+    with pytest.raises(Killed):
+        flatten_new(lake, slice_bytes=1, progress=die)
+
+
+def test_a_slice_that_another_run_overtook_is_cut_anew(lake: Lake) -> None:
+    """The other run's ledger and ours would overlap: the copy within the first message would be counted twice."""
+    receive(lake, [bundle(click("c1"), click("c1"))])
+    receive(lake, [bundle(click("c2"))], first=1)
+    with at(Failpoint.SILVER_READ, lambda: flatten_the_first_slice(lake)):
+        flatten_new(lake)
+    assert sorted(rows_of(lake, "silver", "clicks")["activity_id"]) == ["c1", "c2"]
+    total = conservation(lake, above=0)
+    assert (total.items, total.rows, total.duplicates, total.miscounted, total.holds) == (3, 2, 1, (), True)
+    assert unflattened(lake) == 0
+
+
+def test_a_slice_of_rejects_that_another_run_overtook_is_cut_anew(lake: Lake) -> None:
+    bad = "<OpenActivity><ActivityId>o9</ActivityId></OpenActivity>"
+    receive(lake, [bundle(bad)])
+    receive(lake, [bundle(bad)], first=1)
+    with at(Failpoint.SILVER_READ, lambda: flatten_the_first_slice(lake)):
+        flatten_new(lake)
+    assert sorted(rows_of(lake, "silver", "rejected_items")["message_id"]) == ["m0", "m1"]
+    total = conservation(lake, above=0)
+    assert (total.items, total.rejected, total.miscounted, total.holds) == (2, 2, (), True)
+
+
+def test_two_sources_that_flatten_one_activity_at_once_give_one_row(lake: Lake) -> None:
+    """Each looks before the other has committed; the lane of the table lets one of them commit, and the other looks again."""
+    receive(lake, [bundle(click("c1"))])
+    load(lake, [bundle(click("c1"))])
+
+    def other() -> None:
+        flatten_new(lake, source="loaded_files")
+
+    with at(Failpoint.COMMIT_LOOKED, other, about="silver/clicks"):
+        report = flatten_new(lake)
+    assert rows_of(lake, "silver", "clicks").select("activity_id", "source").rows() == [("c1", "loaded_files")]
+    assert report.tables["clicks"] == TableCount(rows=0, duplicates=1)
+    assert repeated_ids(lake, "clicks") == 0
+    assert all(conservation(lake, source=source, above=0).holds for source in ("event_feed", "loaded_files"))
+
+
+def test_a_copy_from_another_source_is_a_duplicate_whatever_it_says(lake: Lake) -> None:
+    """A file writes an event's time with another offset, and its texts in another form: it is the same event all the same."""
+    receive(lake, [bundle(click("c1", Url="https://shop.example/"))])
+    load(lake, [bundle(click("c1", Url="https://shop.example", Timestamp="2026-02-28T05:00:00Z"))])
+    reports = flatten_sources(lake)
+    assert reports["loaded_files"].tables["clicks"] == TableCount(rows=0, duplicates=1)
+    assert reports["loaded_files"].rejected == {}
+    assert rows_of(lake, "silver", "clicks")["source"].to_list() == ["event_feed"]
+
+
+def test_an_id_that_occurs_twice_is_seen_among_the_new_rows_and_in_the_whole_table(lake: Lake) -> None:
+    receive(lake, [bundle(click("c1"), click("c2"))])
+    flatten_new(lake)
+    handle = lake.open("silver", "clicks")
+    assert handle is not None
+    before = handle.version()
+    assert (repeated_new_ids(lake, "clicks", above=before - 1), repeated_ids(lake, "clicks")) == (0, 0)
+    rows_of(lake, "silver", "clicks").filter(pl.col("activity_id") == "c1").write_delta(lake.uri_of("silver", "clicks"), mode="append")
+    assert repeated_new_ids(lake, "clicks", above=before) == 1
+    assert repeated_ids(lake, "clicks") == 1
+
+
+def test_conservation_of_two_sources_holds_where_each_does() -> None:
+    """Gold was built where one source lacked what the other had twice."""
+    right = Conservation(messages=1, items=2, rows=1, duplicates=1, rejected=0, miscounted=())
+    short, long = replace(right, items=3), replace(right, items=1)
+    assert (short.holds, long.holds, right.plus(right).holds) == (False, False, True)
+    assert (short.plus(long).difference, short.plus(long).holds) == (0, False)
+    assert not short.plus(long).plus(right).holds
+    assert not right.plus(replace(right, miscounted=("clicks",))).holds
+    assert replace(right, miscounted=("opens",)).plus(replace(right, miscounted=("clicks",))).miscounted == ("opens", "clicks")

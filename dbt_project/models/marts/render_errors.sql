@@ -12,11 +12,32 @@ failed as (
         request_id,
         activity_id,
         event_at,
+        {% if channel == "email" %}{{ local_part("email_address") }}{% else %}cast(null as varchar){% endif %} as own,
         -- An event without a readable error still counts.
         unnest(case when len(errors) > 0 then errors else [null] end) as error
     from {{ scoped(source("silver", table)) }}
     {% if not loop.last %}union all{% endif %}
     {% endfor %}
+
+),
+
+worded as (
+
+    select
+        *,
+        {{ without_local_part(reason_words("error.error_code"), "own") }} as code_words,
+        {{ without_local_part(reason_words("error.error_message"), "own") }} as words,
+        {{ local_names("own") }} as names
+    from failed
+
+),
+
+nameless as (
+
+    select
+        *
+        replace ({{ without_names("code_words", "names") }} as code_words, {{ without_names("words", "names") }} as words)
+    from worded
 
 ),
 
@@ -27,11 +48,11 @@ errors as (
         request_id,
         activity_id,
         event_at,
-        {{ error_code("error.error_code") }} as error_code,
+        {{ error_code("error.error_code", words="code_words", own="own") }} as error_code,
         {{ template_part("error.error_message") }} as template_part,
         {{ template_expression("error.error_message") }} as expression,
-        {{ reason_fingerprint(reason_words("error.error_message")) }} as error_fingerprint
-    from failed
+        {{ reason_fingerprint("words") }} as error_fingerprint
+    from nameless
 
 )
 

@@ -1,0 +1,339 @@
+"""The breaks. Each was once, or could be, a change that no test saw; the tests named beside it must turn red.
+
+``text`` occurs once in ``file``, and ``instead`` takes its place. Tests are named as pytest does, near ones that take seconds.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+__all__ = ["BREAKS", "Break"]
+
+
+class Break(NamedTuple):
+    """One break: what is no longer so, where, and who must see it."""
+
+    name: str
+    file: str
+    text: str
+    instead: str
+    tests: tuple[str, ...]
+
+
+_STORES: Final = "mg_lakehouse_tests/stores"
+_BRONZE: Final = f"{_STORES}/test_bronze.py"
+_DRAIN: Final = f"{_STORES}/test_drain.py"
+_SILVER: Final = f"{_STORES}/test_silver.py"
+_RECONCILE: Final = f"{_STORES}/test_reconcile.py"
+_MAINTENANCE: Final = f"{_STORES}/test_maintenance.py"
+_GOLD: Final = "mg_lakehouse_tests/gold/test_commit.py"
+_PREDICATE: Final = "mg_lakehouse_tests/gold/test_predicate.py"
+_SINKS: Final = "mg_lakehouse_tests/sinks/test_sinks.py"
+
+BREAKS: Final = (
+    # Deleting only after the commit, and with the handle that deletes.
+    Break(
+        "the oldest receipt handle deletes",
+        "mg_lakehouse/stores/drain.py",
+        "if message.receive_count >= self._latest.get(message.message_id, (0, ''))[0]:".replace("''", '""'),
+        "if message.message_id not in self._latest:",
+        (f"{_DRAIN}::test_a_message_received_twice_is_deleted_by_its_newest_handle",),
+    ),
+    Break(
+        "the last receipt handle to arrive deletes",
+        "mg_lakehouse/stores/drain.py",
+        'if message.receive_count >= self._latest.get(message.message_id, (0, ""))[0]:',
+        "if True:",
+        (f"{_DRAIN}::test_a_message_received_twice_is_deleted_by_its_newest_handle",),
+    ),
+    Break(
+        "messages are deleted before their commit",
+        "mg_lakehouse/stores/drain.py",
+        "        receipt = append_batch(",
+        "        self._deletes.start({self._latest[message][1]: handles for message, handles in self._handles.items()})\n"
+        "        self._deletes.settle()\n"
+        "        receipt = append_batch(",
+        (f"{_DRAIN}::test_nothing_is_deleted_before_it_is_committed",),
+    ),
+    Break(
+        "a body that does not match its checksum is taken",
+        "mg_lakehouse/stores/queue.py",
+        "return expected is None or hashlib.md5(body, usedforsecurity=False).hexdigest() == expected",
+        "return True",
+        (f"{_DRAIN}::test_a_body_that_was_damaged_on_the_way_stays_in_the_queue",),
+    ),
+    Break(
+        "what failed to delete is forgotten",
+        "mg_lakehouse/stores/deleting.py",
+        "return Deleted(len(handles) - len(remaining), len(remaining))",
+        "return Deleted(len(handles), 0)",
+        (f"{_DRAIN}::test_a_message_that_could_not_be_deleted_comes_again_and_is_absorbed",),
+    ),
+    # The commit protocol.
+    Break(
+        "bronze has no fencing lane",
+        "mg_lakehouse/stores/bronze.py",
+        "transactions = (Transaction(_LANE, lane + 1), Transaction(marker, 1, last_updated=int(time.time() * 1000)))",
+        "transactions = (Transaction(marker, 1, last_updated=int(time.time() * 1000)),)",
+        (f"{_BRONZE}::test_a_commit_in_between_makes_the_other_look_again",),
+    ),
+    Break(
+        "silver has no fencing lane",
+        "mg_lakehouse/stores/silver.py",
+        "transactions = (Transaction(part.app, part.high), Transaction(_LANE, lane + 1))",
+        "transactions = (Transaction(part.app, part.high),)",
+        (f"{_SILVER}::test_two_sources_that_flatten_one_activity_at_once_give_one_row",),
+    ),
+    Break(
+        "silver keeps no progress",
+        "mg_lakehouse/stores/silver.py",
+        "return Append(rows, (Transaction(part.app, part.high),), None, ledger.metadata())",
+        "return Append(rows, (), None, ledger.metadata())",
+        (f"{_SILVER}::test_only_what_is_new_is_flattened",),
+    ),
+    Break(
+        "a batch whose answer was lost is not known again",
+        "mg_lakehouse/stores/bronze.py",
+        "if handle.transaction_version(marker) is not None:",
+        "if False:",
+        (
+            f"{_BRONZE}::test_an_answer_lost_after_the_commit_landed_does_not_commit_twice",
+            f"{_BRONZE}::test_the_same_batch_again_adds_nothing_and_reports_the_same",
+        ),
+    ),
+    Break(
+        "an overtaken slice of an event table goes on",
+        "mg_lakehouse/stores/silver.py",
+        "        if part.is_cut_by(has):\n            raise _OvertakenError\n        lacking",
+        "        lacking",
+        (f"{_SILVER}::test_a_slice_that_another_run_overtook_is_cut_anew",),
+    ),
+    Break(
+        "an overtaken slice of rejects goes on",
+        "mg_lakehouse/stores/silver.py",
+        "        if part.is_cut_by(has):\n            raise _OvertakenError\n        rows = rejected",
+        "        rows = rejected",
+        (f"{_SILVER}::test_a_slice_of_rejects_that_another_run_overtook_is_cut_anew",),
+    ),
+    Break(
+        "rejects say that a slice is done before its tables have it",
+        "mg_lakehouse/stores/silver.py",
+        "    part, messages, flattened = read\n",
+        "    part, messages, flattened = read\n    _commit_rejected(lake, part, flattened.rejected, flattened, messages['received_at'])\n",
+        (f"{_SILVER}::test_a_run_that_dies_between_two_tables_is_resumed_without_loss_or_copy",),
+    ),
+    Break(
+        "a replacement lands behind a compaction that it did not see",
+        "mg_lakehouse/stores/commit.py",
+        "max_commit_retries=None if replacement.others_may_commit else 0",
+        "max_commit_retries=None",
+        (f"{_GOLD}::test_a_compaction_in_between_costs_another_try",),
+    ),
+    Break(
+        "a build overwrites another build's newer rows",
+        "mg_lakehouse/stores/gold.py",
+        "        if made:\n            raise OvertakenError(",
+        "        if False:\n            raise OvertakenError(",
+        (f"{_GOLD}::test_a_build_in_between_is_never_overwritten",),
+    ),
+    Break(
+        "a gold commit whose answer was lost is made twice or refused",
+        "mg_lakehouse/stores/gold.py",
+        "        if commit_id in made:\n",
+        "        if False:\n",
+        (f"{_GOLD}::test_a_commit_whose_answer_is_lost_is_known_as_its_own",),
+    ),
+    # One row for each activity.
+    Break(
+        "another source's copy with other content is a conflict",
+        "mg_lakehouse/events/dedupe.py",
+        '(pl.col("source") == pl.col("source_original")) & ',
+        "",
+        (f"{_SILVER}::test_a_copy_from_another_source_is_a_duplicate_whatever_it_says",),
+    ),
+    Break(
+        "which copy stays hangs on the order of reading",
+        "mg_lakehouse/events/dedupe.py",
+        "ordered = rows if _in_order(rows) else rows.sort(*_RECEIVED, nulls_last=False)",
+        "ordered = rows",
+        ("mg_lakehouse_tests/events/test_dedupe.py",),
+    ),
+    Break(
+        "a row that an earlier try committed counts as a copy",
+        "mg_lakehouse/events/dedupe.py",
+        '.join(existing, on=_ITSELF, how="anti")',
+        "",
+        ("mg_lakehouse_tests/events/test_dedupe.py", f"{_SILVER}::test_a_conflict_found_before_a_crash_is_still_reported_after_it"),
+    ),
+    Break(
+        "a copy from another source is looked for at its very time only",
+        "mg_lakehouse/stores/neighbours.py",
+        "_OTHER_SOURCE: Final = timedelta(days=1)",
+        "_OTHER_SOURCE: Final = timedelta(minutes=1)",
+        ("mg_lakehouse_tests/stores/test_neighbours.py", f"{_SILVER}::test_a_copy_from_another_source_is_a_duplicate_whatever_it_says"),
+    ),
+    Break(
+        "the newest rows are not looked at for ids that occur twice",
+        "mg_lakehouse/stores/audit.py",
+        "stream = handle.load_cdf(above + 1, handle.version(),",
+        "stream = handle.load_cdf(above + 2, handle.version(),",
+        (f"{_SILVER}::test_an_id_that_occurs_twice_is_seen_among_the_new_rows_and_in_the_whole_table",),
+    ),
+    Break(
+        "an id that occurs twice passes",
+        "mg_lakehouse/stores/audit.py",
+        'filter(pl.col("len") > 1)',
+        'filter(pl.col("len") > 2)',
+        (f"{_SILVER}::test_an_id_that_occurs_twice_is_seen_among_the_new_rows_and_in_the_whole_table",),
+    ),
+    # The books.
+    Break(
+        "the books of two sources are added up into one",
+        "mg_lakehouse/stores/reconcile.py",
+        "wrong = sum(each.unbalanced_sources or not each.balances for each in (self, other))",
+        "wrong = 0",
+        (f"{_RECONCILE}::test_what_one_source_lacks_is_not_made_up_by_what_another_has_twice",),
+    ),
+    Break(
+        "a third source forgets that the first two did not balance",
+        "mg_lakehouse/stores/reconcile.py",
+        "wrong = sum(each.unbalanced_sources or not each.balances for each in (self, other))",
+        "wrong = sum(each.messages_missing != 0 or each.items_missing != 0 for each in (self, other))",
+        (f"{_RECONCILE}::test_books_of_three_sources_remember_each_that_did_not_balance",),
+    ),
+    Break(
+        "a batch of exchanged messages balances",
+        "mg_lakehouse/stores/reconcile.py",
+        "if whole and ids_digest(found.get(posted.ledger.batch_id, [])) != posted.ledger.ids:",
+        "if False:",
+        (f"{_RECONCILE}::test_a_message_that_was_exchanged_is_seen_by_the_digest_alone",),
+    ),
+    Break(
+        "conservation believes the ledger against Delta",
+        "mg_lakehouse/stores/audit.py",
+        "return self.difference == 0 and not self.miscounted and not self.unbalanced_sources",
+        "return self.difference == 0 and not self.unbalanced_sources",
+        (f"{_SILVER}::test_conservation_shows_a_lost_row",),
+    ),
+    Break(
+        "conservation of two sources forgets who miscounted",
+        "mg_lakehouse/stores/audit.py",
+        "tuple(dict.fromkeys((*self.miscounted, *other.miscounted))),",
+        "self.miscounted,",
+        (f"{_SILVER}::test_conservation_of_two_sources_holds_where_each_does",),
+    ),
+    Break(
+        "items that one source lost are made up by another's copies",
+        "mg_lakehouse/stores/audit.py",
+        "sum(each.unbalanced_sources or each.difference != 0 for each in (self, other)),",
+        "0,",
+        (f"{_SILVER}::test_conservation_of_two_sources_holds_where_each_does",),
+    ),
+    # What gold replaces, and what its makers may still need.
+    Break(
+        "rows of no job are replaced on all days",
+        "mg_lakehouse/stores/gold_model.py",
+        'f"(request_id IS NULL AND {_delta_day(self.model.orphan_day, self.days)})"',
+        '"(request_id IS NULL)"',
+        (f"{_PREDICATE}::test_a_refresh_replaces_the_rows_of_its_keys_and_no_others",),
+    ),
+    Break(
+        "rows of a job are replaced on the days of what belongs to none",
+        "mg_lakehouse/stores/gold_model.py",
+        'f"(request_id IS NULL AND {_delta_day(self.model.orphan_day, self.days)})"',
+        "_delta_day(self.model.orphan_day, self.days)",
+        (f"{_PREDICATE}::test_a_refresh_replaces_the_rows_of_its_keys_and_no_others",),
+    ),
+    Break(
+        "all jobs between two touched ones are replaced",
+        "mg_lakehouse/stores/gold.py",
+        "AND {column} IN ({', '.join(_quoted(key) for key in ordered)}))\"",
+        'AND {column} IS NOT NULL)"',
+        (f"{_PREDICATE}::test_a_refresh_replaces_the_rows_of_its_keys_and_no_others",),
+    ),
+    Break(
+        "a key with a quote ends the predicate",
+        "mg_lakehouse/stores/gold.py",
+        """return "'" + value.replace("'", "''") + "'\"""",
+        """return "'" + value + "'\"""",
+        (f"{_PREDICATE}::test_a_refresh_replaces_the_rows_of_its_keys_and_no_others",),
+    ),
+    Break(
+        "an instant before midnight belongs to the next day",
+        "mg_lakehouse/stores/gold_model.py",
+        "{column} < '{day + timedelta(days=1)}T00:00:00Z')\"",
+        "{column} <= '{day + timedelta(days=1)}T00:00:00Z')\"",
+        (f"{_PREDICATE}::test_a_refresh_replaces_the_rows_of_its_keys_and_no_others",),
+    ),
+    Break(
+        "what silver has not read is not held",
+        "mg_lakehouse/stores/retention.py",
+        'return _hold("silver", bronze, silver_progress(lake, bronze))',
+        "return None",
+        (f"{_MAINTENANCE}::test_what_silver_has_not_flattened_is_never_removed",),
+    ),
+    Break(
+        "files that a reader needs go with the days alone",
+        "mg_lakehouse/stores/retention.py",
+        "ages = [keep, *(now - hold.rows_at + _MARGIN for hold in holds if hold.rows_at is not None)]",
+        "ages = [keep]",
+        (f"{_MAINTENANCE}::test_what_silver_has_not_flattened_is_never_removed",),
+    ),
+    Break(
+        "log entries that a reader needs go with the days alone",
+        "mg_lakehouse/stores/retention.py",
+        "        if hold.commit_at <= oldest:\n            return hold",
+        "        if False:\n            return hold",
+        (f"{_MAINTENANCE}::test_what_silver_has_not_flattened_is_never_removed",),
+    ),
+    Break(
+        "a model that is up to date holds, one that lags does not",
+        "mg_lakehouse/stores/retention.py",
+        "    if unread <= 0:\n        return None",
+        "    if unread > 0:\n        return None",
+        (f"{_MAINTENANCE}::test_what_silver_has_not_flattened_is_never_removed",),
+    ),
+    # Text of others.
+    Break(
+        "Slack reads mentions in a job's name",
+        "mg_lakehouse/sinks.py",
+        'return _EMOJI.sub(":\\u2060", cut.translate(_ENTITIES))',
+        "return cut",
+        (f"{_SINKS}::test_slack_reads_no_mention_no_link_and_no_emoji",),
+    ),
+    Break(
+        "a formula reaches the spreadsheet",
+        "mg_lakehouse/stores/output.py",
+        "for_csv(str(value))",
+        "str(value)",
+        (f"{_SINKS}::test_every_law_holds_of_the_corpus",),
+    ),
+    Break(
+        "a phone number is no longer found on the list",
+        "mg_lakehouse/sinks.py",
+        "    if _ADDRESS.fullmatch(cell):\n        return cell\n",
+        "",
+        (f"{_SINKS}::test_a_cell_that_calls_nothing_stays_to_the_letter",),
+    ),
+    Break(
+        "controls reach the terminal",
+        "mg_lakehouse/console.py",
+        "return super().render_str(for_terminal(text), **options)",
+        "return super().render_str(text, **options)",
+        (f"{_SINKS}::test_every_law_holds_of_the_corpus",),
+    ),
+    Break(
+        "names of files are markup",
+        "mg_lakehouse/console.py",
+        "markup=False, emoji=False",
+        "markup=True, emoji=True",
+        (f"{_SINKS}::test_names_are_no_markup",),
+    ),
+    Break(
+        "settings of the SQL prompt can be changed",
+        "mg_lakehouse/stores/ad_hoc.py",
+        '    connection.execute("set lock_configuration = true")\n',
+        "",
+        (f"{_STORES}/test_locked_settings.py::test_no_setting_can_be_changed_once_the_lake_is_open",),
+    ),
+)
