@@ -29,6 +29,7 @@ __all__ = [
     "ago",
     "described",
     "end_dead_runs",
+    "holder_in",
     "holder_of",
     "judge",
     "missing_monitoring",
@@ -229,6 +230,14 @@ def holder_of(instance: dg.DagsterInstance, names: Names, waiting: str) -> Holde
             holders = [run_id for run_id in (*claimed, *assigned) if run_id != waiting]
             return _holder(instance, pool, holders[0]) if holders else None
     return None
+
+
+def holder_in(instance: dg.DagsterInstance, pool: str) -> Holder | None:
+    """Who holds a pool: what a run in Dagster's queue waits for, which is not in line yet."""
+    if not instance.event_log_storage.supports_global_concurrency_limits:
+        return None
+    claimed = instance.event_log_storage.get_concurrency_info(pool).claimed_slots
+    return _holder(instance, pool, claimed[0].run_id) if claimed else None
 
 
 def _holder(instance: dg.DagsterInstance, pool: str, run_id: str) -> Holder:

@@ -16,7 +16,7 @@ from dagster._core.scheduler.instigation import InstigatorState, InstigatorStatu
 from mg_lakehouse.assets.reporting import as_failure
 from mg_lakehouse.errors import LakehouseError
 from mg_lakehouse.jobs import GOLD_JOB, INGEST_JOB
-from mg_lakehouse.liveness import ago, described, end_dead_runs, holder_of, missing_monitoring, under_way
+from mg_lakehouse.liveness import ago, described, end_dead_runs, holder_in, holder_of, missing_monitoring, under_way
 from mg_lakehouse.names import Names
 from mg_lakehouse.resources import FeedResources
 from mg_lakehouse.sensors import EVENT_FEED_SENSOR
@@ -100,11 +100,12 @@ def _why(instance: dg.DagsterInstance, names: Names, now: datetime) -> tuple[str
     record = under_way(instance, names.of(INGEST_JOB))
     if record is not None:
         run = record.dagster_run
-        holder = holder_of(instance, names, run.run_id)
+        queued = run.status == dg.DagsterRunStatus.QUEUED
+        holder = holder_in(instance, names.pool("bronze")) if queued else holder_of(instance, names, run.run_id)
         if holder is not None:
             return f"behind {holder.run_id}", f"An ingest is queued behind another run. {holder}"
         age = ago(now - record.create_timestamp)
-        if run.status == dg.DagsterRunStatus.QUEUED:
+        if queued:
             return (
                 f"queued {run.run_id}",
                 f"{described(run)} has been in Dagster's queue for {age}: see what runs, and whether the daemon launches runs.",

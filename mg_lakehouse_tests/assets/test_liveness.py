@@ -94,9 +94,9 @@ def test_a_stopped_heart_is_asked_and_then_its_run_is_ended_and_its_place_given_
         beat_ago(instance, waiting, 1)
         assert end_dead_runs(instance, NAMES) == []
         assert status(instance, dead) is STARTED
-        beat_ago(instance, dead, 56, asked=16)
+        beat_ago(instance, dead, 600, asked=16)
         assert end_dead_runs(instance, NAMES) == [
-            f"Run {dead[:8]} (ingest), whose heart stopped 56 seconds ago, gives no sign of life and was ended."
+            f"Run {dead[:8]} (ingest), whose heart stopped 10 minutes ago, gives no sign of life and was ended."
         ]
         assert status(instance, dead) is FAILED
         assert status(instance, waiting) is STARTED

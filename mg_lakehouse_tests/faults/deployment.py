@@ -9,20 +9,17 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
 import dagster as dg
 
-from mg_lakehouse.names import Names
 from mg_lakehouse.stores.lake import Lake
+from mg_lakehouse_tests.assets.homes import PACKAGED
 from mg_lakehouse_tests.cli.commands import environment
 from mg_lakehouse_tests.standins.addresses import free_ports
 from mg_lakehouse_tests.standins.sqs import SqsStandIn
 from mg_lakehouse_tests.waiting import wait_until
-
-PACKAGED: Final = files("mg_lakehouse").joinpath("dagster.yaml").read_text()
 
 _WORKSPACE: Final = """
 load_from:
@@ -35,7 +32,7 @@ class Deployment:
 
     def __init__(self, folder: Path, sqs: SqsStandIn, *, config: str = PACKAGED, variables: Mapping[str, str]) -> None:
         (self._port,) = free_ports(1)
-        self.folder, self.lake, self.names = folder, Lake(str(folder / "lake")), Names()
+        self.folder, self.lake = folder, Lake(str(folder / "lake"))
         self.home = folder / "home"
         self.home.mkdir()
         (self.home / "dagster.yaml").write_text(config)
@@ -76,14 +73,6 @@ class Deployment:
             for child in map(int, task.read_text().split())
             if b"spawn_main" in _command(child)
         ]
-
-    def holder(self, pool: str) -> str | None:
-        """Id of the run that holds a pool."""
-        info = self.instance.event_log_storage.get_concurrency_info(self.names.pool(pool))
-        return info.claimed_slots[0].run_id if info.claimed_slots else None
-
-    def runs(self, *statuses: dg.DagsterRunStatus) -> list[dg.DagsterRun]:
-        return list(self.instance.get_runs(dg.RunsFilter(statuses=list(statuses))))
 
     def log(self) -> str:
         """The end of what the processes printed."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -13,12 +14,13 @@ import pytest
 
 from mg_lakehouse.hearts import beating
 from mg_lakehouse.liveness import UNFINISHED
+from mg_lakehouse.names import Names
 from mg_lakehouse.stores.lake import Lake
 from mg_lakehouse_tests.assets.homes import POOLS_ONLY, add_run, hearts_of, holder, home, take
 from mg_lakehouse_tests.cli.commands import COMMAND, environment
 from mg_lakehouse_tests.events.frames import bundle, item
 from mg_lakehouse_tests.faults.deployment import Deployment, deployed
-from mg_lakehouse_tests.faults.invariants import column, in_bronze_once
+from mg_lakehouse_tests.faults.invariants import column, in_bronze_once, nothing_is_twice
 from mg_lakehouse_tests.standins.sqs import SqsStandIn
 from mg_lakehouse_tests.waiting import wait_until
 
@@ -59,12 +61,6 @@ def everything_is_in_silver(deployment: Deployment, sqs: SqsStandIn, published: 
     return not sqs.queue.message_ids() and len(column(deployment.lake, "silver", "opens", "activity_id")) == len(published)
 
 
-def nothing_is_left_behind(deployment: Deployment) -> bool:
-    """No run is unfinished, no place is held and no heart is stored."""
-    pools = [deployment.holder(pool) for pool in ("bronze", "silver", "gold")]
-    return not deployment.runs(dg.DagsterRunStatus.STARTED) and not any(pools) and not hearts_of(deployment.instance).all()
-
-
 def test_a_group_that_is_killed_in_an_ingest_goes_on_when_it_is_started_again(sqs: SqsStandIn, tmp_path: Path) -> None:
     """The short form: daemon, code server and run die at once, as with a host. The run would stay STARTED in its pool for ever."""
     published = sqs.publish(opens(0, 100))
@@ -72,9 +68,9 @@ def test_a_group_that_is_killed_in_an_ingest_goes_on_when_it_is_started_again(sq
         killed: list[str] = []
 
         def kill() -> None:
-            holder = deployment.holder("bronze") or ""
+            dead = holder(deployment.instance, "mg_bronze") or ""
             deployment.kill("code", "daemon")
-            killed.append(holder)
+            killed.append(dead)
 
         at_a_delete(sqs, kill)
         wait_until(lambda: bool(killed), seconds=WITHIN)
@@ -86,13 +82,13 @@ def test_a_group_that_is_killed_in_an_ingest_goes_on_when_it_is_started_again(sq
     in_bronze_once(deployment.lake, published)
 
 
-def run_command(sqs: SqsStandIn, folder: Path, *arguments: str) -> subprocess.Popen[str]:
+def run_command(sqs: SqsStandIn, folder: Path, *arguments: str, heartbeat: str | None = "0.5") -> subprocess.Popen[str]:
     """`mg-lakehouse run` in the home of this folder."""
     variables = {**sqs.environment, **SMALL, "MG_LAKE_URI": str(folder / "lake"), "DAGSTER_HOME": str(folder / "home")}
     return subprocess.Popen(
         [COMMAND, "run", *arguments],
         cwd=folder,
-        env=environment(folder, **variables, MG_HEARTBEAT_SECONDS="0.5"),
+        env=environment(folder, **variables, **({"MG_HEARTBEAT_SECONDS": heartbeat} if heartbeat else {})),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -153,3 +149,72 @@ def test_a_command_says_whom_it_waits_for_and_ends_when_it_is_told_to(sqs: SqsSt
         assert [run.run_id for run in instance.get_runs(dg.RunsFilter(statuses=UNFINISHED))] == [live]
         assert set(hearts_of(instance).all()) == {live}
     assert len(sqs.queue.message_ids()) == 10
+
+
+KILLED: Final = {
+    "the worker": lambda deployment: deployment.kill_workers(),
+    "the daemon": lambda deployment: deployment.kill("daemon"),
+    "all of them": lambda deployment: deployment.kill("code", "daemon"),
+}
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("killed", KILLED)
+@pytest.mark.parametrize("pool", ["mg_bronze", "mg_silver", "mg_gold"])
+def test_ingest_and_gold_are_at_work_again_within_two_minutes(sqs: SqsStandIn, tmp_path: Path, pool: str, killed: str) -> None:
+    """With the packaged configuration. What was killed is started again, as by a supervisor, and nothing else is done."""
+    published = sqs.publish(opens(0, 100))
+    with deployed(tmp_path, sqs, **SMALL) as deployment:
+        struck = when_held(deployment.instance, sqs, pool, lambda: KILLED[killed](deployment))
+        wait_until(struck, seconds=2 * WITHIN)
+        deployment.start()
+        goes_on(deployment, sqs, published)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("pool", ["mg_bronze", "mg_gold"])
+def test_the_daemon_goes_on_behind_a_command_that_was_killed(sqs: SqsStandIn, tmp_path: Path, pool: str) -> None:
+    published = sqs.publish(opens(0, 100))
+    deployment = Deployment(tmp_path, sqs, variables=SMALL)
+    try:
+        command = run_command(sqs, tmp_path, heartbeat=None)
+        wait_until(when_held(deployment.instance, sqs, pool, command.kill), seconds=2 * WITHIN)
+        command.communicate()
+        deployment.start()
+        goes_on(deployment, sqs, published)
+    finally:
+        deployment.end()
+
+
+def when_held(instance: dg.DagsterInstance, sqs: SqsStandIn, pool: str, kill: Callable[[], None]) -> Callable[[], bool]:
+    """Kill while a run holds the pool; what this gives says whether it was done. Of bronze in the middle of its deletes."""
+    done: list[bool] = []
+
+    def strike() -> None:
+        kill()
+        done.append(True)
+
+    def held() -> bool:
+        if pool != "mg_bronze" and not done and holder(instance, pool) is not None:
+            strike()
+        return bool(done)
+
+    if pool == "mg_bronze":
+        at_a_delete(sqs, strike)
+    return held
+
+
+def goes_on(deployment: Deployment, sqs: SqsStandIn, published: list[str]) -> None:
+    """From now on more messages come: they are ingested, and gold is at work."""
+    killed_at = datetime.now(UTC)
+    published += sqs.publish(opens(len(published), 50))
+    wait_until(lambda: everything_is_in_silver(deployment, sqs, published) and builds_gold(deployment.instance, killed_at), seconds=WITHIN)
+    in_bronze_once(deployment.lake, published)
+    nothing_is_twice(deployment.lake)
+
+
+def builds_gold(instance: dg.DagsterInstance, since: datetime) -> bool:
+    """Whether a run that was started since then has, or had, the place in gold's pool."""
+    planned = instance.event_log_storage.get_latest_planned_materialization_info(Names().gold("fct_messages"))
+    record = None if planned is None else instance.get_run_record_by_id(planned.run_id)
+    return record is not None and record.start_time is not None and record.start_time > since.timestamp()
