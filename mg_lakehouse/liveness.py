@@ -48,7 +48,7 @@ UNFINISHED: Final = [
 _AT_WORK: Final = frozenset({dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING})
 _TO_START: Final = frozenset({dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING})
 
-_SILENT_BEATS: Final = 6
+_SILENT_BEATS: Final = 4
 _ANSWER_BEATS: Final = 3
 _START: Final = timedelta(minutes=10)
 """In which a worker starts, however slow its launcher is. Dagster's own monitoring, where it is on, is shorter."""

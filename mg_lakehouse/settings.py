@@ -69,7 +69,7 @@ class Settings(BaseModel):
         5.0,
         ge=0.5,
         le=60,
-        description="Seconds between two heartbeats of a run; one that missed six is asked, and ended where it does not answer.",
+        description="Seconds between two heartbeats of a run; one that missed four is asked, and ended where it does not answer within three.",
     )
     stalled_minutes: float = Field(
         15.0,

@@ -19,6 +19,7 @@ from mg_lakehouse.names import Names
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.stalls import run_to_repeat
 from mg_lakehouse_tests.assets.homes import OURS, PACKAGED, POOLS_ONLY, add_run, beat_ago, hearts_of, holder, home, take
+from mg_lakehouse_tests.assets.many_processes import many_processes
 from mg_lakehouse_tests.waiting import wait_until
 
 NAMES = Names()
@@ -47,9 +48,9 @@ def heart(beat: float | None = None, asked: float | None = None, *, resting: boo
 @pytest.mark.parametrize(
     ("ours", "found", "blocks", "verdict"),
     [
-        (True, heart(beat=29), True, Verdict.LIVES),
-        (True, heart(beat=31), True, Verdict.ASK),
-        (False, heart(beat=31), False, Verdict.ASK),
+        (True, heart(beat=19), True, Verdict.LIVES),
+        (True, heart(beat=21), True, Verdict.ASK),
+        (False, heart(beat=21), False, Verdict.ASK),
         # A machine that slept for an hour has as long to answer as any.
         (True, heart(beat=3_600), True, Verdict.ASK),
         (True, heart(beat=3_600, asked=14), True, Verdict.ASKED),
@@ -196,6 +197,14 @@ def test_another_feeds_pools_and_other_peoples_are_not_ours_to_free(instance: dg
 def test_the_heart_of_a_run_that_ended_by_itself_goes_with_it(instance: dg.DagsterInstance) -> None:
     run_id = add_run(instance, status=dg.DagsterRunStatus.SUCCESS)
     beat_ago(instance, run_id, 1, resting=True)
+    assert end_dead_runs(instance, NAMES) == []
+    assert hearts_of(instance).all() == {}
+
+
+def test_a_step_in_a_process_of_its_own_has_the_heartbeat_of_its_run(instance: dg.DagsterInstance) -> None:
+    with dg.execute_job(dg.reconstructable(many_processes), instance=instance) as result:
+        assert result.success
+    assert hearts_of(instance).all()[result.run_id].resting
     assert end_dead_runs(instance, NAMES) == []
     assert hearts_of(instance).all() == {}
 

@@ -13,6 +13,7 @@ import dagster as dg
 import pytest
 
 from mg_lakehouse.hearts import beating
+from mg_lakehouse.jobs import GOLD_JOB
 from mg_lakehouse.liveness import UNFINISHED
 from mg_lakehouse.names import Names
 from mg_lakehouse.stores.lake import Lake
@@ -214,7 +215,6 @@ def goes_on(deployment: Deployment, sqs: SqsStandIn, published: list[str]) -> No
 
 
 def builds_gold(instance: dg.DagsterInstance, since: datetime) -> bool:
-    """Whether a run that was started since then has, or had, the place in gold's pool."""
-    planned = instance.event_log_storage.get_latest_planned_materialization_info(Names().gold("fct_messages"))
-    record = None if planned is None else instance.get_run_record_by_id(planned.run_id)
-    return record is not None and record.start_time is not None and record.start_time > since.timestamp()
+    """Whether a run that began since then is, or was, at work on gold."""
+    begun = [record.dagster_run for record in instance.get_run_records() if (record.start_time or 0) > since.timestamp()]
+    return any(run.job_name == GOLD_JOB or Names().gold("fct_messages") in (run.asset_selection or ()) for run in begun)
