@@ -25,10 +25,13 @@ import sqlalchemy as sa
 from dagster._core.storage.runs.schema import KeyValueStoreTable
 from dagster._core.storage.runs.sql_run_storage import SqlRunStorage
 
-__all__ = ["BEATS_FROM_THE_START", "Heart", "Hearts", "beating"]
+__all__ = ["BEATS_FROM_THE_START", "SILENT_BEATS", "Heart", "Hearts", "beating"]
 
 BEATS_FROM_THE_START: Final = "mg_lakehouse/heartbeat"
 """Tag of the runs of our jobs, whose executor is in their process: one that has started and has no heart never came to its first step."""
+
+SILENT_BEATS: Final = 4
+"""Beats that may fail to come before a heart is asked."""
 
 _PREFIX: Final = "mg_lakehouse.heart."
 _columns: Any = KeyValueStoreTable.c

@@ -11,32 +11,18 @@ commits let two writers be at work. A run that starts or hands over its work is 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Final
 
 import dagster as dg
 
-from mg_lakehouse.hearts import BEATS_FROM_THE_START, Heart, Hearts
+from mg_lakehouse.hearts import BEATS_FROM_THE_START, SILENT_BEATS, Heart, Hearts
 from mg_lakehouse.names import Names
+from mg_lakehouse.pools import ago, described, places
 
-__all__ = [
-    "POOLS",
-    "UNFINISHED",
-    "Holder",
-    "Verdict",
-    "ago",
-    "described",
-    "end_dead_runs",
-    "holder_in",
-    "holder_of",
-    "judge",
-    "missing_monitoring",
-    "under_way",
-]
-
-POOLS: Final = ("bronze", "activity", "silver", "gold", "maintenance", "reconciliation")
+__all__ = ["UNFINISHED", "Verdict", "end_dead_runs", "judge", "missing_monitoring", "under_way"]
 
 UNFINISHED: Final = [
     dg.DagsterRunStatus.QUEUED,
@@ -48,7 +34,6 @@ UNFINISHED: Final = [
 _AT_WORK: Final = frozenset({dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING})
 _TO_START: Final = frozenset({dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING})
 
-_SILENT_BEATS: Final = 4
 _ANSWER_BEATS: Final = 3
 _START: Final = timedelta(minutes=10)
 """In which a worker starts, however slow its launcher is. Dagster's own monitoring, where it is on, is shorter."""
@@ -86,7 +71,7 @@ def judge(run: dg.DagsterRun, heart: Heart | None, now: datetime, *, created: da
         return Verdict.LIVES
     if heart is not None and heart.beat is not None and not heart.resting:
         every = timedelta(seconds=heart.every)
-        return _asked(heart, now, silent=now - heart.beat > _SILENT_BEATS * every, answer=_ANSWER_BEATS * every)
+        return _asked(heart, now, silent=now - heart.beat > SILENT_BEATS * every, answer=_ANSWER_BEATS * every)
     if tagged:
         return _asked(heart, now, silent=True, answer=_FIRST_BEAT)
     return _asked(heart, now, silent=blocks, answer=_BLOCKED)
@@ -102,25 +87,6 @@ def _asked(heart: Heart | None, now: datetime, *, silent: bool, answer: timedelt
     return Verdict.DEAD if now - asked > answer else Verdict.ASKED
 
 
-@dataclass(frozen=True, slots=True)
-class _Places:
-    """Who is in the pools of a feed: ids of runs that hold a place or are next, and of all that stand in line too."""
-
-    blocking: frozenset[str] = field(default_factory=frozenset)
-    all: frozenset[str] = field(default_factory=frozenset)
-
-
-def _places(instance: dg.DagsterInstance, names: Names) -> _Places:
-    storage = instance.event_log_storage
-    if not storage.supports_global_concurrency_limits:
-        return _Places()
-    infos = storage.get_concurrency_infos([names.pool(pool) for pool in POOLS]).values()
-    claimed = {slot.run_id for info in infos for slot in info.claimed_slots}
-    pending = [step for info in infos for step in info.pending_steps]
-    blocking = claimed | {step.run_id for step in pending if step.assigned_timestamp is not None}
-    return _Places(frozenset(blocking), frozenset(blocking | {step.run_id for step in pending}))
-
-
 def end_dead_runs(instance: dg.DagsterInstance, names: Names) -> list[str]:
     """End the runs that are dead and free what they hold. What was done, in sentences.
 
@@ -129,17 +95,17 @@ def end_dead_runs(instance: dg.DagsterInstance, names: Names) -> list[str]:
     hearts = Hearts.of(instance)
     if hearts is None:
         return []
-    now, known, places = hearts.now(), hearts.all(), _places(instance, names)
+    now, known, crowd = hearts.now(), hearts.all(), places(instance, names)
     records = {record.dagster_run.run_id: record for record in instance.get_run_records(dg.RunsFilter(statuses=UNFINISHED))}
     said = [
         sentence
         for run_id, record in records.items()
-        if (sentence := _act(instance, hearts, record, known.get(run_id), now, blocks=run_id in places.blocking)) is not None
+        if (sentence := _act(instance, hearts, record, known.get(run_id), now, blocks=run_id in crowd.blocking)) is not None
     ]
     # The hearts were read before the runs: what is not among these has ended.
     for run_id in set(known) - set(records):
         hearts.remove(known[run_id])
-    return said + list(_free_left(instance, places.all - set(records)))
+    return said + list(_free_left(instance, crowd.all - set(records)))
 
 
 def _act(
@@ -198,74 +164,6 @@ def under_way(instance: dg.DagsterInstance, job: str) -> dg.RunRecord | None:
     """The newest unfinished run of a job. Ask behind :func:`end_dead_runs`: then it lives, or is about to be asked."""
     records = instance.get_run_records(dg.RunsFilter(job_name=job, statuses=UNFINISHED), limit=1)
     return records[0] if records else None
-
-
-@dataclass(frozen=True, slots=True)
-class Holder:
-    """Who holds the place in a pool that a run waits for, since when, and for how long its heart has been silent."""
-
-    pool: str
-    run: dg.DagsterRun | None
-    run_id: str
-    running: timedelta | None
-    silent: timedelta | None
-
-    def __str__(self) -> str:
-        who = f"Run {self.run_id[:8]}" if self.run is None else described(self.run)
-        since = f", which has been running for {ago(self.running)}," if self.running is not None else ""
-        silent = f" Its heart stopped {ago(self.silent)} ago." if self.silent is not None else ""
-        return f"{who}{since} holds {self.pool}.{silent}"
-
-
-def holder_of(instance: dg.DagsterInstance, names: Names, waiting: str) -> Holder | None:
-    """Who holds what the run ``waiting`` stands in line for; ``None`` where it stands in none."""
-    storage = instance.event_log_storage
-    if not storage.supports_global_concurrency_limits:
-        return None
-    infos = storage.get_concurrency_infos([names.pool(pool) for pool in POOLS])
-    for pool, info in infos.items():
-        claimed = [slot.run_id for slot in info.claimed_slots]
-        if waiting not in claimed and any(step.run_id == waiting for step in info.pending_steps):
-            assigned = [step.run_id for step in info.pending_steps if step.assigned_timestamp is not None]
-            holders = [run_id for run_id in (*claimed, *assigned) if run_id != waiting]
-            return _holder(instance, pool, holders[0]) if holders else None
-    return None
-
-
-def holder_in(instance: dg.DagsterInstance, pool: str) -> Holder | None:
-    """Who holds a pool: what a run in Dagster's queue waits for, which is not in line yet."""
-    if not instance.event_log_storage.supports_global_concurrency_limits:
-        return None
-    claimed = instance.event_log_storage.get_concurrency_info(pool).claimed_slots
-    return _holder(instance, pool, claimed[0].run_id) if claimed else None
-
-
-def _holder(instance: dg.DagsterInstance, pool: str, run_id: str) -> Holder:
-    record, hearts = instance.get_run_record_by_id(run_id), Hearts.of(instance)
-    running = None
-    if record is not None and record.start_time is not None and not record.dagster_run.is_finished:
-        running = datetime.now(UTC) - datetime.fromtimestamp(record.start_time, UTC)
-    heart = None if hearts is None else hearts.all().get(run_id)
-    silent = None
-    if hearts is not None and heart is not None and heart.beat is not None and not heart.resting:
-        silence = hearts.now() - heart.beat
-        silent = silence if silence > _SILENT_BEATS * timedelta(seconds=heart.every) else None
-    return Holder(pool, None if record is None else record.dagster_run, run_id, running, silent)
-
-
-def described(run: dg.DagsterRun) -> str:
-    """A run for a sentence: the id as the UI shows it, and the job, whose name is none where assets were chosen."""
-    job = "chosen assets" if run.job_name.startswith("__") else run.job_name
-    return f"Run {run.run_id[:8]} ({job})"
-
-
-def ago(age: timedelta) -> str:
-    """A length of time as one says it."""
-    seconds = max(0, round(age.total_seconds()))
-    if seconds < 90:
-        return f"{seconds} seconds"
-    minutes = round(seconds / 60)
-    return f"{minutes} minutes" if minutes < 90 else f"{round(minutes / 60)} hours"
 
 
 def missing_monitoring(instance: dg.DagsterInstance) -> str | None:

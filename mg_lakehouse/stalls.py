@@ -16,8 +16,9 @@ from dagster._core.scheduler.instigation import InstigatorState, InstigatorStatu
 from mg_lakehouse.assets.reporting import as_failure
 from mg_lakehouse.errors import LakehouseError
 from mg_lakehouse.jobs import GOLD_JOB, INGEST_JOB
-from mg_lakehouse.liveness import ago, described, end_dead_runs, holder_in, holder_of, missing_monitoring, under_way
+from mg_lakehouse.liveness import end_dead_runs, missing_monitoring, under_way
 from mg_lakehouse.names import Names
+from mg_lakehouse.pools import ago, described, holder_in, holder_of
 from mg_lakehouse.resources import FeedResources
 from mg_lakehouse.sensors import EVENT_FEED_SENSOR
 from mg_lakehouse.settings import Settings

@@ -18,8 +18,9 @@ from dagster._utils.interrupts import check_captured_interrupt
 
 from mg_lakehouse.errors import InterruptedRunError, LakehouseError, TransientError
 from mg_lakehouse.interrupts import STOPPED
-from mg_lakehouse.liveness import Holder, end_dead_runs, holder_of
+from mg_lakehouse.liveness import end_dead_runs
 from mg_lakehouse.names import Names
+from mg_lakehouse.pools import Holder, holder_of
 from mg_lakehouse.progress import remark
 
 __all__ = ["Attendant", "attended"]

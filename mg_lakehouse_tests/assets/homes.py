@@ -45,8 +45,10 @@ def add_run(
 
 def take(instance: dg.DagsterInstance, pool: str, run_id: str) -> bool:
     """Have a run ask for the place in a pool; whether it got it."""
-    instance.event_log_storage.initialize_concurrency_limit_to_default(pool)
-    return bool(instance.event_log_storage.claim_concurrency_slot(pool, run_id, "step").is_claimed)
+    storage = instance.event_log_storage
+    if pool not in {limit.name for limit in storage.get_pool_limits()}:
+        storage.initialize_concurrency_limit_to_default(pool)
+    return bool(storage.claim_concurrency_slot(pool, run_id, "step").is_claimed)
 
 
 def holder(instance: dg.DagsterInstance, pool: str) -> str | None:
