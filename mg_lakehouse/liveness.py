@@ -40,7 +40,7 @@ _START: Final = timedelta(minutes=10)
 
 _FIRST_BEAT: Final = timedelta(seconds=60)
 _BLOCKED: Final = timedelta(hours=1)
-_GRACE: Final = timedelta(seconds=30)
+_GRACE: Final = timedelta(seconds=10)
 """After a run's end in which processes of its steps may still be at work."""
 
 
@@ -173,5 +173,5 @@ def missing_monitoring(instance: dg.DagsterInstance) -> str | None:
         return None
     return (
         "This Dagster instance never frees the places that a killed run held in pools: put `run_monitoring: {enabled: true, "
-        "free_slots_after_run_end_seconds: 30, poll_interval_seconds: 10}` into its dagster.yaml, as in the one of mg_lakehouse."
+        "free_slots_after_run_end_seconds: 10, poll_interval_seconds: 10}` into its dagster.yaml, as in the one of mg_lakehouse."
     )

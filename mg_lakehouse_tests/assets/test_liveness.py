@@ -230,7 +230,7 @@ def test_a_home_that_frees_no_places_is_told_what_it_lacks(tmp_path: Path) -> No
         assert missing_monitoring(new) is None
         said = missing_monitoring(old)
     assert said is not None
-    assert "free_slots_after_run_end_seconds: 30" in said
+    assert "free_slots_after_run_end_seconds: 10" in said
 
 
 @pytest.mark.parametrize(

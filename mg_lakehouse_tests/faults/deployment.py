@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -20,6 +21,9 @@ from mg_lakehouse_tests.cli.commands import environment
 from mg_lakehouse_tests.standins.addresses import free_ports
 from mg_lakehouse_tests.standins.sqs import SqsStandIn
 from mg_lakehouse_tests.waiting import wait_until
+
+_START_SECONDS: Final = 10
+"""In which a code server answers."""
 
 _WORKSPACE: Final = """
 load_from:
@@ -40,6 +44,8 @@ class Deployment:
         self.environment = environment(
             folder, **sqs.environment, MG_LAKE_URI=self.lake.root, DAGSTER_HOME=str(self.home), DAGSTER_DISABLE_TELEMETRY="1", **variables
         )
+        self.slowness = 1.0
+        """How many times slower than a machine with nothing else to do this one starts a process of ours."""
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._stack = ExitStack()
         self.instance = self._stack.enter_context(dg.DagsterInstance.from_config(str(self.home)))
@@ -48,7 +54,9 @@ class Deployment:
         """Start what does not run."""
         if "code" not in self._processes:
             self._start("code", "dagster", "api", "grpc", "-m", "mg_lakehouse.definitions", "-h", "127.0.0.1", "-p", str(self._port))
-            wait_until(self._answers, seconds=120)
+            begun = time.monotonic()
+            wait_until(self._answers, seconds=240)
+            self.slowness = max(self.slowness, (time.monotonic() - begun) / _START_SECONDS)
         if "daemon" not in self._processes:
             self._start("daemon", "dagster._daemon", "run", "-w", str(self.folder / "workspace.yaml"))
 

@@ -26,7 +26,7 @@ from mg_lakehouse_tests.standins.sqs import SqsStandIn
 from mg_lakehouse_tests.waiting import wait_until
 
 WITHIN: Final = 120
-"""Seconds after a kill in which ingest and gold are at work again."""
+"""Seconds after a kill in which ingest and gold are at work again, on a machine that has nothing else to do."""
 
 SMALL: Final = {
     "MG_BATCH_MESSAGES": "20",
@@ -76,7 +76,7 @@ def test_a_group_that_is_killed_in_an_ingest_goes_on_when_it_is_started_again(sq
         at_a_delete(sqs, kill)
         wait_until(lambda: bool(killed), seconds=WITHIN)
         deployment.start()
-        wait_until(lambda: everything_is_in_silver(deployment, sqs, published), seconds=WITHIN)
+        wait_until(lambda: everything_is_in_silver(deployment, sqs, published), seconds=WITHIN * deployment.slowness)
         ended = deployment.instance.get_run_by_id(killed[0])
         assert ended is not None
         assert ended.status == dg.DagsterRunStatus.FAILURE
@@ -209,7 +209,10 @@ def goes_on(deployment: Deployment, sqs: SqsStandIn, published: list[str]) -> No
     """From now on more messages come: they are ingested, and gold is at work."""
     killed_at = datetime.now(UTC)
     published += sqs.publish(opens(len(published), 50))
-    wait_until(lambda: everything_is_in_silver(deployment, sqs, published) and builds_gold(deployment.instance, killed_at), seconds=WITHIN)
+    wait_until(
+        lambda: everything_is_in_silver(deployment, sqs, published) and builds_gold(deployment.instance, killed_at),
+        seconds=WITHIN * deployment.slowness,
+    )
     in_bronze_once(deployment.lake, published)
     nothing_is_twice(deployment.lake)
 
