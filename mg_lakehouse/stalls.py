@@ -70,24 +70,26 @@ class _Cursor:
 def find_stall(
     instance: dg.DagsterInstance, names: Names, lake: Lake, settings: Settings, *, depth: QueueDepth, waiting_since: datetime | None
 ) -> Stall | None:
-    """Why nothing has been ingested for ``MG_STALLED_MINUTES`` while messages wait; ``None`` where it has, or none do.
-
-    Raises:
-        PermanentError, TransientError: the lake cannot be asked.
-    """
+    """Why nothing has been ingested for ``MG_STALLED_MINUTES`` while messages wait; ``None`` where it has, or none do."""
     if depth.visible == 0 or waiting_since is None:
         return None
     now = datetime.now(UTC)
-    last = max([waiting_since, *_committed(lake), *_succeeded(instance, names.of(INGEST_JOB))])
+    committed = _committed(lake)
+    known = [] if isinstance(committed, LakehouseError) else committed
+    last = max([waiting_since, *known, *_succeeded(instance, names.of(INGEST_JOB))])
     if now - last < timedelta(minutes=settings.stalled_minutes):
         return None
-    cause, why = _why(instance, names, now)
+    # What keeps us from the lake keeps an ingest too.
+    cause, why = ("lake", str(committed)) if isinstance(committed, LakehouseError) else _why(instance, names, now)
     return Stall(cause, f"{depth.visible:,} messages wait, and nothing was ingested for {ago(now - last)}. {why}")
 
 
-def _committed(lake: Lake) -> list[datetime]:
-    bronze = lake.open(EVENT_FEED.layer, EVENT_FEED.name)
-    newest = None if bronze is None else next(posted_batches(bronze), None)
+def _committed(lake: Lake) -> list[datetime] | LakehouseError:
+    try:
+        bronze = lake.open(EVENT_FEED.layer, EVENT_FEED.name)
+        newest = None if bronze is None else next(posted_batches(bronze), None)
+    except LakehouseError as error:
+        return error
     return [] if newest is None else [newest.committed_at]
 
 

@@ -208,8 +208,17 @@ def test_the_sensor_ends_dead_runs_where_the_others_are_stopped(instance: dg.Dag
     assert f"Run {dead[:8]} (ingest), whose heart stopped 10 minutes ago" in said
 
 
-def test_a_lake_that_cannot_be_asked_is_a_reason_and_no_crash(instance: dg.DagsterInstance, tmp_path: Path, sqs: SqsStandIn) -> None:
-    (tmp_path / "lake").write_text("a file")
+def test_a_lake_that_cannot_be_asked_is_the_reason(instance: dg.DagsterInstance, tmp_path: Path, sqs: SqsStandIn) -> None:
+    log = tmp_path / "lake" / "bronze" / "event_feed" / "_delta_log"
+    log.mkdir(parents=True)
+    (log / "00000000000000000000.json").write_text("no log")
     sqs.publish(bundles(1))
-    said = Ticks(instance, Lake(str(tmp_path / "lake")), sqs).tick()
-    assert said
+    ticks = Ticks(instance, Lake(str(tmp_path / "lake")), sqs)
+    ticks.tick()
+    ticks.waited(20)
+    ticks.tick()
+    failed = ticks.evaluations()[0]
+    assert not failed.passed
+    assert "bronze/event_feed" in failed.description
+    assert "under way" not in failed.description
+    assert "No ingest was started" not in failed.description

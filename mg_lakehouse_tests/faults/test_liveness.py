@@ -218,6 +218,11 @@ def goes_on(deployment: Deployment, sqs: SqsStandIn, published: list[str]) -> No
 
 
 def builds_gold(instance: dg.DagsterInstance, since: datetime) -> bool:
-    """Whether a run that began since then is, or was, at work on gold."""
-    begun = [record.dagster_run for record in instance.get_run_records() if (record.start_time or 0) > since.timestamp()]
-    return any(run.job_name == GOLD_JOB or Names().gold("fct_messages") in (run.asset_selection or ()) for run in begun)
+    """Whether a run of gold began since then, or one that lived through it did what it had begun."""
+    models = Names().gold("fct_messages")
+    return any(
+        (record.start_time or 0) > since.timestamp()
+        or (record.dagster_run.status == dg.DagsterRunStatus.SUCCESS and (record.end_time or 0) > since.timestamp())
+        for record in instance.get_run_records()
+        if record.dagster_run.job_name == GOLD_JOB or models in (record.dagster_run.asset_selection or ())
+    )
