@@ -45,7 +45,7 @@ def build_alert_checks(names: Names, thresholds: Thresholds) -> dg.AssetChecksDe
     resources = FeedResources(names)
     specs = [dg.AssetCheckSpec(kind.name, asset=names.gold(kind.table), description=kind.description) for kind in ALERTS]
 
-    @dg.multi_asset_check(name=names.of("gold_alerts"), specs=specs, can_subset=True, required_resource_keys=resources.keys("lake"))
+    @dg.multi_asset_check(name=names.of("gold_alerts"), specs=specs, can_subset=True, required_resource_keys=resources.keys_of_op("lake"))
     def gold_alerts(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
         kinds = [kind for kind in ALERTS if _key(names, kind) in context.selected_asset_check_keys]
         with as_failure():
@@ -84,7 +84,8 @@ def build_alert_sensors(settings: Settings) -> list[dg.SensorDefinition]:
     )
     def alerts_to_slack(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         told: Told = json.loads(context.cursor) if context.cursor else {}
-        found = {kind.name: alerts for kind in ALERTS if (alerts := _newest(context.instance, _key(names, kind))) is not None}
+        keys = [*alert_check_keys(names), names.messages_are_ingested]
+        found = {key.name: alerts for key in keys if (alerts := _newest(context.instance, key)) is not None}
         new = news(told, found)
         if new:
             client = resources.slack(context).get_client()

@@ -133,7 +133,7 @@ def build_standing_checks(names: Names) -> list[dg.AssetChecksDefinition]:
     ]
 
     @dg.multi_asset_check(
-        name=names.of("silver_standing_checks"), specs=specs, can_subset=True, required_resource_keys=resources.keys("lake")
+        name=names.of("silver_standing_checks"), specs=specs, can_subset=True, required_resource_keys=resources.keys_of_op("lake")
     )
     def silver_standing_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
         store = resources.lake(context)
@@ -164,7 +164,7 @@ def _build_reconciliation(names: Names) -> dg.AssetChecksDefinition:
         name=RECONCILED,
         asset=names.silver(REJECTED_ITEMS),
         blocking=True,
-        required_resource_keys=resources.keys("lake"),
+        required_resource_keys=resources.keys_of_op("lake"),
         description="In each of the last hours: messages received = rows of bronze, and items = rows of silver + rejected + duplicates.",
     )
     def reconciliation(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:

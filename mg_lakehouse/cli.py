@@ -26,7 +26,7 @@ from typer.rich_utils import rich_format_error
 from mg_lakehouse import __version__
 from mg_lakehouse.console import TextConsole
 from mg_lakehouse.errors import LakehouseError
-from mg_lakehouse.progress import Step, listening
+from mg_lakehouse.progress import Step, hearing, listening
 from mg_lakehouse.querying import QueryFormat
 from mg_lakehouse.settings import load_settings
 from mg_lakehouse.signals import handling
@@ -42,6 +42,10 @@ app = typer.Typer(
 )
 suppressions = typer.Typer(help="Whom to send nothing more to.", no_args_is_help=True)
 app.add_typer(suppressions, name="suppressions")
+_Wait = Annotated[
+    float,
+    typer.Option("--wait", min=0, metavar="SECONDS", help="How long to wait for another run of this Dagster instance that is at work."),
+]
 out = TextConsole()
 err = TextConsole(stderr=True)
 
@@ -89,6 +93,7 @@ def _options(
 def run(
     max_messages: Annotated[int | None, typer.Option(min=1, help="Receive no more messages than this.")] = None,
     max_seconds: Annotated[float | None, typer.Option(min=0.1, help="Receive no longer than this, in seconds.")] = None,
+    wait: _Wait = 300.0,
 ) -> None:
     """Drain the queue until it is empty, flatten, and build gold: one pass through Dagster, in this process."""
     from mg_lakehouse.report import print_pass  # noqa: PLC0415  `--help` does not pay for Dagster
@@ -96,7 +101,7 @@ def run(
 
     settings = load_settings()
     with _progress(), _output_aside() as log:
-        result = run_once(settings, max_messages=max_messages, max_seconds=max_seconds)
+        result = run_once(settings, max_messages=max_messages, max_seconds=max_seconds, wait_seconds=wait)
     print_pass(out, result)
     _conclude(result.failures, log)
 
@@ -252,6 +257,7 @@ def load(
         str | None, typer.Option("--type", help="What the rows of a CSV file are that does not say so, such as opens or CLICKS.")
     ] = None,
     bronze_only: Annotated[bool, typer.Option("--bronze-only", help="Flatten nothing and build nothing yet.")] = False,
+    wait: _Wait = 300.0,
 ) -> None:
     """Load files of the feed: XML or CSV, plain, gzip or zip. What was loaded before is passed over. Then flatten and build gold."""
     from mg_lakehouse.events.csv_feed import known_type  # noqa: PLC0415
@@ -279,7 +285,7 @@ def load(
     print_loaded(out, loaded)
     if any(each.new for each in loaded) and not bronze_only:
         with _progress(), _output_aside() as log:
-            result = flatten_and_build(settings)
+            result = flatten_and_build(settings, wait_seconds=wait)
         print_pass(out, result)
         _conclude(result.failures, log)
     if any(each.failure for each in loaded):
@@ -442,5 +448,9 @@ def _progress(stages: Mapping[str, str] = _STAGES) -> Iterator[None]:
         def show(step: Step) -> None:
             progress.update(tasks[step.stage], completed=step.done, unit=step.unit)
 
-        with listening(show):
+        with listening(show), hearing(_say):
             yield
+
+
+def _say(sentence: str) -> None:
+    err.print(sentence, highlight=False, markup=False, soft_wrap=True)

@@ -37,7 +37,7 @@ def build_comparison(settings: Settings) -> dg.AssetChecksDefinition:
         name=names.queue_lost_nothing.name,
         asset=names.account_activity,
         additional_deps=[names.silver(table) for table in silver_tables()],
-        required_resource_keys=resources.keys("lake"),
+        required_resource_keys=resources.keys_of_op("lake"),
         description="The queue brought every event that the daily files have. The report counts, by day and type, what only one of the two had.",
     )
     def queue_lost_nothing(context: dg.AssetCheckExecutionContext, config: DaysConfig) -> dg.AssetCheckResult:

@@ -23,10 +23,11 @@ from mg_lakehouse.checks import build_standing_checks
 from mg_lakehouse.daily_files import build_comparison
 from mg_lakehouse.jobs import build_jobs
 from mg_lakehouse.names import Names
-from mg_lakehouse.resources import EventFeedResource, LakeResource, ProgressResource, WebServiceResource
+from mg_lakehouse.resources import EventFeedResource, HeartbeatResource, LakeResource, ProgressResource, WebServiceResource
 from mg_lakehouse.schedules import build_schedules
 from mg_lakehouse.sensors import build_daily_files_sensor, build_event_feed_sensor
 from mg_lakehouse.settings import Settings, load_settings
+from mg_lakehouse.stalls import build_liveness_sensor, build_stall_check
 from mg_lakehouse.stores.alerts import Thresholds
 
 __all__ = ["build_definitions", "defs"]
@@ -41,7 +42,7 @@ def build_definitions(
 
     Args:
         settings: read from the environment and ``.env`` where not given.
-        resources: replacements, by name: ``lake``, ``event_feed``, ``web_service``, ``dbt``, ``progress``, ``slack``, the same of a
+        resources: replacements, by name: ``lake``, ``event_feed``, ``web_service``, ``dbt``, ``progress``, ``heartbeat``, ``slack``, the same of a
             feed that has a name.
         thresholds: when mail is worth an alert.
 
@@ -62,12 +63,18 @@ def build_definitions(
             build_gold(settings),
             build_reconciliation(settings),
         ],
-        asset_checks=[*build_standing_checks(names), build_comparison(settings), build_alert_checks(names, thresholds or Thresholds())],
+        asset_checks=[
+            *build_standing_checks(names),
+            build_comparison(settings),
+            build_stall_check(settings),
+            build_alert_checks(names, thresholds or Thresholds()),
+        ],
         jobs=[*build_jobs(settings), build_maintenance(settings)],
         sensors=[
             build_event_feed_sensor(settings),
             build_daily_files_sensor(names),
             build_automation_sensor(settings),
+            build_liveness_sensor(settings),
             *build_alert_sensors(settings),
         ],
         schedules=build_schedules(settings),
@@ -82,6 +89,7 @@ def _resources(settings: Settings) -> dict[str, Any]:
         "web_service": WebServiceResource(url=settings.api_url),
         "dbt": build_dbt_resource(settings),
         "progress": ProgressResource(),
+        "heartbeat": HeartbeatResource(every=settings.heartbeat_seconds),
         **build_slack_resource(settings),
     }
 

@@ -16,6 +16,7 @@ __all__ = ["Group", "Names"]
 Group = Literal["messagegears", "bronze", "silver", "gold"]
 
 _LOST_NOTHING: Final = "queue_lost_nothing"
+_INGESTED: Final = "messages_are_ingested"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,3 +78,8 @@ class Names:
     def queue_lost_nothing(self) -> dg.AssetCheckKey:
         """Key of the check that compares the daily files with what the queue brought."""
         return dg.AssetCheckKey(self.account_activity, _LOST_NOTHING)
+
+    @property
+    def messages_are_ingested(self) -> dg.AssetCheckKey:
+        """Key of the check that messages do not wait while nothing is ingested."""
+        return dg.AssetCheckKey(self.event_feed, _INGESTED)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-__all__ = ["Step", "announce", "listening"]
+__all__ = ["Step", "announce", "hearing", "listening", "remark"]
 
 
 class Step(NamedTuple):
@@ -37,3 +37,22 @@ def listening(listener: Callable[[Step], None]) -> Iterator[None]:
         yield
     finally:
         _listeners.remove(listener)
+
+
+_hearers: list[Callable[[str], None]] = []
+
+
+def remark(sentence: str) -> None:
+    """Tell every hearer something that somebody who waits wants to know, such as what is waited for."""
+    for hearer in tuple(_hearers):
+        hearer(sentence)
+
+
+@contextmanager
+def hearing(hearer: Callable[[str], None]) -> Iterator[None]:
+    """Have ``hearer`` told of every remark within the block."""
+    _hearers.append(hearer)
+    try:
+        yield
+    finally:
+        _hearers.remove(hearer)

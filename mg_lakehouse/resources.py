@@ -1,17 +1,20 @@
-"""Dagster resources: the lake, the queue, and where progress is shown.
+"""Dagster resources: the lake, the queue, where progress is shown, and the heartbeat of a run.
 
 They carry addresses, never credentials: those stay in the environment, where boto3 and the settings find them. An op asks
 :class:`FeedResources` for its own feed's, for a project may hold several feeds, and Dagster has one name for one resource.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, Self
 
 import dagster as dg
 from dagster_aws.utils import ResourceWithBoto3Configuration
 from dagster_dbt import DbtCliResource
 from pydantic import Field
 
+from mg_lakehouse.hearts import beating
 from mg_lakehouse.names import Names
 from mg_lakehouse.progress import Step, announce
 from mg_lakehouse.settings import Settings
@@ -19,9 +22,17 @@ from mg_lakehouse.stores.lake import Lake
 from mg_lakehouse.stores.queue import EventQueue, open_queue
 from mg_lakehouse.stores.web_service import WebService, open_web_service
 
-__all__ = ["EventFeedResource", "FeedResources", "LakeResource", "ProgressResource", "ResourceName", "WebServiceResource"]
+__all__ = [
+    "EventFeedResource",
+    "FeedResources",
+    "HeartbeatResource",
+    "LakeResource",
+    "ProgressResource",
+    "ResourceName",
+    "WebServiceResource",
+]
 
-ResourceName = Literal["lake", "event_feed", "web_service", "dbt", "progress", "slack"]
+ResourceName = Literal["lake", "event_feed", "web_service", "dbt", "progress", "slack", "heartbeat"]
 
 
 class LakeResource(dg.ConfigurableResource[Any]):
@@ -80,6 +91,21 @@ class ProgressResource(dg.ConfigurableResource[Any]):
         announce(step)
 
 
+class HeartbeatResource(dg.ConfigurableResource[Any]):
+    """The heartbeat of a run, while a process of it is at work: every op and check of ours has it, whatever started the run."""
+
+    every: float = Field(default=5.0, description="Seconds between two beats.")
+
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[Self]:
+        """Have it beat. In a sensor's context there is no run."""
+        if context.instance is None or context.run is None:
+            yield self
+            return
+        with beating(context.instance, context.run.run_id, self.every):
+            yield self
+
+
 class _Context(Protocol):
     """What ops, checks and sensors are given."""
 
@@ -96,6 +122,10 @@ class FeedResources:
     def keys(self, *wanted: ResourceName) -> set[str]:
         """Dagster's names of resources, to be required."""
         return {self.names.of(name) for name in wanted}
+
+    def keys_of_op(self, *wanted: ResourceName) -> set[str]:
+        """Those of an op or a check, whose run has a heartbeat."""
+        return self.keys(*wanted, "heartbeat")
 
     def lake(self, context: _Context) -> Lake:
         """A client of the lake."""

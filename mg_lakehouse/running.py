@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
+from uuid import uuid4
 
 import dagster as dg
 
@@ -21,15 +22,21 @@ from mg_lakehouse.definitions import build_definitions
 from mg_lakehouse.errors import ConfigurationError
 from mg_lakehouse.interrupts import in_a_sentence
 from mg_lakehouse.jobs import FLATTEN_JOB, GOLD_JOB, INGEST_JOB
+from mg_lakehouse.liveness import missing_monitoring
 from mg_lakehouse.names import Names
 from mg_lakehouse.partitions import today
+from mg_lakehouse.progress import remark
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.stores.lake import Lake
 from mg_lakehouse.stores.pii_key import pii_key
 from mg_lakehouse.stores.queue import open_queue
 from mg_lakehouse.stores.tables import EVENT_FEED
+from mg_lakehouse.waiting import Attendant, attended
 
-__all__ = ["PassResult", "flatten_and_build", "run_once"]
+__all__ = ["WAIT_SECONDS", "PassResult", "flatten_and_build", "run_once"]
+
+WAIT_SECONDS: Final = 300.0
+"""For a run that lives in a pool. A line of cron that is slower than its period then ends in a sentence, and does not pile up."""
 
 _QUIET: Final = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
@@ -50,53 +57,53 @@ class PassResult:
         return not self.failures
 
 
-def run_once(settings: Settings, *, max_messages: int | None = None, max_seconds: float | None = None) -> PassResult:
+def run_once(
+    settings: Settings, *, max_messages: int | None = None, max_seconds: float | None = None, wait_seconds: float = WAIT_SECONDS
+) -> PassResult:
     """Drain the queue until it is empty or the budget is spent, flatten, and build gold.
 
-    Gold is not built when the ingest failed or one of its blocking checks did.
+    Gold is not built when the ingest failed or one of its blocking checks did. Where another run has a place in a pool of the instance, it is
+    waited for, ``wait_seconds`` at most.
 
     Raises:
-        PermanentError, TransientError: the queue or the lake cannot be asked, or the settings are unusable; nothing was started.
+        PermanentError, TransientError: the queue or the lake cannot be asked, or the settings are unusable; nothing was started. Or another
+            run lives on in a pool.
         InterruptedRunError: the run was stopped, by SIGTERM or Ctrl-C.
     """
-    # Asked before anything starts, so that a wrong address costs a second and one sentence.
-    open_queue(settings).depth()
-    lake = Lake(settings.lake_uri)
-    lake.open(EVENT_FEED.layer, EVENT_FEED.name)
-    _require_key(settings, lake)
-    names, definitions = Names(settings.feed), build_definitions(settings)
-    budget = DrainConfig(max_messages=max_messages, max_seconds=max_seconds, until_empty=True)
-    with in_a_sentence(), _instance() as instance:
+    with in_a_sentence():
+        # Asked before anything starts, so that a wrong address costs a second and one sentence.
+        open_queue(settings).depth()
+        lake = Lake(settings.lake_uri)
+        lake.open(EVENT_FEED.layer, EVENT_FEED.name)
+        _require_key(settings, lake)
+        names = Names(settings.feed)
+        budget = DrainConfig(max_messages=max_messages, max_seconds=max_seconds, until_empty=True)
         ops = {names.event_feed.to_python_identifier(): budget, **only_new(names)}
-        ingest = _run(definitions, instance, names.of(INGEST_JOB), partition_key=today(), ops=ops)
-        return _and_gold(names, definitions, instance, ingest)
+        with _instance() as instance:
+            runner = _Runner(names, build_definitions(settings), instance, wait_seconds)
+            return runner.and_gold(runner.run(INGEST_JOB, partition_key=today(), ops=ops))
 
 
-def flatten_and_build(settings: Settings) -> PassResult:
+def flatten_and_build(settings: Settings, *, wait_seconds: float = WAIT_SECONDS) -> PassResult:
     """Flatten what silver lacks of any bronze table, and build gold: a pass without the queue.
 
     Raises:
-        PermanentError, TransientError: the lake cannot be asked, or the settings are unusable; nothing was started.
+        PermanentError, TransientError: the lake cannot be asked, or the settings are unusable; nothing was started. Or another run lives on in
+            a pool.
         InterruptedRunError: the run was stopped, by SIGTERM or Ctrl-C.
     """
-    _require_key(settings, Lake(settings.lake_uri))
-    names, definitions = Names(settings.feed), build_definitions(settings)
-    with in_a_sentence(), _instance() as instance:
-        flattened = _run(definitions, instance, names.of(FLATTEN_JOB), partition_key=today(), ops=only_new(names))
-        return _and_gold(names, definitions, instance, flattened)
+    with in_a_sentence():
+        _require_key(settings, Lake(settings.lake_uri))
+        names = Names(settings.feed)
+        with _instance() as instance:
+            runner = _Runner(names, build_definitions(settings), instance, wait_seconds)
+            return runner.and_gold(runner.run(FLATTEN_JOB, partition_key=today(), ops=only_new(names)))
 
 
 def _require_key(settings: Settings, lake: Lake) -> None:
     """Gold would miss the key of a lake on S3 after everything else was done; that of a local one is made where it is missing."""
     if not lake.is_local:
         pii_key(settings, lake)
-
-
-def _and_gold(names: Names, definitions: dg.Definitions, instance: dg.DagsterInstance, silver: PassResult) -> PassResult:
-    if not silver.succeeded:
-        return silver
-    gold = _run(definitions, instance, names.of(GOLD_JOB))
-    return PassResult(gold.failures, {**silver.metadata, **gold.metadata})
 
 
 @contextmanager
@@ -106,25 +113,48 @@ def _instance() -> Iterator[dg.DagsterInstance]:
     if home and not (Path(home).is_absolute() and Path(home).is_dir()):
         raise ConfigurationError(f"DAGSTER_HOME, {home}, is no absolute path of a folder: make the folder, or unset it.")
     with dg.DagsterInstance.get() if home else dg.DagsterInstance.ephemeral() as instance:
+        if home and (lacking := missing_monitoring(instance)) is not None:
+            remark(lacking)
         yield instance
 
 
-def _run(
-    definitions: dg.Definitions,
-    instance: dg.DagsterInstance,
-    job: str,
-    *,
-    partition_key: str | None = None,
-    ops: Mapping[str, dg.Config] | None = None,
-) -> PassResult:
-    config = dg.RunConfig(ops=dict(ops or {}), loggers=_QUIET["loggers"])
-    result = definitions.resolve_job_def(job).execute_in_process(
-        instance=instance, partition_key=partition_key, run_config=config, raise_on_error=False
-    )
-    failures = tuple(dict.fromkeys([*_step_failures(result), *_check_failures(result)]))
-    if not failures and not result.success:
-        failures = (f"The {job} run {result.run_id} failed.",)
-    return PassResult(failures, _metadata(result))
+@dataclass(frozen=True, slots=True)
+class _Runner:
+    """Runs jobs of a feed in this process, and looks after their waits."""
+
+    names: Names
+    definitions: dg.Definitions
+    instance: dg.DagsterInstance
+    wait_seconds: float
+
+    def run(self, name: str, *, partition_key: str | None = None, ops: Mapping[str, dg.Config] | None = None) -> PassResult:
+        """Run a job."""
+        job, run_id = self.names.of(name), str(uuid4())
+        attendant = Attendant(self.instance, self.names, run_id, self.wait_seconds)
+        attendant.look()
+        with attended(attendant):
+            result = self.definitions.resolve_job_def(job).execute_in_process(
+                instance=self.instance,
+                run_id=run_id,
+                partition_key=partition_key,
+                run_config=dg.RunConfig(ops=dict(ops or {}), loggers=_QUIET["loggers"]),
+                raise_on_error=False,
+            )
+        # Its heart went with it, where nobody else looks.
+        attendant.look()
+        if attendant.failure is not None:
+            raise attendant.failure
+        failures = tuple(dict.fromkeys([*_step_failures(result), *_check_failures(result)]))
+        if not failures and not result.success:
+            failures = (f"The {job} run {result.run_id} failed.",)
+        return PassResult(failures, _metadata(result))
+
+    def and_gold(self, silver: PassResult) -> PassResult:
+        """Build gold behind what flattened, unless that failed."""
+        if not silver.succeeded:
+            return silver
+        gold = self.run(GOLD_JOB)
+        return PassResult(gold.failures, {**silver.metadata, **gold.metadata})
 
 
 def _step_failures(result: dg.ExecuteInProcessResult) -> Iterator[str]:

@@ -1,9 +1,11 @@
 """The sensors that look at the queue and at bronze, and start what there is to do.
 
-That of the queue only looks: one ``GetQueueAttributes``, no receive and no delete, so that previewing a tick in the UI has no effect. There
-is no ``run_key``, which would de-duplicate for ever. What to do is decided by :func:`decide`, a pure function.
+That of the queue only looks: one ``GetQueueAttributes``, no receive and no delete, so that previewing a tick in the UI takes nothing. There
+is no ``run_key``, which would de-duplicate for ever. What to do is decided by :func:`decide`, a pure function. First each sensor has the runs
+ended that are dead, so that what is under way is what lives.
 """
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
@@ -12,6 +14,7 @@ import dagster as dg
 from mg_lakehouse.assets.silver import only_new
 from mg_lakehouse.errors import LakehouseError
 from mg_lakehouse.jobs import FLATTEN_JOB, INGEST_JOB
+from mg_lakehouse.liveness import end_dead_runs, under_way
 from mg_lakehouse.names import Names
 from mg_lakehouse.partitions import today
 from mg_lakehouse.resources import FeedResources
@@ -20,15 +23,9 @@ from mg_lakehouse.stores.queue import QueueDepth
 from mg_lakehouse.stores.silver import unflattened
 from mg_lakehouse.stores.tables import BRONZE_TABLES, EVENT_FEED
 
-__all__ = ["Decision", "build_daily_files_sensor", "build_event_feed_sensor", "decide"]
+__all__ = ["EVENT_FEED_SENSOR", "Decision", "build_daily_files_sensor", "build_event_feed_sensor", "decide"]
 
-_UNFINISHED: Final = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
+EVENT_FEED_SENSOR: Final = "event_feed_sensor"
 
 
 class Decision(NamedTuple):
@@ -69,7 +66,7 @@ def build_event_feed_sensor(settings: Settings) -> dg.SensorDefinition:
     resources, ingest = FeedResources(names), names.of(INGEST_JOB)
 
     @dg.sensor(
-        name=names.of("event_feed_sensor"),
+        name=names.of(EVENT_FEED_SENSOR),
         job_name=ingest,
         required_resource_keys=resources.keys("event_feed"),
         minimum_interval_seconds=10,
@@ -77,13 +74,15 @@ def build_event_feed_sensor(settings: Settings) -> dg.SensorDefinition:
         description="Looks at the event feed's queue and starts an ingest when enough waits. Receives and deletes nothing.",
     )
     def event_feed_sensor(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        if ended := end_dead_runs(context.instance, names):
+            return _ended(context, ended)
         try:
             depth = resources.queue(context, settings).depth()
         except LakehouseError as error:
             return dg.SkipReason(str(error))
         decision = decide(
             depth,
-            running=_is_running(context.instance, ingest),
+            running=under_way(context.instance, ingest) is not None,
             seconds_since_last=_seconds_since_last(context.instance, ingest),
             settings=settings,
         )
@@ -106,7 +105,9 @@ def build_daily_files_sensor(names: Names) -> dg.SensorDefinition:
         description="Looks for daily and loaded files in bronze that silver lacks, and has them flattened.",
     )
     def daily_files_sensor(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        if any(_is_running(context.instance, names.of(job)) for job in (INGEST_JOB, FLATTEN_JOB)):
+        if ended := end_dead_runs(context.instance, names):
+            return _ended(context, ended)
+        if any(under_way(context.instance, names.of(job)) for job in (INGEST_JOB, FLATTEN_JOB)):
             return dg.SkipReason("What flattens is under way.")
         try:
             waiting = sum(unflattened(resources.lake(context), source) for source in BRONZE_TABLES if source != EVENT_FEED.name)
@@ -122,8 +123,11 @@ def _run_of_today(names: Names) -> dg.RunRequest:
     return dg.RunRequest(partition_key=today(), run_config=dg.RunConfig(ops=only_new(names)))
 
 
-def _is_running(instance: dg.DagsterInstance, job: str) -> bool:
-    return bool(instance.get_run_records(dg.RunsFilter(job_name=job, statuses=_UNFINISHED), limit=1))
+def _ended(context: dg.SensorEvaluationContext, sentences: Sequence[str]) -> dg.SkipReason:
+    """Nothing is started in this tick: where Dagster tries runs again it does so before the next, which else starts what there is to do."""
+    for sentence in sentences:
+        context.log.warning(sentence)
+    return dg.SkipReason(" ".join(sentences))
 
 
 def _seconds_since_last(instance: dg.DagsterInstance, job: str) -> float | None:

@@ -65,6 +65,18 @@ class Settings(BaseModel):
     max_seconds: float = Field(600.0, gt=0, description="Time that one run may drain the queue, in seconds.")
     sensor_messages: int = Field(1_000, ge=1, description="Waiting messages at which the sensor starts a run at once.")
     sensor_seconds: float = Field(30.0, ge=0, description="Time after the last run at which the sensor starts one for any waiting message.")
+    heartbeat_seconds: float = Field(
+        5.0,
+        ge=0.5,
+        le=60,
+        description="Seconds between two heartbeats of a run; one that missed four is asked, and ended where it does not answer within three.",
+    )
+    stalled_minutes: float = Field(
+        15.0,
+        gt=0,
+        le=1_440,
+        description="Minutes that messages may wait while nothing is ingested, until the check `messages_are_ingested` fails.",
+    )
     flatten_bytes: int = Field(128 * 2**20, ge=1, description="Bytes of bodies that are flattened at a time, while as many are committed.")
     gold_part_rows: int = Field(
         1_000_000, ge=1, description="Rows of its inputs that a gold model is built from at a time; a job with more is built whole."

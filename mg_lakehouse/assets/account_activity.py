@@ -82,7 +82,7 @@ def build_account_activity(settings: Settings) -> dg.AssetsDefinition:
         owners=list(OWNERS),
         metadata={"dagster/column_schema": column_schema(_COLUMNS)},
         pool=names.pool("activity"),
-        required_resource_keys=resources.keys("lake", "web_service", "progress"),
+        required_resource_keys=resources.keys_of_op("lake", "web_service", "progress"),
         retry_policy=RETRY_TRANSIENT,
     )
     def account_activity(

@@ -71,7 +71,7 @@ def build_event_feed(settings: Settings) -> dg.AssetsDefinition:
         owners=list(OWNERS),
         metadata={"dagster/column_schema": column_schema(BRONZE_COLUMNS)},
         pool=names.pool("bronze"),
-        required_resource_keys=resources.keys("lake", "event_feed", "progress"),
+        required_resource_keys=resources.keys_of_op("lake", "event_feed", "progress"),
         retry_policy=RETRY_TRANSIENT,
         freshness_policy=dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=24), warn_window=timedelta(hours=6)),
     )

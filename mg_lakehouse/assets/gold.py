@@ -88,7 +88,7 @@ def build_gold(settings: Settings) -> dg.AssetsDefinition:
         dagster_dbt_translator=GoldTranslator(names),
         exclude=" ".join(NOT_BUILT),
         pool=names.pool("gold"),
-        required_resource_keys=resources.keys("lake", "dbt", "progress"),
+        required_resource_keys=resources.keys_of_op("lake", "dbt", "progress"),
         retry_policy=RETRY_TRANSIENT,
     )
     def gold(context: dg.AssetExecutionContext) -> Iterator[Any]:

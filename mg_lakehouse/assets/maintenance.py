@@ -10,6 +10,7 @@ import dagster as dg
 from pydantic import Field
 
 from mg_lakehouse.assets.reporting import RETRY_TRANSIENT, as_failure
+from mg_lakehouse.hearts import BEATS_FROM_THE_START
 from mg_lakehouse.names import Names
 from mg_lakehouse.progress import Step
 from mg_lakehouse.resources import FeedResources
@@ -38,6 +39,7 @@ def build_maintenance(settings: Settings) -> dg.JobDefinition:
     @dg.job(
         name=names.of(MAINTENANCE_JOB),
         executor_def=dg.in_process_executor,
+        tags={BEATS_FROM_THE_START: f"{settings.heartbeat_seconds:g}"},
         description="Compact bronze, silver and gold, and remove what nobody needs: replaced files, orphans, old log entries.",
     )
     def maintenance() -> None:
@@ -63,7 +65,7 @@ def _op(layer: Layer, settings: Settings) -> dg.OpDefinition:
     @dg.op(
         name=_name(names, layer),
         pool=names.pool(_POOLS[layer]),
-        required_resource_keys=resources.keys("lake", "progress"),
+        required_resource_keys=resources.keys_of_op("lake", "progress"),
         retry_policy=RETRY_TRANSIENT,
         out=dg.Out(dg.Nothing),
         description=f"Compact the tables of {layer} and remove what nobody needs of their past.",

@@ -69,7 +69,7 @@ def build_reconciliation(settings: Settings) -> dg.AssetsDefinition:
             )
         ],
         pool=names.pool("reconciliation"),
-        required_resource_keys=resources.keys("lake", "web_service", "progress"),
+        required_resource_keys=resources.keys_of_op("lake", "web_service", "progress"),
         retry_policy=RETRY_TRANSIENT,
     )
     def reconciliation(context: dg.AssetExecutionContext, config: DaysConfig) -> Iterator[dg.MaterializeResult[Any]]:

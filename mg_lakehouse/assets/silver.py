@@ -57,7 +57,7 @@ def build_silver(settings: Settings) -> dg.AssetsDefinition:
         backfill_policy=dg.BackfillPolicy.single_run(),
         can_subset=True,
         pool=names.pool("silver"),
-        required_resource_keys=resources.keys("lake", "progress"),
+        required_resource_keys=resources.keys_of_op("lake", "progress"),
         retry_policy=RETRY_TRANSIENT,
     )
     def silver(context: dg.AssetExecutionContext, config: SilverConfig) -> Iterator[Any]:

@@ -18,6 +18,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
+import dagster as dg
 from rich.text import Text
 
 from mg_lakehouse.console import TextConsole
@@ -25,6 +26,7 @@ from mg_lakehouse.demo.activity_api import ActivityApi, daily_files
 from mg_lakehouse.demo.feed import FeedPlan, generate
 from mg_lakehouse.demo.queue import EmbeddedQueue, trickle
 from mg_lakehouse.errors import PermanentError
+from mg_lakehouse.liveness import missing_monitoring
 from mg_lakehouse.services import require_free, service
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.signals import handling
@@ -51,6 +53,7 @@ def run_dev(settings: Settings, out: TextConsole, *, port: int, bundles_a_minute
     # Here, where it can fail in one sentence, rather than in a process of Dagster's.
     ensure_manifest(settings)
     home = dagster_home()
+    _tell_what_lacks(home, out)
     log = home / _LOG
     with EmbeddedQueue() as queue, _trickling(queue, bundles_a_minute), _last_weeks_files() as api:
         environment = {
@@ -90,6 +93,13 @@ def dagster_home() -> Path:
     if not config.exists():
         config.write_text(files("mg_lakehouse").joinpath("dagster.yaml").read_text())
     return home
+
+
+def _tell_what_lacks(home: Path, out: TextConsole) -> None:
+    """A ``dagster.yaml`` that was copied before is never written over."""
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        if (lacking := missing_monitoring(instance)) is not None:
+            out.print(lacking, highlight=False, soft_wrap=True)
 
 
 @contextmanager

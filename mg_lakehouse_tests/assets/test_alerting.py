@@ -175,6 +175,21 @@ def test_a_name_of_a_job_is_text_in_slack_and_in_the_ui(channel: Channel, tmp_pa
     assert sorted(each["subject"] for each in told) == sorted(jobs)  # the data are what they were
 
 
+def test_slack_is_told_that_nothing_ingests(lake: Lake, channel: Channel) -> None:
+    slack, key = LocalSlack(token="xoxb-1", url=channel.url), Names().messages_are_ingested
+    definitions = build_definitions(settings(lake, alert_slack_channel="#mail", alert_slack_token="xoxb-1"), resources={"slack": slack})
+    alert = Alert("error", "sensor stopped", "7 messages wait. The sensor event_feed_sensor is stopped.")
+    with dg.DagsterInstance.ephemeral() as instance:
+        instance.report_runless_asset_event(
+            dg.AssetCheckEvaluation(
+                asset_key=key.asset_key, check_name=key.name, passed=False, metadata={"alerts": dg.MetadataValue.json([alert._asdict()])}
+            )
+        )
+        context = dg.build_sensor_context(instance=instance, resources={"slack": slack})
+        definitions.resolve_sensor_def("alerts_to_slack").evaluate_tick(context)
+    assert [form["text"] for form in channel.posted] == [":red_circle: 7 messages wait. The sensor event_feed_sensor is stopped."]
+
+
 def test_no_channel_means_no_sensor(lake: Lake) -> None:
     assert "alerts_to_slack" not in {sensor.name for sensor in build_definitions(settings(lake)).sensors or []}
 
