@@ -10,6 +10,8 @@ import polars as pl
 from mg_lakehouse.events.schemas import BRONZE_SCHEMA
 from mg_lakehouse.stores.bronze import BatchReceipt, append_batch
 from mg_lakehouse.stores.lake import Lake
+from mg_lakehouse.stores.silver import flatten_new
+from mg_lakehouse_tests.events.frames import bundle, item
 
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
@@ -33,6 +35,13 @@ def receive(lake: Lake, bodies: Sequence[str], *, first: int = 0, received_at: d
     named = {f"m{first + index}": body for index, body in enumerate(bodies)}
     batch_id = f"batch-{first}"
     return append_batch(lake, batch(named, batch_id=batch_id, sent_at=received_at, received_at=received_at), batch_id)
+
+
+def fill(lake: Lake, opens: int, *, first: int = 0) -> None:
+    """Commit opens ``o<first>``, … of the job ``t1`` to bronze and silver."""
+    items = [item("OpenActivity", ActivityId=f"o{number}", RequestId="t1") for number in range(first, first + opens)]
+    receive(lake, [bundle(*items)], first=first)
+    flatten_new(lake)
 
 
 def rows_of(lake: Lake, layer: str, table: str) -> pl.DataFrame:
