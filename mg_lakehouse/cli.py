@@ -304,14 +304,14 @@ def sql(
     """Ask the lake in SQL: views bronze.*, silver.* and gold.*, read-only, and nothing outside of the lake."""
     from mg_lakehouse.querying import answer  # noqa: PLC0415
     from mg_lakehouse.stores.ad_hoc import ad_hoc  # noqa: PLC0415
-    from mg_lakehouse.stores.lake import Lake  # noqa: PLC0415
+    from mg_lakehouse.stores.location import Location  # noqa: PLC0415
 
     if file is not None:
         statement = file.read_text(encoding="utf-8")
     if statement is None and not sys.stdin.isatty():
         statement = sys.stdin.read()
     settings = load_settings()
-    with ad_hoc(Lake(settings.lake_uri), settings) as asked:
+    with ad_hoc(Location(settings.lake_uri), settings) as asked:
         if statement is not None:
             answer(asked, statement, file_format, output)
             return

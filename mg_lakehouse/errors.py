@@ -7,7 +7,7 @@ and never holds message content, an address or a credential.
 
 from __future__ import annotations
 
-__all__ = ["ConfigurationError", "InterruptedRunError", "LakehouseError", "PermanentError", "TransientError"]
+__all__ = ["ConfigurationError", "InterruptedRunError", "LakehouseError", "PermanentError", "QueryError", "TransientError"]
 
 
 class LakehouseError(Exception):
@@ -20,6 +20,10 @@ class PermanentError(LakehouseError):
 
 class ConfigurationError(PermanentError):
     """A setting is missing or unusable."""
+
+
+class QueryError(PermanentError):
+    """A statement is refused, or DuckDB says what is wrong with it and where."""
 
 
 class TransientError(LakehouseError):

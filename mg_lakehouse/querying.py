@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Literal
 
 from mg_lakehouse.sinks import shown_stream, terminal_stream
 
-if TYPE_CHECKING:  # `--help` does not pay for DuckDB
+if TYPE_CHECKING:  # `--help` does not pay for Arrow
+    import pyarrow as pa
+
     from mg_lakehouse.stores.ad_hoc import AdHoc
 
 __all__ = ["QueryFormat", "answer"]
@@ -29,8 +31,7 @@ def answer(asked: AdHoc, statement: str, file_format: QueryFormat, output: Path 
         QueryError: a statement is refused or wrong.
         PermanentError: the file cannot be written.
     """
-    from mg_lakehouse.errors import ConfigurationError  # noqa: PLC0415
-    from mg_lakehouse.stores.output import draft, write_csv, write_json, write_parquet  # noqa: PLC0415
+    from mg_lakehouse.errors import ConfigurationError, QueryError  # noqa: PLC0415
 
     chosen: QueryFormat = file_format
     if output is not None and file_format == "table":
@@ -41,7 +42,15 @@ def answer(asked: AdHoc, statement: str, file_format: QueryFormat, output: Path 
     if chosen == "table":
         _show(asked, statement)
         return
-    rows = asked.rows(statement)
+    try:
+        _write(asked.rows(statement), chosen, output)
+    except (ValueError, OverflowError) as error:
+        raise QueryError(f"A value cannot be written as {chosen} ({type(error).__name__}): cast it to varchar.") from error
+
+
+def _write(rows: pa.RecordBatchReader, chosen: QueryFormat, output: Path | None) -> None:
+    from mg_lakehouse.stores.output import draft, write_csv, write_json, write_parquet  # noqa: PLC0415
+
     if output is None:
         (write_json if chosen == "json" else write_csv)(rows, terminal_stream(sys.stdout))
         return

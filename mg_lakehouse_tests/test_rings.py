@@ -49,3 +49,15 @@ def test_the_catalogue_is_the_only_python_that_names_an_element() -> None:
         if "demo" not in module.parts and module.name != "catalogue.py" and "MessageActivity" in module.read_text()
     ]
     assert named == []
+
+
+def test_whoever_asks_the_lake_in_sql_comes_through_one_function() -> None:
+    """Outside of the stores only dbt's plugin and the demo have a DuckDB, so that a new way in is behind the walls of `ad_hoc` too."""
+    wrong = [
+        f"{module.relative_to(PACKAGE)} imports {name}"
+        for module in sorted(PACKAGE.rglob("*.py"))
+        if not {"stores", "demo", "dbt_plugin.py"} & set(module.parts)
+        for name in imports_of(module)
+        if name == "duckdb" or name.startswith("mg_lakehouse.stores.asking")
+    ]
+    assert wrong == []

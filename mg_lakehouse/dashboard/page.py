@@ -21,17 +21,17 @@ def _():
     from mg_lakehouse.settings import load_settings
     from mg_lakehouse.sinks import for_html
     from mg_lakehouse.stores.ad_hoc import ad_hoc
-    from mg_lakehouse.stores.lake import Lake
+    from mg_lakehouse.stores.location import Location
 
     settings = load_settings()
 
     def ask(question, *given):
         """The answer of a lake as it is now: what was built a moment ago is in it, tables that are new included."""
-        with ad_hoc(Lake(settings.lake_uri), settings) as asked:
+        with ad_hoc(Location(settings.lake_uri), settings) as asked:
             return question(asked, *given)
 
     def ask_all(*wanted):
-        with ad_hoc(Lake(settings.lake_uri), settings) as asked:
+        with ad_hoc(Location(settings.lake_uri), settings) as asked:
             return [question(asked, *given) for question, *given in wanted]
 
     return LakehouseError, ask, ask_all, charts, for_html, mo, questions, settings, timedelta

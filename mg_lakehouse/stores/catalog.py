@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import duckdb
 import polars as pl
@@ -18,14 +18,27 @@ from deltalake import DeltaTable
 
 from mg_lakehouse.errors import PermanentError
 from mg_lakehouse.events.catalogue import silver_tables
-from mg_lakehouse.settings import Settings
 from mg_lakehouse.sinks import visible
-from mg_lakehouse.stores.dbt_project import gold_models
 from mg_lakehouse.stores.duck import connect, identifier, text, text_list
+from mg_lakehouse.stores.gold_names import gold_models
 from mg_lakehouse.stores.lake import Lake, Layer, TableSpec
+from mg_lakehouse.stores.location import catalog_file
 from mg_lakehouse.stores.tables import ACCOUNT_ACTIVITY, BRONZE_TABLES, EVENT_FEED, LOADED_FILES, silver_spec
 
-__all__ = ["Shown", "attachments", "build_catalog", "catalog_file", "shown_tables", "snapshot_statements", "statements"]
+if TYPE_CHECKING:  # pydantic takes 0.2 s, and the process that answers queries needs none of it
+    from mg_lakehouse.settings import Settings
+
+__all__ = [
+    "Shown",
+    "attachments",
+    "build_catalog",
+    "catalog_file",
+    "shown_tables",
+    "snapshot_statements",
+    "statements",
+    "tables_of",
+    "write_catalog",
+]
 
 _HIDDEN: Final = "body"
 """The column of bronze that no view shows: to look at a few messages' other columns must not read all of their text."""
@@ -60,14 +73,6 @@ class Shown:
     spec: TableSpec | None = None
 
 
-def catalog_file(settings: Settings) -> Path | None:
-    """Where the catalogue is kept: ``MG_CATALOG``, or the root of a local lake; ``None`` for a lake elsewhere and nothing set."""
-    if settings.catalog is not None:
-        return settings.catalog.expanduser().absolute()
-    lake = Lake(settings.lake_uri)
-    return Path(lake.root) / "catalog.duckdb" if lake.is_local else None
-
-
 def build_catalog(lake: Lake, settings: Settings, path: Path) -> list[Shown]:
     """Make the catalogue anew, and ``views.sql`` beside it. Readers that have the old one open keep it.
 
@@ -76,6 +81,16 @@ def build_catalog(lake: Lake, settings: Settings, path: Path) -> list[Shown]:
         TransientError: the lake's store did not answer.
     """
     tables = shown_tables(lake, settings)
+    write_catalog(lake, tables, path)
+    return tables
+
+
+def write_catalog(lake: Lake, tables: Sequence[Shown], path: Path) -> None:
+    """Make the catalogue of some tables.
+
+    Raises:
+        PermanentError: it cannot be written.
+    """
     made = list(statements(tables))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -92,7 +107,6 @@ def build_catalog(lake: Lake, settings: Settings, path: Path) -> list[Shown]:
         raise PermanentError(
             f"The catalogue {path} cannot be written ({type(error).__name__}): choose another place with MG_CATALOG."
         ) from error
-    return tables
 
 
 def shown_tables(lake: Lake, settings: Settings) -> list[Shown]:
@@ -101,10 +115,19 @@ def shown_tables(lake: Lake, settings: Settings) -> list[Shown]:
     Raises:
         PermanentError, TransientError: the lake cannot be read.
     """
+    return tables_of(lake, gold_models(settings))
+
+
+def tables_of(lake: Lake, gold_names: Sequence[str]) -> list[Shown]:
+    """The tables of the lake, of the gold tables that are named.
+
+    Raises:
+        PermanentError, TransientError: the lake cannot be read.
+    """
     bronze = {spec.name: spec for spec in (EVENT_FEED, ACCOUNT_ACTIVITY, LOADED_FILES)}
     found = [_shown(lake, "bronze", name, handle, bronze[name]) for name, handle in lake.open_all("bronze", BRONZE_TABLES).items()]
     found += [_shown(lake, "silver", name, handle, silver_spec(name)) for name, handle in lake.open_all("silver", silver_tables()).items()]
-    gold = lake.open_all("gold", gold_models(settings))
+    gold = lake.open_all("gold", gold_names)
     return [*found, *(_shown(lake, "gold", name, handle, None) for name, handle in gold.items() if handle is not None)]
 
 

@@ -16,12 +16,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from mg_lakehouse.errors import ConfigurationError, PermanentError
+from mg_lakehouse.errors import PermanentError
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.stores.folders import OwnFolder
+from mg_lakehouse.stores.gold_names import dbt_models, gold_models, project_dir
 from mg_lakehouse.stores.lake import Lake
 from mg_lakehouse.stores.pii_key import pii_key
-from mg_lakehouse.stores.tables import RECONCILIATION
 
 __all__ = [
     "AS_OF",
@@ -43,7 +43,6 @@ __all__ = [
 AS_OF: Final = "MG_AS_OF"
 """Environment variable that fixes the time a build is made for; default now."""
 
-_FOLDER: Final = "dbt_project"
 _PARTIAL_PARSE: Final = "partial_parse.msgpack"
 _PARSED_SUFFIXES: Final = frozenset({".sql", ".yml", ".csv", ".md"})
 NOT_BUILT: Final = ("resource_type:seed", "resource_type:unit_test", "resource_type:exposure")
@@ -71,21 +70,6 @@ class BuildResult(NamedTuple):
     def ok(self) -> bool:
         """Whether every node succeeded."""
         return self.returncode == 0
-
-
-def project_dir(settings: Settings) -> Path:
-    """The folder of the dbt project: `MG_DBT_PROJECT_DIR`, else inside the package, else beside it (a source tree).
-
-    Raises:
-        ConfigurationError: there is no project there.
-    """
-    package = Path(__file__).resolve().parents[1]
-    candidates = [settings.dbt_project_dir] if settings.dbt_project_dir else [package / _FOLDER, package.parent / _FOLDER]
-    for candidate in candidates:
-        if (candidate / "dbt_project.yml").is_file():
-            return candidate.absolute()
-    looked = " and ".join(str(candidate) for candidate in candidates)
-    raise ConfigurationError(f"No dbt project was found in {looked}: set MG_DBT_PROJECT_DIR to the folder that holds dbt_project.yml.")
 
 
 def target_dir(project: Path) -> Path:
@@ -132,24 +116,6 @@ def key_environment(settings: Settings, lake: Lake) -> dict[str, str]:
     """
     pii_key(settings, lake)
     return {"MG_PII_KEY": "" if settings.pii_key is None else settings.pii_key.get_secret_value()}
-
-
-def dbt_models(settings: Settings) -> tuple[str, ...]:
-    """Names of the gold tables that dbt builds, in alphabetical order.
-
-    Raises:
-        ConfigurationError: there is no project.
-    """
-    return tuple(sorted(model.stem for model in (project_dir(settings) / "models" / "marts").rglob("*.sql")))
-
-
-def gold_models(settings: Settings) -> tuple[str, ...]:
-    """Names of the gold tables, in alphabetical order.
-
-    Raises:
-        ConfigurationError: there is no project.
-    """
-    return tuple(sorted([*dbt_models(settings), RECONCILIATION.name]))
 
 
 def ensure_manifest(settings: Settings) -> Path:

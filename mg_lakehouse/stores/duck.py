@@ -94,12 +94,14 @@ def private_folder() -> str:
 
 
 def connect(lake: Lake, database: str = _IN_MEMORY, *, read_only: bool = False) -> duckdb.DuckDBPyConnection:
-    """A connection that can `delta_scan` the tables of the lake.
+    """A connection that can `delta_scan` the tables of the lake. Secrets that a user of the machine keeps for DuckDB have no say.
 
     Raises:
         ConfigurationError: an extension is not installed.
     """
-    connection = duckdb.connect(database, read_only=read_only, config={**connection_options(database)})
+    connection = duckdb.connect(database, read_only=read_only, config={**connection_options(database), "allow_persistent_secrets": "false"})
+    # After 2 s DuckDB draws one on standard output, which may be the file that the rows go to. A cursor has what its connection has.
+    connection.execute("SET enable_progress_bar = false")
     configure(connection, lake)
     return connection
 

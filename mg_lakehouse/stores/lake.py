@@ -1,28 +1,26 @@
 """The lake: where its Delta tables are, and how they are opened and created.
 
-All that is known about locations, storage credentials and table properties is here. The exactly-once
+All that is known about table properties is here, about locations and credentials in :mod:`mg_lakehouse.stores.location`. The exactly-once
 commit is :mod:`mg_lakehouse.stores.commit`; what the tables hold is the catalogue's business.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import polars as pl
 from deltalake import DeltaTable, Schema
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from mg_lakehouse.errors import LakehouseError, PermanentError, TransientError
+from mg_lakehouse.stores.location import Layer, Location
 
 __all__ = ["CONTRACT_VERSION", "Lake", "Layer", "TableSpec", "store_error", "store_errors"]
-
-Layer = Literal["bronze", "silver", "gold"]
 
 CONTRACT_VERSION: Final = 1
 """Version of the tables' meaning. A lake written under a higher one is refused, not guessed at."""
@@ -108,47 +106,8 @@ def store_errors(what: str) -> Iterator[None]:
 
 
 @dataclass(frozen=True, slots=True)
-class Lake:
-    """A lake root: a local folder or an ``s3://`` address."""
-
-    uri: str
-
-    @property
-    def is_local(self) -> bool:
-        """Whether the lake is a folder of this machine."""
-        return "://" not in self.uri or self.uri.startswith("file://")
-
-    @property
-    def root(self) -> str:
-        """The root without a trailing slash, absolute where it is local."""
-        if self.is_local:
-            return str(Path(self.uri.removeprefix("file://")).expanduser().absolute())
-        return self.uri.rstrip("/")
-
-    def uri_of(self, layer: Layer, table: str) -> str:
-        """Address of a table."""
-        return f"{self.root}/{layer}/{table}"
-
-    def storage_options(self) -> dict[str, str]:
-        """Options for delta-rs and Polars. Credentials are resolved by boto3 and frozen for one use.
-
-        delta-rs does not read ``~/.aws`` as boto3 does, so boto3 is the one that resolves.
-        """
-        if self.is_local:
-            return {}
-        import boto3  # noqa: PLC0415  a local lake does not pay the 0.2 s
-
-        session = boto3.Session()
-        endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-        options = {"aws_region": session.region_name or "us-east-1"}
-        if endpoint:
-            options |= {"aws_endpoint_url": endpoint, "aws_allow_http": str(endpoint.startswith("http://")).lower()}
-        if credentials := session.get_credentials():
-            frozen = credentials.get_frozen_credentials()
-            options |= {"aws_access_key_id": frozen.access_key or "", "aws_secret_access_key": frozen.secret_key or ""}
-            if frozen.token:
-                options["aws_session_token"] = frozen.token
-        return options
+class Lake(Location):
+    """The Delta tables of a lake root."""
 
     def open(self, layer: Layer, table: str) -> DeltaTable | None:
         """The table at its newest version, or ``None`` where it was never written.

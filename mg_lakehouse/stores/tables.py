@@ -12,6 +12,7 @@ import polars as pl
 
 from mg_lakehouse.events.catalogue import REJECTED_ITEMS, columns_of, event_of_table
 from mg_lakehouse.events.schemas import ACTIVITY_SCHEMA, BRONZE_SCHEMA, LOADED_SCHEMA, TIMESTAMP, silver_schema
+from mg_lakehouse.stores.gold_names import RECONCILIATION_NAME
 from mg_lakehouse.stores.lake import TableSpec
 
 __all__ = ["ACCOUNT_ACTIVITY", "BRONZE_TABLES", "EVENT_FEED", "LOADED_FILES", "RECONCILIATION", "silver_spec"]
@@ -76,7 +77,7 @@ BRONZE_TABLES: Final = (EVENT_FEED.name, ACCOUNT_ACTIVITY.name, LOADED_FILES.nam
 
 RECONCILIATION: Final = TableSpec(
     layer="gold",
-    name="reconciliation",
+    name=RECONCILIATION_NAME,
     schema=pl.Schema(
         {
             "activity_date": pl.Date(),

@@ -96,6 +96,12 @@ def test_an_extension_of_another_duckdb_is_no_extension(monkeypatch: pytest.Monk
         duck.connect(lake)
 
 
+def test_nothing_is_drawn_where_rows_are_written(lake: Lake) -> None:
+    with duck.connect(lake) as connection:
+        for asked in (connection, connection.cursor()):
+            assert asked.execute("select current_setting('enable_progress_bar')").fetchone() == (False,)
+
+
 @pytest.mark.parametrize("end", ["c.close()", "pass"], ids=["closed", "left open"])
 def test_nothing_is_left_behind_after_a_spill(lake: Lake, tmp_path: Path, end: str) -> None:
     program = f"""

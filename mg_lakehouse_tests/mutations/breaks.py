@@ -331,9 +331,9 @@ BREAKS: Final = (
     ),
     Break(
         "settings of the SQL prompt can be changed",
-        "mg_lakehouse/stores/ad_hoc.py",
+        "mg_lakehouse/stores/asking.py",
         '    connection.execute("set lock_configuration = true")\n',
         "",
-        (f"{_STORES}/test_locked_settings.py::test_no_setting_can_be_changed_once_the_lake_is_open",),
+        ("mg_lakehouse_tests/security/test_sql_walls.py::test_settings_are_locked_where_nobody_reads_the_statement",),
     ),
 )

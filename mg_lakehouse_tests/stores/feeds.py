@@ -10,7 +10,9 @@ import polars as pl
 from mg_lakehouse.events.schemas import BRONZE_SCHEMA, LOADED_SCHEMA
 from mg_lakehouse.stores.bronze import BatchReceipt, append_batch
 from mg_lakehouse.stores.lake import Lake
+from mg_lakehouse.stores.silver import flatten_new
 from mg_lakehouse.stores.tables import LOADED_FILES
+from mg_lakehouse_tests.events.frames import bundle, item
 
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
@@ -42,6 +44,13 @@ def load(lake: Lake, bodies: Sequence[str], *, first: int = 0, received_at: date
     batch_id = f"loaded-{first}"
     rows = batch(named, batch_id=batch_id, sent_at=received_at, received_at=received_at).with_columns(part=0, file_name=pl.lit("feed.xml"))
     return append_batch(lake, rows.select(LOADED_SCHEMA.names()).cast(LOADED_SCHEMA), batch_id, table=LOADED_FILES)
+
+
+def fill(lake: Lake, opens: int, *, first: int = 0) -> None:
+    """Commit opens ``o<first>``, … of the job ``t1`` to bronze and silver."""
+    items = [item("OpenActivity", ActivityId=f"o{number}", RequestId="t1") for number in range(first, first + opens)]
+    receive(lake, [bundle(*items)], first=first)
+    flatten_new(lake)
 
 
 def rows_of(lake: Lake, layer: str, table: str) -> pl.DataFrame:
