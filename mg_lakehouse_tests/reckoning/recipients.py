@@ -131,7 +131,13 @@ def recipient_addresses(rows: Rows) -> list[Row]:
         if nobody := placeholder(row["recipient_id"]):
             found[channel, nobody, None].append(row.get("received_at"))
     return [
-        {"channel": channel, "recipient_id": who, "address": address, "first_received_at": _earliest(times)}
+        {
+            "channel": channel,
+            "recipient_id": who,
+            "address": address,
+            "number": compared(channel, address) if channel == "sms" else None,
+            "first_received_at": _earliest(times),
+        }
         for (channel, who, address), times in found.items()
     ]
 

@@ -26,6 +26,7 @@ found as (
         channel,
         recipient_id,
         spelling as address,
+        case channel when 'sms' then address end as number,
         min(received_at) as first_received_at
     from events
     where spelling is not null and (recipient_id is not null or channel = 'sms')
@@ -38,6 +39,7 @@ found as (
         channel,
         placeholder_id as recipient_id,
         cast(null as varchar) as address,
+        cast(null as varchar) as number,
         min(received_at) as first_received_at
     from events
     where placeholder_id is not null
@@ -54,10 +56,16 @@ located as (
 
 ),
 
--- Empty in a full build.
-known as (
+-- Empty in a full build. Looked through once, for what came.
+met as (
 
-    select * from {{ known_rows() }}
+    select known.*
+    from {{ known_rows() }} as known
+    semi join located
+        on
+            known.channel = located.channel
+            and known.recipient_id is not distinct from located.recipient_id
+            and known.address is not distinct from located.address
 
 ),
 
@@ -65,15 +73,14 @@ news as (
 
     select
         located.*,
-        known.bucket is not null as is_known
+        met.bucket is not null as is_known
     from located
-    left join known
+    left join met
         on
-            located.bucket = known.bucket
-            and located.channel = known.channel
-            and located.recipient_id is not distinct from known.recipient_id
-            and located.address is not distinct from known.address
-    where known.bucket is null or located.first_received_at < known.first_received_at
+            located.channel = met.channel
+            and located.recipient_id is not distinct from met.recipient_id
+            and located.address is not distinct from met.address
+    where met.bucket is null or located.first_received_at < met.first_received_at
 
 ),
 
@@ -96,7 +103,7 @@ replaced as (
 kept as (
 
     select known.*
-    from known
+    from {{ known_rows() }} as known
     semi join replaced on known.bucket = replaced.bucket
     anti join news
         on
@@ -112,6 +119,7 @@ select
     channel,
     recipient_id,
     address,
+    number,
     first_received_at
 from news
 

@@ -14,7 +14,7 @@
         union all
         select own.request_id, cast(own.evidence_at as date) as event_date
         from own semi join changed_recipient_addresses as changed
-        on own.channel = changed.channel and " ~ phone_number("own.address") ~ " = " ~ phone_number("changed.address") ~ "
+        on own.channel = changed.channel and " ~ phone_number("own.address") ~ " = changed.number
         where own.channel = 'sms'
     ",
 ) }}
@@ -142,7 +142,7 @@ addresses_of_ids as (
 
     select
         recipient_addresses.*,
-        {{ compared_address("recipient_addresses.channel", "recipient_addresses.address") }} as compared
+        coalesce(recipient_addresses.number, recipient_addresses.address) as compared
     from recipient_addresses
     semi join opted_out_ids
         on
@@ -222,23 +222,15 @@ numbers as (
 
 ),
 
-spellings as (
-
-    select
-        address,
-        {{ phone_number("address") }} as compared,
-        min(first_received_at) as first_received_at
-    from recipient_addresses
-    where channel = 'sms'
-    group by all
-
-),
-
 spellings_of_numbers as (
 
-    select spellings.*
-    from spellings
-    semi join numbers on spellings.compared = numbers.compared
+    select
+        recipient_addresses.address,
+        recipient_addresses.number as compared,
+        min(recipient_addresses.first_received_at) as first_received_at
+    from recipient_addresses
+    semi join numbers on recipient_addresses.number = numbers.compared
+    group by all
 
 ),
 

@@ -18,7 +18,7 @@
             union
             select ties.channel, 'id:' || ties.recipient_id from recipient_addresses as ties
             semi join changed
-            on ties.channel = changed.channel and " ~ compared_address("ties.channel", "ties.address") ~ " = changed.compared
+            on ties.channel = changed.channel and coalesce(ties.number, ties.address) = changed.compared
         )
         select messages.request_id, cast(messages.first_attempted_at as date) as event_date
         from fct_messages as messages

@@ -18,12 +18,12 @@ looked_at as (
 select
     addresses.channel,
     addresses.recipient_id,
-    count(distinct {{ compared_address("addresses.channel", "addresses.address") }}) as addresses
+    count(distinct coalesce(addresses.number, addresses.address)) as addresses
 from {{ model }} as addresses
 semi join looked_at
     on
         addresses.channel = looked_at.channel
         and addresses.recipient_id = looked_at.recipient_id
 group by addresses.channel, addresses.recipient_id
-having bool_or(addresses.address is null) or count(distinct {{ compared_address("addresses.channel", "addresses.address") }}) > {{ var("recipient_addresses_at_most") }}
+having bool_or(addresses.address is null) or count(distinct coalesce(addresses.number, addresses.address)) > {{ var("recipient_addresses_at_most") }}
 {% endtest %}
