@@ -122,7 +122,7 @@ def test_maintain_says_what_it_would_do_and_then_what_it_did(tmp_path: Path) -> 
         receive(lake, bundles(2), first=2 * number)
     flatten_new(lake)
     crowded = command(tmp_path, "status", MG_SMALL_FILES="3")
-    assert "1 tables have many small files (bronze/event_feed: 4): run mg-lakehouse maintain" in words(crowded.stdout)
+    assert "1 tables have many small files (bronze/event_feed: 4): run `mg-lakehouse maintain`" in words(crowded.stdout)
     dry = command(tmp_path, "maintain", "--dry-run")
     assert dry.returncode == 0, dry.stderr
     assert "1 merged" in words(dry.stdout)
