@@ -29,9 +29,7 @@ from mg_lakehouse.settings import Settings, load_settings
 from mg_lakehouse.stores.audit import conservation
 from mg_lakehouse.stores.lake import Lake
 from mg_lakehouse.stores.tables import BRONZE_TABLES
-from mg_lakehouse_tests.e2e.reckoned import KEY, LINEAGE, ZONE, gold_of
-from mg_lakehouse_tests.reckoning.compare import difference
-from mg_lakehouse_tests.reckoning.gold import PRIMARY_KEYS
+from mg_lakehouse_tests.e2e.reckoned import KEY, LINEAGE, ZONE, gold_of, unlike
 from mg_lakehouse_tests.stores.feeds import rows_of
 from mg_lakehouse_tests.waiting import wait_until
 
@@ -184,4 +182,4 @@ def gold(done: Done) -> dict[str, list[dict[str, Any]]]:
 def test_gold_is_the_reckoning_of_all_of_it(done: Done, gold: dict[str, list[dict[str, Any]]], model: str) -> None:
     """Built again and again while events of the whole month came from both sides."""
     assert len(gold[model]) > 0
-    assert difference(gold[model], rows_of(done.lake, "gold", model).to_dicts(), key=PRIMARY_KEYS[model]) == ""
+    assert unlike(done.lake, model, gold[model]) == ""
