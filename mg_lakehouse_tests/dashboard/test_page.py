@@ -22,6 +22,7 @@ from mg_lakehouse_tests.cli.commands import command, sentence
 from mg_lakehouse_tests.gold.helpers import Event, append, build, event
 from mg_lakehouse_tests.sinks.hostile import HOSTILE
 from mg_lakehouse_tests.ui.services import browser, dashboard
+from mg_lakehouse_tests.waiting import wait_until
 
 pytestmark = pytest.mark.ui
 
@@ -193,18 +194,25 @@ _MARKED = """() => {
 """What markup would have made of the texts, within marimo's elements too."""
 
 
+def wait_for_other_rows(opened: Page, shown: list[str]) -> None:
+    """The button of the next page answers before the rows do."""
+    wait_until(lambda: opened.locator("td").all_inner_texts() not in (shown, []), seconds=60)
+
+
 def test_texts_of_events_are_text_on_every_page(chromium: Browser, hostile: str) -> None:
     """The page asks nobody outside: `page` looks at that. A picture's address in a job's name was fetched."""
     with page(chromium, hostile) as opened:
         seen: set[str] = set()
         while True:
             opened.locator("td").first.wait_for()
-            seen |= set(opened.locator("td").all_inner_texts())
+            shown = opened.locator("td").all_inner_texts()
+            seen |= set(shown)
             assert opened.evaluate(_MARKED) == []
             following = opened.get_by_test_id("next-page-button").first
             if following.is_disabled():
                 break
             following.click()
+            wait_for_other_rows(opened, shown)
         for text in ("[A/B] test", "::lucide:rocket::", "[bold red]x[/]", "\\u202egnp.exe\\u202c", "# head", "<script>alert(1)</script>"):
             assert text in seen
         opened.get_by_test_id("first-page-button").first.click()

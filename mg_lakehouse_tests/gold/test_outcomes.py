@@ -65,7 +65,7 @@ CASES: dict[str, tuple[list[Event], dict[str, Any]]] = {
         {"outcome": "delivered", "deferral_events": 1, "smtp_code": None, "enhanced_status": None},
     ),
     "an unknown code counts as undetermined": (
-        [bounce("unknown", 1, 777)],
+        [bounce("strange", 1, 777)],
         {"outcome": "bounced", "bounce_category_key": "777", "bounce_class": "unknown", "bounce_counts_as": "undetermined"},
     ),
     "a 3.0 feed has the name of the category only": (
