@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -144,7 +144,8 @@ def test_a_run_that_was_ended_by_mistake_has_no_heart_again(instance: dg.Dagster
     run_id, hearts = add_run(instance), hearts_of(instance)
     with beating(instance, run_id, 0.2):
         wait_until(lambda: hearts.remove(hearts.all()[run_id]), seconds=60)
-        time.sleep(0.5)
+        # It finds that its row is gone, and beats no more.
+        wait_until(lambda: all(thread.name != "heartbeat" for thread in threading.enumerate()), seconds=60)
         assert hearts.all() == {}
     assert hearts.all() == {}
 
