@@ -11,7 +11,7 @@ from mg_lakehouse.events.catalogue import Column
 from mg_lakehouse.interrupts import put_off
 from mg_lakehouse.names import Names
 from mg_lakehouse.partitions import RECEIVED_DATE, today
-from mg_lakehouse.progress import Step
+from mg_lakehouse.progress import Step, hearing
 from mg_lakehouse.resources import FeedResources
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.stores.drain import DrainReport, drain
@@ -83,7 +83,7 @@ def build_event_feed(settings: Settings) -> dg.AssetsDefinition:
         with as_failure():
             queue, lake, progress = resources.queue(context, settings), resources.lake(context), resources.progress(context)
             # A stopped run finishes the commit that it is at, deletes what is committed and hands the rest back.
-            with put_off() as stop:
+            with put_off() as stop, hearing(context.log.info):
                 report = drain(
                     queue,
                     lake,

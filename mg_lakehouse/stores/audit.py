@@ -15,7 +15,7 @@ from deltalake import DeltaTable
 
 from mg_lakehouse.events.catalogue import REJECTED_ITEMS
 from mg_lakehouse.events.schemas import silver_schema
-from mg_lakehouse.stores.lake import Lake, Layer, store_errors
+from mg_lakehouse.stores.lake import Lake, Layer, columns_of_table, store_errors
 from mg_lakehouse.stores.ledger import Posted, SliceLedger, posted_slices
 from mg_lakehouse.stores.neighbours import rows_near
 from mg_lakehouse.stores.silver import EVENT_TABLES
@@ -127,9 +127,10 @@ def repeated_new_ids(lake: Lake, table: str, *, above: int) -> int:
 def repeated_ids(lake: Lake, table: str) -> int:
     """Activity ids that occur more than once in the whole table."""
     handle = lake.open("silver", table)
-    files = [] if handle is None else handle.file_uris()
+    if handle is None or not (files := handle.file_uris()):
+        return 0
     with store_errors(f"silver/{table} in the lake {lake.uri}"):
-        return _repeated(lake.scan(files).select("activity_id")) if files else 0
+        return _repeated(lake.scan(files, handle).select("activity_id"))
 
 
 def _repeated(ids: pl.LazyFrame) -> int:
@@ -143,7 +144,7 @@ def schema_differences(lake: Lake, table: str) -> list[str]:
     if handle is None:
         return []
     expected = silver_schema(table)
-    found = pl.DataFrame(handle.schema().to_arrow().empty_table()).schema
+    found = columns_of_table(handle)
     missing = [f"{name} is missing" for name in expected if name not in found]
     unknown = [f"{name} is not in the catalogue" for name in found if name not in expected]
     retyped = [f"{name} is {found[name]}, not {dtype}" for name, dtype in expected.items() if name in found and found[name] != dtype]
@@ -170,9 +171,8 @@ def _updated_at(handle: DeltaTable) -> datetime:
 def rejected_by_reason(lake: Lake) -> dict[str, int]:
     """Rows of ``rejected_items`` by reason, most first."""
     handle = lake.open("silver", REJECTED_ITEMS)
-    files = [] if handle is None else handle.file_uris()
-    if not files:
+    if handle is None or not (files := handle.file_uris()):
         return {}
     with store_errors(f"silver/{REJECTED_ITEMS} in the lake {lake.uri}"):
-        counted = lake.scan(files).group_by("reason").len().sort("len", "reason", descending=[True, False]).collect()
+        counted = lake.scan(files, handle).group_by("reason").len().sort("len", "reason", descending=[True, False]).collect()
     return dict(counted.iter_rows())

@@ -85,7 +85,7 @@ def drain(
         PermanentError, TransientError: everything uncommitted was handed back to the queue, or will return by itself.
     """
     # Before anything is received: each receive counts towards the dead-letter queue, and a lake that is not there takes nothing.
-    lake.open(EVENT_FEED.layer, EVENT_FEED.name)
+    lake.bring_up([EVENT_FEED])
     deadline = time.monotonic() + (settings.max_seconds if max_seconds is None else max_seconds)
     stop = stop or threading.Event()
     if not until_empty:

@@ -191,7 +191,7 @@ def _rows(lake: Lake, handle: DeltaTable, span: _Span, *columns: str) -> pl.Data
     files = files_between(handle, "received_at", [span])
     if not files:
         return pl.DataFrame(schema={name: pl.Datetime("us", "UTC") if name.endswith("_at") else pl.String() for name in columns})
-    return lake.scan(files).filter(pl.col("received_at").is_between(*span)).select(columns).collect(engine="streaming")
+    return lake.scan(files, handle).filter(pl.col("received_at").is_between(*span)).select(columns).collect(engine="streaming")
 
 
 def _changed(batches: list[Posted[BatchLedger]], held: pl.DataFrame, span: _Span) -> Iterator[str]:

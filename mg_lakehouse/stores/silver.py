@@ -24,6 +24,7 @@ from mg_lakehouse.allocator import give_back
 from mg_lakehouse.events.catalogue import REJECTED_ITEMS, silver_tables
 from mg_lakehouse.events.dedupe import against_existing, content_columns, first_received
 from mg_lakehouse.events.flatten import Flattened, flatten, fragments
+from mg_lakehouse.events.older import reread
 from mg_lakehouse.events.rejection import Reason
 from mg_lakehouse.events.schemas import silver_schema
 from mg_lakehouse.stores.commit import Append, Landed, commit_once
@@ -321,7 +322,7 @@ def _commit_table(lake: Lake, part: _Slice, table: str, rows: pl.DataFrame) -> t
     def decide(handle: DeltaTable) -> _Decision:
         has = handle.transaction_version(part.app) or 0
         # The table's own row first: whether a copy differs must not hang on which copies came in the same slice.
-        against = against_existing(rows, _existing(lake, handle, rows, part.source))
+        against = against_existing(rows, _existing(lake, handle, table, rows, part.source))
         among = first_received(against.kept)
         conflicts = pl.concat([against.conflicts, among.conflicts])
         count = TableCount(among.kept.height, among.duplicates + against.duplicates, conflicts.height)
@@ -343,8 +344,11 @@ def _commit_table(lake: Lake, part: _Slice, table: str, rows: pl.DataFrame) -> t
 _Decision = Landed[tuple[TableCount, pl.DataFrame]] | Append[tuple[TableCount, pl.DataFrame]]
 
 
-def _existing(lake: Lake, handle: DeltaTable, rows: pl.DataFrame, source: str) -> pl.DataFrame:
-    """Rows of the table with an activity id of ``rows``: their content, ``source``, ``message_id`` and ``item_index``."""
+def _existing(lake: Lake, handle: DeltaTable, table: str, rows: pl.DataFrame, source: str) -> pl.DataFrame:
+    """Rows of the table with an activity id of ``rows``: their content, ``source``, ``message_id`` and ``item_index``.
+
+    One that an older catalogue read stands there twice, the second time as this one reads it.
+    """
     nothing = rows.select(*content_columns(rows), "source", "message_id", "item_index").clear()
     near = rows_near(lake, handle, rows["event_at"], [source])
     if near is None:
@@ -353,7 +357,8 @@ def _existing(lake: Lake, handle: DeltaTable, rows: pl.DataFrame, source: str) -
     ids = near.select("activity_id").join(rows.lazy().select("activity_id"), on="activity_id", how="semi").unique().collect()
     if ids.is_empty():
         return nothing
-    return near.join(ids.lazy(), on="activity_id", how="semi").select(nothing.columns).collect().cast(nothing.schema)
+    found = near.join(ids.lazy(), on="activity_id", how="semi").select(nothing.columns).collect().cast(nothing.schema)
+    return pl.concat([found, reread(found, table)])
 
 
 def as_rejected(conflicts: pl.DataFrame, table: str, messages: pl.DataFrame) -> pl.DataFrame:
