@@ -390,7 +390,14 @@ def _commit_rejected(lake: Lake, part: _Slice, rejected: pl.DataFrame, flattened
             raise _OvertakenError
         rows = rejected.filter(pl.col(_VERSION) > has).select(silver_schema(REJECTED_ITEMS).names())
         ledger = SliceLedger(
-            part.source, part.low, part.high, rows=rejected.height, messages=flattened.messages, items=flattened.items, hours=hours
+            part.source,
+            part.low,
+            part.high,
+            rows=rejected.height,
+            messages=flattened.messages,
+            items=flattened.items,
+            hours=hours,
+            counted=flattened.counted,
         )
         return Append(rows, (Transaction(part.app, part.high),), None, ledger.metadata())
 
