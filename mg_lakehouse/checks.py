@@ -192,6 +192,8 @@ def _build_reconciliation(names: Names) -> dg.AssetChecksDefinition:
                 "messages_missing": sum(hour.messages_missing for hour in found.hours),
                 "items_missing": sum(hour.items_missing for hour in found.hours),
                 "changed_batches": len(found.changed_batches),
+                "items_uncovered": found.uncovered,
+                "messages_overlooked": len(found.overlooked),
             },
         )
 
@@ -201,6 +203,8 @@ def _build_reconciliation(names: Names) -> dg.AssetChecksDefinition:
 def _unbalanced(found: Reconciliation) -> str:
     if found.changed_batches:
         return f"The messages of {len(found.changed_batches)} batches are not those that were committed."
+    if found.uncovered:
+        return f"{found.uncovered} items begin in messages and are in no row and no reject. Run `mg-lakehouse reconcile` for the hours."
     hours = ", ".join(hour.hour for hour in found.hours if not hour.balances)
     return f"These hours do not balance: {hours}. Run `mg-lakehouse reconcile` for the numbers."
 
@@ -211,7 +215,7 @@ def _conservation(names: Names, lake: Lake, above: Mapping[str, int]) -> dg.Asse
         asset_key=names.silver(REJECTED_ITEMS),
         check_name=CONSERVATION,
         passed=found.holds,
-        description=None if found.holds else _broken(found.difference, found.miscounted),
+        description=None if found.holds else _broken(found),
         metadata={
             "messages": found.messages,
             "items": found.items,
@@ -220,6 +224,7 @@ def _conservation(names: Names, lake: Lake, above: Mapping[str, int]) -> dg.Asse
             "duplicates": found.duplicates,
             "set_aside": found.set_aside,
             "difference": found.difference,
+            "uncovered": found.uncovered,
         },
     )
 
@@ -242,10 +247,12 @@ def _nothing_set_aside(names: Names, found: SetAside) -> dg.AssetCheckResult:
     )
 
 
-def _broken(difference: int, miscounted: tuple[str, ...]) -> str:
-    if miscounted:
-        return f"Delta counted other rows than the ledger in {', '.join(miscounted)}."
-    if not difference:
+def _broken(found: Conservation) -> str:
+    if found.miscounted:
+        return f"Delta counted other rows than the ledger in {', '.join(found.miscounted)}."
+    if found.uncovered:
+        return f"{found.uncovered} items begin in messages and are in no row and no reject; bronze has them all."
+    if not (difference := found.difference):
         return "Sources do not add up, and what one lacks another has twice: run `mg-lakehouse reconcile` for the hours; bronze has every item."
     return f"{abs(difference)} items are {'nowhere' if difference > 0 else 'counted twice'}; bronze has them all."
 

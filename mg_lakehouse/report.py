@@ -167,6 +167,12 @@ def print_reconciliation(console: TextConsole, found: Reconciliation) -> None:
     console.print(table)
     for batch in found.changed_batches:
         console.print(f"The messages of batch {batch} are not those that were committed.", style="bold red", highlight=False)
+    if found.uncovered:
+        console.print(f"{found.uncovered:,} items begin in messages and are in no row and no reject; bronze has them.", style="bold red")
+    for message in found.overlooked:
+        console.print(
+            f"Not all items of message {visible(message)} were read: see reason overlooked_items in silver.rejected_items.", highlight=False
+        )
     if found.balances:
         console.print("Every hour balances: nothing is missing, nothing is twice.")
 

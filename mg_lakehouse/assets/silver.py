@@ -12,12 +12,13 @@ from mg_lakehouse.checks import silver_check_results, silver_check_specs
 from mg_lakehouse.events.catalogue import REJECTED_ITEMS, columns_of, event_of_table, silver_tables
 from mg_lakehouse.names import Names
 from mg_lakehouse.partitions import RECEIVED_DATE, today
-from mg_lakehouse.progress import Step
+from mg_lakehouse.progress import Step, hearing
 from mg_lakehouse.resources import FeedResources
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.stores.lake import Lake
 from mg_lakehouse.stores.rederive import Rederived, rederive
 from mg_lakehouse.stores.silver import SilverReport, TableCount, flatten_sources, merged
+from mg_lakehouse.stores.tables import silver_spec
 
 __all__ = ["SilverConfig", "build_silver", "only_new"]
 
@@ -64,7 +65,9 @@ def build_silver(settings: Settings) -> dg.AssetsDefinition:
         selected = [table for table in silver_tables() if names.silver(table) in context.selected_asset_keys]
         with as_failure():
             store, progress = resources.lake(context), resources.progress(context)
-            before = {table: _version(store, table) for table in selected}
+            with hearing(context.log.info):
+                added = store.bring_up([silver_spec(table) for table in selected])
+            before = {table: -1 if handle is None else handle.version() for table, handle in store.open_all("silver", selected).items()}
             reports = flatten_sources(
                 store,
                 tables=selected,
@@ -87,7 +90,9 @@ def build_silver(settings: Settings) -> dg.AssetsDefinition:
             for table in sorted(selected, key=lambda table: table != REJECTED_ITEMS):
                 own = [check for check in checks if check.asset_key == names.silver(table)]
                 yield dg.MaterializeResult(
-                    names.silver(table), metadata=_metadata(store, table, report, reports) | _rederived(table, made), check_results=own
+                    names.silver(table),
+                    metadata=_metadata(store, table, report, reports) | _columns_added(table, added) | _rederived(table, made),
+                    check_results=own,
                 )
             yield from (check for check in checks if check.asset_key not in context.selected_asset_keys)
 
@@ -104,6 +109,11 @@ def _days_to_rederive(partitions: Sequence[str], config: SilverConfig) -> list[d
     if config.rederive is None:
         return [day for day in days if day < date.fromisoformat(today())]
     return days if config.rederive else []
+
+
+def _columns_added(table: str, added: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """The columns that the catalogue has and the table lacked."""
+    return {"columns_added": ", ".join(added[table])} if table in added else {}
 
 
 def _rederived(table: str, made: Sequence[Rederived]) -> dict[str, Any]:
@@ -133,11 +143,6 @@ def _spec(names: Names, table: str) -> dg.AssetSpec:
         metadata={"dagster/column_schema": column_schema(columns_of(table))},
         skippable=True,
     )
-
-
-def _version(lake: Lake, table: str) -> int:
-    handle = lake.open("silver", table)
-    return -1 if handle is None else handle.version()
 
 
 def _daily_files(names: Names) -> dg.AssetDep:

@@ -57,8 +57,9 @@ def _in_order(rows: pl.DataFrame) -> bool:
 def against_existing(rows: pl.DataFrame, existing: pl.DataFrame) -> Deduplicated:
     """De-duplicate the rows of a batch against rows that the table has already. Copies of each other are left to :func:`first_received`.
 
-    ``existing`` has the content columns, ``source``, ``message_id`` and ``item_index`` of the rows whose ids the batch repeats. A row of the same
-    message and position is no copy but the row itself, committed by an earlier try.
+    ``existing`` has the content columns, ``source``, ``message_id`` and ``item_index`` of the rows whose ids the batch repeats; one that can be
+    read in two ways stands there twice, and a copy is like it where it is like either. A row of the same message and position is no copy but
+    the row itself, committed by an earlier try.
     """
     if existing.is_empty():
         return Deduplicated(rows, 0, 0, rows.clear())
@@ -72,15 +73,11 @@ def _sort_out(kept: pl.DataFrame, landed: int, copies: pl.DataFrame, originals: 
     if copies.is_empty():
         return Deduplicated(kept, landed, 0, copies)
     content = content_columns(copies)
-    original = (
-        originals.join(copies, on="activity_id", how="semi")
-        .select("activity_id", "source", fingerprint=_fingerprint(content))
-        .unique("activity_id")
-    )
+    original = originals.join(copies, on="activity_id", how="semi").select("activity_id", "source", fingerprint=_fingerprint(content))
     conflicts = (
         copies.with_columns(fingerprint=_fingerprint(content))
-        .join(original, on="activity_id", how="left", suffix="_original")
-        .filter((pl.col("source") == pl.col("source_original")) & (pl.col("fingerprint") != pl.col("fingerprint_original")))
+        .join(original.unique("activity_id"), on=("activity_id", "source"), how="semi", maintain_order="left")
+        .join(original, on=("activity_id", "fingerprint"), how="anti", maintain_order="left")
         .select(copies.columns)
     )
     return Deduplicated(kept, landed, copies.height - conflicts.height, conflicts)

@@ -13,12 +13,12 @@ from typing import Any, Final, NamedTuple
 
 import polars as pl
 
-from mg_lakehouse.events.catalogue import COMMON_COLUMNS, UNRECOGNIZED, Column, event_of_table
+from mg_lakehouse.events.catalogue import COMMON_COLUMNS, UNRECOGNIZED, Column, ColumnType, event_of_table
 from mg_lakehouse.events.extract import RAW_REJECTIONS
 from mg_lakehouse.events.rejection import Reason
 from mg_lakehouse.events.schemas import TIMESTAMP, silver_schema
 
-__all__ = ["Typed", "parse_bool", "parse_int", "parse_timestamp", "type_cells", "typed_schema", "utc_offset_minutes"]
+__all__ = ["Typed", "parse_bool", "parse_cell", "parse_int", "parse_timestamp", "type_cells", "typed_schema", "utc_offset_minutes"]
 
 _YEAR: Final = "(?:19|20|21)[0-9]{2}"
 """Years that a time may have. .NET's default of 0001-01-01 and a maximum of 9999-12-31 are placeholders and no times, and whoever adds a day or an offset to them
@@ -100,6 +100,12 @@ def parse_bool(text: pl.Expr) -> pl.Expr:
 
 
 _PARSERS: Final = {"timestamp": parse_timestamp, "int": parse_int, "bool": parse_bool}
+
+
+def parse_cell(text: pl.Expr, kind: ColumnType) -> pl.Expr:
+    """The value of a cell of a column: null where the text is empty, or none of its type."""
+    filled = pl.when(text != "").then(text)
+    return _PARSERS[kind](filled) if kind in _PARSERS else filled
 
 
 def type_cells(cells: pl.DataFrame, table: str) -> Typed:

@@ -104,7 +104,7 @@ def _rows_of_days(lake: Lake, days: Collection[date]) -> pl.LazyFrame | None:
         low, high = pl.col("min.activity_date"), pl.col("max.activity_date")
         within = ((low <= max(days)) & (high >= min(days))) | low.is_null() | high.is_null()
         files = data_files(handle, "activity_date").filter(within)["address"].to_list()
-    return lake.scan(files).filter(pl.col("activity_date").is_in(list(days))) if files else None
+    return lake.scan(files, handle).filter(pl.col("activity_date").is_in(list(days))) if files else None
 
 
 def land(lake: Lake, settings: Settings, file: ActivityFile, *, received_at: datetime, progress: Progress | None = None) -> Fetched:

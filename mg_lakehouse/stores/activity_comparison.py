@@ -89,9 +89,9 @@ def _ids_of_queue(lake: Lake, table: str, hours: tuple[datetime, datetime]) -> p
     around = (moved(hours[0], -timedelta(days=1)), moved(hours[1], timedelta(days=1)))
     handle = lake.open("silver", table)
     files = [] if handle is None else files_between(handle, "event_at", [around])
-    if not files:
+    if handle is None or not files:
         return pl.DataFrame(schema={"id": pl.UInt64(), "in_day": pl.Boolean()})
-    rows = lake.scan(files).filter((pl.col("source") == EVENT_FEED.name) & pl.col("event_at").is_between(*around))
+    rows = lake.scan(files, handle).filter((pl.col("source") == EVENT_FEED.name) & pl.col("event_at").is_between(*around))
     return rows.select(_hashed(), in_day=pl.col("event_at").is_between(*hours)).collect(engine="streaming")
 
 

@@ -15,7 +15,7 @@ from deltalake import DeltaTable
 
 from mg_lakehouse.events.catalogue import REJECTED_ITEMS
 from mg_lakehouse.events.schemas import silver_schema
-from mg_lakehouse.stores.lake import Lake, Layer, store_errors
+from mg_lakehouse.stores.lake import Lake, Layer, columns_of_table, store_errors
 from mg_lakehouse.stores.ledger import Posted, SliceLedger, posted_slices
 from mg_lakehouse.stores.neighbours import rows_near
 from mg_lakehouse.stores.silver import EVENT_TABLES
@@ -34,6 +34,7 @@ class Conservation:
     ``rows`` counts event rows, ``rejected`` rows of ``rejected_items`` (conflicting copies among them), ``set_aside`` items of messages that
     could not be flattened for a reason that nobody foresaw. ``miscounted`` names the
     tables whose ledger differs from what Delta counted when it wrote, ``unbalanced_sources`` counts those of a sum that do not add up by themselves.
+    ``uncovered`` counts items that begin in bodies, by a count that knows no reader, and are in no row and no reject.
     """
 
     messages: int
@@ -44,6 +45,7 @@ class Conservation:
     miscounted: tuple[str, ...]
     unbalanced_sources: int = 0
     set_aside: int = 0
+    uncovered: int = 0
 
     @property
     def difference(self) -> int:
@@ -53,7 +55,7 @@ class Conservation:
     @property
     def holds(self) -> bool:
         """Whether every item is somewhere, once."""
-        return self.difference == 0 and not self.miscounted and not self.unbalanced_sources
+        return self.difference == 0 and not self.miscounted and not self.unbalanced_sources and not self.uncovered
 
     def plus(self, other: Conservation) -> Conservation:
         """The sum of two sources, which holds where each does: what one lacks is not made up by what another has twice."""
@@ -66,6 +68,7 @@ class Conservation:
             tuple(dict.fromkeys((*self.miscounted, *other.miscounted))),
             sum(each.unbalanced_sources or each.difference != 0 for each in (self, other)),
             self.set_aside + other.set_aside,
+            self.uncovered + other.uncovered,
         )
 
 
@@ -99,8 +102,8 @@ def conservation(lake: Lake, *, source: str = "event_feed", above: int) -> Conse
             if posted.ledger.rows != posted.rows_added and table not in miscounted:
                 miscounted.append(table)
             rows, duplicates = rows + posted.ledger.rows, duplicates + posted.ledger.duplicates
-    set_aside = sum(posted.ledger.set_aside for posted in slices)
-    return Conservation(messages, items, rows, duplicates, rejected, tuple(miscounted), set_aside=set_aside)
+    set_aside, uncovered = sum(posted.ledger.set_aside for posted in slices), sum(posted.ledger.uncovered for posted in slices)
+    return Conservation(messages, items, rows, duplicates, rejected, tuple(miscounted), set_aside=set_aside, uncovered=uncovered)
 
 
 def _posted(lake: Lake, table: str, source: str, above: int) -> list[Posted[SliceLedger]]:
@@ -131,9 +134,10 @@ def repeated_new_ids(lake: Lake, table: str, *, above: int) -> int:
 def repeated_ids(lake: Lake, table: str) -> int:
     """Activity ids that occur more than once in the whole table."""
     handle = lake.open("silver", table)
-    files = [] if handle is None else handle.file_uris()
+    if handle is None or not (files := handle.file_uris()):
+        return 0
     with store_errors(f"silver/{table} in the lake {lake.uri}"):
-        return _repeated(lake.scan(files).select("activity_id")) if files else 0
+        return _repeated(lake.scan(files, handle).select("activity_id"))
 
 
 def _repeated(ids: pl.LazyFrame) -> int:
@@ -147,7 +151,7 @@ def schema_differences(lake: Lake, table: str) -> list[str]:
     if handle is None:
         return []
     expected = silver_schema(table)
-    found = pl.DataFrame(handle.schema().to_arrow().empty_table()).schema
+    found = columns_of_table(handle)
     missing = [f"{name} is missing" for name in expected if name not in found]
     unknown = [f"{name} is not in the catalogue" for name in found if name not in expected]
     retyped = [f"{name} is {found[name]}, not {dtype}" for name, dtype in expected.items() if name in found and found[name] != dtype]
@@ -174,9 +178,8 @@ def _updated_at(handle: DeltaTable) -> datetime:
 def rejected_by_reason(lake: Lake) -> dict[str, int]:
     """Rows of ``rejected_items`` by reason, most first."""
     handle = lake.open("silver", REJECTED_ITEMS)
-    files = [] if handle is None else handle.file_uris()
-    if not files:
+    if handle is None or not (files := handle.file_uris()):
         return {}
     with store_errors(f"silver/{REJECTED_ITEMS} in the lake {lake.uri}"):
-        counted = lake.scan(files).group_by("reason").len().sort("len", "reason", descending=[True, False]).collect()
+        counted = lake.scan(files, handle).group_by("reason").len().sort("len", "reason", descending=[True, False]).collect()
     return dict(counted.iter_rows())

@@ -168,7 +168,7 @@ def _sent_with(lake: Lake, handle: DeltaTable, batch: pl.DataFrame) -> pl.LazyFr
     files = handle.file_uris() if first is None or last is None else files_between(handle, "sent_at", [(first, last)])
     if not files:
         return None
-    rows = lake.scan(files)
+    rows = lake.scan(files, handle)
     return rows if first is None else rows.filter(pl.col("sent_at").is_between(first, last))
 
 

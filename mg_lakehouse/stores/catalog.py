@@ -21,7 +21,7 @@ from mg_lakehouse.events.catalogue import SET_ASIDE, silver_tables
 from mg_lakehouse.sinks import visible
 from mg_lakehouse.stores.duck import connect, identifier, text, text_list
 from mg_lakehouse.stores.gold_names import gold_models
-from mg_lakehouse.stores.lake import Lake, Layer, TableSpec
+from mg_lakehouse.stores.lake import Lake, Layer, TableSpec, columns_of_table
 from mg_lakehouse.stores.location import catalog_file
 from mg_lakehouse.stores.tables import ACCOUNT_ACTIVITY, BRONZE_TABLES, EVENT_FEED, LOADED_FILES, silver_spec
 
@@ -173,10 +173,12 @@ def _query(table: Shown) -> str:
     if table.handle is not None:
         return f"select {', '.join(map(identifier, table.columns))} from delta_scan({text(table.address)})"
     assert table.spec is not None
-    columns = ", ".join(
-        f"cast(null as {_type(dtype)}) as {identifier(name)}" for name, dtype in table.spec.schema.items() if name in table.columns
-    )
-    return f"select {columns} where false"
+    return _no_rows({name: dtype for name, dtype in table.spec.schema.items() if name in table.columns})
+
+
+def _no_rows(columns: Mapping[str, pl.DataType]) -> str:
+    nulls = ", ".join(f"cast(null as {_type(dtype)}) as {identifier(name)}" for name, dtype in columns.items())
+    return f"select {nulls} where false"
 
 
 def _type(dtype: pl.DataType) -> str:
@@ -204,13 +206,14 @@ def snapshot_statements(tables: Sequence[Shown]) -> Iterator[str]:
     for layer in ("bronze", "silver", "gold"):
         yield f"create schema if not exists {layer}"
     for table in tables:
-        files = [] if table.handle is None else table.handle.file_uris()
-        view = f"{table.layer}.{identifier(table.name)}"
-        if not files:
+        if table.handle is None or not (files := table.handle.file_uris()):
             continue
+        view = f"{table.layer}.{identifier(table.name)}"
         by_day = "received_date" in table.columns and "/received_date=" in files[0]
         options = ", union_by_name = true" + (", hive_partitioning = true, hive_types = {'received_date': date}" if by_day else "")
-        yield f"create or replace view {view} as select {', '.join(map(identifier, table.columns))} from read_parquet({text_list(files)}{options})"
+        # No file may have a column yet that the table got since.
+        rows = f"({_no_rows(columns_of_table(table.handle))} union all by name from read_parquet({text_list(files)}{options}))"
+        yield f"create or replace view {view} as select {', '.join(map(identifier, table.columns))} from {rows}"
 
 
 def _script(lake: Lake, made: Sequence[str]) -> str:

@@ -29,7 +29,6 @@ from deltalake import (
     ColumnProperties,
     CommitProperties,
     DeltaTable,
-    PostCommitHookProperties,
     Transaction,
     WriterProperties,
     write_deltalake,
@@ -37,7 +36,7 @@ from deltalake import (
 
 from mg_lakehouse.errors import LakehouseError, PermanentError, TransientError
 from mg_lakehouse.stores.failpoints import Failpoint, reached
-from mg_lakehouse.stores.lake import store_error, store_errors
+from mg_lakehouse.stores.lake import NO_HOOKS, store_error, store_errors
 
 __all__ = ["NO_HOOKS", "Append", "Landed", "OvertakenError", "Replace", "commit_once", "replaced_file_bytes"]
 
@@ -47,10 +46,6 @@ _ATTEMPTS: Final = 8
 _FIRST_WAIT_SECONDS: Final = 0.05
 _LONGEST_WAIT_SECONDS: Final = 5.0
 _PATIENCE_SECONDS: Final = 30.0
-
-# A hook that fails after the commit landed would look like a failed commit. Checkpoints are made beside the
-# pipeline (see `checkpoint`), where a failure costs nothing.
-NO_HOOKS: Final = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
 
 # Of what hardly repeats a dictionary saves nothing: it doubles the memory of a write of bodies, and without one for ids 84,000 deliveries took 8 % less time and space.
 _WRITER: Final = WriterProperties(

@@ -203,4 +203,4 @@ def _loose_bytes(spans: Sequence[tuple[datetime, datetime, int]]) -> int:
 
 def _in_order_within(lake: Lake, handle: DeltaTable, files: pl.DataFrame) -> bool:
     address = f"{handle.table_uri.rstrip('/').removeprefix('file://')}/{files['path'].item()}"
-    return bool(lake.scan([address]).select(pl.col(_SORTED_BY).is_sorted()).collect().item())
+    return bool(lake.scan([address], handle).select(pl.col(_SORTED_BY).is_sorted()).collect().item())

@@ -19,6 +19,7 @@ from datetime import datetime
 import polars as pl
 
 from mg_lakehouse.errors import LakehouseError
+from mg_lakehouse.events.envelopes import envelope_of
 from mg_lakehouse.events.schemas import BRONZE_SCHEMA
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.stores.bronze import BatchReceipt, Uncommitted, append_batch
@@ -85,7 +86,7 @@ def drain(
         PermanentError, TransientError: everything uncommitted was handed back to the queue, or will return by itself.
     """
     # Before anything is received: each receive counts towards the dead-letter queue, and a lake that is not there takes nothing.
-    lake.open(EVENT_FEED.layer, EVENT_FEED.name)
+    lake.bring_up([EVENT_FEED])
     deadline = time.monotonic() + (settings.max_seconds if max_seconds is None else max_seconds)
     stop = stop or threading.Event()
     if not until_empty:
@@ -225,6 +226,7 @@ def _frame(messages: list[Received], queue_name: str, batch_id: str) -> pl.DataF
             "queue": [queue_name] * len(messages),
             "batch_id": [batch_id] * len(messages),
             "received_date": [message.received_at.date() for message in messages],
+            "envelope": [envelope_of(body) for body in bodies],
         },
         schema=BRONZE_SCHEMA,
     )

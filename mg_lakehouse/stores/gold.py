@@ -21,14 +21,13 @@ import pyarrow as pa
 from deltalake import DeltaTable, Transaction
 
 from mg_lakehouse.stores.commit import Append, Landed, OvertakenError, Replace, commit_once
-from mg_lakehouse.stores.lake import Lake, TableSpec
+from mg_lakehouse.stores.lake import Lake, TableSpec, columns_of_table
 from mg_lakehouse.stores.ledger import commits_of
 
 __all__ = [
     "ABSENT",
     "GoldTable",
     "Included",
-    "arrow_schema",
     "combine",
     "commit",
     "digest",
@@ -113,17 +112,7 @@ def gold_spec(name: str, columns: Sequence[Mapping[str, str]], *, stats_columns:
 def same_schema(handle: DeltaTable, spec: TableSpec) -> bool:
     """Whether the table has the columns of the contract, by name, type and order."""
     wanted = pl.DataFrame(schema=spec.schema).to_arrow(compat_level=pl.CompatLevel.oldest()).schema
-    return _names_and_types(pl.DataFrame(arrow_schema(handle).empty_table())) == _names_and_types(pl.DataFrame(wanted.empty_table()))
-
-
-def arrow_schema(handle: DeltaTable) -> pa.Schema:
-    """The columns of a table, in Arrow's types."""
-    exported: Any = handle.schema().to_arrow()  # an Arrow object of another library, by the C interface
-    return pa.schema(exported)
-
-
-def _names_and_types(frame: pl.DataFrame) -> list[tuple[str, pl.DataType]]:
-    return list(frame.schema.items())
+    return list(columns_of_table(handle).items()) == list(pl.DataFrame(wanted.empty_table()).schema.items())
 
 
 def included_in(handle: DeltaTable, silver_ids: Mapping[str, str | None], names: Iterable[str]) -> GoldTable:
@@ -251,7 +240,7 @@ def commit(
 
     def open_table() -> DeltaTable:
         first = handle is not None and not looked
-        looked.append(handle if first and handle is not None else lake.ensure(spec))
+        looked.append(handle if first and handle is not None else lake.created(spec))
         return looked[-1]
 
     def decide(current: DeltaTable) -> Landed[None] | Append[None] | Replace[None]:

@@ -17,6 +17,7 @@ from mg_lakehouse.stores import gold
 from mg_lakehouse.stores.duck import identifier
 from mg_lakehouse.stores.gold import Included
 from mg_lakehouse.stores.gold_model import Model, Plan
+from mg_lakehouse.stores.lake import arrow_schema
 
 __all__ = ["changed_rows", "changes_of_gold", "ids_of_gold", "of_silver", "versions_of_gold"]
 
@@ -74,7 +75,7 @@ def changed_rows(cursor: duckdb.DuckDBPyConnection, table: str, name: str, handl
     since = _version_in(before, name, handle)
     if since is None:
         return False
-    columns = ", ".join(identifier(field.name) for field in gold.arrow_schema(handle))
+    columns = ", ".join(identifier(field.name) for field in arrow_schema(handle))
     try:
         cursor.register("feed", _changes(handle, since))
         cursor.execute(
@@ -106,7 +107,7 @@ def _make_feed(cursor: duckdb.DuckDBPyConnection, table: str, handle: DeltaTable
 
 
 def _no_changes(handle: DeltaTable) -> pa.RecordBatchReader:
-    return gold.arrow_schema(handle).append(_CHANGE_TYPE).append(_VERSION).empty_table().to_reader()
+    return arrow_schema(handle).append(_CHANGE_TYPE).append(_VERSION).empty_table().to_reader()
 
 
 def _changes(handle: DeltaTable, above: int) -> pa.RecordBatchReader:

@@ -11,16 +11,18 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import polars as pl
-from deltalake import DeltaTable, Schema
+import pyarrow as pa
+from deltalake import DeltaTable, PostCommitHookProperties, Schema
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from mg_lakehouse.errors import LakehouseError, PermanentError, TransientError
+from mg_lakehouse.progress import remark
 from mg_lakehouse.stores.location import Layer, Location
 
-__all__ = ["CONTRACT_VERSION", "Lake", "Layer", "TableSpec", "store_error", "store_errors"]
+__all__ = ["CONTRACT_VERSION", "NO_HOOKS", "Lake", "Layer", "TableSpec", "arrow_schema", "columns_of_table", "store_error", "store_errors"]
 
 CONTRACT_VERSION: Final = 1
 """Version of the tables' meaning. A lake written under a higher one is refused, not guessed at."""
@@ -41,14 +43,53 @@ _REFUSED: Final = (
 
 _FULL: Final = ("no space left", "disk quota exceeded", "file too large")
 
+_OTHER_COLUMNS: Final = ("schemamismatch", "cannot cast schema", "number of fields does not match")
+
+_UNKNOWN_FEATURE: Final = ("unsupported table features", "kernel error: unsupported")
+
+_FEATURE_REMEDY: Final = "a newer release or another program turned it on. Upgrade mg-lakehouse, or make the table anew without it as that program's manual has it."
+
+_PERMANENT: Final = (
+    (_REFUSED, "cannot be written or read: access was refused. Check MG_LAKE_URI and the rights or AWS credentials behind it."),
+    (("nosuchbucket", "bucket does not exist"), "cannot be reached: its bucket does not exist. Create it or correct MG_LAKE_URI."),
+    (_FULL, "cannot be written: the disk is full, or a limit on its files is reached. Free some space."),
+    (
+        ("invalid table version",),
+        (
+            "are no longer in its Delta log, so what they added cannot be told: restore the entries from a backup. "
+            "`mg-lakehouse maintain` removes none that a reader lacks."
+        ),
+    ),
+    (
+        _OTHER_COLUMNS,
+        "has other columns than this mg-lakehouse writes: another release wrote here meanwhile. Use the newest one that did, everywhere.",
+    ),
+    (_UNKNOWN_FEATURE, f"uses a feature of Delta Lake that this mg-lakehouse does not know: {_FEATURE_REMEDY}"),
+)
+"""What stores and delta-rs say where only a person can help, in lower case, and how the sentence goes on."""
+
+_COLUMN_MAPPING: Final = 2
+"""Version of a reader that knows no feature but this one."""
+
+_HARMLESS_FEATURES: Final = frozenset({"timestampNtz", "v2Checkpoint", "vacuumProtocolCheck"})
+"""Features of readers that say nothing of what is in a data file."""
+
 _OPENED_AT_ONCE: Final = 8
 
 _CONTRACT_PROPERTY: Final = "mg_lakehouse.contractVersion"
+_STATISTICS_PROPERTY: Final = "delta.dataSkippingStatsColumns"
+
+_GROWTHS: Final = 5
+"""Tries to add columns. Each that fails met another's commit, and after two of the same release there is nothing left to add."""
+
+# A hook that fails after the commit landed would look like a failed commit. Checkpoints are made beside the
+# pipeline (see `checkpoint` in the module of commits), where a failure costs nothing.
+NO_HOOKS: Final = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
 
 
 @dataclass(frozen=True, slots=True)
 class TableSpec:
-    """What a Delta table is created with.
+    """What a Delta table is created with, and what one of an older release gets: the columns that it lacks.
 
     ``stats_columns`` are the only columns whose minima and maxima go into the Delta log: never one that
     holds an address or text, for the log is read by anybody who may list the lake.
@@ -72,20 +113,10 @@ def store_error(error: BaseException, what: str) -> LakehouseError:
     a whole schema, an S3 error a signed request.
     """
     text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    lowered = str(error).lower()
-    if any(sign in lowered for sign in _REFUSED):
-        return PermanentError(
-            f"{what} cannot be written or read: access was refused. Check MG_LAKE_URI and the rights or AWS credentials behind it."
-        )
-    if any(sign in lowered for sign in ("nosuchbucket", "bucket does not exist")):
-        return PermanentError(f"{what} cannot be reached: its bucket does not exist. Create it or correct MG_LAKE_URI.")
-    if any(sign in lowered for sign in _FULL):
-        return PermanentError(f"{what} cannot be written: the disk is full, or a limit on its files is reached. Free some space.")
-    if "invalid table version" in lowered:
-        return PermanentError(
-            f"{what} are no longer in its Delta log, so what they added cannot be told: restore the entries from a backup. "
-            "`mg-lakehouse maintain` removes none that a reader lacks."
-        )
+    lowered = f"{type(error).__name__}: {error}".lower()
+    for signs, outcome in _PERMANENT:
+        if any(sign in lowered for sign in signs):
+            return PermanentError(f"{what} {outcome}")
     if "error sending request" in lowered or "connection refused" in lowered or "dns error" in lowered:
         return TransientError(f"{what} cannot be reached: its store does not answer. Check the network and AWS_ENDPOINT_URL_S3.")
     return TransientError(f"{what} could not be reached or written ({type(error).__name__}: {text[:300]}).")
@@ -113,7 +144,7 @@ class Lake(Location):
         """The table at its newest version, or ``None`` where it was never written.
 
         Raises:
-            PermanentError: access is refused, or the table was written by a newer contract.
+            PermanentError: access is refused, or the table was written by a newer contract, or with a feature that changes how files are read.
             TransientError: the store did not answer.
         """
         what = f"{layer}/{table} in the lake {self.uri}"
@@ -126,6 +157,7 @@ class Lake(Location):
         except (DeltaError, OSError) as error:
             raise store_error(error, what) from error
         _refuse_newer_contract(handle, what)
+        _refuse_unread_features(handle, what)
         return handle
 
     def open_all(self, layer: Layer, tables: Sequence[str]) -> dict[str, DeltaTable | None]:
@@ -137,8 +169,8 @@ class Lake(Location):
         with ThreadPoolExecutor(_OPENED_AT_ONCE) as pool:
             return dict(zip(tables, pool.map(lambda table: self.open(layer, table), tables), strict=True))
 
-    def ensure(self, spec: TableSpec) -> DeltaTable:
-        """The table, created with its schema and properties where it does not exist.
+    def created(self, spec: TableSpec) -> DeltaTable:
+        """The table as it is, created with its schema and properties where it does not exist.
 
         Safe when two create it at once: the loser of the race opens the winner's.
 
@@ -166,9 +198,124 @@ class Lake(Location):
             raise store_error(error, f"{spec.layer}/{spec.name} in the lake {self.uri}") from error
         return handle
 
-    def scan(self, files: Sequence[str]) -> pl.LazyFrame:
-        """Lazy frame over some data files of a table, given by their addresses."""
-        return pl.scan_parquet(list(files), storage_options=self.storage_options() or None, hive_partitioning=False)
+    def ensure(self, spec: TableSpec) -> DeltaTable:
+        """The table to write rows of ``spec`` to: created where it does not exist, and with the columns that it lacks.
+
+        Raises:
+            PermanentError: as for :meth:`created`; or the table has columns that ``spec`` does not know, or one of another type.
+            TransientError: the store did not answer.
+        """
+        return self._grown(self.created(spec), spec)[0]
+
+    def bring_up(self, specs: Sequence[TableSpec]) -> dict[str, tuple[str, ...]]:
+        """Add to those tables of ``specs`` that exist the columns that they lack. Returns the names of those that were added, by table.
+
+        Raises:
+            PermanentError, TransientError: as for :meth:`ensure`.
+        """
+
+        def grow(spec: TableSpec) -> tuple[str, ...]:
+            handle = self.open(spec.layer, spec.name)
+            return () if handle is None else self._grown(handle, spec)[1]
+
+        with ThreadPoolExecutor(_OPENED_AT_ONCE) as pool:
+            return {spec.name: added for spec, added in zip(specs, pool.map(grow, specs), strict=True) if added}
+
+    def _grown(self, handle: DeltaTable, spec: TableSpec) -> tuple[DeltaTable, tuple[str, ...]]:
+        """The table with all columns of ``spec``, and the names of those that were added: in one commit, which the others of a race find done.
+
+        A commit of metadata makes every append under way look again, so there is none where nothing is lacking. Columns that were there
+        keep their comments, and the table its properties: what they say is no row's business.
+        """
+        what = f"{spec.layer}/{spec.name} in the lake {self.uri}"
+        added: tuple[str, ...] = ()
+        failure: Exception | None = None
+        for _ in range(_GROWTHS):
+            lacking = _lacking(handle, spec, what)
+            if not lacking:
+                return handle, added
+            try:
+                if (statistics := _lacking_statistics(handle, spec, lacking)) is not None:
+                    # First, so that a kill in between leaves nothing undone. Each is a commit of its own with delta-rs.
+                    handle.alter.set_table_properties({_STATISTICS_PROPERTY: statistics}, post_commithook_properties=NO_HOOKS)
+                else:
+                    fields = [column for column in _delta_schema(spec).fields if column.name in lacking]
+                    handle.alter.add_columns(fields, post_commithook_properties=NO_HOOKS)
+                    added = lacking
+                    remark(_told(spec, added))
+            except (DeltaError, OSError) as error:  # whatever it is, the table decides
+                failure = error
+            # Anew: a writer's compare-and-swap is on the handle that it looked at.
+            handle = self.open(spec.layer, spec.name) or handle
+        assert failure is not None
+        raise store_error(failure, what) from failure
+
+    def scan(self, files: Sequence[str], handle: DeltaTable) -> pl.LazyFrame:
+        """Lazy frame over some data files of a table, given by their addresses.
+
+        It has the table's columns but those of the partition, which are in no file. One that was added later is null in the files of before.
+        """
+        partition = set(handle.metadata().partition_columns)
+        schema = pl.Schema({name: dtype for name, dtype in columns_of_table(handle).items() if name not in partition})
+        return pl.scan_parquet(
+            list(files),
+            storage_options=self.storage_options() or None,
+            hive_partitioning=False,
+            schema=schema,
+            missing_columns="insert",
+            extra_columns="ignore",
+        )
+
+
+def arrow_schema(handle: DeltaTable) -> pa.Schema:
+    """The columns of a table, in Arrow's types."""
+    exported: Any = handle.schema().to_arrow()  # an Arrow object of another library, by the C interface
+    return pa.schema(exported)
+
+
+def columns_of_table(handle: DeltaTable) -> pl.Schema:
+    """The columns of a table, in Polars' types."""
+    return pl.DataFrame(arrow_schema(handle).empty_table()).schema
+
+
+def _lacking(handle: DeltaTable, spec: TableSpec, what: str) -> tuple[str, ...]:
+    """Names of the columns that a table lacks.
+
+    Raises:
+        PermanentError: it has columns that ``spec`` does not know: rows without them would be rows that a newer release takes for its own.
+            Or it has one of another type.
+    """
+    found = columns_of_table(handle)
+    if unknown := [name for name in found if name not in spec.schema]:
+        raise PermanentError(
+            f"{what} has the column {unknown[0]}, which this mg-lakehouse does not know, and would get rows without it: "
+            "a newer release wrote here. Upgrade mg-lakehouse."
+        )
+    for name, dtype in found.items():
+        if dtype != spec.schema[name]:
+            raise PermanentError(
+                f"The column {name} of {what} is {dtype}, and this mg-lakehouse writes {spec.schema[name]}: use the release that made the "
+                "table, or give the column of the catalogue another name."
+            )
+    return tuple(name for name in spec.schema if name not in found)
+
+
+def _lacking_statistics(handle: DeltaTable, spec: TableSpec, lacking: Sequence[str]) -> str | None:
+    """What the property of the columns with statistics is to be, ``None`` where it names all of the new columns that have some.
+
+    Of columns that were there it says what it said: somebody may have chosen it.
+    """
+    said = handle.metadata().configuration.get(_STATISTICS_PROPERTY)
+    named = said.split(",") if said else []
+    new = [name for name in spec.stats_columns if name in lacking and name not in named]
+    return ",".join([*named, *new]) if new else None
+
+
+def _told(spec: TableSpec, added: Sequence[str]) -> str:
+    """That a table got columns, as a sentence."""
+    columns = f"the column {added[0]}" if len(added) == 1 else f"the columns {', '.join(added)}"
+    history = " `mg-lakehouse backfill` fills it for the days before." if spec.layer == "silver" else " It is null in the rows of before."
+    return f"{spec.layer}/{spec.name} got {columns}, which the catalogue has and the table lacked.{history}"
 
 
 def _refuse_newer_contract(handle: DeltaTable, what: str) -> None:
@@ -179,10 +326,18 @@ def _refuse_newer_contract(handle: DeltaTable, what: str) -> None:
         )
 
 
+def _refuse_unread_features(handle: DeltaTable, what: str) -> None:
+    """Data files are read as they are: past deletion vectors, deleted rows would be back."""
+    protocol = handle.protocol()
+    named = protocol.reader_features or (["columnMapping"] if protocol.min_reader_version == _COLUMN_MAPPING else [])
+    if unread := sorted(set(named) - _HARMLESS_FEATURES):
+        raise PermanentError(f"{what} uses Delta's {unread[0]}, which mg-lakehouse does not read: {_FEATURE_REMEDY}")
+
+
 def _properties(spec: TableSpec) -> dict[str, str | None]:
     properties: dict[str, str | None] = {
         _CONTRACT_PROPERTY: str(CONTRACT_VERSION),
-        "delta.dataSkippingStatsColumns": ",".join(spec.stats_columns),
+        _STATISTICS_PROPERTY: ",".join(spec.stats_columns),
         # What a layer reads of the one below is its change feed; without the property, it cannot be read across a
         # commit of metadata, the first one included. An append costs nothing more for it.
         "delta.enableChangeDataFeed": "true",

@@ -85,8 +85,10 @@ class BatchLedger(_Ledger):
 class SliceLedger(_Ledger):
     """The account of a silver commit: bronze versions ``low + 1`` to ``high`` and the numbers they gave.
 
-    ``messages`` and ``items`` are of the slice and stand in the ledger of ``rejected_items`` only. ``hours`` are the duplicates of a
-    table by hour, in ``rejected_items`` the items. ``set_aside`` are items of messages that could not be flattened, in ``rejected_items`` only.
+    ``messages``, ``items`` and ``counted`` are of the slice and stand in the ledger of ``rejected_items`` only, and so does ``set_aside``: items of
+    messages that could not be flattened. ``counted`` is how many items there must be, by a count that knows no reader: ``items``, and those that begin
+    in bodies and are in no row and no reject. ``None`` in ledgers of before there was one. ``hours`` are the duplicates of a table by hour, in
+    ``rejected_items`` the items.
     """
 
     source: str
@@ -99,6 +101,12 @@ class SliceLedger(_Ledger):
     items: int = 0
     hours: dict[str, int] = field(default_factory=dict)
     set_aside: int = 0
+    counted: int | None = None
+
+    @property
+    def uncovered(self) -> int:
+        """Items that begin in bodies and are in no row and no reject."""
+        return 0 if self.counted is None else self.counted - self.items
 
 
 @dataclass(frozen=True, slots=True)

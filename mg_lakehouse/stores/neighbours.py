@@ -42,5 +42,5 @@ def rows_near(lake: Lake, handle: DeltaTable, times: pl.Series, sources: Sequenc
         spans = spans_around(times, margin)
         chosen = candidates.filter(meets("event_at", spans))["address"].to_list()
         if chosen:
-            arms.append(lake.scan(chosen).filter(within("event_at", coarsened(spans, _FEW))))
+            arms.append(lake.scan(chosen, handle).filter(within("event_at", coarsened(spans, _FEW))))
     return pl.concat(arms) if arms else None

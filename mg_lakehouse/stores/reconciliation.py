@@ -210,11 +210,10 @@ def _events(lake: Lake, table: str, day: date, zone: ZoneInfo) -> tuple[int, int
     """Events of a day in a silver table, and the messages or recipients that they are of."""
     span = span_of_day(day, zone)
     handle = lake.open("silver", table)
-    files = [] if handle is None else files_between(handle, "event_at", [span])
-    if not files:
+    if handle is None or not (files := files_between(handle, "event_at", [span])):
         return 0, 0
     with store_errors(f"silver/{table} in the lake {lake.uri}"):
-        rows = lake.scan(files).filter(pl.col("event_at").is_between(*span))
+        rows = lake.scan(files, handle).filter(pl.col("event_at").is_between(*span))
         names = rows.collect_schema().names()
         whose = [pl.col(name) for name in ("request_id", "recipient_id", "email_address", "sms_address", "device_id") if name in names]
         found = rows.select(events=pl.len(), distinct=pl.struct(whose).n_unique()).collect(engine="streaming")
@@ -230,11 +229,11 @@ def _jobs(lake: Lake, settings: Settings, day: date) -> list[dict[str, Any]]:
     with store_errors(f"gold/job_metrics in the lake {lake.uri}"):
         first = pl.coalesce("first_send_at", "first_event_at")
         jobs = (
-            lake.scan(dim.file_uris())
+            lake.scan(dim.file_uris(), dim)
             .filter((pl.col("request_type") == "bulk_job") & (first.dt.convert_time_zone(zone).dt.date() == day))
             .select("request_id", began_at=first, is_settled=pl.col("maturity").is_in(["engaging", "final"]))
         )
-        numbers = lake.scan(metrics.file_uris()).filter(pl.col("channel") == "email")
+        numbers = lake.scan(metrics.file_uris(), metrics).filter(pl.col("channel") == "email")
         found = jobs.join(numbers, on="request_id").sort("targeted", "request_id", descending=[True, False])
         return found.head(settings.reconciled_jobs).collect().to_dicts()
 
@@ -256,11 +255,10 @@ def _beyond_horizon(lake: Lake, job: Mapping[str, Any], metric: str) -> int:
     table = _table_of(metric)
     handle = lake.open("silver", table) if table else None
     since = job["began_at"] + _HORIZON
-    files = [] if handle is None else files_between(handle, "event_at", [(since, datetime.max.replace(tzinfo=UTC))])
-    if not files:
+    if handle is None or not (files := files_between(handle, "event_at", [(since, datetime.max.replace(tzinfo=UTC))])):
         return 0
     with store_errors(f"silver/{table} in the lake {lake.uri}"):
-        rows = lake.scan(files).filter((pl.col("request_id") == job["request_id"]) & (pl.col("event_at") > since))
+        rows = lake.scan(files, handle).filter((pl.col("request_id") == job["request_id"]) & (pl.col("event_at") > since))
         return int(rows.select(pl.len()).collect(engine="streaming").item())
 
 

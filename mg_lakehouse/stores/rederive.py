@@ -26,6 +26,7 @@ from deltalake import DeltaTable
 from mg_lakehouse.errors import PermanentError
 from mg_lakehouse.events.catalogue import REJECTED_ITEMS, SET_ASIDE, silver_tables
 from mg_lakehouse.events.dedupe import against_existing, first_received
+from mg_lakehouse.events.older import may_be_older, reread
 from mg_lakehouse.events.schemas import silver_schema
 from mg_lakehouse.stores.commit import Landed, OvertakenError, Replace, commit_once
 from mg_lakehouse.stores.days import days_between
@@ -195,7 +196,7 @@ def _make_table(lake: Lake, day: FlattenedDay, table: str, retried: Retried, *, 
         seen = _Seen.of(handle, day)
         if any(version > source.handle.version() and source.has_grown(lake, day.day) for source, version in seen.by_source(day)):
             raise OvertakenError(f"{what} has rows of messages that came since it was flattened again: try again.")
-        current = _current(lake, seen.files, table)
+        current = _current(lake, handle, seen.files, table)
         elsewhere = partial(_elsewhere, lake, handle, day, table)
         rows = retried.allowed(table, _flattened(day.keys(table), seen))
         kept, conflicts = _winners(table, rows, current, elsewhere)
@@ -240,10 +241,10 @@ def _predicate(day: date, ids: pl.Series | None) -> str:
     return f"{partition} AND activity_id IN ({', '.join(quoted)})"
 
 
-def _current(lake: Lake, files: Sequence[str], table: str) -> pl.DataFrame:
+def _current(lake: Lake, handle: DeltaTable, files: Sequence[str], table: str) -> pl.DataFrame:
     """Keys and fingerprints of the rows that the table has of the day."""
     schema = silver_schema(table)
-    rows = lake.scan(files) if files else pl.LazyFrame(schema=schema)
+    rows = lake.scan(files, handle) if files else pl.LazyFrame(schema=schema)
     keys = keys_of(table)
     return with_fingerprints(rows, table).select(*keys, ROW).cast({name: schema[name] for name in keys}).collect(engine="streaming")
 
@@ -269,7 +270,7 @@ def _winners(
 
 
 def _elsewhere(lake: Lake, handle: DeltaTable, day: FlattenedDay, table: str, rows: pl.DataFrame) -> pl.DataFrame:
-    """Rows of other days with an activity id of these."""
+    """Rows of other days with an activity id of these. One that an older catalogue read stands there twice, the second time as this one reads it."""
     columns = ["activity_id", "event_at", CONTENT, "source", "message_id", "item_index"]
     near = rows_near(lake, handle, rows["event_at"], [source.name for source in day.sources])
     if near is None:
@@ -277,7 +278,10 @@ def _elsewhere(lake: Lake, handle: DeltaTable, day: FlattenedDay, table: str, ro
     begin = datetime.combine(day.day, time(), UTC)
     of_day = (pl.col("received_at") >= begin) & (pl.col("received_at") < begin + timedelta(days=1))
     others = near.filter(~of_day).join(rows.lazy().select("activity_id"), on="activity_id", how="semi")
-    return with_fingerprints(others, table).select(columns).collect().cast(rows.select(columns).schema)
+    schema = silver_schema(table)
+    older = others.filter(may_be_older()).select(name for name in schema if name != "received_date").collect()
+    readings = [others, reread(older, table).lazy()]
+    return pl.concat(with_fingerprints(each, table).select(columns).collect().cast(rows.select(columns).schema) for each in readings)
 
 
 def _rejects(lake: Lake, day: FlattenedDay, conflicts: pl.DataFrame, table: str) -> pl.DataFrame:
@@ -285,8 +289,12 @@ def _rejects(lake: Lake, day: FlattenedDay, conflicts: pl.DataFrame, table: str)
     if conflicts.is_empty():
         return pl.DataFrame()
     ids = conflicts["message_id"].unique().implode()
-    files = [file for source in day.sources for file in partition_files(source.handle, day.day)]
-    messages = lake.scan(files).filter(pl.col("message_id").is_in(ids)).select("message_id", "body", "received_at").collect()
+    held = [
+        lake.scan(files, source.handle).filter(pl.col("message_id").is_in(ids)).select("message_id", "body", "received_at")
+        for source in day.sources
+        if (files := partition_files(source.handle, day.day))
+    ]
+    messages = pl.concat(held).collect()
     received = messages.select("message_id", "received_at")
     whole = conflicts.drop("received_at").join(received, on="message_id").with_columns(received_date=pl.lit(day.day))
     schema = pl.Schema({**silver_schema(REJECTED_ITEMS), VERSION: pl.Int64()})

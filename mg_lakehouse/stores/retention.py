@@ -29,7 +29,7 @@ __all__ = ["Hold", "Removed", "check_hold", "clean_log", "gold_hold", "remove_fi
 _MARGIN: Final = timedelta(hours=1)
 """A file is written some time before its commit, and clocks differ."""
 
-_WITHOUT_ROWS: Final = ("CREATE TABLE", "OPTIMIZE", "VACUUM START", "VACUUM END", "SET TBLPROPERTIES")
+_WITHOUT_ROWS: Final = ("CREATE TABLE", "OPTIMIZE", "VACUUM START", "VACUUM END", "SET TBLPROPERTIES", "ADD COLUMN")
 """Commits that the change feed shows nothing of."""
 
 _PROPERTIES: Final = {"delta.deletedFileRetentionDuration": 7, "delta.logRetentionDuration": 30}

@@ -8,6 +8,7 @@ lake without such messages has none.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Final, NamedTuple, TypeVar
@@ -16,9 +17,11 @@ import polars as pl
 
 from mg_lakehouse.errors import PermanentError
 from mg_lakehouse.events.catalogue import SET_ASIDE
-from mg_lakehouse.events.culprits import TooManyCulpritsError, content_errors, sparing
+from mg_lakehouse.events.culprits import ContentError, TooManyCulpritsError, content_errors, sparing
+from mg_lakehouse.events.envelopes import unwrap
 from mg_lakehouse.events.flatten import Flattened, flatten
 from mg_lakehouse.events.schemas import silver_schema
+from mg_lakehouse.events.starts import count_starts
 from mg_lakehouse.stores.lake import Lake, store_errors
 from mg_lakehouse.stores.ledger import HOUR_FORMAT, RetryLedger
 
@@ -66,8 +69,16 @@ def flatten_what_can_be(messages: pl.DataFrame, *, source: str, carry: tuple[str
 
     flattened, reasons = sift(messages, work, f"of bronze/{source}")
     left_out = messages.filter(pl.col("message_id").is_in(list(reasons))) if reasons else messages.clear()
-    rows = left_out.with_columns(silver_table=pl.lit(None, pl.String), items=pl.lit(1, pl.Int64), source=pl.lit(source))
+    items = pl.Series("items", [_items(body) for body in left_out["body"]], pl.Int64)
+    rows = left_out.with_columns(items, silver_table=pl.lit(None, pl.String), source=pl.lit(source))
     return flattened, _rows(rows, reasons, carry)
+
+
+def _items(body: str) -> int:
+    """Items of a body that cannot be flattened, at least one: as many as begin in it, by the count that knows no reader."""
+    with suppress(ContentError), content_errors():
+        return max(1, count_starts(unwrap(body).text.encode()))
+    return 1
 
 
 def missing_rows(rows: pl.DataFrame, table: str, reasons: Mapping[str, str], carry: tuple[str, ...]) -> pl.DataFrame:
@@ -122,12 +133,11 @@ def read_set_aside(lake: Lake, days: Collection[date] | None = None) -> pl.DataF
     """
     schema = silver_schema(SET_ASIDE)
     handle = lake.open("silver", SET_ASIDE)
-    files = [] if handle is None else handle.file_uris()
-    if not files:
+    if handle is None or not (files := handle.file_uris()):
         return pl.DataFrame(schema=schema)
     with store_errors(f"silver/{SET_ASIDE} in the lake {lake.uri}"):
         # The partition's column is in no file.
-        rows = lake.scan(files).with_columns(received_date=pl.col("received_at").dt.date())
+        rows = lake.scan(files, handle).with_columns(received_date=pl.col("received_at").dt.date())
         return (rows if days is None else rows.filter(pl.col("received_date").is_in(list(days)))).select(schema.names()).collect()
 
 

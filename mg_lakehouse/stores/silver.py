@@ -29,6 +29,7 @@ from mg_lakehouse.events.catalogue import REJECTED_ITEMS, SET_ASIDE, silver_tabl
 from mg_lakehouse.events.culprits import content_errors
 from mg_lakehouse.events.dedupe import Deduplicated, against_existing, content_columns, first_received
 from mg_lakehouse.events.flatten import Flattened, fragments
+from mg_lakehouse.events.older import reread
 from mg_lakehouse.events.rejection import Reason
 from mg_lakehouse.events.schemas import silver_schema
 from mg_lakehouse.stores.commit import Append, Landed, commit_once
@@ -350,7 +351,7 @@ def _commit_table(lake: Lake, part: _Slice, table: str, rows: pl.DataFrame) -> _
 
     def compare(handle: DeltaTable, some: pl.DataFrame) -> tuple[pl.DataFrame, Deduplicated, Deduplicated]:
         with content_errors(DeltaError, pl.exceptions.PolarsError, pl.exceptions.PanicException):  # of files that cannot be read
-            existing = _existing(lake, handle, some, part.source)
+            existing = _existing(lake, handle, table, some, part.source)
         with content_errors():
             # The table's own row first: whether a copy differs must not hang on which copies came in the same slice.
             against = against_existing(some, existing)
@@ -382,8 +383,11 @@ def _commit_table(lake: Lake, part: _Slice, table: str, rows: pl.DataFrame) -> _
     return commit_once(f"silver/{table} in the lake {lake.uri}", lambda: lake.ensure(silver_spec(table)), decide)
 
 
-def _existing(lake: Lake, handle: DeltaTable, rows: pl.DataFrame, source: str) -> pl.DataFrame:
-    """Rows of the table with an activity id of ``rows``: their content, ``source``, ``message_id`` and ``item_index``."""
+def _existing(lake: Lake, handle: DeltaTable, table: str, rows: pl.DataFrame, source: str) -> pl.DataFrame:
+    """Rows of the table with an activity id of ``rows``: their content, ``source``, ``message_id`` and ``item_index``.
+
+    One that an older catalogue read stands there twice, the second time as this one reads it.
+    """
     nothing = rows.select(*content_columns(rows), "source", "message_id", "item_index").clear()
     near = rows_near(lake, handle, rows["event_at"], [source])
     if near is None:
@@ -392,7 +396,8 @@ def _existing(lake: Lake, handle: DeltaTable, rows: pl.DataFrame, source: str) -
     ids = near.select("activity_id").join(rows.lazy().select("activity_id"), on="activity_id", how="semi").unique().collect()
     if ids.is_empty():
         return nothing
-    return near.join(ids.lazy(), on="activity_id", how="semi").select(nothing.columns).collect().cast(nothing.schema)
+    found = near.join(ids.lazy(), on="activity_id", how="semi").select(nothing.columns).collect().cast(nothing.schema)
+    return pl.concat([found, reread(found, table)])
 
 
 def as_rejected(conflicts: pl.DataFrame, table: str, messages: pl.DataFrame) -> pl.DataFrame:
@@ -435,6 +440,7 @@ def _commit_rejected(lake: Lake, read: _ReadSlice, rejected: pl.DataFrame, set_a
         "rows": rejected.height,
         "messages": flattened.messages + unread.height,
         "items": flattened.items + int(unread["items"].sum()),
+        "counted": flattened.counted + int(unread["items"].sum()),
         "set_aside": set_aside,
     }
 

@@ -19,7 +19,7 @@ __all__ = ["ACCOUNT_ACTIVITY", "BRONZE_TABLES", "EVENT_FEED", "LOADED_FILES", "R
 
 _BRONZE_COMMENTS: Final[dict[str, str]] = {
     "message_id": "Key of the row: SQS's id of the message, or one made of the text of a bundle that was cut out of a file.",
-    "body": "The XML as received, with whatever personal data it holds.",
+    "body": "The text as received, XML by itself or in an envelope, with whatever personal data it holds.",
     "body_sha256": "SHA-256 of the body's UTF-8, in lower-case hexadecimal.",
     "sent_at": "When SQS took the message, in UTC; for a bundle of a daily file the start of the file's day; null for a loaded file.",
     "received_at": "When the row was received, in UTC.",
@@ -28,6 +28,7 @@ _BRONZE_COMMENTS: Final[dict[str, str]] = {
     "queue": "Name of the queue; null for a bundle of a file.",
     "batch_id": "Id of the batch that the row was committed in.",
     "received_date": "UTC date of `received_at`; the partition column.",
+    "envelope": "What the body's XML is in, the outermost first, as `sns` or `eventbridge+gzip`; null where in nothing, and for a bundle of a file.",
 }
 
 EVENT_FEED: Final = TableSpec(

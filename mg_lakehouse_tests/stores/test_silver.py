@@ -87,7 +87,7 @@ def test_a_copy_with_other_content_is_rejected_and_never_overwrites(lake: Lake) 
 def test_rejects_are_kept_once(lake: Lake) -> None:
     receive(lake, [bundle("<ClickActivity><Url>a&b</Url></ClickActivity>", opened("o1")), "nonsense"])
     report = flatten_new(lake)
-    assert (report.rejected, report.rows) == ({"malformed_xml": 2}, 1)
+    assert (report.rejected, report.rows) == ({"malformed_xml": 1, "not_xml": 1}, 1)
     flatten_new(lake)
     assert rows_of(lake, "silver", "rejected_items").select("message_id", "item_index").rows() == [("m0", 0), ("m1", None)]
 
