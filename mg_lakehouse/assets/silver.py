@@ -157,6 +157,7 @@ def _metadata(lake: Lake, table: str, report: SilverReport, reports: Mapping[str
             "messages": report.messages,
             "items": report.items,
             "rejected": dict(report.rejected),
+            "set_aside": dict(report.set_aside),
         }
     else:
         count = report.tables.get(table, TableCount())

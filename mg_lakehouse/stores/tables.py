@@ -10,7 +10,7 @@ from typing import Final
 
 import polars as pl
 
-from mg_lakehouse.events.catalogue import REJECTED_ITEMS, columns_of, event_of_table
+from mg_lakehouse.events.catalogue import REJECTED_ITEMS, SET_ASIDE, columns_of, event_of_table
 from mg_lakehouse.events.schemas import ACTIVITY_SCHEMA, BRONZE_SCHEMA, LOADED_SCHEMA, TIMESTAMP, silver_schema
 from mg_lakehouse.stores.gold_names import RECONCILIATION_NAME
 from mg_lakehouse.stores.lake import TableSpec
@@ -118,6 +118,12 @@ RECONCILIATION: Final = TableSpec(
 """Its primary key is ``activity_date``, ``request_id``, ``compared_with`` and ``metric``. The other tables of gold are dbt's."""
 
 
+_OF_NO_EVENT: Final = {
+    REJECTED_ITEMS: "What could not become a row of an event table, and why.",
+    SET_ASIDE: "Messages that could not be flattened for a reason that nobody foresaw; bronze has them, and `mg-lakehouse retry` flattens them again.",
+}
+
+
 @cache
 def silver_spec(table: str) -> TableSpec:
     """What a silver table is created with.
@@ -125,12 +131,12 @@ def silver_spec(table: str) -> TableSpec:
     Raises:
         KeyError: the catalogue has no such table.
     """
-    rejected = table == REJECTED_ITEMS
+    description = _OF_NO_EVENT.get(table)
     return TableSpec(
         layer="silver",
         name=table,
         schema=silver_schema(table),
-        stats_columns=("message_id", "received_at") if rejected else ("event_at", "request_id", "received_at", "source"),
-        description="What could not become a row of an event table, and why." if rejected else event_of_table(table).description,
+        stats_columns=("message_id", "received_at") if description else ("event_at", "request_id", "received_at", "source"),
+        description=description or event_of_table(table).description,
         comments={column.name: column.description for column in columns_of(table)},
     )

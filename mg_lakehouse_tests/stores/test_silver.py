@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from mg_lakehouse.events.catalogue import LINEAGE_COLUMNS, silver_tables
 from mg_lakehouse.events.flatten import Flattened, flatten
-from mg_lakehouse.stores import silver
+from mg_lakehouse.stores import set_aside, silver
 from mg_lakehouse.stores.audit import Conservation, conservation, repeated_ids, repeated_new_ids, schema_differences
 from mg_lakehouse.stores.commit import Append
 from mg_lakehouse.stores.failpoints import Failpoint
@@ -157,7 +157,7 @@ def test_a_backlog_is_flattened_in_slices_each_once(lake: Lake, monkeypatch: pyt
         flattened.append(messages.height)
         return flatten(messages, **options)
 
-    monkeypatch.setattr(silver, "flatten", counting)
+    monkeypatch.setattr(set_aside, "flatten", counting)
     for number in range(6):
         receive(lake, [bundle(click(f"c{number}"), click("same"))], first=number)
     steps: list[int] = []
