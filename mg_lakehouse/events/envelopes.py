@@ -141,7 +141,7 @@ def _of_base64(text: str) -> bytes | None:
         return None
     if data.startswith(_GZIP.encode("latin-1")) or data.lstrip(b" \t\r\n").startswith(_BEGINS):
         return data
-    again = data.decode("ascii", "replace")
+    again = data.decode("ascii", "replace").strip(_BLANKS)
     return data if _BASE64.fullmatch(again) and _of_base64(again) is not None else None
 
 
