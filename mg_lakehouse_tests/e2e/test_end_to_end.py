@@ -31,6 +31,7 @@ from mg_lakehouse.stores.lake import Lake
 from mg_lakehouse_tests.e2e.reckoned import KEY, LINEAGE, SEEDS, ZONE, gold_of, unlike
 from mg_lakehouse_tests.gold.helpers import WITH_ADDRESSES
 from mg_lakehouse_tests.reckoning.compare import difference
+from mg_lakehouse_tests.reckoning.conservation import items_begun, unaccounted
 from mg_lakehouse_tests.reckoning.gold import PRIMARY_KEYS
 from mg_lakehouse_tests.reckoning.silver import expected_rejected, expected_rows
 from mg_lakehouse_tests.stores.feeds import rows_of
@@ -125,6 +126,13 @@ def test_rejects_are_the_ones_that_were_broken(done: Done) -> None:
     ]
     assert Counter(readable) == Counter({(r, None if r == "not_activity_items" else e): n for (r, e), n in expected.items()})
     assert set(expected_rejected(done.feed.truth)) == set(expected)
+
+
+def test_every_item_that_begins_in_a_body_is_somewhere(done: Done) -> None:
+    """By expat's count of what was received, which has neither our readers nor our scanner in it."""
+    assert unaccounted(done.lake) == 0
+    bodies = rows_of(done.lake, "bronze", "event_feed")["body"]
+    assert sum(items_begun(body) or 0 for body in bodies) > 10_000
 
 
 @pytest.fixture(scope="module")

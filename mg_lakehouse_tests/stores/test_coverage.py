@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
 
@@ -12,12 +14,19 @@ import pytest
 from mg_lakehouse.events import flatten as flattening
 from mg_lakehouse.events.plain import NOTHING_PLAIN
 from mg_lakehouse.events.reader import Body, Item, Rejection
+from mg_lakehouse.events.schemas import BRONZE_SCHEMA
 from mg_lakehouse.stores.audit import conservation
+from mg_lakehouse.stores.bronze import append_batch
+from mg_lakehouse.stores.drain import _frame
 from mg_lakehouse.stores.lake import Lake
 from mg_lakehouse.stores.ledger import SliceLedger
+from mg_lakehouse.stores.queue import Received
 from mg_lakehouse.stores.reconcile import reconcile_sources
+from mg_lakehouse.stores.rederive import rederive
 from mg_lakehouse.stores.silver import flatten_new
+from mg_lakehouse.stores.tables import EVENT_FEED
 from mg_lakehouse_tests.events.frames import bundle, flat, item
+from mg_lakehouse_tests.reckoning.conservation import unaccounted
 from mg_lakehouse_tests.stores.feeds import START, receive, rows_of
 
 READ = Body.read
@@ -86,3 +95,54 @@ def test_the_count_of_messages_that_are_rejected_as_a_whole_is_that_of_their_rej
     three = bundle(an_open("o1"), an_open("o2"), an_open("o3"))
     found = flat(f"<Envelope>{three}</Envelope>", f"<!DOCTYPE x>{three}", f"[{three}]", three)
     assert (found.items_of.to_list(), found.counted_of.to_list()) == ([1, 1, 1, 3], [1, 1, 1, 3])
+
+
+def test_an_expat_count_of_the_bodies_sees_what_a_reader_skipped(lake: Lake) -> None:
+    """The measure of the whole runs, which must be able to fail."""
+    receive_some(lake)
+    with (
+        patch.object(flattening, "read_plain", return_value=NOTHING_PLAIN),
+        patch.object(Body, "read", skip_second),
+        patch.object(flattening, "_falling_short", return_value=pl.Series(dtype=pl.UInt32)),
+    ):
+        flatten_new(lake)
+    assert unaccounted(lake) == 1
+
+
+def test_a_message_in_an_envelope_is_kept_as_received_and_says_what_it_was_in(tmp_path: Path) -> None:
+    lake = Lake(str(tmp_path))
+    inner = bundle(an_open("o1"), an_open("o2"))
+    notification = json.dumps({"Type": "Notification", "TopicArn": "a", "Message": inner})
+    frame = _frame([received("m1", notification), received("m2", inner), received("m3", "prose")], "feed", "b1")
+    append_batch(lake, frame, "b1")
+    bronze = rows_of(lake, "bronze", "event_feed").sort("message_id")
+    assert bronze.select("body", "envelope").rows() == [(notification, "sns"), (inner, None), ("prose", None)]
+    report = flatten_new(lake)
+    assert (report.items, report.tables["opens"].rows, report.tables["opens"].duplicates, report.rejected) == (5, 2, 2, {"not_xml": 1})
+    assert unaccounted(lake) == 0
+    # A conflict's text is the item's own, and a day made anew is what it was.
+    changed = inner.replace("10:00:00Z</Timestamp>", "10:00:00Z</Timestamp><UserAgent>\u00e9</UserAgent>")
+    append_batch(lake, _frame([received("m4", json.dumps(changed))], "feed", "b2"), "b2")
+    flatten_new(lake)
+    conflicts = rows_of(lake, "silver", "rejected_items").filter(reason="conflicting_activity_id")
+    assert conflicts.height == 2
+    assert all(text.startswith("<OpenActivity>") and "\u00e9" in text for text in conflicts["fragment"])
+    assert not any(each.changed for each in rederive(lake, [START.date()]))
+
+
+def test_bronze_of_an_older_release_gets_the_column_and_goes_on(tmp_path: Path) -> None:
+    """And what it holds in envelopes, which was rejected then, a backfill puts right."""
+    lake = Lake(str(tmp_path))
+    old = replace(EVENT_FEED, schema=pl.Schema({name: dtype for name, dtype in BRONZE_SCHEMA.items() if name != "envelope"}))
+    lake.ensure(old)
+    notification = json.dumps({"Type": "Notification", "TopicArn": "a", "Message": bundle(an_open("o1"))})
+    append_batch(lake, _frame([received("m1", notification)], "feed", "b1").drop("envelope"), "b1", table=old)
+    append_batch(lake, _frame([received("m2", notification)], "feed", "b2"), "b2")
+    bronze = rows_of(lake, "bronze", "event_feed").sort("message_id")
+    assert bronze["envelope"].to_list() == [None, "sns"]
+    report = flatten_new(lake)
+    assert (report.items, report.tables["opens"].rows, report.tables["opens"].duplicates) == (2, 1, 1)
+
+
+def received(message_id: str, body: str) -> Received:
+    return Received(message_id, f"handle-{message_id}", body, START, START, 1, "{}")
