@@ -5,6 +5,9 @@ libFuzzer's options are passed on. What it finds stays in the working folder as 
 
 from __future__ import annotations
 
+import base64
+import gzip
+import json
 import sys
 from pathlib import Path
 
@@ -46,7 +49,19 @@ def _words() -> list[str]:
     ]
     envelopes = ["<ActivityItems>", "</ActivityItems>", "<m:ActivityItems xmlns:m='u'>", "<AccountActivityResponse>", "<ActivityItems/>"]
     items = [f"<{tag}{name}>" for event in EVENTS for name in event.elements for tag in ("", "/")]
-    return [word.replace("\\", "\\\\").replace('"', '\\"') for word in (*markup, *envelopes, *items, "<Timestamp>", "</Timestamp>")]
+    carriers = [
+        '{"Type":"Notification","Message":"',
+        '{"detail-type":"x","detail":',
+        '{"Records":[',
+        '{"messageId":"1","body":"',
+        "S3Pointer",
+        "\\u00e9",
+        '"}',
+        "]}",
+    ]
+    return [
+        word.replace("\\", "\\\\").replace('"', '\\"') for word in (*markup, *envelopes, *carriers, *items, "<Timestamp>", "</Timestamp>")
+    ]
 
 
 def main() -> None:
@@ -55,6 +70,8 @@ def main() -> None:
     corpus.mkdir(parents=True, exist_ok=True)
     for name, body in samples().items():
         (corpus / str(name)).write_text(body)
+        (corpus / f"{name}.json").write_text(json.dumps({"Type": "Notification", "Message": body}))
+        (corpus / f"{name}.gz").write_text(base64.b64encode(gzip.compress(body.encode())).decode())
     words = corpus.with_name(f"{corpus.name}.dict")
     words.write_text("".join(f'"{word}"\n' for word in _words()))
     atheris.Setup([sys.argv[0], f"-dict={words}", *sys.argv[1:]], one)
