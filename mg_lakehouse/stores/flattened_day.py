@@ -24,7 +24,18 @@ from mg_lakehouse.stores.ledger import posted_batches
 from mg_lakehouse.stores.silver import progress_app, silver_progress
 from mg_lakehouse.stores.tables import BRONZE_TABLES
 
-__all__ = ["CONTENT", "ROW", "VERSION", "FlattenedDay", "Source", "flattened_day", "keys_of", "partition_files", "with_fingerprints"]
+__all__ = [
+    "CONTENT",
+    "ROW",
+    "VERSION",
+    "FlattenedDay",
+    "Source",
+    "flattened_day",
+    "keys_of",
+    "partition_files",
+    "with_all_columns",
+    "with_fingerprints",
+]
 
 VERSION: Final = "__bronze_version"
 """Column: the bronze version of the row's message, 0 where every table has flattened it."""
@@ -154,12 +165,16 @@ def partition_files(handle: DeltaTable, day: date) -> list[str]:
     return sorted(handle.file_uris(file_pruning_predicate=[("received_date", "=", day.isoformat())]))
 
 
+def with_all_columns(rows: pl.LazyFrame, table: str) -> pl.LazyFrame:
+    """Rows of a table with every column of the catalogue; one that the table lacks yet, and the partition's, which is in no file, are null."""
+    held = rows.collect_schema()
+    return rows.with_columns(pl.lit(None, dtype).alias(name) for name, dtype in silver_schema(table).items() if name not in held)
+
+
 def with_fingerprints(rows: pl.LazyFrame, table: str) -> pl.LazyFrame:
     """Rows of a table with ``ROW`` and ``CONTENT``; columns that an older file lacks are null."""
     schema = silver_schema(table)
-    held = rows.collect_schema()
-    full = rows.with_columns(pl.lit(None, dtype).alias(name) for name, dtype in schema.items() if name not in held)
-    # The partition's column is in no file.
+    full = with_all_columns(rows, table)
     whole = [name for name in schema if name != "received_date"]
     content = content_columns(pl.DataFrame(schema=schema))
     return full.with_columns(_hash(whole, schema).alias(ROW), _hash(content, schema).alias(CONTENT))
