@@ -19,6 +19,7 @@ from mg_lakehouse.events.catalogue import REJECTED_ITEMS
 from mg_lakehouse.events.dedupe import content_columns
 from mg_lakehouse.events.flatten import flatten
 from mg_lakehouse.events.schemas import silver_schema
+from mg_lakehouse.stores.files import all_files
 from mg_lakehouse.stores.lake import Lake, store_errors
 from mg_lakehouse.stores.ledger import posted_batches
 from mg_lakehouse.stores.silver import progress_app, silver_progress
@@ -126,7 +127,7 @@ class FlattenedDay:
         """Keys and fingerprints of the rows that bronze gives the table."""
         schema = silver_schema(table)
         files = self._files(table)
-        rows = pl.scan_parquet(files) if files else pl.LazyFrame(schema={**schema, VERSION: pl.Int64})
+        rows = pl.scan_parquet(files, glob=False) if files else pl.LazyFrame(schema={**schema, VERSION: pl.Int64})
         kept = [name for name in _KEYS if name in schema]
         return with_fingerprints(rows, table).select(*kept, VERSION, ROW, CONTENT).collect(engine="streaming")
 
@@ -138,7 +139,7 @@ class FlattenedDay:
 
         def batches() -> Iterator[pa.RecordBatch]:
             for file in self._files(table):
-                part = with_fingerprints(pl.scan_parquet(file), table).collect()
+                part = with_fingerprints(pl.scan_parquet(file, glob=False), table).collect()
                 rows = part.join(wanted.select(on), on=on, how="semi", nulls_equal=True).select(schema.names()).cast(schema)
                 yield from rows.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(empty.schema).to_batches()
 
@@ -162,7 +163,7 @@ def keys_of(table: str) -> Sequence[str]:
 
 def partition_files(handle: DeltaTable, day: date) -> list[str]:
     """Addresses of the data files of a day of receipt, in order."""
-    return sorted(handle.file_uris(file_pruning_predicate=[("received_date", "=", day.isoformat())]))
+    return sorted(all_files(handle, ("received_date", day.isoformat())))
 
 
 def with_all_columns(rows: pl.LazyFrame, table: str) -> pl.LazyFrame:

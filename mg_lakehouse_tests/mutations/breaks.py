@@ -25,6 +25,7 @@ _BRONZE: Final = f"{_STORES}/test_bronze.py"
 _DRAIN: Final = f"{_STORES}/test_drain.py"
 _SILVER: Final = f"{_STORES}/test_silver.py"
 _GROWTH: Final = f"{_STORES}/test_growth.py"
+_PATHS: Final = f"{_STORES}/test_paths.py"
 _RECONCILE: Final = f"{_STORES}/test_reconcile.py"
 _MAINTENANCE: Final = f"{_STORES}/test_maintenance.py"
 _GOLD: Final = "mg_lakehouse_tests/gold/test_commit.py"
@@ -358,5 +359,20 @@ BREAKS: Final = (
         '            missing_columns="insert",',
         '            missing_columns="raise",',
         (f"{_GROWTH}::test_backfill_fills_the_column_of_the_days_before_and_nothing_else",),
+    ),
+    # A path is text.
+    Break(
+        "addresses of files stay URLs",
+        "mg_lakehouse/stores/location.py",
+        "    return unquote(uri.removeprefix(_FILE))\n",
+        "    return uri.removeprefix(_FILE)\n",
+        (f"{_PATHS}::test_a_folder_of_any_name_is_one_place",),
+    ),
+    Break(
+        "names of files are patterns to DuckDB",
+        "mg_lakehouse/stores/duck.py",
+        "file.translate(_PATTERN) for file in files",
+        "file for file in files",
+        (f"{_PATHS}::test_a_folder_of_any_name_is_one_place",),
     ),
 )
