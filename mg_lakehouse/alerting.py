@@ -84,7 +84,7 @@ def build_alert_sensors(settings: Settings) -> list[dg.SensorDefinition]:
     )
     def alerts_to_slack(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         told: Told = json.loads(context.cursor) if context.cursor else {}
-        keys = [*alert_check_keys(names), names.messages_are_ingested]
+        keys = [*alert_check_keys(names), names.messages_are_ingested, names.nothing_set_aside]
         found = {key.name: alerts for key in keys if (alerts := _newest(context.instance, key)) is not None}
         new = news(told, found)
         if new:

@@ -19,9 +19,11 @@ from mg_lakehouse.assets.reporting import as_failure
 from mg_lakehouse.events.catalogue import REJECTED_ITEMS, UNRECOGNIZED, silver_tables
 from mg_lakehouse.names import Names
 from mg_lakehouse.resources import FeedResources
+from mg_lakehouse.stores.alerts import Alert
 from mg_lakehouse.stores.audit import RECHECKED_VERSIONS, Conservation, conservation, repeated_ids, repeated_new_ids, schema_differences
 from mg_lakehouse.stores.lake import Lake
 from mg_lakehouse.stores.reconcile import Reconciliation, reconcile_sources
+from mg_lakehouse.stores.set_aside import SetAside, count_set_aside, said_of
 from mg_lakehouse.stores.silver import EVENT_TABLES, SilverReport, merged
 
 __all__ = [
@@ -62,7 +64,12 @@ def silver_check_specs(names: Names) -> list[dg.AssetCheckSpec]:
             CONSERVATION,
             asset=rejected,
             blocking=True,
-            description="Items of the batch = rows in all event tables + rejected items + counted duplicates, as Delta counted them.",
+            description="Items of the batch = rows in all event tables + rejected items + counted duplicates + items set aside, as Delta counted them.",
+        ),
+        dg.AssetCheckSpec(
+            names.nothing_set_aside.name,
+            asset=rejected,
+            description="No message is set aside because flattening it failed. Evaluated of all that ever were, until they are flattened.",
         ),
         dg.AssetCheckSpec(_REJECTS, asset=rejected, description="The batch had no item that could not become a row."),
         dg.AssetCheckSpec(
@@ -104,6 +111,8 @@ def silver_check_results(
     if dg.AssetCheckKey(names.silver(REJECTED_ITEMS), CONSERVATION) in selected:
         back = 0 if REJECTED_ITEMS in before else RECHECKED_VERSIONS
         yield _conservation(names, lake, {source: each.from_version - back for source, each in reports.items() if each.to_version})
+    if names.nothing_set_aside in selected:
+        yield _nothing_set_aside(names, count_set_aside(lake))
     if dg.AssetCheckKey(names.silver(REJECTED_ITEMS), _REJECTS) in selected:
         yield _warning(names.silver(REJECTED_ITEMS), _REJECTS, sum(report.rejected.values()), {"by_reason": dict(report.rejected)})
     if dg.AssetCheckKey(names.silver(UNRECOGNIZED), _DRIFT) in selected:
@@ -165,7 +174,7 @@ def _build_reconciliation(names: Names) -> dg.AssetChecksDefinition:
         asset=names.silver(REJECTED_ITEMS),
         blocking=True,
         required_resource_keys=resources.keys_of_op("lake"),
-        description="In each of the last hours: messages received = rows of bronze, and items = rows of silver + rejected + duplicates.",
+        description="In each of the last hours: messages received = rows of bronze, and items = rows of silver + rejected + duplicates + set aside.",
     )
     def reconciliation(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
         now = datetime.now(UTC)
@@ -183,6 +192,8 @@ def _build_reconciliation(names: Names) -> dg.AssetChecksDefinition:
                 "messages_missing": sum(hour.messages_missing for hour in found.hours),
                 "items_missing": sum(hour.items_missing for hour in found.hours),
                 "changed_batches": len(found.changed_batches),
+                "items_uncovered": found.uncovered,
+                "messages_overlooked": len(found.overlooked),
             },
         )
 
@@ -192,6 +203,8 @@ def _build_reconciliation(names: Names) -> dg.AssetChecksDefinition:
 def _unbalanced(found: Reconciliation) -> str:
     if found.changed_batches:
         return f"The messages of {len(found.changed_batches)} batches are not those that were committed."
+    if found.uncovered:
+        return f"{found.uncovered} items begin in messages and are in no row and no reject. Run `mg-lakehouse reconcile` for the hours."
     hours = ", ".join(hour.hour for hour in found.hours if not hour.balances)
     return f"These hours do not balance: {hours}. Run `mg-lakehouse reconcile` for the numbers."
 
@@ -202,22 +215,44 @@ def _conservation(names: Names, lake: Lake, above: Mapping[str, int]) -> dg.Asse
         asset_key=names.silver(REJECTED_ITEMS),
         check_name=CONSERVATION,
         passed=found.holds,
-        description=None if found.holds else _broken(found.difference, found.miscounted),
+        description=None if found.holds else _broken(found),
         metadata={
             "messages": found.messages,
             "items": found.items,
             "rows": found.rows,
             "rejected": found.rejected,
             "duplicates": found.duplicates,
+            "set_aside": found.set_aside,
             "difference": found.difference,
+            "uncovered": found.uncovered,
         },
     )
 
 
-def _broken(difference: int, miscounted: tuple[str, ...]) -> str:
-    if miscounted:
-        return f"Delta counted other rows than the ledger in {', '.join(miscounted)}."
-    if not difference:
+def _nothing_set_aside(names: Names, found: SetAside) -> dg.AssetCheckResult:
+    key, text = names.nothing_set_aside, said_of(found)
+    alerts = [Alert("error", "set aside", text)._asdict()] if found.messages else []
+    return dg.AssetCheckResult(
+        asset_key=key.asset_key,
+        check_name=key.name,
+        passed=not found.messages,
+        severity=dg.AssetCheckSeverity.ERROR,
+        description=text if found.messages else None,
+        metadata={
+            "messages": found.messages,
+            "items": found.items,
+            "reasons": dict(found.reasons),
+            "alerts": dg.MetadataValue.json(alerts),
+        },
+    )
+
+
+def _broken(found: Conservation) -> str:
+    if found.miscounted:
+        return f"Delta counted other rows than the ledger in {', '.join(found.miscounted)}."
+    if found.uncovered:
+        return f"{found.uncovered} items begin in messages and are in no row and no reject; bronze has them all."
+    if not (difference := found.difference):
         return "Sources do not add up, and what one lacks another has twice: run `mg-lakehouse reconcile` for the hours; bronze has every item."
     return f"{abs(difference)} items are {'nowhere' if difference > 0 else 'counted twice'}; bronze has them all."
 

@@ -14,9 +14,9 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -28,10 +28,13 @@ from mg_lakehouse.console import TextConsole
 from mg_lakehouse.errors import LakehouseError
 from mg_lakehouse.progress import Step, hearing, listening
 from mg_lakehouse.querying import QueryFormat
-from mg_lakehouse.settings import load_settings
+from mg_lakehouse.settings import Settings, load_settings
 from mg_lakehouse.signals import handling
 from mg_lakehouse.sinks import for_terminal, terminal_stream
 from mg_lakehouse.suppressions import Channel, Format, Reason, Wanted
+
+if TYPE_CHECKING:  # Dagster takes seconds to import
+    from mg_lakehouse.running import PassResult
 
 app = typer.Typer(
     name="mg-lakehouse",
@@ -103,7 +106,7 @@ def run(
     with _progress(), _output_aside() as log:
         result = run_once(settings, max_messages=max_messages, max_seconds=max_seconds, wait_seconds=wait)
     print_pass(out, result)
-    _conclude(result.failures, log)
+    _conclude(result, log)
 
 
 @app.command()
@@ -228,20 +231,46 @@ def backfill(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would change, and change nothing.")] = False,
 ) -> None:
     """Make days of silver anew from bronze, and say what changed. Gold follows with its next build."""
+    from mg_lakehouse.stores.rederive import asked_days  # noqa: PLC0415
+
+    settings = load_settings()
+    _make_anew(settings, asked_days(first.date(), (last or first).date(), tables=table), table or None, dry_run=dry_run)
+
+
+@app.command()
+def retry(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would change, and change nothing.")] = False,
+) -> None:
+    """Flatten again the messages that were set aside because flattening them failed, and say what changed. Exit status 1 where some fail still."""
+    from mg_lakehouse.stores.lake import Lake  # noqa: PLC0415
+    from mg_lakehouse.stores.set_aside import count_set_aside, said_of, set_aside_days  # noqa: PLC0415
+
+    settings = load_settings()
+    lake = Lake(settings.lake_uri)
+    days = set_aside_days(lake)
+    if not days:
+        out.print("No message is set aside.")
+        return
+    _make_anew(settings, days, None, dry_run=dry_run)
+    if not dry_run and (still := count_set_aside(lake)).messages:
+        err.alarm("Failed", said_of(still))
+        raise typer.Exit(1)
+
+
+def _make_anew(settings: Settings, days: Sequence[date], tables: Sequence[str] | None, *, dry_run: bool) -> None:
+    """Make days of silver anew, and say what changed."""
     from mg_lakehouse.interrupts import in_a_sentence  # noqa: PLC0415
     from mg_lakehouse.progress import announce  # noqa: PLC0415
     from mg_lakehouse.report import print_rederived  # noqa: PLC0415
     from mg_lakehouse.stores.lake import Lake  # noqa: PLC0415
-    from mg_lakehouse.stores.rederive import asked_days, rederive  # noqa: PLC0415
+    from mg_lakehouse.stores.rederive import rederive  # noqa: PLC0415
 
-    settings = load_settings()
-    days = asked_days(first.date(), (last or first).date(), tables=table)
     with _progress({"backfill": "messages flattened again"}), in_a_sentence():
         made = list(
             rederive(
                 Lake(settings.lake_uri),
                 days,
-                tables=table or None,
+                tables=tables,
                 dry_run=dry_run,
                 slice_bytes=settings.flatten_bytes,
                 progress=lambda messages: announce(Step("backfill", messages, "messages flattened again")),
@@ -287,7 +316,7 @@ def load(
         with _progress(), _output_aside() as log:
             result = flatten_and_build(settings, wait_seconds=wait)
         print_pass(out, result)
-        _conclude(result.failures, log)
+        _conclude(result, log)
     if any(each.failure for each in loaded):
         raise typer.Exit(1)
 
@@ -391,7 +420,7 @@ def demo(
     with _progress(), _output_aside() as log:
         outcome = run_demo(events=events, seed=seed)
     print_demo(out, settings, outcome)
-    _conclude(outcome.result.failures, log)
+    _conclude(outcome.result, log)
 
 
 @app.command()
@@ -405,15 +434,15 @@ def dev(
     run_dev(load_settings(), out, port=port, bundles_a_minute=bundles_a_minute)
 
 
-def _conclude(failures: Sequence[str], log: Path) -> None:
+def _conclude(result: PassResult, log: Path) -> None:
     """Print what failed and end with status 1. The log stays only where it can help."""
-    for failure in failures:
+    for failure in (*result.failures, *result.alarms):
         err.alarm("Failed", failure)
-    if failures and log.stat().st_size:
+    if result.failures and log.stat().st_size:
         err.print(f"What dbt said is in {log}.", highlight=False, soft_wrap=True)
     else:
         log.unlink()
-    if failures:
+    if result.failures or result.alarms:
         raise typer.Exit(1)
 
 

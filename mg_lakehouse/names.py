@@ -16,6 +16,7 @@ __all__ = ["Group", "Names"]
 Group = Literal["messagegears", "bronze", "silver", "gold"]
 
 _LOST_NOTHING: Final = "queue_lost_nothing"
+_NOTHING_SET_ASIDE: Final = "nothing_set_aside"
 _INGESTED: Final = "messages_are_ingested"
 
 
@@ -78,6 +79,11 @@ class Names:
     def queue_lost_nothing(self) -> dg.AssetCheckKey:
         """Key of the check that compares the daily files with what the queue brought."""
         return dg.AssetCheckKey(self.account_activity, _LOST_NOTHING)
+
+    @property
+    def nothing_set_aside(self) -> dg.AssetCheckKey:
+        """Key of the check that no message is set aside because flattening it failed."""
+        return dg.AssetCheckKey(self.silver("rejected_items"), _NOTHING_SET_ASIDE)
 
     @property
     def messages_are_ingested(self) -> dg.AssetCheckKey:

@@ -20,6 +20,7 @@ from mg_lakehouse.stores.maintenance import TableReport
 from mg_lakehouse.stores.queue import QueueDepth
 from mg_lakehouse.stores.reconcile import Reconciliation
 from mg_lakehouse.stores.rederive import Rederived
+from mg_lakehouse.stores.set_aside import SetAside, said_of
 from mg_lakehouse.suppressions import Exported, Wanted
 
 if TYPE_CHECKING:  # Dagster takes seconds to import, and `status` does without it
@@ -56,6 +57,8 @@ def print_pass(console: TextConsole, result: PassResult) -> None:
     if "items" in rejected:
         table.add_row("silver", "items read", f"{rejected['items']:,}")
         table.add_row("silver", "items rejected", f"{rejected['rows_added']:,}")
+        if aside := sum(rejected.get("set_aside", {}).values()):
+            table.add_row("silver", "messages set aside", f"{aside:,}")
     gold = [key for key in result.metadata if key.startswith("gold/")]
     if gold:
         table.add_row("gold", "models built", f"{len(gold):,}")
@@ -113,6 +116,7 @@ def print_status(console: TextConsole, status: LakeStatus) -> None:
         for reason, count in status.rejected.items():
             rejected.add_row(reason, f"{count:,}")
         console.print(rejected)
+    _print_set_aside(console, status.set_aside)
     _print_unresolved(console, status)
     if status.crowded:
         (layer, name), most = max(status.crowded.items(), key=lambda item: item[1])
@@ -148,19 +152,27 @@ def print_status(console: TextConsole, status: LakeStatus) -> None:
 
 
 def print_reconciliation(console: TextConsole, found: Reconciliation) -> None:
-    """The books of each hour, and whether they balance: received = bronze, and items = rows + rejected + twice."""
+    """The books of each hour, and whether they balance: received = bronze, and items = rows + rejected + twice + set aside."""
     if not found.hours:
         console.print("Nothing was received in these hours.")
         return
-    table = plain_table("hour UTC", "received", "bronze", "waiting", "items", "rows", "rejected", "twice", "missing")
+    heads = ["received", "bronze", "waiting", "items", "rows", "rejected", "twice"]
+    heads += ["set aside"] if any(hour.set_aside for hour in found.hours) else []
+    table = plain_table("hour UTC", *heads, "missing")
     for hour in found.hours:
-        numbers = (hour.received, hour.in_bronze, hour.waiting, hour.items, hour.rows, hour.rejected, hour.duplicates)
+        numbers = (hour.received, hour.in_bronze, hour.waiting, hour.items, hour.rows, hour.rejected, hour.duplicates, hour.set_aside)
         wrong = Text(f"{hour.messages_missing:+,} messages, {hour.items_missing:+,} items", style="bold red")
         missing = "0" if hour.balances else wrong
-        table.add_row(hour.hour[5:].replace("T", " "), *(f"{number:,}" for number in numbers), missing)
+        table.add_row(hour.hour[5:].replace("T", " "), *(f"{number:,}" for number in numbers[: len(heads)]), missing)
     console.print(table)
     for batch in found.changed_batches:
         console.print(f"The messages of batch {batch} are not those that were committed.", style="bold red", highlight=False)
+    if found.uncovered:
+        console.print(f"{found.uncovered:,} items begin in messages and are in no row and no reject; bronze has them.", style="bold red")
+    for message in found.overlooked:
+        console.print(
+            f"Not all items of message {visible(message)} were read: see reason overlooked_items in silver.rejected_items.", highlight=False
+        )
     if found.balances:
         console.print("Every hour balances: nothing is missing, nothing is twice.")
 
@@ -229,6 +241,16 @@ def in_bytes(size: float) -> str:
             return f"{size:.0f} {unit}" if size >= 100 or unit == "B" else f"{size:.1f} {unit}"
         size /= 1_000
     return f"{size:,.1f} TB"
+
+
+def _print_set_aside(console: TextConsole, found: SetAside) -> None:
+    if not found.messages:
+        return
+    table = plain_table("set aside because", "messages")
+    for reason, count in found.reasons.items():
+        table.add_row(reason, f"{count:,}")
+    console.print(table)
+    console.print(said_of(found), style="bold red", highlight=False, soft_wrap=True)
 
 
 def _print_unresolved(console: TextConsole, status: LakeStatus) -> None:

@@ -43,13 +43,14 @@ _QUIET: Final = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 @dataclass(frozen=True, slots=True)
 class PassResult:
-    """What a pass did. ``failures`` are sentences; the pass succeeded where there are none.
+    """What a pass did. ``failures`` are sentences; the pass succeeded where there are none. ``alarms`` are failures that stop nothing: gold is built.
 
     ``metadata`` has each materialized asset's numbers by layer and table, such as ``bronze/event_feed``.
     """
 
     failures: tuple[str, ...] = ()
     metadata: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    alarms: tuple[str, ...] = ()
 
     @property
     def succeeded(self) -> bool:
@@ -146,17 +147,17 @@ class _Runner:
         attendant.look()
         if attendant.failure is not None:
             raise attendant.failure
-        failures = tuple(dict.fromkeys([*_step_failures(result), *_check_failures(result)]))
+        failures = tuple(dict.fromkeys([*_step_failures(result), *_check_failures(result, blocking=True)]))
         if not failures and not result.success:
             failures = (f"The {job} run {result.run_id} failed.",)
-        return PassResult(failures, _metadata(result))
+        return PassResult(failures, _metadata(result), tuple(_check_failures(result, blocking=False)))
 
     def and_gold(self, silver: PassResult) -> PassResult:
         """Build gold behind what flattened, unless that failed."""
         if not silver.succeeded:
             return silver
         gold = self.run(GOLD_JOB)
-        return PassResult(gold.failures, {**silver.metadata, **gold.metadata})
+        return PassResult(gold.failures, {**silver.metadata, **gold.metadata}, (*silver.alarms, *gold.alarms))
 
 
 def _step_failures(result: dg.ExecuteInProcessResult) -> Iterator[str]:
@@ -169,9 +170,9 @@ def _step_failures(result: dg.ExecuteInProcessResult) -> Iterator[str]:
             yield (said.description if said is not None else None) or (cause.message.strip() if cause is not None else "A step failed.")
 
 
-def _check_failures(result: dg.ExecuteInProcessResult) -> Iterator[str]:
+def _check_failures(result: dg.ExecuteInProcessResult, *, blocking: bool) -> Iterator[str]:
     for check in result.get_asset_check_evaluations():
-        if not check.passed and check.severity == dg.AssetCheckSeverity.ERROR:
+        if not check.passed and check.severity == dg.AssetCheckSeverity.ERROR and bool(check.blocking) == blocking:
             name = f"{check.asset_key.to_user_string()}: {check.check_name}"
             yield f"The check {name} failed. {check.description or ''}".strip()
 

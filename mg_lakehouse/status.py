@@ -16,6 +16,7 @@ from mg_lakehouse.stores.lake import Lake, Layer
 from mg_lakehouse.stores.ledger import BatchLedger, Posted, posted_batches
 from mg_lakehouse.stores.pii_key import is_generated
 from mg_lakehouse.stores.queue import QueueDepth, open_queue
+from mg_lakehouse.stores.set_aside import SetAside, count_set_aside
 from mg_lakehouse.stores.silver import unflattened
 from mg_lakehouse.stores.tables import BRONZE_TABLES, EVENT_FEED
 
@@ -33,6 +34,7 @@ class LakeStatus:
     unflattened_versions: int
     queue: QueueDepth | str | None
     key_is_generated: bool
+    set_aside: SetAside
     newest_batch: Posted[BatchLedger] | None = None
     crowded: dict[tuple[Layer, str], int] = field(default_factory=dict)
     """Tables of which a partition has more small files than ``MG_SMALL_FILES``, with their number."""
@@ -59,6 +61,7 @@ def read_status(settings: Settings) -> LakeStatus:
         unflattened_versions=sum(unflattened(lake, source) for source in BRONZE_TABLES),
         queue=_queue(settings),
         key_is_generated=is_generated(settings, lake),
+        set_aside=count_set_aside(lake),
         newest_batch=_newest_batch(lake),
         crowded=dict(_crowded(lake, settings, tables)),
     )

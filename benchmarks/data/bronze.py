@@ -38,6 +38,7 @@ def messages(feed: pl.DataFrame, *, first: int = 0, received: datetime = RECEIVE
             attributes=pl.lit("{}"),
             queue=pl.lit("messagegears-events"),
             batch_id=pl.lit(batch_id),
+            envelope=pl.lit(None),
         )
         .with_columns(sent_at=pl.col("received_at") - timedelta(seconds=2), received_date=pl.col("received_at").dt.date())
         .select(BRONZE_SCHEMA.names())

@@ -203,6 +203,7 @@ def _messages(day: date, count: int, rng: np.random.Generator) -> pl.DataFrame:
             queue=pl.lit("messagegears-events"),
             batch_id=pl.lit("history"),
             received_date=pl.lit(day),
+            envelope=pl.lit(None),
         )
         .with_columns(sent_at=pl.col("received_at") - timedelta(seconds=2))
         .select(BRONZE_SCHEMA.names())

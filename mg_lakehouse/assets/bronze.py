@@ -20,7 +20,7 @@ __all__ = ["BRONZE_COLUMNS", "DrainConfig", "build_event_feed", "queue_spec"]
 
 BRONZE_COLUMNS: Final = (
     Column("message_id", "string", "SQS's id of the message; at most one row has it."),
-    Column("body", "string", "The bundle as received, XML.", pii=True),
+    Column("body", "string", "The message's text as received: XML, by itself or in an envelope.", pii=True),
     Column("body_sha256", "string", "SHA-256 of the body, in hex."),
     Column("sent_at", "timestamp", "When MessageGears sent the message, in UTC."),
     Column("received_at", "timestamp", "When it was received, in UTC."),
@@ -29,6 +29,7 @@ BRONZE_COLUMNS: Final = (
     Column("queue", "string", "Name of the queue."),
     Column("batch_id", "string", "Id of the commit's batch."),
     Column("received_date", "date", "UTC date of `received_at`; the partition column."),
+    Column("envelope", "string", "What the XML is in, the outermost first, as `sns` or `eventbridge+gzip`; null where in nothing."),
 )
 
 

@@ -73,8 +73,8 @@ def break_item(xml: str, kind: str, rng: Random) -> str:
 _ITEM: Final = "<OpenActivity><ActivityId>never</ActivityId><Timestamp>2026-01-01T00:00:00Z</Timestamp>{}</OpenActivity>"
 
 BROKEN_BODIES: Final[dict[str, tuple[str, str | None, str]]] = {
-    "text": ("malformed_xml", None, "The feed is down for maintenance."),
-    "json": ("malformed_xml", None, '{"Type": "Notification", "Message": "no XML at all"}'),
+    "text": ("not_xml", None, "The feed is down for maintenance."),
+    "json": ("not_xml", None, '{"Type": "Notification", "Message": "no XML at all"}'),
     "other_root": ("not_activity_items", "Notification", "<Notification><Message>hello</Message></Notification>"),
     "doctype": (
         "malformed_xml",

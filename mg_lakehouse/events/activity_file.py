@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 
 from mg_lakehouse.events.scanner import ENVELOPES, TAG, local_name
 
-__all__ = ["ActivityFileReader", "FileBundle", "Piece", "in_bundles"]
+__all__ = ["ActivityFileReader", "FileBundle", "Piece", "encoding_of", "in_bundles"]
 
 _BUNDLE_ITEMS: Final = 500
 _BUNDLE_CHARACTERS: Final = 256 * 1024
@@ -231,10 +231,10 @@ class ActivityFileReader:
             begin += chunk
             if decoder is None and len(begin) < _DECLARATION:
                 continue
-            decoder = decoder or codecs.getincrementaldecoder(_encoding(begin))()
+            decoder = decoder or codecs.getincrementaldecoder(encoding_of(begin))()
             yield self._text(decoder, begin)
             begin = b""
-        decoder = decoder or codecs.getincrementaldecoder(_encoding(begin))()
+        decoder = decoder or codecs.getincrementaldecoder(encoding_of(begin))()
         yield self._text(decoder, begin, final=True)
 
     def _text(self, decoder: codecs.IncrementalDecoder, chunk: bytes, *, final: bool = False) -> str:
@@ -246,7 +246,7 @@ class ActivityFileReader:
             return decoder.decode(chunk, final)
 
 
-def _encoding(begin: bytes) -> str:
+def encoding_of(begin: bytes) -> str:
     """The encoding that a file says it has: by its byte order mark, else by its declaration, else UTF-8."""
     if begin.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"

@@ -21,6 +21,7 @@ __all__ = [
     "LINEAGE_COLUMNS",
     "REJECTED_ITEMS",
     "REJECTED_ITEMS_COLUMNS",
+    "SET_ASIDE",
     "UNNAMED_ACTIVITY_TYPES",
     "UNRECOGNIZED",
     "Column",
@@ -368,15 +369,29 @@ REJECTED_ITEMS_COLUMNS: tuple[Column, ...] = (
     Column("received_date", "date", "UTC date of `received_at`; the partition column."),
 )
 
+SET_ASIDE = "set_aside_messages"
+"""The table of messages that could not be flattened for a reason that nobody foresaw. It is made when there is one."""
+
+SET_ASIDE_COLUMNS: tuple[Column, ...] = (
+    Column("message_id", "string", "Key of the bronze row, which has the message."),
+    Column("silver_table", "string", "Silver table that the message's items are missing in; null where they are missing in all of them."),
+    Column("items", "int", "Items that are missing for it, by a count that reads tags only where the message could not be read."),
+    Column("reason", "string", "Type of the error, and the line of mg-lakehouse that met it."),
+    Column("source", "string", "Bronze table that the message came from."),
+    Column("received_at", "timestamp", "When the message was received, in UTC."),
+    Column("received_date", "date", "UTC date of `received_at`; the partition column."),
+)
+
 UNNAMED_ACTIVITY_TYPES: tuple[str, ...] = ("MOBILE_PUSH_CLICKS", "SMS_CLICKS")
 """Types of the AccountActivity API whose elements are published nowhere: their items are unrecognized, and kept."""
 
+_OF_NO_EVENT = {REJECTED_ITEMS: REJECTED_ITEMS_COLUMNS, SET_ASIDE: SET_ASIDE_COLUMNS}
 _BY_TABLE = {event.table: event for event in EVENTS}
 _BY_ELEMENT = {element: event for event in EVENTS for element in event.elements}
 
 
 def silver_tables() -> tuple[str, ...]:
-    """Names of all silver tables, the event tables in catalogue order and ``rejected_items`` last."""
+    """Names of the silver tables that every lake has, the event tables in catalogue order and ``rejected_items`` last."""
     return (*_BY_TABLE, REJECTED_ITEMS)
 
 
@@ -411,6 +426,6 @@ def columns_of(table: str) -> tuple[Column, ...]:
     Raises:
         KeyError: the catalogue has no such table.
     """
-    if table == REJECTED_ITEMS:
-        return REJECTED_ITEMS_COLUMNS
+    if table in _OF_NO_EVENT:
+        return _OF_NO_EVENT[table]
     return (*COMMON_COLUMNS, *_BY_TABLE[table].columns, *LINEAGE_COLUMNS)

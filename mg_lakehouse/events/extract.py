@@ -20,6 +20,7 @@ from lxml import etree
 
 from mg_lakehouse.events.catalogue import COMMON_COLUMNS, EVENTS, UNRECOGNIZED, Column, Event, event_of_element, event_of_table
 from mg_lakehouse.events.reader import Body, Item, Rejection, inner_xml, name_of, text_of
+from mg_lakehouse.events.rejection import Reason
 from mg_lakehouse.events.schemas import ERRORS
 
 __all__ = ["RAW_REJECTIONS", "Extraction", "Extractor", "filled_columns", "raw_schema"]
@@ -136,6 +137,11 @@ class Extractor:
             else:
                 self.add_item(message, read, body)
         self._items.append(items)
+
+    def refuse(self, message: int, detail: str, body: str) -> None:
+        """Reject a body that holds no XML, as a whole."""
+        self._rejections.append((message, None, None, Reason.NOT_XML.value, detail, body))
+        self._items.append(1)
 
     def add_item(self, message: int, item: Item, body: Body) -> None:
         """Take an item of a body that was read. It is not counted."""

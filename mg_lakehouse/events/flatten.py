@@ -1,7 +1,8 @@
 """From bronze rows to silver rows: bodies in, one frame per event table out, nothing lost on the way.
 
-Pure: a frame of messages goes in, frames come out. Plain items take the fast reading (:mod:`mg_lakehouse.events.plain`), all others
-the strict one (:mod:`mg_lakehouse.events.reader`, :mod:`mg_lakehouse.events.extract`, :mod:`mg_lakehouse.events.typing`). De-duplication is
+Pure: a frame of messages goes in, frames come out. Bodies are unwrapped first (:mod:`mg_lakehouse.events.envelopes`). Plain items take the fast reading (:mod:`mg_lakehouse.events.plain`), all others
+the strict one (:mod:`mg_lakehouse.events.reader`, :mod:`mg_lakehouse.events.extract`, :mod:`mg_lakehouse.events.typing`). What came of each message
+is held against a count that knows no reader (:mod:`mg_lakehouse.events.starts`). De-duplication is
 :mod:`mg_lakehouse.events.dedupe`'s business, commits are the stores'.
 """
 
@@ -16,12 +17,16 @@ from operator import attrgetter
 from typing import Final, NamedTuple
 
 import polars as pl
+import pyarrow as pa
 
-from mg_lakehouse.events.catalogue import REJECTED_ITEMS, silver_tables
+from mg_lakehouse.events.catalogue import REJECTED_ITEMS, UNRECOGNIZED, silver_tables
+from mg_lakehouse.events.envelopes import unwrap, unwrap_all
 from mg_lakehouse.events.extract import RAW_REJECTIONS, Extractor
 from mg_lakehouse.events.plain import NOTHING_PLAIN, PlainReading, read_plain
 from mg_lakehouse.events.reader import Body
-from mg_lakehouse.events.schemas import silver_schema
+from mg_lakehouse.events.rejection import Reason
+from mg_lakehouse.events.schemas import in_arrow, silver_schema
+from mg_lakehouse.events.starts import starts_of
 from mg_lakehouse.events.typing import type_cells
 
 __all__ = ["Flattened", "flatten", "fragments"]
@@ -38,12 +43,14 @@ class Flattened:
 
     ``tables`` has the event tables with rows, ``rejected`` the rows of ``rejected_items``; each with the
     contract's columns, and the carried ones behind them. ``items_of`` has, for each message, how many items were seen in it, readable
-    or not, so that ``items == sum of rows + rejected``.
+    or not, so that ``items == sum of rows + rejected``; ``counted_of`` how many there must be: those that were seen, and those that begin in it and
+    are in no row and no reject, so that both are the same where nothing is lacking. Both are Int64.
     """
 
     tables: dict[str, pl.DataFrame]
     rejected: pl.DataFrame
     items_of: pl.Series
+    counted_of: pl.Series
 
     @property
     def messages(self) -> int:
@@ -55,14 +62,20 @@ class Flattened:
         """Number of items in all of them."""
         return int(self.items_of.sum())
 
+    @property
+    def counted(self) -> int:
+        """Number of items that there must be in all of them."""
+        return int(self.counted_of.sum())
+
 
 class _Read(NamedTuple):
-    """What was read of some bodies: typed rows by table, cells that are to be typed, what was rejected, and each body's items."""
+    """What was read of some bodies: typed rows by table, cells that are to be typed, what was rejected, each body's items and those that begin in it."""
 
     rows: dict[str, pl.DataFrame]
     cells: dict[str, pl.DataFrame]
     rejections: pl.DataFrame
     items: pl.Series
+    starts: pl.Series
 
 
 def flatten(messages: pl.DataFrame, *, source: str, carry: tuple[str, ...] = ()) -> Flattened:
@@ -82,19 +95,76 @@ def flatten(messages: pl.DataFrame, *, source: str, carry: tuple[str, ...] = ())
         rows = pool.map(lambda table: _with_lineage(merged[table], lineage, silver_schema(table)), merged)
         tables = dict(zip(merged, rows, strict=True))
     rejections = pl.concat([read.rejections, *(found.rejections for found in typed.values())])
-    rejected = _with_lineage(_with_fragments(rejections, messages["body"]), lineage, silver_schema(REJECTED_ITEMS))
-    return Flattened(tables, rejected.sort("received_at", "message_id", "item_index", nulls_last=False), read.items)
+    account = _accounted(read, merged, rejections, messages["body"])
+    rejected = _with_lineage(_with_fragments(account.rejections, messages["body"]), lineage, silver_schema(REJECTED_ITEMS))
+    return Flattened(
+        tables, rejected.sort("received_at", "message_id", "item_index", nulls_last=False), account.items.alias("items"), account.counted
+    )
+
+
+class _Account(NamedTuple):
+    """All rejects, and of each message the items that were seen and those that there must be."""
+
+    rejections: pl.DataFrame
+    items: pl.Series
+    counted: pl.Series
+
+
+def _accounted(read: _Read, rows: dict[str, pl.DataFrame], rejections: pl.DataFrame, bodies: pl.Series) -> _Account:
+    """Hold what came of each message against what begins in it; one that falls short is rejected besides, so that its items are somewhere."""
+    # A message that was rejected as a whole has all of its items in that reject.
+    starts = read.starts.scatter(rejections.filter(pl.col("item_index").is_null())["message"], 0)
+    lacking = (starts - _placed(rows, rejections, bodies.len())).clip(0)
+    items = read.items
+    if not (overlooked := _falling_short(lacking)).is_empty():
+        rejections = pl.concat([rejections, _overlooked(overlooked, starts, lacking, bodies)])
+        everything = _heights([*(frame["message"] for frame in rows.values()), rejections["message"]], bodies.len())
+        items = items.scatter(overlooked, everything.gather(overlooked))
+        lacking = lacking.scatter(overlooked, 0)
+    return _Account(rejections, items, items + lacking)
+
+
+def _falling_short(lacking: pl.Series) -> pl.Series:
+    """Messages that lack items: more begin in them than rows and rejects came of them."""
+    return (lacking > 0).arg_true()
+
+
+def _placed(rows: dict[str, pl.DataFrame], rejections: pl.DataFrame, count: int) -> pl.Series:
+    """Of so many messages, the rows and rejects of what begins an item: rejects of text besides must not stand in for an item that is nowhere."""
+    begins = pl.col("element").str.ends_with("Activity")
+    placed = [frame.filter(begins) if table == UNRECOGNIZED else frame for table, frame in rows.items()]
+    return _heights([*(frame["message"] for frame in placed), rejections.filter(begins)["message"]], count)
+
+
+def _heights(messages: Sequence[pl.Series], count: int) -> pl.Series:
+    """How often each of so many messages stands in some columns; Int64."""
+    found = pl.concat(messages).value_counts()
+    return pl.zeros(count, pl.Int64, eager=True).scatter(found["message"], found["count"].cast(pl.Int64))
+
+
+def _overlooked(messages: pl.Series, starts: pl.Series, lacking: pl.Series, bodies: pl.Series) -> pl.DataFrame:
+    """A reject for each message that lacks items: it is seen by that, and every item is in a row or a reject."""
+    _logger.error("Of %d messages not all items were read: see reason %s in rejected_items.", messages.len(), Reason.OVERLOOKED_ITEMS.value)
+    details = [
+        f"{begin} items begin in the body, and {missing} of them are in no row. This is a fault of mg-lakehouse: report it, and run "
+        "`mg-lakehouse backfill` of the day with a release that mends it."
+        for begin, missing in zip(starts.gather(messages), lacking.gather(messages), strict=True)
+    ]
+    rejects = {"message": messages, "reason": Reason.OVERLOOKED_ITEMS.value, "detail": details, "fragment": bodies.gather(messages)}
+    nothing = (pl.lit(None).alias(name) for name in ("item_index", "element"))
+    return pl.DataFrame(rejects).with_columns(*nothing).select(RAW_REJECTIONS.names()).cast(RAW_REJECTIONS)
 
 
 def fragments(bodies: Iterable[str], indexes: Iterable[int]) -> list[str]:
     """Texts of single items as received, given each one's body and position.
 
-    A body is cut once for all of its items that follow each other.
+    A body is unwrapped and cut once for all of its items that follow each other.
     """
     texts: list[str] = []
-    body = Body("")
+    received, body = "", Body("")
     for text, index in zip(bodies, indexes, strict=True):
-        body = body if body.text == text else Body(text)
+        if text != received:
+            received, body = text, Body(unwrap(text).text)
         texts.append(body.fragment(index))
     return texts
 
@@ -124,6 +194,7 @@ def _together(chunks: list[pl.Series], parts: list[_Read]) -> _Read:
         by_table([part.cells for part in parts]),
         placed([part.rejections for part in parts]),
         pl.concat([part.items for part in parts]),
+        pl.concat([part.starts for part in parts]),
     )
 
 
@@ -135,26 +206,31 @@ def _with_lineage(rows: pl.DataFrame, lineage: pl.DataFrame, schema: pl.Schema) 
 
 def _read(bodies: pl.Series) -> _Read:
     """The bodies by the fast reading where it can, item by item, the others by the strict one."""
-    plain = _plain(bodies)
+    opened = unwrap_all(bodies)
+    texts, arrow = opened.texts, in_arrow(opened.texts)
+    plain = _plain(arrow)
     others = pl.repeat(value=True, n=bodies.len(), eager=True).scatter(plain.bodies, values=False).arg_true()
     extractor = Extractor()
-    for message, body in zip(others, bodies.gather(others), strict=True):
-        extractor.add(message, body)
+    for message, text in zip(others, texts.gather(others), strict=True):
+        if message in opened.refused:
+            extractor.refuse(message, opened.refused[message], bodies[message])
+        else:
+            extractor.add(message, text)
     for message, items_of_it in groupby(plain.odd, key=attrgetter("body")):
-        body = Body(bodies[message])
+        body = Body(texts[message])
         for odd in items_of_it:
             extractor.add_item(message, odd.item, body)
     strict = extractor.finish()
     items = pl.zeros(bodies.len(), pl.Int64, eager=True).scatter(plain.bodies, plain.items).scatter(others, strict.items)
-    return _Read(plain.rows, strict.cells, strict.rejections, items.alias("items"))
+    return _Read(plain.rows, strict.cells, strict.rejections, items.alias("items"), starts_of(arrow))
 
 
-def _plain(bodies: pl.Series) -> PlainReading:
+def _plain(bodies: pa.LargeStringArray) -> PlainReading:
     """The fast reading of what it can read. A fault in it costs speed, never a message: one odd bundle must not stop the feed."""
     try:
         return read_plain(bodies)
     except (pl.exceptions.PolarsError, ValueError) as error:
-        _logger.warning("The fast reading failed on %d messages (%s); they are read strictly instead.", bodies.len(), type(error).__name__)
+        _logger.warning("The fast reading failed on %d messages (%s); they are read strictly instead.", len(bodies), type(error).__name__)
         return NOTHING_PLAIN
 
 

@@ -20,7 +20,8 @@ import pyarrow as pa
 
 from mg_lakehouse.events.grammar import Slot, grammar
 from mg_lakehouse.events.reader import Item, read_item
-from mg_lakehouse.events.schemas import TIMESTAMP
+from mg_lakehouse.events.scanner import ENVELOPES
+from mg_lakehouse.events.schemas import TIMESTAMP, in_arrow
 from mg_lakehouse.events.typing import typed_schema
 
 try:
@@ -59,14 +60,14 @@ class PlainReading(NamedTuple):
 NOTHING_PLAIN: Final = PlainReading(pl.Series(dtype=pl.UInt32), pl.Series(dtype=pl.UInt32), {}, [])
 
 
-def read_plain(bodies: pl.Series) -> PlainReading:
-    """Read those of some bodies (String) whose items can be told apart by their tags alone."""
-    if machine is None or bodies.is_empty():  # pragma: no branch
+def read_plain(bodies: pl.Series | pa.LargeStringArray) -> PlainReading:
+    """Read those of some bodies (String, or Arrow's ``large_string``) whose items can be told apart by their tags alone."""
+    if machine is None or not len(bodies):  # pragma: no branch
         return NOTHING_PLAIN
-    _, starts, data = bodies.to_arrow(compat_level=pl.CompatLevel.oldest()).buffers()
+    _, starts, data = (bodies if isinstance(bodies, pa.LargeStringArray) else in_arrow(bodies)).buffers()
     if starts is None or data is None:
         return NOTHING_PLAIN
-    scanned = machine.scan(_rules(), memoryview(data).cast("B"), memoryview(starts).cast("B").cast("q")[: bodies.len() + 1])
+    scanned = machine.scan(_rules(), memoryview(data).cast("B"), memoryview(starts).cast("B").cast("q")[: len(bodies) + 1])
     odd, broken = _parsed(scanned.odd(), data)
     plain = _numbers(scanned.plain, pa.uint8()).cast(pl.Boolean)
     rows = _rows(scanned)
@@ -87,7 +88,7 @@ def _rules() -> machine.Grammar:
 
 
 def _parsed(found: list[tuple[int, int, int, int, int]], data: pa.Buffer) -> tuple[list[OddItem], set[int]]:
-    """The odd items, each parsed alone; and the bodies of those that are not well-formed, which are whole only by chance."""
+    """The odd items, each parsed alone; and the bodies of those that are not well-formed, which are whole only by chance, or that hold another bundle."""
     parsed: list[OddItem] = []
     broken: set[int] = set()
     for body, position, start, end, prefix in found:
@@ -98,7 +99,7 @@ def _parsed(found: list[tuple[int, int, int, int, int]], data: pa.Buffer) -> tup
             bound = text[1 : 1 + prefix]
             text = text.replace(b"</" + bound, b"</").replace(b"<" + bound, b"<")
         item = read_item(text.decode(), position)
-        if item is None:
+        if item is None or item.element in ENVELOPES:  # whose items are the bundle's
             broken.add(body)
         else:
             parsed.append(OddItem(body, item))

@@ -1,6 +1,6 @@
 """From the body of a message to its items: the strict, complete reading.
 
-A body that parses as a whole is walked. One that does not is cut into its items and each is parsed
+A body that parses as a whole is walked: each element of the envelope, wherever in it and however often it stands. One that does not is cut into its items and each is parsed
 alone, so that one bad item never costs its siblings. Document types and entities other than XML's own
 five are refused and nothing is ever fetched. Names are local names, whatever the namespace.
 
@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 from lxml import etree
 
 from mg_lakehouse.events.rejection import Reason
-from mg_lakehouse.events.scanner import cut, has_doctype, item_slices, local_name
+from mg_lakehouse.events.scanner import ENVELOPES, cut, has_doctype, is_item, item_slices, local_name
 
 __all__ = ["WHITE_SPACE", "Body", "Item", "Rejection", "inner_xml", "name_of", "read_item", "text_of"]
 
@@ -48,6 +48,39 @@ _PARSER: Final = etree.XMLParser(
     encoding="utf-8", resolve_entities=False, no_network=True, load_dtd=False, remove_comments=True, remove_pis=True, huge_tree=False
 )
 
+_STRAY: Final = "Text between items that belongs to none of them."
+
+
+class _Bundle:
+    """What stands in the envelope of a well-formed body: ``items`` in order, and whether there is text beside them.
+
+    ``is_one`` says whether an ``ActivityItems`` was met, empty or not.
+    """
+
+    def __init__(self) -> None:
+        self.items: list[etree._Element] = []
+        self.has_text = False
+        self.is_one = False
+
+    def visit(self, node: etree._Element) -> None:
+        """Visit a root, or an element of the envelope. Libxml2 bounds the depth."""
+        name = name_of(node)
+        if name not in ENVELOPES:
+            return
+        self.is_one |= name == "ActivityItems"
+        self.has_text |= _has_content(node.text)
+        for child in node:
+            child_name = name_of(child)
+            if child_name in ENVELOPES:
+                self.visit(child)
+            elif is_item(child_name, name):
+                self.items.append(child)
+            self.has_text |= _has_content(child.tail)
+
+
+def _has_content(text: str | None) -> bool:
+    return bool(text and text.strip("\ufeff" + WHITE_SPACE))
+
 
 class Body:
     """The body of one message."""
@@ -67,13 +100,18 @@ class Body:
             yield from self._read_pieces(error)
             return
         self._parses = True
-        bundle = _activity_items(root)
-        if bundle is None:
+        bundle = _Bundle()
+        bundle.visit(root)
+        if not (bundle.is_one or bundle.items):
             root_name = name_of(root)
             yield Rejection(None, root_name, Reason.NOT_ACTIVITY_ITEMS, f"The root element is {root_name}, not ActivityItems.", self.text)
             return
-        for index, node in enumerate(bundle):
+        for index, node in enumerate(bundle.items):
             yield Item(index, name_of(node), node)
+        if bundle.has_text:
+            # Behind the items, whose positions are what they are without it.
+            for index in range(len(bundle.items), len(self._fragments)):
+                yield Rejection(index, None, Reason.MALFORMED_XML, _STRAY, self.fragment(index))
 
     def fragment(self, index: int) -> str:
         """Text of an item as received, by its position."""
@@ -102,7 +140,7 @@ class Body:
         for index, piece in enumerate(pieces):
             fragment = self.fragment(index)
             if not piece.is_item:
-                yield Rejection(index, piece.element, Reason.MALFORMED_XML, "Text between items that belongs to none of them.", fragment)
+                yield Rejection(index, piece.element, Reason.MALFORMED_XML, _STRAY, fragment)
                 continue
             try:
                 node = _only_item(_parse(f"{before or '<ActivityItems>'}{fragment}{after or '</ActivityItems>'}"))
@@ -152,17 +190,8 @@ def _parse(text: str) -> etree._Element:
     return root
 
 
-def _activity_items(root: etree._Element) -> etree._Element | None:
-    name = name_of(root)
-    if name == "ActivityItems":
-        return root
-    if name == "AccountActivityResponse":
-        return next((child for child in root if name_of(child) == "ActivityItems"), None)
-    return None
-
-
 def _only_item(root: etree._Element) -> etree._Element:
-    while name_of(root) in ("AccountActivityResponse", "ActivityItems"):
+    while name_of(root) in ENVELOPES:
         root = root[0]
     return root
 

@@ -11,7 +11,9 @@ class Reason(StrEnum):
     """Reason of a rejection. The list is closed: a new one is a change of the contract."""
 
     MALFORMED_XML = "malformed_xml"
-    """Not well-formed, or it declares a document type, which the reader refuses."""
+    """Not well-formed, or text between items, or a body that declares a document type, which the reader refuses."""
+    NOT_XML = "not_xml"
+    """The body is no XML, and no envelope that is known holds one; the detail says what it is."""
     NOT_ACTIVITY_ITEMS = "not_activity_items"
     """Well-formed, but the root is neither ``ActivityItems`` nor an ``AccountActivityResponse`` that holds one."""
     MISSING_TIMESTAMP = "missing_timestamp"
@@ -20,3 +22,5 @@ class Reason(StrEnum):
     """The item's ``Timestamp`` is no ``xsd:dateTime``."""
     CONFLICTING_ACTIVITY_ID = "conflicting_activity_id"
     """The table has another event under this activity id already, with different content."""
+    OVERLOOKED_ITEMS = "overlooked_items"
+    """More items begin in the body than became rows or rejects: a fault of this program, which costs no item its place in the books."""

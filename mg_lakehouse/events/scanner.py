@@ -14,10 +14,11 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-__all__ = ["ENVELOPES", "TAG", "Slice", "cut", "has_doctype", "item_slices", "local_name"]
+__all__ = ["ENVELOPES", "TAG", "Slice", "cut", "has_doctype", "is_item", "item_slices", "local_name"]
 
 ENVELOPES: Final = frozenset({"ActivityItems", "AccountActivityResponse"})
 _ITEM_SUFFIX: Final = "Activity"
+_BLANKS: Final = " \t\r\n\ufeff"
 
 # XML allows `>` but not `<` inside an attribute value, so that a match never runs past the next tag.
 TAG: Final = re.compile(r"""<(/?)([^\s<>/"'=!?]+)((?:[^<>"']|"[^"<]*"|'[^'<]*')*)>""")
@@ -95,33 +96,45 @@ def _tokens(body: str) -> Iterator[_Tag]:
             yield _Tag(start, position, match[2], closes=bool(match[1]), empty=match[3].endswith("/"))
 
 
+def is_item(name: str, parent: str) -> bool:
+    """Whether an element of this local name is an item of its parent, which is one of the envelope: a response has a head of its own besides."""
+    return parent == "ActivityItems" or name.endswith(_ITEM_SUFFIX)
+
+
 def item_slices(body: str) -> list[Slice]:
-    """Slices of the items of a well-formed bundle, in order: the children of its ``ActivityItems``."""
-    slices: list[Slice] = []
-    depth = 0
-    item_depth = -1
-    opened: _Tag | None = None
-    for tag in _tokens(body):
-        if not tag.name:
-            continue
+    """Slices of the items of a well-formed bundle, in order, and behind them those of text that stands beside them (``is_item`` false)."""
+    found = list(_within_envelope(body))
+    return [each for each in found if each.is_item] + [each for each in found if not each.is_item]
+
+
+def _within_envelope(body: str) -> Iterator[Slice]:
+    """What stands in the envelope of a well-formed bundle: its items, and text."""
+    envelope: list[str] = []
+    behind = 0
+    tags = _tokens(body)
+    for tag in tags:
+        if envelope and body[behind : tag.start].strip(_BLANKS):
+            yield Slice(behind, tag.start, None, is_item=False)
+        name = local_name(tag.name)
+        behind = tag.end
         if tag.closes:
-            depth -= 1
-            if opened is not None and depth == item_depth:
-                slices.append(Slice(opened.start, tag.end, local_name(opened.name)))
-                opened = None
-            elif depth < item_depth:
-                item_depth = -1
-            continue
-        if item_depth < 0:
-            if local_name(tag.name) == "ActivityItems" and not tag.empty:
-                item_depth = depth + 1
-        elif depth == item_depth:
-            if tag.empty:
-                slices.append(Slice(tag.start, tag.end, local_name(tag.name)))
-            else:
-                opened = tag
-        depth += 0 if tag.empty else 1
-    return slices
+            del envelope[-1:]
+        elif name in ENVELOPES:
+            envelope += [] if tag.empty else [name]
+        elif name:
+            behind = tag.end if tag.empty else _end_of_element(tags, len(body))
+            if envelope and is_item(name, envelope[-1]):
+                yield Slice(tag.start, behind, name)
+
+
+def _end_of_element(tags: Iterator[_Tag], otherwise: int) -> int:
+    """Where an element ends whose start tag was the last of these; its tags are taken. One that does not end gives ``otherwise``."""
+    depth = 1
+    for tag in tags:
+        depth += 0 if not tag.name or tag.empty else -1 if tag.closes else 1
+        if depth == 0:
+            return tag.end
+    return otherwise
 
 
 def cut(body: str) -> tuple[str, str, list[Slice]]:
@@ -179,6 +192,6 @@ def _residue(body: str, start: int, end: int, tags: list[_Tag]) -> Iterator[Slic
             kept.append(body[position : tag.start])
             position = tag.end
     kept.append(body[position:end])
-    if any(text.strip(" \t\r\n\ufeff") for text in kept):
+    if any(text.strip(_BLANKS) for text in kept):
         named = next((local_name(tag.name) for tag in tags if tag.name and not tag.closes and local_name(tag.name) not in ENVELOPES), None)
         yield Slice(start, end, named, is_item=False)

@@ -10,10 +10,11 @@ from functools import cache
 from typing import Final
 
 import polars as pl
+import pyarrow as pa
 
 from mg_lakehouse.events.catalogue import Column, ColumnType, columns_of
 
-__all__ = ["ACTIVITY_SCHEMA", "BRONZE_SCHEMA", "ERRORS", "LOADED_SCHEMA", "PARTITION_COLUMN", "TIMESTAMP", "silver_schema"]
+__all__ = ["ACTIVITY_SCHEMA", "BRONZE_SCHEMA", "ERRORS", "LOADED_SCHEMA", "PARTITION_COLUMN", "TIMESTAMP", "in_arrow", "silver_schema"]
 
 TIMESTAMP: Final = pl.Datetime("us", "UTC")
 ERRORS: Final = pl.List(pl.Struct({"error_code": pl.String, "error_message": pl.String}))
@@ -40,9 +41,10 @@ BRONZE_SCHEMA: Final = pl.Schema(
         "queue": pl.String(),
         "batch_id": pl.String(),
         "received_date": pl.Date(),
+        "envelope": pl.String(),
     }
 )
-"""``bronze/event_feed``: one row per SQS message, the body as received. ``attributes`` is a JSON object."""
+"""``bronze/event_feed``: one row per SQS message, the body as received. ``attributes`` is a JSON object; ``envelope`` names what the body's XML is in."""
 
 ACTIVITY_SCHEMA: Final = pl.Schema(
     {
@@ -58,6 +60,13 @@ ACTIVITY_SCHEMA: Final = pl.Schema(
 
 LOADED_SCHEMA: Final = pl.Schema({**BRONZE_SCHEMA, "file_name": pl.String(), "part": pl.Int64()})
 """``bronze/loaded_files``: one row per bundle of a file that somebody loaded. When it was sent nobody knows: ``sent_at`` is null."""
+
+
+def in_arrow(texts: pl.Series) -> pa.LargeStringArray:
+    """Texts as Arrow has them since its first version: behind each other, with one more offset than there are texts."""
+    found = texts.to_arrow(compat_level=pl.CompatLevel.oldest())
+    assert isinstance(found, pa.LargeStringArray)
+    return found
 
 
 def dtype_of(column: Column) -> pl.DataType:

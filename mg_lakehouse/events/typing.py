@@ -2,7 +2,7 @@
 
 ``Frame -> Frame`` functions over the text cells of :mod:`mg_lakehouse.events.extract`. An unusable
 ``Timestamp`` rejects the item; any other cell that does not parse is null and keeps its text in
-``_rescued_data``.
+``_rescued_data``. A time of a year before 1900 or after 2199 is one that does not parse.
 """
 
 from __future__ import annotations
@@ -20,8 +20,12 @@ from mg_lakehouse.events.schemas import TIMESTAMP, silver_schema
 
 __all__ = ["Typed", "parse_bool", "parse_cell", "parse_int", "parse_timestamp", "type_cells", "typed_schema", "utc_offset_minutes"]
 
+_YEAR: Final = "(?:19|20|21)[0-9]{2}"
+"""Years that a time may have. .NET's default of 0001-01-01 and a maximum of 9999-12-31 are placeholders and no times, and whoever adds a day or an offset to them
+leaves what Python can hold (years 1 to 9999) or, in nanoseconds, pandas (1677 to 2262); from 1900 to 2199 there is a century left on both sides."""
+
 # xsd:dateTime (XML Schema 1.0, part 2, 3.2.7). Years beyond four digits mean nothing in a feed.
-_DATE_TIME: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?(?:Z|[+-][0-9]{2}:[0-9]{2})?$"
+_DATE_TIME: Final = "^" + _YEAR + r"-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?(?:Z|[+-][0-9]{2}:[0-9]{2})?$"
 _SECONDS_END: Final = 19
 
 
@@ -75,7 +79,7 @@ def _number(text: pl.Expr, at: int) -> pl.Expr:
 
 
 def parse_timestamp(text: pl.Expr) -> pl.Expr:
-    """``timestamp`` of an ``xsd:dateTime`` text; one without an offset is read as UTC. Null where it is none."""
+    """``timestamp`` of an ``xsd:dateTime`` text of the years 1900 to 2199; one without an offset is read as UTC. Null where it is none."""
     return _parts(text)[0].cast(TIMESTAMP)
 
 
@@ -116,6 +120,7 @@ def type_cells(cells: pl.DataFrame, table: str) -> Typed:
 
 def _rejections(untimed: pl.DataFrame) -> pl.DataFrame:
     missing = pl.col("event_at").is_null()
+    in_no_year = ~pl.col("event_at").str.contains(f"^{_YEAR}-") & pl.col("event_at").str.contains(r"^-?[0-9]{4,}-[0-9]{2}-[0-9]{2}T")
     return untimed.select(
         "message",
         "item_index",
@@ -123,6 +128,8 @@ def _rejections(untimed: pl.DataFrame) -> pl.DataFrame:
         reason=pl.when(missing).then(pl.lit(Reason.MISSING_TIMESTAMP.value)).otherwise(pl.lit(Reason.INVALID_TIMESTAMP.value)),
         detail=pl.when(missing)
         .then(pl.lit("The item has no Timestamp."))
+        .when(in_no_year)
+        .then(pl.format("The item's Timestamp is not of the years 1900 to 2199: {}.", pl.col("event_at").str.slice(0, 40)))
         .otherwise(pl.format("The item's Timestamp is no xsd:dateTime: {}.", pl.col("event_at").str.slice(0, 40))),
         fragment="fragment",
     ).cast(RAW_REJECTIONS)

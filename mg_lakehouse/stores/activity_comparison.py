@@ -19,7 +19,7 @@ from mg_lakehouse.events.flatten import flatten
 from mg_lakehouse.events.schemas import TIMESTAMP
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.stores.account_activity import FileKey, files_in_bronze
-from mg_lakehouse.stores.days import span_of_day
+from mg_lakehouse.stores.days import moved, span_of_day
 from mg_lakehouse.stores.files import files_between
 from mg_lakehouse.stores.lake import Lake, store_errors
 from mg_lakehouse.stores.tables import ACCOUNT_ACTIVITY, EVENT_FEED
@@ -86,7 +86,7 @@ def _ids_of_file(lake: Lake, key: FileKey, table: str, slice_rows: int) -> pl.Da
 
 def _ids_of_queue(lake: Lake, table: str, hours: tuple[datetime, datetime]) -> pl.DataFrame:
     """Hashed ids of the events that came from the queue first, of the day and those a day around it, and whether they are of the day."""
-    around = (hours[0] - timedelta(days=1), hours[1] + timedelta(days=1))
+    around = (moved(hours[0], -timedelta(days=1)), moved(hours[1], timedelta(days=1)))
     handle = lake.open("silver", table)
     files = [] if handle is None else files_between(handle, "event_at", [around])
     if handle is None or not files:

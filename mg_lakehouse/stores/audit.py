@@ -32,8 +32,10 @@ RECHECKED_VERSIONS: Final = 100
 class Conservation:
     """The sum of what bronze gave and of what became of it, over a range of bronze versions.
 
-    ``rows`` counts event rows, ``rejected`` rows of ``rejected_items`` (conflicting copies among them). ``miscounted`` names the
+    ``rows`` counts event rows, ``rejected`` rows of ``rejected_items`` (conflicting copies among them), ``set_aside`` items of messages that
+    could not be flattened for a reason that nobody foresaw. ``miscounted`` names the
     tables whose ledger differs from what Delta counted when it wrote, ``unbalanced_sources`` counts those of a sum that do not add up by themselves.
+    ``uncovered`` counts items that begin in bodies, by a count that knows no reader, and are in no row and no reject.
     """
 
     messages: int
@@ -43,16 +45,18 @@ class Conservation:
     rejected: int
     miscounted: tuple[str, ...]
     unbalanced_sources: int = 0
+    set_aside: int = 0
+    uncovered: int = 0
 
     @property
     def difference(self) -> int:
         """Items that are nowhere (positive) or twice (negative)."""
-        return self.items - self.rows - self.duplicates - self.rejected
+        return self.items - self.rows - self.duplicates - self.rejected - self.set_aside
 
     @property
     def holds(self) -> bool:
         """Whether every item is somewhere, once."""
-        return self.difference == 0 and not self.miscounted and not self.unbalanced_sources
+        return self.difference == 0 and not self.miscounted and not self.unbalanced_sources and not self.uncovered
 
     def plus(self, other: Conservation) -> Conservation:
         """The sum of two sources, which holds where each does: what one lacks is not made up by what another has twice."""
@@ -64,6 +68,8 @@ class Conservation:
             self.rejected + other.rejected,
             tuple(dict.fromkeys((*self.miscounted, *other.miscounted))),
             sum(each.unbalanced_sources or each.difference != 0 for each in (self, other)),
+            self.set_aside + other.set_aside,
+            self.uncovered + other.uncovered,
         )
 
 
@@ -97,7 +103,8 @@ def conservation(lake: Lake, *, source: str = "event_feed", above: int) -> Conse
             if posted.ledger.rows != posted.rows_added and table not in miscounted:
                 miscounted.append(table)
             rows, duplicates = rows + posted.ledger.rows, duplicates + posted.ledger.duplicates
-    return Conservation(messages, items, rows, duplicates, rejected, tuple(miscounted))
+    set_aside, uncovered = sum(posted.ledger.set_aside for posted in slices), sum(posted.ledger.uncovered for posted in slices)
+    return Conservation(messages, items, rows, duplicates, rejected, tuple(miscounted), set_aside=set_aside, uncovered=uncovered)
 
 
 def _posted(lake: Lake, table: str, source: str, above: int) -> list[Posted[SliceLedger]]:

@@ -17,7 +17,7 @@ import polars as pl
 from deltalake import DeltaTable
 
 from mg_lakehouse.errors import PermanentError
-from mg_lakehouse.events.catalogue import silver_tables
+from mg_lakehouse.events.catalogue import SET_ASIDE, silver_tables
 from mg_lakehouse.sinks import visible
 from mg_lakehouse.stores.duck import connect, file_list, identifier, text
 from mg_lakehouse.stores.files import all_files
@@ -128,6 +128,8 @@ def tables_of(lake: Lake, gold_names: Sequence[str]) -> list[Shown]:
     bronze = {spec.name: spec for spec in (EVENT_FEED, ACCOUNT_ACTIVITY, LOADED_FILES)}
     found = [_shown(lake, "bronze", name, handle, bronze[name]) for name, handle in lake.open_all("bronze", BRONZE_TABLES).items()]
     found += [_shown(lake, "silver", name, handle, silver_spec(name)) for name, handle in lake.open_all("silver", silver_tables()).items()]
+    set_aside = lake.open("silver", SET_ASIDE)
+    found += [] if set_aside is None else [_shown(lake, "silver", SET_ASIDE, set_aside, silver_spec(SET_ASIDE))]
     gold = lake.open_all("gold", gold_names)
     return [*found, *(_shown(lake, "gold", name, handle, None) for name, handle in gold.items() if handle is not None)]
 

@@ -19,6 +19,7 @@ from datetime import datetime
 import polars as pl
 
 from mg_lakehouse.errors import LakehouseError
+from mg_lakehouse.events.envelopes import envelope_of
 from mg_lakehouse.events.schemas import BRONZE_SCHEMA
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.stores.bronze import BatchReceipt, Uncommitted, append_batch
@@ -225,6 +226,7 @@ def _frame(messages: list[Received], queue_name: str, batch_id: str) -> pl.DataF
             "queue": [queue_name] * len(messages),
             "batch_id": [batch_id] * len(messages),
             "received_date": [message.received_at.date() for message in messages],
+            "envelope": [envelope_of(body) for body in bodies],
         },
         schema=BRONZE_SCHEMA,
     )

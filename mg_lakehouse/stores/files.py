@@ -10,6 +10,7 @@ import polars as pl
 from deltalake import DeltaTable
 
 from mg_lakehouse.events.schemas import TIMESTAMP
+from mg_lakehouse.stores.days import FIRST_MOMENT, LAST_MOMENT, moved
 from mg_lakehouse.stores.location import address_of
 
 __all__ = ["Span", "all_files", "coarsened", "data_files", "files_between", "may_differ", "meets", "spans_around", "within"]
@@ -74,14 +75,17 @@ def _instant(at: datetime) -> pl.Expr:
 
 
 def spans_around(times: pl.Series, margin: timedelta) -> list[Span]:
-    """Spans in order that hold each of some times with a margin on both sides, merged where they meet, and :func:`coarsened` to ``_MANY``."""
-    ordered = times.drop_nulls().unique().sort()
+    """Spans in order that hold each of some times with a margin on both sides, merged where they meet, and :func:`coarsened` to ``_MANY``.
+
+    Times and margins that leave the years 1 to 9999 end at their first or last moment.
+    """
+    ordered = times.drop_nulls().clip(FIRST_MOMENT, LAST_MOMENT).unique().sort()
     if ordered.is_empty():
         return []
     widest = ordered.diff().to_frame("gap").with_row_index().filter(pl.col("gap") > 2 * margin).top_k(_MANY - 1, by="gap")["index"].sort()
     starts = ordered.gather([0, *widest])
     ends = ordered.gather([*(widest - 1), ordered.len() - 1])
-    return [(first - margin, last + margin) for first, last in zip(starts, ends, strict=True)]
+    return [(moved(first, -margin), moved(last, margin)) for first, last in zip(starts, ends, strict=True)]
 
 
 def coarsened(spans: Sequence[Span], at_most: int) -> list[Span]:

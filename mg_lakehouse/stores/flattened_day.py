@@ -15,13 +15,13 @@ import polars as pl
 import pyarrow as pa
 from deltalake import DeltaTable
 
-from mg_lakehouse.events.catalogue import REJECTED_ITEMS
+from mg_lakehouse.events.catalogue import REJECTED_ITEMS, SET_ASIDE
 from mg_lakehouse.events.dedupe import content_columns
-from mg_lakehouse.events.flatten import flatten
 from mg_lakehouse.events.schemas import silver_schema
 from mg_lakehouse.stores.files import all_files
 from mg_lakehouse.stores.lake import Lake, store_errors
 from mg_lakehouse.stores.ledger import posted_batches
+from mg_lakehouse.stores.set_aside import flatten_what_can_be
 from mg_lakehouse.stores.silver import progress_app, silver_progress
 from mg_lakehouse.stores.tables import BRONZE_TABLES
 
@@ -45,7 +45,8 @@ ROW: Final = "__row"
 CONTENT: Final = "content"
 """Column: fingerprint of what happened, as against how the row came here."""
 
-_KEYS: Final = ("activity_id", "event_at", "source", "message_id", "item_index", "received_at")
+_KEYS_OF_NO_EVENT: Final = {REJECTED_ITEMS: ("message_id", "item_index"), SET_ASIDE: ("message_id", "silver_table")}
+_KEYS: Final = ("activity_id", "event_at", "source", "message_id", "item_index", "received_at", "silver_table")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +108,8 @@ class FlattenedDay:
         for source in self.sources:
             with store_errors(f"bronze/{source.name} of {self.day} in the lake {lake.uri}"):
                 for messages in source.messages(self.day, slice_bytes):
-                    flattened = flatten(messages, source=source.name, carry=(VERSION,))
-                    for table, rows in (*flattened.tables.items(), (REJECTED_ITEMS, flattened.rejected)):
+                    flattened, set_aside = flatten_what_can_be(messages, source=source.name, carry=(VERSION,))
+                    for table, rows in (*flattened.tables.items(), (REJECTED_ITEMS, flattened.rejected), (SET_ASIDE, set_aside)):
                         self.add(table, rows, f"{part:06}")
                     part += 1
                     yield messages.height
@@ -158,7 +159,7 @@ def flattened_day(lake: Lake, day: date, folder: Path) -> FlattenedDay:
 
 def keys_of(table: str) -> Sequence[str]:
     """Columns that tell a table's rows apart, whatever became of copies."""
-    return ("message_id", "item_index") if table == REJECTED_ITEMS else ("activity_id", "source", "message_id", "item_index")
+    return _KEYS_OF_NO_EVENT.get(table, ("activity_id", "source", "message_id", "item_index"))
 
 
 def partition_files(handle: DeltaTable, day: date) -> list[str]:

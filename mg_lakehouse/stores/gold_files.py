@@ -68,7 +68,7 @@ class Files:
         actions = pl.DataFrame(pa.table(handle.get_add_actions(flatten=True)))
         wanted = [pl.col("path").str.split("/").list.last(), _known(actions, "num_records")]
         wanted += [_known(actions, f"{kind}.request_id") for kind in ("min", "max", "null_count")]
-        wanted += [_known(actions, f"{kind}.{time_column}").cast(pl.Date) for kind in ("min", "max")]
+        wanted += [_known(actions, f"{kind}.{time_column}").cast(pl.Date).clip(date.min, date.max) for kind in ("min", "max")]
         self._files = [File(addresses[name], *rest) for name, *rest in actions.select(wanted).iter_rows()]
 
     def all(self) -> list[File]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import UTC, date, datetime
 from typing import Final, Literal
 
 from deltalake import DeltaTable
 
 from mg_lakehouse.stores import gold
+from mg_lakehouse.stores.days import span_of_day
 from mg_lakehouse.stores.gold import Included
 from mg_lakehouse.stores.gold_files import JobDays
 from mg_lakehouse.stores.lake import TableSpec
@@ -125,7 +126,8 @@ def _delta_day(column: str, days: Sequence[date]) -> str:
     """SQL of delta-rs for a date column, or the UTC date of a time column, being one of ``days``."""
     if column.endswith("_date"):
         return f"{column} IN ({_delta_dates(days)})"
-    spans = (f"({column} >= '{day}T00:00:00Z' AND {column} < '{day + timedelta(days=1)}T00:00:00Z')" for day in days)
+    bounds = (map(datetime.isoformat, span_of_day(day, UTC)) for day in days)
+    spans = (f"({column} >= '{first}' AND {column} <= '{last}')" for first, last in bounds)
     return f"({' OR '.join(spans)})"
 
 

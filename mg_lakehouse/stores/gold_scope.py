@@ -12,7 +12,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import date
 
 import duckdb
 from deltalake import DeltaTable, Transaction
@@ -20,6 +20,7 @@ from deltalake import DeltaTable, Transaction
 from mg_lakehouse.errors import PermanentError
 from mg_lakehouse.events.catalogue import EVENTS
 from mg_lakehouse.stores import gold
+from mg_lakehouse.stores.days import shifted
 from mg_lakehouse.stores.duck import Snapshots, identifier
 from mg_lakehouse.stores.gold import GoldTable, Included
 from mg_lakehouse.stores.gold_additions import Additions
@@ -30,9 +31,10 @@ from mg_lakehouse.stores.gold_exports import Exports, marked_exports, next_expor
 from mg_lakehouse.stores.gold_files import File, Files, JobDays, read_files, rows_of
 from mg_lakehouse.stores.gold_history import changed_rows, changes_of_gold, ids_of_gold, of_silver, versions_of_gold
 from mg_lakehouse.stores.gold_model import Keys, Model, Plan
-from mg_lakehouse.stores.gold_parts import PART, count_rows, cut, part_keys
+from mg_lakehouse.stores.gold_parts import PART, count_rows, cut, days_of, part_keys
 from mg_lakehouse.stores.gold_touched import Changes, make_touched
 from mg_lakehouse.stores.lake import Lake
+from mg_lakehouse.stores.location import address_of
 
 __all__ = ["Scopes"]
 
@@ -256,7 +258,7 @@ class Scopes:
         )
         requests = [str(row[0]) for row in cursor.execute(f"from {schema}.requests").fetchall()]
         cursor.execute(f"create or replace table {schema}.days as {self._days(model, inputs, requests)}")
-        return requests, [row[0] for row in cursor.execute(f"from {schema}.days order by 1").fetchall()]
+        return requests, days_of(cursor, f"from {schema}.days order by 1")
 
     def _days(self, model: Model, inputs: Mapping[str, GoldTable], requests: Sequence[str]) -> str:
         if model.scope in ("event_days", "received_days"):
@@ -424,7 +426,7 @@ class Scopes:
         """SQL of the rows of a table that a plan of days looks at, as a source of a ``from``."""
         if not plan.days:
             return f"(select * from {self._scan(handle)} where false)"
-        first = plan.days[0] - timedelta(days=plan.model.days_before)
+        first = shifted(plan.days[0], -plan.model.days_before)
         return f"(select * from {self._scan(handle)} where {plan.model.day_column} between date '{first}' and date '{plan.days[-1]}')"
 
     def _of_keys(self, rows: _Rows, model: Model, keys: Keys | None) -> str:
@@ -447,7 +449,7 @@ class Scopes:
         """SQL of the files that can hold rows of some jobs; of a part's jobs, of what was put into the order of the parts, where it was."""
         if keys.name != PART:
             return read_files(files)
-        version = (rows.handle.table_uri, rows.handle.version())
+        version = (address_of(rows.handle.table_uri), rows.handle.version())
         parts = self._readings[model.name].plan.parts
         requests = f"{model.schema}.{PART}requests"
         return self._clustered.of(version, rows.files.all(), files, parts=parts, cut=f"{model.schema}.cut", requests=requests)

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final, Generic, Self, TypeVar
+from typing import Any, ClassVar, Final, Generic, Self, TypeVar
 
 import polars as pl
 from deltalake import DeltaTable
@@ -21,6 +21,7 @@ __all__ = [
     "HOUR_FORMAT",
     "BatchLedger",
     "Posted",
+    "RetryLedger",
     "SliceLedger",
     "commits_of",
     "committed_at",
@@ -32,7 +33,6 @@ __all__ = [
     "posted_slices",
 ]
 
-_KEY: Final = "mg.ledger"
 HOUR_FORMAT: Final = "%Y-%m-%dT%H"
 """How a ledger writes an hour."""
 
@@ -41,14 +41,16 @@ _FIRST_LOOK: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class _Ledger:
+    _KEY: ClassVar = "mg.ledger"
+
     def metadata(self) -> dict[str, str]:
         """As metadata of a Delta commit."""
-        return {_KEY: json.dumps(asdict(self), separators=(",", ":"))}
+        return {self._KEY: json.dumps(asdict(self), separators=(",", ":"))}
 
     @classmethod
     def of(cls, commit: dict[str, Any]) -> Self | None:
         """The ledger of a commit, ``None`` where it has none. Fields that this version does not know are left out."""
-        text = commit.get(_KEY)
+        text = commit.get(cls._KEY)
         if text is None:
             return None
         known = cls.__dataclass_fields__
@@ -83,8 +85,10 @@ class BatchLedger(_Ledger):
 class SliceLedger(_Ledger):
     """The account of a silver commit: bronze versions ``low + 1`` to ``high`` and the numbers they gave.
 
-    ``messages`` and ``items`` are of the slice and stand in the ledger of ``rejected_items`` only. ``hours`` are the duplicates of a
-    table by hour, in ``rejected_items`` the items.
+    ``messages``, ``items`` and ``counted`` are of the slice and stand in the ledger of ``rejected_items`` only, and so does ``set_aside``: items of
+    messages that could not be flattened. ``counted`` is how many items there must be, by a count that knows no reader: ``items``, and those that begin
+    in bodies and are in no row and no reject. ``None`` in ledgers of before there was one. ``hours`` are the duplicates of a table by hour, in
+    ``rejected_items`` the items.
     """
 
     source: str
@@ -96,6 +100,26 @@ class SliceLedger(_Ledger):
     messages: int = 0
     items: int = 0
     hours: dict[str, int] = field(default_factory=dict)
+    set_aside: int = 0
+    counted: int | None = None
+
+    @property
+    def uncovered(self) -> int:
+        """Items that begin in bodies and are in no row and no reject."""
+        return 0 if self.counted is None else self.counted - self.items
+
+
+@dataclass(frozen=True, slots=True)
+class RetryLedger(_Ledger):
+    """The account of a commit that takes messages off ``set_aside_messages``, because they were flattened after all.
+
+    By source and hour: ``duplicates`` among their items, which stand in no other account, and how many ``items`` they had beyond those that were set aside.
+    """
+
+    _KEY: ClassVar = "mg.retried"
+
+    duplicates: dict[str, dict[str, int]] = field(default_factory=dict)
+    items: dict[str, dict[str, int]] = field(default_factory=dict)
 
 
 L = TypeVar("L", bound=_Ledger)

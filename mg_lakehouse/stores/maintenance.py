@@ -14,7 +14,7 @@ from typing import Final
 import polars as pl
 from deltalake import DeltaTable
 
-from mg_lakehouse.events.catalogue import silver_tables
+from mg_lakehouse.events.catalogue import SET_ASIDE, silver_tables
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.stores.audit import RECHECKED_VERSIONS
 from mg_lakehouse.stores.compaction import Rewrite, Rewritten, planned_rewrites, rewrite
@@ -58,7 +58,7 @@ def tables_of(layer: Layer, settings: Settings) -> tuple[str, ...]:
     """Names of a layer's tables, whether or not they exist."""
     if layer == "bronze":
         return BRONZE_TABLES
-    return tuple(silver_tables()) if layer == "silver" else gold_models(settings)
+    return (*silver_tables(), SET_ASIDE) if layer == "silver" else gold_models(settings)
 
 
 def maintain(

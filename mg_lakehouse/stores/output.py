@@ -27,7 +27,7 @@ def write_csv(rows: pa.RecordBatchReader, stream: TextIO) -> int:
     write = _row_writer(stream)
     write(rows.schema.names)
     for batch in rows:
-        for row in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+        for row in zip(*map(_cells, batch.columns), strict=True):
             write(row)
         written += batch.num_rows
     return written
@@ -50,11 +50,33 @@ def write_json(rows: pa.RecordBatchReader, stream: TextIO) -> int:
     written = 0
     stream.write("[")
     for batch in rows:
-        for row in batch.to_pylist():
-            stream.write(f"{',' if written else ''}\n{json.dumps(row, default=_json, ensure_ascii=False)}")
+        for row in zip(*map(_cells, batch.columns), strict=True):
+            item = dict(zip(batch.schema.names, row, strict=True))
+            stream.write(f"{',' if written else ''}\n{json.dumps(item, default=_json, ensure_ascii=False)}")
             written += 1
     stream.write("\n]\n" if written else "]\n")
     return written
+
+
+def _cells(column: pa.Array[Any]) -> list[Any]:
+    """A column in Python's types. A time or date that Python cannot hold, of the year 10000 or with nanoseconds, is its text.
+
+    Raises:
+        OverflowError, ValueError: one stands within a list or struct.
+    """
+    try:
+        return column.to_pylist()
+    except (OverflowError, ValueError):
+        if not pa.types.is_temporal(column.type):
+            raise
+        return [_cell(value) for value in column]
+
+
+def _cell(value: pa.Scalar[Any]) -> Any:
+    try:
+        return value.as_py()
+    except (OverflowError, ValueError):
+        return value.cast(pa.string()).as_py()
 
 
 def _json(value: object) -> str:

@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import boto3
@@ -32,6 +32,7 @@ from botocore.exceptions import (
 from mg_lakehouse import __version__
 from mg_lakehouse.errors import ConfigurationError, LakehouseError, PermanentError, TransientError
 from mg_lakehouse.settings import Settings
+from mg_lakehouse.stores.days import of_milliseconds
 from mg_lakehouse.stores.failpoints import Failpoint, reached
 
 if TYPE_CHECKING:
@@ -258,7 +259,7 @@ def _received(message: Mapping[str, object], now: datetime) -> Received:
     system: Mapping[str, str] = message.get("Attributes", {})  # type: ignore[assignment]
     own: Mapping[str, Mapping[str, str]] = message.get("MessageAttributes", {})  # type: ignore[assignment]
     values = {name: value.get("StringValue") for name, value in own.items()}
-    sent = datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=int(system.get("SentTimestamp", 0)))
+    sent = of_milliseconds(int(system.get("SentTimestamp", 0)))
     return Received(
         message_id=str(message["MessageId"]),
         receipt_handle=str(message["ReceiptHandle"]),

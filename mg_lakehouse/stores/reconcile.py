@@ -7,9 +7,9 @@ the tables now, and the accounts in silver's commits (items seen, duplicates dro
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import takewhile
 from typing import Final, NamedTuple
@@ -17,20 +17,26 @@ from typing import Final, NamedTuple
 import polars as pl
 from deltalake import DeltaTable
 
-from mg_lakehouse.events.catalogue import REJECTED_ITEMS
+from mg_lakehouse.events.catalogue import REJECTED_ITEMS, SET_ASIDE
+from mg_lakehouse.events.schemas import TIMESTAMP
+from mg_lakehouse.stores.coverage import coverage
 from mg_lakehouse.stores.files import files_between
 from mg_lakehouse.stores.lake import Lake, store_errors
 from mg_lakehouse.stores.ledger import (
     BatchLedger,
     Posted,
+    RetryLedger,
+    SliceLedger,
     commits_of,
     committed_at,
     hours_of,
     ids_digest,
     log_begins,
+    posted,
     posted_batches,
     posted_slices,
 )
+from mg_lakehouse.stores.location import address_of
 from mg_lakehouse.stores.silver import EVENT_TABLES, silver_progress
 from mg_lakehouse.stores.tables import BRONZE_TABLES
 
@@ -40,6 +46,7 @@ _SKEW: Final = timedelta(minutes=15)
 """How much earlier than its messages a commit may seem to be made, where two clocks differ; AWS refuses more."""
 
 _READERS: Final = 8
+_TYPES: Final = {"received_at": TIMESTAMP, "items": pl.Int64()}
 
 
 class HourBalance(NamedTuple):
@@ -53,6 +60,7 @@ class HourBalance(NamedTuple):
     rows: int
     rejected: int
     duplicates: int
+    set_aside: int = 0
     unbalanced_sources: int = 0
 
     def plus(self, other: HourBalance) -> HourBalance:
@@ -69,7 +77,7 @@ class HourBalance(NamedTuple):
     @property
     def items_missing(self) -> int:
         """Items that are nowhere; negative where something is counted twice."""
-        return self.items - self.rows - self.rejected - self.duplicates
+        return self.items - self.rows - self.rejected - self.duplicates - self.set_aside
 
     @property
     def balances(self) -> bool:
@@ -83,11 +91,15 @@ class Reconciliation:
 
     hours: tuple[HourBalance, ...]
     changed_batches: tuple[str, ...]
+    uncovered: int = 0
+    """Items that begin in bodies, by a count that knows no reader, and are in no row and no reject."""
+    overlooked: tuple[str, ...] = ()
+    """Ids of messages that were rejected because not all of their items were read: the books balance with them."""
 
     @property
     def balances(self) -> bool:
         """Whether every hour does and every batch is as it was committed."""
-        return not self.changed_batches and all(hour.balances for hour in self.hours)
+        return not self.uncovered and not self.changed_batches and all(hour.balances for hour in self.hours)
 
 
 def reconcile(lake: Lake, first: datetime, last: datetime, *, source: str = "event_feed") -> Reconciliation:
@@ -113,14 +125,12 @@ def reconcile(lake: Lake, first: datetime, last: datetime, *, source: str = "eve
     waiting = _sum(posted.ledger.hours for posted in batches if posted.version > finished)
     in_bronze = Counter(hours_of(held["received_at"]))
     rows = _sum(found.rows for found in silver)
-    duplicates = _sum(found.account for found in silver)
-    hours = sorted(hour for hour in {*received, *in_bronze, *rejected.account, *rows, *rejected.rows} if span.holds(hour))
-    balances = (
-        HourBalance(
-            hour, received[hour], in_bronze[hour], waiting[hour], rejected.account[hour], rows[hour], rejected.rows[hour], duplicates[hour]
-        )
-        for hour in hours
-    )
+    aside = _set_aside(lake, source, finished, span)
+    duplicates = _sum([*(found.account for found in silver), aside.duplicates])
+    items = _sum([rejected.account, aside.items])
+    hours = sorted(hour for hour in {*received, *in_bronze, *items, *rows, *rejected.rows} if span.holds(hour))
+    columns = (received, in_bronze, waiting, items, rows, rejected.rows, duplicates, aside.rows)
+    balances = (HourBalance(hour, *(column[hour] for column in columns)) for hour in hours)
     return Reconciliation(tuple(balances), tuple(_changed(batches, held, span)))
 
 
@@ -140,7 +150,10 @@ def reconcile_sources(lake: Lake, first: datetime, last: datetime) -> Reconcilia
         for each in found.hours:
             known = hours.get(each.hour)
             hours[each.hour] = each if known is None else known.plus(each)
-    return Reconciliation(tuple(hours[hour] for hour in sorted(hours)), tuple(changed))
+    return replace(
+        Reconciliation(tuple(hours[hour] for hour in sorted(hours)), tuple(changed)),
+        **coverage(lake, _hour(first), _hour(last) + timedelta(hours=1))._asdict(),
+    )
 
 
 class _Span(NamedTuple):
@@ -158,7 +171,7 @@ def _as_far_as_logs_go(lake: Lake, bronze: DeltaTable, span: _Span) -> _Span | N
     handles = [bronze, *(handle for table in (*EVENT_TABLES, REJECTED_ITEMS) if (handle := lake.open("silver", table)) is not None)]
     first = span.first
     for handle in handles:
-        with store_errors(f"{handle.table_uri} in the lake {lake.uri}"):
+        with store_errors(f"{address_of(handle.table_uri)} in the lake {lake.uri}"):
             reaches = any(committed_at(commit) < first - _SKEW for commit in commits_of(handle))
             if not reaches and (begins := log_begins(handle)) is not None:
                 first = max(first, _hour(begins) + timedelta(hours=1))
@@ -177,37 +190,69 @@ def _table(lake: Lake, table: str, source: str, finished: int, span: _Span) -> _
     if handle is None:
         return _Table(Counter(), Counter())
     with store_errors(f"silver/{table} in the lake {lake.uri}"):
-        posted = list(takewhile(lambda each: each.committed_at >= span.first - _SKEW, posted_slices(handle, source)))
-        # What another run is in the middle of is in some tables and not in others; the books are closed at the last whole slice.
-        ahead = [each.version for each in posted if each.ledger.high > finished]
-        if ahead:
-            handle.load_as_version(min(ahead) - 1)
+        accounts = _closed(handle, source, finished, span)
         rows = _rows(lake, handle, span, "received_at", "source").filter(pl.col("source") == source)
-    return _Table(Counter(hours_of(rows["received_at"])), _sum(each.ledger.hours for each in posted if each.ledger.high <= finished))
+    return _Table(Counter(hours_of(rows["received_at"])), _sum(each.ledger.hours for each in accounts))
+
+
+def _closed(handle: DeltaTable, source: str, finished: int, span: _Span) -> list[Posted[SliceLedger]]:
+    """Accounts of the slices that all tables have; the handle is set back to the last of them.
+
+    What another run is in the middle of is in some tables and not in others.
+    """
+    accounts = list(takewhile(lambda each: each.committed_at >= span.first - _SKEW, posted_slices(handle, source)))
+    ahead = [each.version for each in accounts if each.ledger.high > finished]
+    if ahead:
+        handle.load_as_version(min(ahead) - 1)
+    return [each for each in accounts if each.ledger.high <= finished]
+
+
+class _SetAside(NamedTuple):
+    """By hour: items that are set aside, and of messages that were, and were flattened after all, the duplicates and the items not counted before."""
+
+    rows: Counter[str]
+    duplicates: Counter[str]
+    items: Counter[str]
+
+
+def _set_aside(lake: Lake, source: str, finished: int, span: _Span) -> _SetAside:
+    handle = lake.open("silver", SET_ASIDE)
+    if handle is None:
+        return _SetAside(Counter(), Counter(), Counter())
+    with store_errors(f"silver/{SET_ASIDE} in the lake {lake.uri}"):
+        _closed(handle, source, finished, span)
+        retries = [each.ledger for each in takewhile(lambda each: each.committed_at >= span.first - _SKEW, posted(handle, RetryLedger))]
+        rows = _rows(lake, handle, span, "received_at", "source", "items").filter(pl.col("source") == source)
+    times = rows.select(pl.col("received_at").repeat_by("items").explode().drop_nulls()).to_series()
+    return _SetAside(
+        Counter(hours_of(times)),
+        _sum(each.duplicates.get(source, {}) for each in retries),
+        _sum(each.items.get(source, {}) for each in retries),
+    )
 
 
 def _rows(lake: Lake, handle: DeltaTable, span: _Span, *columns: str) -> pl.DataFrame:
     """Some columns of the rows that were received between two times."""
     files = files_between(handle, "received_at", [span])
     if not files:
-        return pl.DataFrame(schema={name: pl.Datetime("us", "UTC") if name.endswith("_at") else pl.String() for name in columns})
+        return pl.DataFrame(schema={name: _TYPES.get(name, pl.String()) for name in columns})
     return lake.scan(files, handle).filter(pl.col("received_at").is_between(*span)).select(columns).collect(engine="streaming")
 
 
 def _changed(batches: list[Posted[BatchLedger]], held: pl.DataFrame, span: _Span) -> Iterator[str]:
     """Batches that lie within the hours and whose message ids are not those of their account."""
-    found = {str(batch): list(ids) for batch, ids in held.group_by("batch_id").agg("message_id").iter_rows()}
-    for posted in batches:
-        whole = all(span.holds(hour) for hour in posted.ledger.hours)
-        if whole and ids_digest(found.get(posted.ledger.batch_id, [])) != posted.ledger.ids:
-            yield posted.ledger.batch_id
+    found = {str(of): list(ids) for of, ids in held.group_by("batch_id").agg("message_id").iter_rows()}
+    for batch in batches:
+        whole = all(span.holds(hour) for hour in batch.ledger.hours)
+        if whole and ids_digest(found.get(batch.ledger.batch_id, [])) != batch.ledger.ids:
+            yield batch.ledger.batch_id
 
 
 def _hour(time: datetime) -> datetime:
     return time.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
 
 
-def _sum(counts: Iterator[dict[str, int]] | Iterator[Counter[str]]) -> Counter[str]:
+def _sum(counts: Iterable[Mapping[str, int]]) -> Counter[str]:
     total: Counter[str] = Counter()
     for each in counts:
         total.update(each)

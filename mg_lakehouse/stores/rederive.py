@@ -24,7 +24,7 @@ import polars as pl
 from deltalake import DeltaTable
 
 from mg_lakehouse.errors import PermanentError
-from mg_lakehouse.events.catalogue import REJECTED_ITEMS, silver_tables
+from mg_lakehouse.events.catalogue import REJECTED_ITEMS, SET_ASIDE, silver_tables
 from mg_lakehouse.events.dedupe import against_existing, first_received
 from mg_lakehouse.events.older import may_be_older, reread
 from mg_lakehouse.events.schemas import silver_schema
@@ -45,6 +45,7 @@ from mg_lakehouse.stores.flattened_day import (
 from mg_lakehouse.stores.folders import OwnFolder
 from mg_lakehouse.stores.lake import Lake, store_errors
 from mg_lakehouse.stores.neighbours import rows_near
+from mg_lakehouse.stores.set_aside import Retried, read_set_aside
 from mg_lakehouse.stores.silver import EVENT_TABLES, as_rejected
 from mg_lakehouse.stores.tables import silver_spec
 
@@ -130,13 +131,16 @@ def _day(
 ) -> Iterator[Rederived]:
     """Make a day anew; it is flattened again where messages of it came meanwhile, and goes on with the tables that are left."""
     left = [table for table in (*EVENT_TABLES, REJECTED_ITEMS) if table in tables]
+    retried = Retried(read_set_aside(lake, [day]), ends=len(left) == len(silver_tables()))
+    if retried.ends:
+        left.append(SET_ASIDE)
     for attempt in range(_ATTEMPTS):
         with OwnFolder(Path(tempfile.gettempdir()), "mg-lakehouse-rederive-") as folder:
             staged = flattened_day(lake, day, folder.path)
             for messages in staged.stage(lake, slice_bytes):
                 count(messages)
             try:
-                for result in _make(lake, staged, left, dry_run=dry_run):
+                for result in _make(lake, staged, left, retried, dry_run=dry_run):
                     left.remove(result.table)
                     yield result
             except OvertakenError:
@@ -146,17 +150,23 @@ def _day(
                 return
 
 
-def _make(lake: Lake, day: FlattenedDay, tables: Sequence[str], *, dry_run: bool) -> Iterator[Rederived]:
+def _make(lake: Lake, day: FlattenedDay, tables: Sequence[str], retried: Retried, *, dry_run: bool) -> Iterator[Rederived]:
     wanted = tuple(tables)
+    rejects = day.keys(REJECTED_ITEMS)
+    retried.found(REJECTED_ITEMS, rejects, rejects)
     for table in EVENT_TABLES:
         # Copies of an activity with another content are rejects, whatever tables are asked for.
         if table in wanted or REJECTED_ITEMS in wanted:
-            result, conflicts = _make_table(lake, day, table, dry_run=dry_run or table not in wanted)
+            result, conflicts = _make_table(lake, day, table, retried, dry_run=dry_run or table not in wanted)
             day.add(REJECTED_ITEMS, _rejects(lake, day, conflicts, table), f"conflicts-{table}")
             if table in wanted:
                 yield result
     if REJECTED_ITEMS in wanted:
-        yield _make_table(lake, day, REJECTED_ITEMS, dry_run=dry_run)[0]
+        yield _make_table(lake, day, REJECTED_ITEMS, retried, dry_run=dry_run)[0]
+    if SET_ASIDE in wanted:
+        made, _ = _make_table(lake, day, SET_ASIDE, retried, dry_run=dry_run)
+        if made.rows or made.changed:
+            yield made
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +186,7 @@ class _Seen:
         return ((source, self.flattened[source.name]) for source in day.sources)
 
 
-def _make_table(lake: Lake, day: FlattenedDay, table: str, *, dry_run: bool) -> tuple[Rederived, pl.DataFrame]:
+def _make_table(lake: Lake, day: FlattenedDay, table: str, retried: Retried, *, dry_run: bool) -> tuple[Rederived, pl.DataFrame]:
     """Compare what a table has of a day with what bronze gives, and commit the difference. Returns the copies with another content too."""
     what = f"silver/{table} of {day.day} in the lake {lake.uri}"
     with store_errors(what):
@@ -189,16 +199,20 @@ def _make_table(lake: Lake, day: FlattenedDay, table: str, *, dry_run: bool) -> 
             raise OvertakenError(f"{what} has rows of messages that came since it was flattened again: try again.")
         current = _current(lake, handle, seen.files, table)
         elsewhere = partial(_elsewhere, lake, handle, day, table)
-        kept, conflicts = _winners(table, _flattened(day.keys(table), seen), current, elsewhere)
+        rows = retried.allowed(table, _flattened(day.keys(table), seen))
+        kept, conflicts = _winners(table, rows, current, elsewhere)
+        if table in EVENT_TABLES:
+            retried.found(table, rows, kept, conflicts)
     on = [*keys_of(table), ROW]
     added = kept.join(current, on=on, how="anti", nulls_equal=True)
     removed = current.join(kept, on=on, how="anti", nulls_equal=True)
     result = Rederived(table, day.day, kept.height, added.height, removed.height, None)
     if dry_run or not result.changed:
         return result, conflicts
-    few = table != REJECTED_ITEMS and added.height + removed.height <= _FEW_ROWS
+    few = table in EVENT_TABLES and added.height + removed.height <= _FEW_ROWS
     predicate = _predicate(day.day, pl.concat([added["activity_id"], removed["activity_id"]]) if few else None)
     account = json.dumps({"day": day.day.isoformat(), "rows": kept.height, "added": added.height, "removed": removed.height})
+    ledger = retried.ledger(kept["message_id"]).metadata() if table == SET_ASIDE else {}
 
     def decide(opened: DeltaTable) -> Landed[int] | Replace[int]:
         if _Seen.of(opened, day) != seen:
@@ -211,7 +225,7 @@ def _make_table(lake: Lake, day: FlattenedDay, table: str, *, dry_run: bool) -> 
             new_schema=False,
             transactions=(),
             result=opened.version() + 1,
-            metadata={_REDERIVED: account},
+            metadata={_REDERIVED: account, **ledger},
             others_may_commit=True,
         )
 
@@ -246,7 +260,7 @@ def _winners(
     table: str, rows: pl.DataFrame, current: pl.DataFrame, elsewhere: Callable[[pl.DataFrame], pl.DataFrame]
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Keys and fingerprints of the rows that the table should have of the day, and the copies with another content."""
-    if table == REJECTED_ITEMS:
+    if table not in EVENT_TABLES:
         return rows, rows.clear()
     # What silver has stays: it comes first, whenever it was received.
     standing = rows.join(current, on=keys_of(table), how="semi")

@@ -5,6 +5,8 @@ rows and progress land together. ``rejected_items`` is committed last, with ever
 rejects: its transaction says that all tables have the slice. A crash between two tables leaves some ahead of it,
 and the next run takes for each table only what that table lacks.
 
+A message that makes flattening or a table's commit fail is set aside, and the rest of the slice goes on (:mod:`mg_lakehouse.stores.set_aside`).
+
 The commit's metadata is the ledger of the slice (:class:`~mg_lakehouse.stores.ledger.SliceLedger`), which the conservation check adds up.
 """
 
@@ -14,16 +16,19 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise, takewhile
 from typing import Final, NamedTuple
 
 import polars as pl
 from deltalake import DeltaTable, Transaction
+from deltalake.exceptions import DeltaError
 
 from mg_lakehouse.allocator import give_back
-from mg_lakehouse.events.catalogue import REJECTED_ITEMS, silver_tables
-from mg_lakehouse.events.dedupe import against_existing, content_columns, first_received
-from mg_lakehouse.events.flatten import Flattened, flatten, fragments
+from mg_lakehouse.events.catalogue import REJECTED_ITEMS, SET_ASIDE, silver_tables
+from mg_lakehouse.events.culprits import content_errors
+from mg_lakehouse.events.dedupe import Deduplicated, against_existing, content_columns, first_received
+from mg_lakehouse.events.flatten import Flattened, fragments
 from mg_lakehouse.events.older import reread
 from mg_lakehouse.events.rejection import Reason
 from mg_lakehouse.events.schemas import silver_schema
@@ -32,6 +37,7 @@ from mg_lakehouse.stores.failpoints import Failpoint, reached
 from mg_lakehouse.stores.lake import Lake, store_errors
 from mg_lakehouse.stores.ledger import SliceLedger, hours_of, posted_batches
 from mg_lakehouse.stores.neighbours import rows_near
+from mg_lakehouse.stores.set_aside import AT_MOST, flatten_what_can_be, missing_rows, sift, too_many
 from mg_lakehouse.stores.tables import BRONZE_TABLES, silver_spec
 
 __all__ = [
@@ -53,6 +59,8 @@ _VERSION: Final = "__bronze_version"
 _LANE: Final = "lane"
 """Each commit of an event table moves it by one: two sources that flatten at once would each not see the other's copy of an activity."""
 
+_LEFT_OUT: Final = "an earlier try could not commit it"
+
 _LARGEST_SLICE: Final = 500
 """Bronze versions in one slice, at most; bytes cut it sooner."""
 
@@ -71,7 +79,7 @@ class TableCount(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SilverReport:
-    """What a run flattened. ``tables`` counts event tables, ``rejected`` items by reason; versions are bronze's."""
+    """What a run flattened. ``tables`` counts event tables, ``rejected`` items by reason, ``set_aside`` messages by reason; versions are bronze's."""
 
     from_version: int
     to_version: int
@@ -79,6 +87,7 @@ class SilverReport:
     items: int = 0
     tables: dict[str, TableCount] = field(default_factory=dict)
     rejected: dict[str, int] = field(default_factory=dict)
+    set_aside: dict[str, int] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
@@ -123,7 +132,8 @@ def flatten_new(
         progress: called after each slice.
 
     Raises:
-        PermanentError, TransientError: what was committed until then stays, and the next run goes on behind it.
+        PermanentError, TransientError: what was committed until then stays, and the next run goes on behind it. So where more messages are set
+            aside than a few.
     """
     wanted = tuple(silver_tables() if tables is None or REJECTED_ITEMS in tables else tables)
     bronze = lake.open("bronze", source)
@@ -141,6 +151,8 @@ def flatten_new(
         try:
             for read in _read_ahead(lake, bronze, parts):
                 report = _commit_slice(lake, read, wanted, report)
+                if sum(report.set_aside.values()) > AT_MOST:
+                    raise too_many(f"of bronze/{source}", next(iter(report.set_aside)))
                 give_back()
                 if progress is not None:
                     progress(report)
@@ -180,12 +192,14 @@ def merged(reports: Sequence[SilverReport]) -> SilverReport:
     """Reports of several sources as one, with the versions of the first."""
     tables: dict[str, TableCount] = {}
     rejected: Counter[str] = Counter()
+    set_aside: Counter[str] = Counter()
     for report in reports:
         rejected.update(report.rejected)
+        set_aside.update(report.set_aside)
         for table, count in report.tables.items():
             tables[table] = tables.get(table, TableCount()).plus(count)
     messages, items = sum(report.messages for report in reports), sum(report.items for report in reports)
-    return SilverReport(reports[0].from_version, reports[0].to_version, messages, items, tables, dict(rejected))
+    return SilverReport(reports[0].from_version, reports[0].to_version, messages, items, tables, dict(rejected), dict(set_aside))
 
 
 def unflattened(lake: Lake, source: str = "event_feed") -> int:
@@ -224,7 +238,7 @@ def _progress(lake: Lake, bronze: DeltaTable) -> _Progress:
     app = progress_app(bronze)
     all_tables = silver_progress(lake, bronze)
     own = {}
-    for table, handle in lake.open_all("silver", EVENT_TABLES).items():
+    for table, handle in lake.open_all("silver", (*EVENT_TABLES, SET_ASIDE)).items():
         version = None if handle is None else handle.transaction_version(app)
         if version is not None and version > all_tables:
             own[table] = version
@@ -249,11 +263,12 @@ def _slices(bronze: DeltaTable, start: int, target: int, *, cuts: Sequence[int],
 
 
 class _ReadSlice(NamedTuple):
-    """A slice with its messages and what they became."""
+    """A slice with its messages and what they became; ``set_aside`` are the messages of which nothing was read."""
 
     part: _Slice
     messages: pl.DataFrame
     flattened: Flattened
+    set_aside: pl.DataFrame
 
 
 def _read_ahead(lake: Lake, bronze: DeltaTable, parts: Sequence[_Slice]) -> Iterator[_ReadSlice]:
@@ -272,27 +287,34 @@ def _read_ahead(lake: Lake, bronze: DeltaTable, parts: Sequence[_Slice]) -> Iter
 
 def _read_slice(lake: Lake, bronze: DeltaTable, part: _Slice) -> _ReadSlice:
     messages = _read_bronze(lake, bronze, part)
-    flattened = flatten(messages, source=part.source, carry=(_VERSION,))
+    flattened, set_aside = flatten_what_can_be(messages, source=part.source, carry=(_VERSION,))
     reached(Failpoint.SILVER_READ)
-    return _ReadSlice(part, messages, flattened)
+    if set_aside.height:
+        messages = messages.join(set_aside, on="message_id", how="anti", maintain_order="left")
+    return _ReadSlice(part, messages, flattened, set_aside)
 
 
 def _commit_slice(lake: Lake, read: _ReadSlice, wanted: Sequence[str], report: SilverReport) -> SilverReport:
-    part, messages, flattened = read
+    part, messages, flattened, unread = read
     results = _commit_tables(lake, part, {table: rows for table, rows in flattened.tables.items() if table in wanted})
-    counts = {table: count for table, (count, _) in results.items()}
-    conflicts = [as_rejected(conflicting, table, messages) for table, (_, conflicting) in results.items() if conflicting.height]
+    counts = {table: committed.counts for table, committed in results.items()}
+    conflicts = [as_rejected(each.conflicts, table, messages) for table, each in results.items() if each.conflicts.height]
     rejected = pl.concat([flattened.rejected, *conflicts])
+    set_aside = pl.concat([unread, *(committed.set_aside for committed in results.values())])
     if REJECTED_ITEMS in wanted:
-        _commit_rejected(lake, part, rejected, flattened, messages["received_at"])
+        if set_aside.height:
+            _commit_set_aside(lake, part, set_aside)
+        _commit_rejected(lake, read, rejected, int(set_aside["items"].sum()))
     reasons = dict(rejected.group_by("reason").len().iter_rows())
+    unforeseen = dict(set_aside.group_by("reason").agg(pl.col("message_id").n_unique()).iter_rows())
     return SilverReport(
         report.from_version,
         report.to_version,
-        report.messages + flattened.messages,
-        report.items + flattened.items,
+        report.messages + flattened.messages + unread.height,
+        report.items + flattened.items + int(unread["items"].sum()),
         {table: report.tables.get(table, TableCount()).plus(counts.get(table, TableCount())) for table in (*report.tables, *counts)},
         {reason: report.rejected.get(reason, 0) + reasons.get(reason, 0) for reason in (*report.rejected, *reasons)},
+        {reason: report.set_aside.get(reason, 0) + unforeseen.get(reason, 0) for reason in (*report.set_aside, *unforeseen)},
     )
 
 
@@ -305,7 +327,7 @@ def _read_bronze(lake: Lake, bronze: DeltaTable, part: _Slice) -> pl.DataFrame:
     return frame.select(*columns[:-1], pl.col("_commit_version").cast(pl.Int64).alias(_VERSION)).sort("received_at", "message_id")
 
 
-def _commit_tables(lake: Lake, part: _Slice, tables: dict[str, pl.DataFrame]) -> dict[str, tuple[TableCount, pl.DataFrame]]:
+def _commit_tables(lake: Lake, part: _Slice, tables: dict[str, pl.DataFrame]) -> dict[str, _Committed]:
     """Commit the tables of a slice on all cores, the largest first. Where one fails, those that are under way are finished."""
     pool = ThreadPoolExecutor(pl.thread_pool_size(), thread_name_prefix="silver")
     ordered = sorted(tables, key=lambda table: -tables[table].height)
@@ -316,32 +338,49 @@ def _commit_tables(lake: Lake, part: _Slice, tables: dict[str, pl.DataFrame]) ->
         pool.shutdown(cancel_futures=True)
 
 
-def _commit_table(lake: Lake, part: _Slice, table: str, rows: pl.DataFrame) -> tuple[TableCount, pl.DataFrame]:
-    """Commit a table's rows of a slice. Returns its counts and the conflicting rows, also where it had them already."""
+class _Committed(NamedTuple):
+    """What a table has of a slice: its counts, the conflicting rows, and what was set aside of it."""
 
-    def decide(handle: DeltaTable) -> _Decision:
+    counts: TableCount
+    conflicts: pl.DataFrame
+    set_aside: pl.DataFrame
+
+
+def _commit_table(lake: Lake, part: _Slice, table: str, rows: pl.DataFrame) -> _Committed:
+    """Commit a table's rows of a slice. Returns what it has of it, also where it had that already."""
+
+    def compare(handle: DeltaTable, some: pl.DataFrame) -> tuple[pl.DataFrame, Deduplicated, Deduplicated]:
+        with content_errors(DeltaError, pl.exceptions.PolarsError, pl.exceptions.PanicException):  # of files that cannot be read
+            existing = _existing(lake, handle, table, some, part.source)
+        with content_errors():
+            # The table's own row first: whether a copy differs must not hang on which copies came in the same slice.
+            against = against_existing(some, existing)
+            return some, against, first_received(against.kept)
+
+    def decide(handle: DeltaTable) -> Landed[_Committed] | Append[_Committed]:
         has = handle.transaction_version(part.app) or 0
-        # The table's own row first: whether a copy differs must not hang on which copies came in the same slice.
-        against = against_existing(rows, _existing(lake, handle, table, rows, part.source))
-        among = first_received(against.kept)
+        (sifted, against, among), reasons = sift(rows, partial(compare, handle), f"for silver/{table}")
         conflicts = pl.concat([against.conflicts, among.conflicts])
         count = TableCount(among.kept.height, among.duplicates + against.duplicates, conflicts.height)
+        left_out = rows.filter(pl.col("message_id").is_in(list(reasons))) if reasons else rows.clear()
         if has >= part.high:
-            return Landed((count._replace(rows=against.landed), conflicts))
+            # What an earlier try set aside, and this one could commit, is in no account yet.
+            left_out = pl.concat([left_out, among.kept])
+            reasons |= {message: reasons.get(message, _LEFT_OUT) for message in among.kept["message_id"]}
+            set_aside = missing_rows(left_out, table, reasons, (_VERSION,))
+            return Landed(_Committed(count._replace(rows=against.landed), conflicts, set_aside))
         if part.is_cut_by(has):
             raise _OvertakenError
         lacking = among.kept.filter(pl.col(_VERSION) > has)
-        hours = Counter(hours_of(rows["received_at"]))
+        hours = Counter(hours_of(sifted["received_at"]))
         hours.subtract(Counter(hours_of(among.kept["received_at"])) + Counter(hours_of(conflicts["received_at"])))
         ledger = SliceLedger(part.source, part.low, part.high, **count._asdict(), hours={hour: n for hour, n in hours.items() if n})
         lane = handle.transaction_version(_LANE) or 0
         transactions = (Transaction(part.app, part.high), Transaction(_LANE, lane + 1))
-        return Append(lacking.select(silver_schema(table).names()), transactions, (count, conflicts), ledger.metadata())
+        committed = _Committed(count, conflicts, missing_rows(left_out, table, reasons, (_VERSION,)))
+        return Append(lacking.select(silver_schema(table).names()), transactions, committed, ledger.metadata())
 
     return commit_once(f"silver/{table} in the lake {lake.uri}", lambda: lake.ensure(silver_spec(table)), decide)
-
-
-_Decision = Landed[tuple[TableCount, pl.DataFrame]] | Append[tuple[TableCount, pl.DataFrame]]
 
 
 def _existing(lake: Lake, handle: DeltaTable, table: str, rows: pl.DataFrame, source: str) -> pl.DataFrame:
@@ -379,8 +418,31 @@ def as_rejected(conflicts: pl.DataFrame, table: str, messages: pl.DataFrame) -> 
     )
 
 
-def _commit_rejected(lake: Lake, part: _Slice, rejected: pl.DataFrame, flattened: Flattened, received_at: pl.Series) -> None:
-    hours = hours_of(received_at.repeat_by(flattened.items_of).explode().drop_nulls())
+def _commit_set_aside(lake: Lake, part: _Slice, set_aside: pl.DataFrame) -> None:
+    def decide(handle: DeltaTable) -> Landed[None] | Append[None]:
+        has = handle.transaction_version(part.app) or 0
+        if has >= part.high:
+            return Landed(None)
+        if part.is_cut_by(has):
+            raise _OvertakenError
+        rows = set_aside.filter(pl.col(_VERSION) > has).select(silver_schema(SET_ASIDE).names())
+        ledger = SliceLedger(part.source, part.low, part.high, rows=set_aside.height)
+        return Append(rows, (Transaction(part.app, part.high),), None, ledger.metadata())
+
+    commit_once(f"silver/{SET_ASIDE} in the lake {lake.uri}", lambda: lake.ensure(silver_spec(SET_ASIDE)), decide)
+
+
+def _commit_rejected(lake: Lake, read: _ReadSlice, rejected: pl.DataFrame, set_aside: int) -> None:
+    part, messages, flattened, unread = read
+    hours = Counter(hours_of(messages["received_at"].repeat_by(flattened.items_of).explode().drop_nulls()))
+    hours.update(hours_of(unread["received_at"].repeat_by(unread["items"]).explode().drop_nulls()))
+    account = {
+        "rows": rejected.height,
+        "messages": flattened.messages + unread.height,
+        "items": flattened.items + int(unread["items"].sum()),
+        "counted": flattened.counted + int(unread["items"].sum()),
+        "set_aside": set_aside,
+    }
 
     def decide(handle: DeltaTable) -> Landed[None] | Append[None]:
         has = handle.transaction_version(part.app) or 0
@@ -389,9 +451,7 @@ def _commit_rejected(lake: Lake, part: _Slice, rejected: pl.DataFrame, flattened
         if part.is_cut_by(has):
             raise _OvertakenError
         rows = rejected.filter(pl.col(_VERSION) > has).select(silver_schema(REJECTED_ITEMS).names())
-        ledger = SliceLedger(
-            part.source, part.low, part.high, rows=rejected.height, messages=flattened.messages, items=flattened.items, hours=hours
-        )
+        ledger = SliceLedger(part.source, part.low, part.high, hours=dict(sorted(hours.items())), **account)
         return Append(rows, (Transaction(part.app, part.high),), None, ledger.metadata())
 
     commit_once(f"silver/{REJECTED_ITEMS} in the lake {lake.uri}", lambda: lake.ensure(silver_spec(REJECTED_ITEMS)), decide)

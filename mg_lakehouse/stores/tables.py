@@ -10,16 +10,16 @@ from typing import Final
 
 import polars as pl
 
-from mg_lakehouse.events.catalogue import REJECTED_ITEMS, columns_of, event_of_table
+from mg_lakehouse.events.catalogue import REJECTED_ITEMS, SET_ASIDE, columns_of, event_of_table
 from mg_lakehouse.events.schemas import ACTIVITY_SCHEMA, BRONZE_SCHEMA, LOADED_SCHEMA, TIMESTAMP, silver_schema
 from mg_lakehouse.stores.gold_names import RECONCILIATION_NAME
 from mg_lakehouse.stores.lake import TableSpec
 
-__all__ = ["ACCOUNT_ACTIVITY", "BRONZE_TABLES", "EVENT_FEED", "LOADED_FILES", "RECONCILIATION", "silver_spec"]
+__all__ = ["ACCOUNT_ACTIVITY", "BRONZE_SPECS", "BRONZE_TABLES", "EVENT_FEED", "LOADED_FILES", "RECONCILIATION", "silver_spec"]
 
 _BRONZE_COMMENTS: Final[dict[str, str]] = {
     "message_id": "Key of the row: SQS's id of the message, or one made of the text of a bundle that was cut out of a file.",
-    "body": "The XML as received, with whatever personal data it holds.",
+    "body": "The text as received, XML by itself or in an envelope, with whatever personal data it holds.",
     "body_sha256": "SHA-256 of the body's UTF-8, in lower-case hexadecimal.",
     "sent_at": "When SQS took the message, in UTC; for a bundle of a daily file the start of the file's day; null for a loaded file.",
     "received_at": "When the row was received, in UTC.",
@@ -28,6 +28,7 @@ _BRONZE_COMMENTS: Final[dict[str, str]] = {
     "queue": "Name of the queue; null for a bundle of a file.",
     "batch_id": "Id of the batch that the row was committed in.",
     "received_date": "UTC date of `received_at`; the partition column.",
+    "envelope": "What the body's XML is in, the outermost first, as `sns` or `eventbridge+gzip`; null where in nothing, and for a bundle of a file.",
 }
 
 EVENT_FEED: Final = TableSpec(
@@ -71,7 +72,9 @@ LOADED_FILES: Final = TableSpec(
     },
 )
 
-BRONZE_TABLES: Final = (EVENT_FEED.name, ACCOUNT_ACTIVITY.name, LOADED_FILES.name)
+BRONZE_SPECS: Final = (EVENT_FEED, ACCOUNT_ACTIVITY, LOADED_FILES)
+
+BRONZE_TABLES: Final = tuple(spec.name for spec in BRONZE_SPECS)
 """Names of the bronze tables, which are the sources of silver's rows."""
 
 
@@ -117,6 +120,12 @@ RECONCILIATION: Final = TableSpec(
 """Its primary key is ``activity_date``, ``request_id``, ``compared_with`` and ``metric``. The other tables of gold are dbt's."""
 
 
+_OF_NO_EVENT: Final = {
+    REJECTED_ITEMS: "What could not become a row of an event table, and why.",
+    SET_ASIDE: "Messages that could not be flattened for a reason that nobody foresaw; bronze has them, and `mg-lakehouse retry` flattens them again.",
+}
+
+
 @cache
 def silver_spec(table: str) -> TableSpec:
     """What a silver table is created with.
@@ -124,12 +133,12 @@ def silver_spec(table: str) -> TableSpec:
     Raises:
         KeyError: the catalogue has no such table.
     """
-    rejected = table == REJECTED_ITEMS
+    description = _OF_NO_EVENT.get(table)
     return TableSpec(
         layer="silver",
         name=table,
         schema=silver_schema(table),
-        stats_columns=("message_id", "received_at") if rejected else ("event_at", "request_id", "received_at", "source"),
-        description="What could not become a row of an event table, and why." if rejected else event_of_table(table).description,
+        stats_columns=("message_id", "received_at") if description else ("event_at", "request_id", "received_at", "source"),
+        description=description or event_of_table(table).description,
         comments={column.name: column.description for column in columns_of(table)},
     )

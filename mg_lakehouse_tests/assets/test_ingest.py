@@ -17,7 +17,7 @@ from mg_lakehouse.definitions import build_definitions
 from mg_lakehouse.demo.queue import EmbeddedQueue
 from mg_lakehouse.demo.samples import samples
 from mg_lakehouse.events.catalogue import Column
-from mg_lakehouse.jobs import GOLD_JOB, INGEST_JOB, RECONCILIATION_JOB, STANDING_CHECKS_JOB
+from mg_lakehouse.jobs import FLATTEN_JOB, GOLD_JOB, INGEST_JOB, RECONCILIATION_JOB, STANDING_CHECKS_JOB
 from mg_lakehouse.names import Names
 from mg_lakehouse.partitions import today
 from mg_lakehouse.settings import Settings, load_settings
@@ -124,6 +124,12 @@ def test_a_release_that_is_older_than_the_lake_receives_nothing(
         "the column sent_by, which this mg-lakehouse does not know, and would get rows without it: a newer release wrote here. Upgrade mg-lakehouse."
     ]
     assert queue.depth() == 1
+    flattened = (
+        build_definitions(settings)
+        .resolve_job_def(FLATTEN_JOB)
+        .execute_in_process(instance=instance, partition_key=today(), raise_on_error=False)
+    )
+    assert not flattened.success
 
 
 def test_the_budget_of_a_run_is_kept(queue: EmbeddedQueue, settings: Settings, instance: dg.DagsterInstance) -> None:

@@ -248,8 +248,8 @@ def test_an_empty_bundle_gives_nothing(body: str) -> None:
     [
         ("", "malformed_xml"),
         ("   ", "malformed_xml"),
-        ("RequestId,CorrelationId\n1,2", "malformed_xml"),
-        ('{"json": true}', "malformed_xml"),
+        ("RequestId,CorrelationId\n1,2", "not_xml"),
+        ('{"json": true}', "not_xml"),
         ("<ActivityItems>", "malformed_xml"),
         ("<Other><OpenItem/></Other>", "not_activity_items"),
         ("<ClickActivity><ActivityId>1</ActivityId></ClickActivity>", "not_activity_items"),

@@ -148,6 +148,7 @@ class Ingestion(RuleBasedStateMachine):
                 "feed",
                 "",
                 now.date(),
+                None,
             )
             for each in deliveries
         }

@@ -262,9 +262,9 @@ BREAKS: Final = (
     ),
     Break(
         "an instant before midnight belongs to the next day",
-        "mg_lakehouse/stores/gold_model.py",
-        "{column} < '{day + timedelta(days=1)}T00:00:00Z')\"",
-        "{column} <= '{day + timedelta(days=1)}T00:00:00Z')\"",
+        "mg_lakehouse/stores/days.py",
+        "return first, moved(_in_utc(datetime.combine(day + timedelta(days=1), time(), zone), LAST_MOMENT), -timedelta(microseconds=1))",
+        "return first, _in_utc(datetime.combine(day + timedelta(days=1), time(), zone), LAST_MOMENT)",
         (f"{_PREDICATE}::test_a_refresh_replaces_the_rows_of_its_keys_and_no_others",),
     ),
     Break(

@@ -11,6 +11,7 @@ import polars as pl
 from polars.testing import assert_frame_equal, assert_series_equal
 
 from mg_lakehouse.events import flatten as flattening
+from mg_lakehouse.events.envelopes import unwrap_all
 from mg_lakehouse.events.flatten import Flattened, flatten
 from mg_lakehouse.events.plain import NOTHING_PLAIN, read_plain
 
@@ -25,12 +26,13 @@ def flatten_strictly(messages: pl.DataFrame) -> Flattened:
 
 def assert_fast_equals_strict(messages: pl.DataFrame) -> Flattened:
     """Both readings give the same rows in the same order, and the same rejects. Returns them."""
-    plain = read_plain(messages["body"])  # here a fault is a fault: `flatten` takes the strict reading then
+    plain = read_plain(unwrap_all(messages["body"]).texts)  # here a fault is a fault: `flatten` takes the strict reading then
     fast = flatten(messages, source="event_feed")
     if plain.bodies.is_empty():
         return fast  # all was read strictly
     strict = flatten_strictly(messages)
     assert_series_equal(fast.items_of, strict.items_of)
+    assert_series_equal(fast.counted_of, strict.counted_of)
     assert_frame_equal(fast.rejected, strict.rejected)
     assert list(fast.tables) == list(strict.tables)
     for table, rows in strict.tables.items():
@@ -56,6 +58,8 @@ def check(body: str) -> Flattened:
     found = assert_fast_equals_strict(message_of(body))
     rows = sum(frame.height for frame in found.tables.values())
     assert found.items == rows + found.rejected.height, f"{found.items} items, {rows} rows, {found.rejected.height} rejected"
+    assert found.counted == found.items, f"{found.counted} items begin, {found.items} were seen"
+    assert "overlooked_items" not in found.rejected["reason"], "the readers overlooked an item"
     if body.strip(" \t\r\n\ufeff") and not found.items:
         # Only a bundle without items gives nothing; then no item can have been overlooked.
         assert re.search("<[^<>]*Activity>", body) is None or "<!--" in body or "<![CDATA[" in body or "<?" in body, "an item gave nothing"

@@ -25,7 +25,19 @@ def bundles(count: int) -> list[str]:
 def batch(bodies: dict[str, str], *, batch_id: str, sent_at: datetime = START, received_at: datetime = START) -> pl.DataFrame:
     """Rows of bronze for bodies by message id."""
     rows = [
-        (message_id, body, "0" * 64, sent_at, received_at + timedelta(milliseconds=index), 1, "{}", "feed", batch_id, received_at.date())
+        (
+            message_id,
+            body,
+            "0" * 64,
+            sent_at,
+            received_at + timedelta(milliseconds=index),
+            1,
+            "{}",
+            "feed",
+            batch_id,
+            received_at.date(),
+            None,
+        )
         for index, (message_id, body) in enumerate(bodies.items())
     ]
     return pl.DataFrame(rows, BRONZE_SCHEMA, orient="row")

@@ -89,7 +89,7 @@ def test_books_of_three_sources_remember_each_that_did_not_balance() -> None:
     long = HourBalance(HOUR, received=1, in_bronze=1, waiting=0, items=1, rows=2, rejected=0, duplicates=0)
     right = HourBalance(HOUR, received=3, in_bronze=3, waiting=1, items=5, rows=2, rejected=1, duplicates=2)
     total = short.plus(long).plus(right)
-    assert total == HourBalance(HOUR, 6, 6, 1, 8, 5, 1, 2, total.unbalanced_sources)
+    assert total == HourBalance(HOUR, 6, 6, 1, 8, 5, 1, 2, unbalanced_sources=total.unbalanced_sources)
     assert (total.items_missing, total.balances) == (0, False)
     assert right.plus(right).balances
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from mg_lakehouse.events.catalogue import LINEAGE_COLUMNS, silver_tables
 from mg_lakehouse.events.flatten import Flattened, flatten
-from mg_lakehouse.stores import silver
+from mg_lakehouse.stores import set_aside, silver
 from mg_lakehouse.stores.audit import Conservation, conservation, repeated_ids, repeated_new_ids, schema_differences
 from mg_lakehouse.stores.commit import Append
 from mg_lakehouse.stores.failpoints import Failpoint
@@ -87,7 +87,7 @@ def test_a_copy_with_other_content_is_rejected_and_never_overwrites(lake: Lake) 
 def test_rejects_are_kept_once(lake: Lake) -> None:
     receive(lake, [bundle("<ClickActivity><Url>a&b</Url></ClickActivity>", opened("o1")), "nonsense"])
     report = flatten_new(lake)
-    assert (report.rejected, report.rows) == ({"malformed_xml": 2}, 1)
+    assert (report.rejected, report.rows) == ({"malformed_xml": 1, "not_xml": 1}, 1)
     flatten_new(lake)
     assert rows_of(lake, "silver", "rejected_items").select("message_id", "item_index").rows() == [("m0", 0), ("m1", None)]
 
@@ -157,7 +157,7 @@ def test_a_backlog_is_flattened_in_slices_each_once(lake: Lake, monkeypatch: pyt
         flattened.append(messages.height)
         return flatten(messages, **options)
 
-    monkeypatch.setattr(silver, "flatten", counting)
+    monkeypatch.setattr(set_aside, "flatten", counting)
     for number in range(6):
         receive(lake, [bundle(click(f"c{number}"), click("same"))], first=number)
     steps: list[int] = []

@@ -1,0 +1,88 @@
+"""Whatever a reader overlooks is seen: by the message, in the table, in the check and in the hours' books."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from unittest.mock import patch
+
+import polars as pl
+import pytest
+
+from mg_lakehouse.events import flatten as flattening
+from mg_lakehouse.events.plain import NOTHING_PLAIN
+from mg_lakehouse.events.reader import Body, Item, Rejection
+from mg_lakehouse.stores.audit import conservation
+from mg_lakehouse.stores.lake import Lake
+from mg_lakehouse.stores.ledger import SliceLedger
+from mg_lakehouse.stores.reconcile import reconcile_sources
+from mg_lakehouse.stores.silver import flatten_new
+from mg_lakehouse_tests.events.frames import bundle, flat, item
+from mg_lakehouse_tests.stores.feeds import START, receive, rows_of
+
+READ = Body.read
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    return Lake(str(tmp_path))
+
+
+def an_open(name: str) -> str:
+    return item("OpenActivity", ActivityId=name)
+
+
+def skip_second(body: Body) -> Iterator[Item | Rejection]:
+    """A reader that overlooks the second item of each bundle."""
+    return (read for read in READ(body) if read.position != 1)
+
+
+def receive_some(lake: Lake) -> None:
+    receive(
+        lake,
+        [bundle(an_open("o1"), an_open("o2"), an_open("o3")), bundle(an_open("o4")), bundle("text", an_open("o5"), an_open("o6"), "<Bad>")],
+    )
+
+
+def test_what_a_reader_overlooks_is_a_reject_of_its_message_and_balances(lake: Lake) -> None:
+    receive_some(lake)
+    with patch.object(flattening, "read_plain", return_value=NOTHING_PLAIN), patch.object(Body, "read", skip_second):
+        report = flatten_new(lake)
+    assert sorted(rows_of(lake, "silver", "opens")["activity_id"]) == ["o1", "o3", "o4", "o6"]
+    rejected = rows_of(lake, "silver", "rejected_items").filter(reason="overlooked_items").sort("message_id")
+    assert rejected.select("message_id", "item_index").rows() == [("m0", None), ("m2", None)]
+    assert "3 items begin in the body, and 1 of them are in no row" in rejected["detail"][0]
+    assert rejected["fragment"][0] == bundle(an_open("o1"), an_open("o2"), an_open("o3"))
+    assert report.items == report.rows + sum(report.rejected.values())
+    assert conservation(lake, above=0).holds
+    found = reconcile_sources(lake, START, START)
+    assert (found.balances, found.overlooked, found.uncovered) == (True, ("m0", "m2"), 0)
+
+
+def test_an_item_that_is_in_no_row_and_no_reject_blocks_gold_and_fails_the_books(lake: Lake) -> None:
+    """Without the reject, a message that lacks an item is seen all the same, whatever others have too many."""
+    receive_some(lake)
+
+    with (
+        patch.object(flattening, "read_plain", return_value=NOTHING_PLAIN),
+        patch.object(Body, "read", skip_second),
+        patch.object(flattening, "_falling_short", return_value=pl.Series(dtype=pl.UInt32)),
+    ):
+        flatten_new(lake)
+    found = conservation(lake, above=0)
+    assert (found.difference, found.uncovered, found.holds) == (0, 2, False)
+    assert (reconcile_sources(lake, START, START).balances, reconcile_sources(lake, START, START).uncovered) == (False, 2)
+
+
+def test_a_ledger_of_an_older_release_tells_of_no_count() -> None:
+    """It is read as before, and says nothing of what begins in bodies."""
+    ledger = SliceLedger.of({"mg.ledger": '{"source": "event_feed", "low": 0, "high": 1, "items": 3}'})
+    assert ledger is not None
+    assert (ledger.counted, ledger.uncovered) == (None, 0)
+
+
+def test_the_count_of_messages_that_are_rejected_as_a_whole_is_that_of_their_reject() -> None:
+    """A SOAP envelope, a document type, JSON: whatever begins in them is in the one reject."""
+    three = bundle(an_open("o1"), an_open("o2"), an_open("o3"))
+    found = flat(f"<Envelope>{three}</Envelope>", f"<!DOCTYPE x>{three}", f"[{three}]", three)
+    assert (found.items_of.to_list(), found.counted_of.to_list()) == ([1, 1, 1, 3], [1, 1, 1, 3])
