@@ -149,8 +149,8 @@ BREAKS: Final = (
     Break(
         "another source's copy with other content is a conflict",
         "mg_lakehouse/events/dedupe.py",
-        '(pl.col("source") == pl.col("source_original")) & ',
-        "",
+        'on=("activity_id", "source"), how="semi"',
+        'on="activity_id", how="semi"',
         (f"{_SILVER}::test_a_copy_from_another_source_is_a_duplicate_whatever_it_says",),
     ),
     Break(
