@@ -113,6 +113,8 @@ def _instance() -> Iterator[dg.DagsterInstance]:
     home = os.environ.get("DAGSTER_HOME")
     if home and not (Path(home).is_absolute() and Path(home).is_dir()):
         raise ConfigurationError(f"DAGSTER_HOME, {home}, is no absolute path of a folder: make the folder, or unset it.")
+    if home and "?" in home:  # Dagster's databases are addressed by URLs: half of them would be made beside the folder
+        raise ConfigurationError(f"DAGSTER_HOME, {home}, holds ?, behind which Dagster puts nothing: choose a folder without it.")
     with dg.DagsterInstance.get() if home else dg.DagsterInstance.ephemeral() as instance:
         if home and (lacking := missing_monitoring(instance)) is not None:
             remark(lacking)

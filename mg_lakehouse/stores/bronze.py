@@ -20,7 +20,7 @@ from deltalake import DeltaTable, Transaction
 from mg_lakehouse.events.schemas import BRONZE_SCHEMA
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.stores.commit import Append, Landed, commit_once
-from mg_lakehouse.stores.files import files_between
+from mg_lakehouse.stores.files import all_files, files_between
 from mg_lakehouse.stores.lake import Lake, TableSpec
 from mg_lakehouse.stores.ledger import BatchLedger, hours_of, ids_digest
 from mg_lakehouse.stores.tables import EVENT_FEED
@@ -165,7 +165,7 @@ def _ids_of_batch(lake: Lake, handle: DeltaTable, batch: pl.DataFrame, batch_id:
 def _sent_with(lake: Lake, handle: DeltaTable, batch: pl.DataFrame) -> pl.LazyFrame | None:
     """Bronze's rows that were sent when the batch's were; ``None`` where there is no file of any."""
     first, last = _sent(batch)
-    files = handle.file_uris() if first is None or last is None else files_between(handle, "sent_at", [(first, last)])
+    files = all_files(handle) if first is None or last is None else files_between(handle, "sent_at", [(first, last)])
     if not files:
         return None
     rows = lake.scan(files, handle)

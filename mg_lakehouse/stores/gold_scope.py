@@ -34,6 +34,7 @@ from mg_lakehouse.stores.gold_model import Keys, Model, Plan
 from mg_lakehouse.stores.gold_parts import PART, count_rows, cut, days_of, part_keys
 from mg_lakehouse.stores.gold_touched import Changes, make_touched
 from mg_lakehouse.stores.lake import Lake
+from mg_lakehouse.stores.location import address_of
 
 __all__ = ["Scopes"]
 
@@ -449,7 +450,7 @@ class Scopes:
         """SQL of the files that can hold rows of some jobs; of a part's jobs, of what was put into the order of the parts, where it was."""
         if keys.name != PART:
             return read_files(files)
-        version = (rows.handle.table_uri, rows.handle.version())
+        version = (address_of(rows.handle.table_uri), rows.handle.version())
         parts = self._readings[model.name].plan.parts
         requests = f"{model.schema}.{PART}requests"
         return self._clustered.of(version, rows.files.all(), files, parts=parts, cut=f"{model.schema}.cut", requests=requests)

@@ -6,6 +6,7 @@ commit is :mod:`mg_lakehouse.stores.commit`; what the tables hold is the catalog
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -18,9 +19,9 @@ import pyarrow as pa
 from deltalake import DeltaTable, PostCommitHookProperties, Schema
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
-from mg_lakehouse.errors import LakehouseError, PermanentError, TransientError
+from mg_lakehouse.errors import ConfigurationError, LakehouseError, PermanentError, TransientError
 from mg_lakehouse.progress import remark
-from mg_lakehouse.stores.location import Layer, Location
+from mg_lakehouse.stores.location import Layer, Location, fault_of
 
 __all__ = ["CONTRACT_VERSION", "NO_HOOKS", "Lake", "Layer", "TableSpec", "arrow_schema", "columns_of_table", "store_error", "store_errors"]
 
@@ -148,8 +149,12 @@ class Lake(Location):
             TransientError: the store did not answer.
         """
         what = f"{layer}/{table} in the lake {self.uri}"
-        if self.is_local and not Path(self.uri_of(layer, table), "_delta_log").is_dir():
-            return None
+        if self.is_local:
+            folder = Path(self.uri_of(layer, table))
+            if folder.is_symlink() and (fault := fault_of(os.path.realpath(folder))):
+                raise ConfigurationError(f"{what} is a link: {fault}.")
+            if not (folder / "_delta_log").is_dir():
+                return None
         try:
             handle = DeltaTable(self.uri_of(layer, table), storage_options=self.storage_options())
         except TableNotFoundError:
@@ -260,6 +265,8 @@ class Lake(Location):
         return pl.scan_parquet(
             list(files),
             storage_options=self.storage_options() or None,
+            # Names are no patterns.
+            glob=False,
             hive_partitioning=False,
             schema=schema,
             missing_columns="insert",

@@ -189,7 +189,7 @@ def _members(file: io.BufferedReader, name: str) -> Iterator[tuple[str, io.Buffe
                         _require_sound(member, name)
                         with archive.open(member) as content:
                             yield f"{name}/{member.filename}", _buffered(content)
-        except zipfile.BadZipFile as error:
+        except (zipfile.BadZipFile, UnicodeDecodeError) as error:  # the second where a name in it is no UTF-8 and says that it is
             raise _UnreadableError(f"{name} is a damaged zip, or broke off: load it again when it is whole.") from error
         except NotImplementedError as error:
             raise _UnreadableError(f"{name} is a zip of a kind that cannot be unpacked here: unpack it, and load what is in it.") from error

@@ -36,6 +36,7 @@ from mg_lakehouse.stores.ledger import (
     posted_batches,
     posted_slices,
 )
+from mg_lakehouse.stores.location import address_of
 from mg_lakehouse.stores.silver import EVENT_TABLES, silver_progress
 from mg_lakehouse.stores.tables import BRONZE_TABLES
 
@@ -170,7 +171,7 @@ def _as_far_as_logs_go(lake: Lake, bronze: DeltaTable, span: _Span) -> _Span | N
     handles = [bronze, *(handle for table in (*EVENT_TABLES, REJECTED_ITEMS) if (handle := lake.open("silver", table)) is not None)]
     first = span.first
     for handle in handles:
-        with store_errors(f"{handle.table_uri} in the lake {lake.uri}"):
+        with store_errors(f"{address_of(handle.table_uri)} in the lake {lake.uri}"):
             reaches = any(committed_at(commit) < first - _SKEW for commit in commits_of(handle))
             if not reaches and (begins := log_begins(handle)) is not None:
                 first = max(first, _hour(begins) + timedelta(hours=1))

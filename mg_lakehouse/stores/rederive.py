@@ -39,6 +39,7 @@ from mg_lakehouse.stores.flattened_day import (
     flattened_day,
     keys_of,
     partition_files,
+    with_all_columns,
     with_fingerprints,
 )
 from mg_lakehouse.stores.folders import OwnFolder
@@ -278,8 +279,7 @@ def _elsewhere(lake: Lake, handle: DeltaTable, day: FlattenedDay, table: str, ro
     begin = datetime.combine(day.day, time(), UTC)
     of_day = (pl.col("received_at") >= begin) & (pl.col("received_at") < begin + timedelta(days=1))
     others = near.filter(~of_day).join(rows.lazy().select("activity_id"), on="activity_id", how="semi")
-    schema = silver_schema(table)
-    older = others.filter(may_be_older()).select(name for name in schema if name != "received_date").collect()
+    older = with_all_columns(others.filter(may_be_older()), table).collect()
     readings = [others, reread(older, table).lazy()]
     return pl.concat(with_fingerprints(each, table).select(columns).collect().cast(rows.select(columns).schema) for each in readings)
 
