@@ -18,6 +18,7 @@ from deltalake import DeltaTable, Schema
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from mg_lakehouse.errors import LakehouseError, PermanentError, TransientError
+from mg_lakehouse.stores.damage import refuse_damage, refuse_new_damage, remedy
 from mg_lakehouse.stores.location import Layer, Location
 
 __all__ = ["CONTRACT_VERSION", "Lake", "Layer", "TableSpec", "store_error", "store_errors"]
@@ -25,21 +26,39 @@ __all__ = ["CONTRACT_VERSION", "Lake", "Layer", "TableSpec", "store_error", "sto
 CONTRACT_VERSION: Final = 1
 """Version of the tables' meaning. A lake written under a higher one is refused, not guessed at."""
 
-_REFUSED: Final = (
-    "permission denied",
-    "read-only file system",
-    "not a directory",
-    "could not create local directory",
-    "lacked the necessary privileges",
-    "403 forbidden",
-    "accessdenied",
-    "expiredtoken",
-    "invalidaccesskeyid",
-    "signaturedoesnotmatch",
+_PERMANENT: Final = (
+    (
+        (
+            "permission denied",
+            "read-only file system",
+            "not a directory",
+            "could not create local directory",
+            "lacked the necessary privileges",
+            "403 forbidden",
+            "accessdenied",
+            "expiredtoken",
+            "invalidaccesskeyid",
+            "signaturedoesnotmatch",
+        ),
+        "cannot be written or read: access was refused. Check MG_LAKE_URI and the rights or AWS credentials behind it.",
+    ),
+    (("nosuchbucket", "bucket does not exist"), "cannot be reached: its bucket does not exist. Create it or correct MG_LAKE_URI."),
+    (
+        ("no space left", "disk quota exceeded", "file too large"),
+        "cannot be written: the disk is full, or a limit on its files is reached. Free some space.",
+    ),
+    (
+        ("invalid table version",),
+        (
+            "are no longer in its Delta log, so what they added cannot be told: restore the entries from a backup. "
+            "`mg-lakehouse maintain` removes none that a reader lacks."
+        ),
+    ),
 )
-"""What stores say when trying again changes nothing, in lower case."""
+"""What stores say when trying again changes nothing, in lower case, and the sentence for it."""
 
-_FULL: Final = ("no space left", "disk quota exceeded", "file too large")
+_DAMAGED: Final = ("out of specification", "json error", "invalid json in", "found gap", "invalid checkpoint")
+"""What libraries say of files that are torn or foreign, in lower case: trying again reads the same bytes."""
 
 _OPENED_AT_ONCE: Final = 8
 
@@ -73,19 +92,12 @@ def store_error(error: BaseException, what: str) -> LakehouseError:
     """
     text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     lowered = str(error).lower()
-    if any(sign in lowered for sign in _REFUSED):
-        return PermanentError(
-            f"{what} cannot be written or read: access was refused. Check MG_LAKE_URI and the rights or AWS credentials behind it."
-        )
-    if any(sign in lowered for sign in ("nosuchbucket", "bucket does not exist")):
-        return PermanentError(f"{what} cannot be reached: its bucket does not exist. Create it or correct MG_LAKE_URI.")
-    if any(sign in lowered for sign in _FULL):
-        return PermanentError(f"{what} cannot be written: the disk is full, or a limit on its files is reached. Free some space.")
-    if "invalid table version" in lowered:
-        return PermanentError(
-            f"{what} are no longer in its Delta log, so what they added cannot be told: restore the entries from a backup. "
-            "`mg-lakehouse maintain` removes none that a reader lacks."
-        )
+    for signs, sentence in _PERMANENT:
+        if any(sign in lowered for sign in signs):
+            return PermanentError(f"{what} {sentence}")
+    if any(sign in lowered for sign in _DAMAGED):
+        layer, _, table = what.partition(" ")[0].partition("/")
+        return PermanentError(f"{what} has a file that is damaged ({text[:300]}): {remedy(layer, table, Path(layer, table))}.")
     if "error sending request" in lowered or "connection refused" in lowered or "dns error" in lowered:
         return TransientError(f"{what} cannot be reached: its store does not answer. Check the network and AWS_ENDPOINT_URL_S3.")
     return TransientError(f"{what} could not be reached or written ({type(error).__name__}: {text[:300]}).")
@@ -113,18 +125,24 @@ class Lake(Location):
         """The table at its newest version, or ``None`` where it was never written.
 
         Raises:
-            PermanentError: access is refused, or the table was written by a newer contract.
+            PermanentError: access is refused, a file of the table is damaged, or it was written by a newer contract.
             TransientError: the store did not answer.
         """
         what = f"{layer}/{table} in the lake {self.uri}"
-        if self.is_local and not Path(self.uri_of(layer, table), "_delta_log").is_dir():
+        folder = Path(self.uri_of(layer, table)) if self.is_local else None
+        if folder is not None and not folder.joinpath("_delta_log").is_dir():
+            refuse_damage(folder, what)
             return None
         try:
             handle = DeltaTable(self.uri_of(layer, table), storage_options=self.storage_options())
-        except TableNotFoundError:
-            return None
         except (DeltaError, OSError) as error:
+            if folder is not None:
+                refuse_damage(folder, what)
+            if isinstance(error, TableNotFoundError):
+                return None
             raise store_error(error, what) from error
+        if folder is not None:
+            refuse_new_damage(folder, handle, what)
         _refuse_newer_contract(handle, what)
         return handle
 
