@@ -183,6 +183,8 @@ def _build_reconciliation(names: Names) -> dg.AssetChecksDefinition:
                 "messages_missing": sum(hour.messages_missing for hour in found.hours),
                 "items_missing": sum(hour.items_missing for hour in found.hours),
                 "changed_batches": len(found.changed_batches),
+                "messages_that_only_silver_has": found.without_message,
+                "proved_since": "nothing" if found.proved_since is None else found.proved_since.isoformat(),
             },
         )
 
@@ -192,6 +194,8 @@ def _build_reconciliation(names: Names) -> dg.AssetChecksDefinition:
 def _unbalanced(found: Reconciliation) -> str:
     if found.changed_batches:
         return f"The messages of {len(found.changed_batches)} batches are not those that were committed."
+    if found.without_message:
+        return f"Silver has rows of {found.without_message} messages that bronze has not: `mg-lakehouse repair bronze` says what can be had again."
     hours = ", ".join(hour.hour for hour in found.hours if not hour.balances)
     return f"These hours do not balance: {hours}. Run `mg-lakehouse reconcile` for the numbers."
 

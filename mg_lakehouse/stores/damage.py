@@ -59,16 +59,22 @@ def refuse_new_damage(folder: Path, handle: DeltaTable, what: str) -> None:
         PermanentError: a file is damaged. ``what`` names the table for the sentence.
     """
     key, version = (folder, str(handle.metadata().id)), handle.version()
-    known = _sound.get(key)
+    known, rests_on = _sound.get(key), _after_checkpoint(folder, version)
     if known is not None and known >= version:
         return
-    first = _after_checkpoint(folder, version) if known is None else known + 1
+    if known is not None and known + 1 < rests_on:  # maintenance may have removed entries since
+        known = None
+    first = rests_on if known is None else known + 1
     found = [damage for each in range(first, version + 1) for damage in _entry(folder, each)]
     if known is None and folder.parent.name == "bronze":  # the only copy: what stands before a checkpoint counts too
         found += hollow(folder, before=first)
-    if found := found or list(_whole(folder, handle) if known is None else _added(folder, first, version)):
+    found = found or list(_whole(folder, handle) if known is None else _added(folder, first, version))
+    if found and _after_checkpoint(folder, version) > rests_on:  # or is doing so
+        refuse_new_damage(folder, handle, what)
+    elif found:
         raise _refusal(found, folder, what)
-    _sound[key] = version
+    else:
+        _sound[key] = version
 
 
 def refuse_hollow(folder: Path, what: str) -> None:
@@ -99,27 +105,23 @@ def refuse_damage(folder: Path, what: str) -> None:
 
 
 def damage_of(folder: Path, *, up_to: int = -1) -> Iterator[Damage]:
-    """All damage of a table's log: entries between the first that is there and the last, or ``up_to``, and checkpoints."""
+    """All damage of a table's log: entries between the first that must be there and the last, or ``up_to``, and checkpoints."""
     log = log_of(folder)
-    if not log.is_dir():
-        if any(folder.glob("*/*.parquet")):
-            yield Damage(LOG, "missing")
-        return
-    versions = log_versions(folder)
+    versions = log_versions(folder) if log.is_dir() else []
     checkpoints = sorted(int(file.name[:_DIGITS]) for file in log.glob("*.checkpoint.parquet"))
-    if versions or checkpoints or up_to >= 0:
-        # Maintenance removes entries from the first on, and of those a checkpoint stands for all.
-        first = min(versions, default=checkpoints[-1] + 1 if checkpoints else 0)
-        if not checkpoints or checkpoints[0] + 1 < first:
-            first = checkpoints[0] + 1 if checkpoints else 0
-        for version in range(first, max([*versions, up_to]) + 1 if versions or up_to >= 0 else first):
-            yield from _entry(folder, version)
+    last = max([*versions, up_to])
+    if not versions and not checkpoints and any(folder.glob("*/*.parquet")):
+        last = max(last, 0)  # a table's first entry is there before its first data file
+    # Maintenance removes entries from the first on, and only those that a checkpoint stands for.
+    oldest = checkpoints[0] + 1 if checkpoints else 0
+    for version in range(min([oldest, *versions]), last + 1):
+        yield from _entry(folder, version)
     for version in checkpoints:
-        file = log / f"{version:020}.checkpoint.parquet"
+        file = log / f"{version:0{_DIGITS}}.checkpoint.parquet"
         if (state := _parquet_state(file)) is not None:
             yield Damage(f"{LOG}/{file.name}", state)
-    hint = log / _CHECKPOINT
-    if hint.exists() and (pointed := _pointed_at(hint)) is not None and not list(log.glob(f"{pointed:020}.checkpoint*.parquet")):
+    pointed = _pointed_at(log / _CHECKPOINT)
+    if pointed is not None and not any(log.glob(f"{pointed:0{_DIGITS}}.checkpoint*.parquet")):
         yield Damage(f"{LOG}/{_CHECKPOINT}", "foreign")
 
 

@@ -23,7 +23,7 @@ from mg_lakehouse.stores.log_files import actions_of, data_file, entry_file, fil
 
 __all__ = ["make_durable", "sync_checkpoints", "sync_file", "sync_folder"]
 
-_WRITTEN_BACK: Final = 3_600.0
+_WRITTEN_BACK: Final = 600.0
 """Seconds after which the kernel has written a file by itself, with a wide margin (Linux: 30): of a table that this process sees first, older entries are left alone."""
 
 _NO_SYNC: Final = {errno.EINVAL, errno.ENOTSUP, errno.EROFS}

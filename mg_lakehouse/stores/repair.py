@@ -16,16 +16,17 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final, NamedTuple
 
 import polars as pl
 from deltalake import DeltaTable, Transaction
 
 from mg_lakehouse.errors import PermanentError
-from mg_lakehouse.events.catalogue import silver_tables
+from mg_lakehouse.events.catalogue import REJECTED_ITEMS, silver_tables
 from mg_lakehouse.events.schemas import TIMESTAMP
 from mg_lakehouse.stores.bronze import BATCH_MARKER, LANE, append_batch, ledger_of
 from mg_lakehouse.stores.commit import NO_HOOKS, Append, Landed, commit_once
@@ -33,6 +34,7 @@ from mg_lakehouse.stores.damage import Damage, damage_of, entry_state, log_versi
 from mg_lakehouse.stores.durable import make_durable, sync_file, sync_folder
 from mg_lakehouse.stores.files import files_between
 from mg_lakehouse.stores.lake import Lake, TableSpec, store_errors
+from mg_lakehouse.stores.ledger import SliceLedger
 from mg_lakehouse.stores.log_files import LOG, actions_of, data_file, entry_file, files_named, log_of
 from mg_lakehouse.stores.silver import progress_app_of, recorded_progress_of
 from mg_lakehouse.stores.tables import ACCOUNT_ACTIVITY, EVENT_FEED, LOADED_FILES
@@ -182,7 +184,7 @@ def _looked_at(lake: Lake, table: str) -> _Look:
     )
     bad = {each.file for each in unreadable}
     lacking = _lacking(lake, orphans, [str(data_file(folder, path)) for path in active if path not in bad])
-    free = [each.version for each in damaged if each.version is not None and each.version <= progress]
+    free = [each.version for each in damaged if each.version is not None and 0 < each.version <= progress]
     recovered = tuple(_recovered(lacking, _flattened(lake, lacking), free))
     return _Look(spec, log, Repair(table, damaged, unreadable, recovered, unknown), lacking)
 
@@ -198,9 +200,8 @@ def _read_log(lake: Lake, folder: Path) -> tuple[_Log, tuple[Damage, ...], int]:
         if f"{LOG}/{file.name}" not in bad
     }
     others = [action for actions in checkpoints.values() for action in actions]
-    table_id = next(
-        (action["metaData"]["id"] for action in (*others, *(a for each in entries.values() for a in each)) if "metaData" in action), None
-    )
+    every = (*others, *(action for actions in entries.values() for action in actions))
+    table_id = next((each["id"] for each in files_named(every, "metaData")), None) or _id_by_silver(lake, folder.name)
     progress = 0 if table_id is None else recorded_progress_of(lake, progress_app_of(table_id))
     damaged = list(damage_of(folder, up_to=progress))
     broken = [each.version for each in damaged if each.version is not None]
@@ -211,7 +212,9 @@ def _read_log(lake: Lake, folder: Path) -> tuple[_Log, tuple[Damage, ...], int]:
     # What a checkpoint behind a hole names is no reason to leave a file alone: it is set aside.
     older = [action for version, actions in checkpoints.items() if version < base for action in actions]
     log = _Log(folder, entries, base, checkpoints.get(base, ()), older)
-    if not whole or log.table_id() is None or (base < 0 and 0 in broken):
+    if whole and base < 0 and 0 in broken:
+        log = replace(log, entries=entries | {0: _first_entry(lake, folder.name)})
+    if not whole or log.table_id() is None:
         raise PermanentError(
             f"The log of bronze/{folder.name} in the lake {lake.uri} lacks what says what the table is: restore the folder {log_of(folder)} "
             "from a backup. Its data files are as they were, and nothing was changed."
@@ -225,6 +228,32 @@ def _readable(folder: Path) -> list[int]:
     return (
         [version for version in log_versions(folder) if entry_state(entry_file(folder, version)) is None] if log_of(folder).is_dir() else []
     )
+
+
+def _first_entry(lake: Lake, table: str) -> list[dict[str, Any]]:
+    """What the first entry of a bronze table said: it is made anew, under the id by which silver knows the table where silver has read it."""
+    spec = _SPECS[table]
+    with TemporaryDirectory(prefix="mg-lakehouse-repair-") as folder:
+        made = Lake(folder)
+        made.ensure(spec)
+        actions = actions_of(entry_file(Path(made.uri_of("bronze", table)), 0).read_bytes())
+    known = _id_by_silver(lake, table)
+    if known is not None:
+        for metadata in files_named(actions, "metaData"):
+            metadata["id"] = known  # type: ignore[index]
+    return actions
+
+
+def _id_by_silver(lake: Lake, table: str) -> str | None:
+    """The id of a bronze table by the newest commit of silver that says which one it read; ``None`` where none does."""
+    folder = Path(lake.uri_of("silver", REJECTED_ITEMS))
+    for version in reversed(_readable(folder)):
+        actions = actions_of(entry_file(folder, version).read_bytes())
+        ledgers = [SliceLedger.of(dict(info)) for info in files_named(actions, "commitInfo")]
+        if any(ledger is not None and ledger.source == table for ledger in ledgers):
+            apps = [str(txn["appId"]) for txn in files_named(actions, "txn")]
+            return next((app.removeprefix(progress_app_of("")) for app in apps if app.startswith(progress_app_of(""))), None)
+    return None
 
 
 def _checkpoint_actions(file: Path) -> list[dict[str, Any]]:
@@ -354,7 +383,10 @@ def _replace_entry(look: _Look, version: int, told: Recovered | None) -> None:
     _set_aside(folder, f"{LOG}/{entry.name}", move=False)
     info: dict[str, Any] = {"timestamp": log.committed_near(version), "operation": "WRITE", "operationParameters": {"mode": "Append"}}
     info["engineInfo"] = "mg-lakehouse"
-    actions: list[dict[str, Any]] = []
+    actions: list[Mapping[str, Any]] = []
+    if version == 0:
+        actions = [action for action in log.entries[0] if "commitInfo" not in action]
+        info["operation"] = "CREATE TABLE"
     if told is not None:
         rows = _rows(look, told)
         adds = [_add(look.spec, folder, path, part) for path, part in _files_of(look, told, rows)]
@@ -371,6 +403,8 @@ def _replace_entry(look: _Look, version: int, told: Recovered | None) -> None:
         "".join(f"{json.dumps(action, separators=(',', ':'))}\n" for action in ({"commitInfo": info}, *actions)), encoding="utf-8"
     )
     sync_file(draft)
+    log_of(folder).mkdir(exist_ok=True)
+    sync_folder(folder)
     if entry.exists():
         draft.replace(entry)
     else:  # whoever was faster committed something else

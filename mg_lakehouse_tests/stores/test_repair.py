@@ -209,9 +209,32 @@ def test_a_checkpoint_that_was_made_over_a_hole_is_set_aside(tmp_path: Path) -> 
     is_whole(lake)
 
 
-def test_what_stands_in_the_logs_first_entry_is_not_guessed_at(tmp_path: Path) -> None:
+@pytest.mark.parametrize("flattened", [BATCHES, 0])
+@pytest.mark.parametrize("damage", ["the first entry", "all entries", "the folder"])
+def test_a_log_without_its_first_entry_is_made_anew_under_the_name_that_silver_knows(tmp_path: Path, damage: str, flattened: int) -> None:
+    """It says what the table is: without it delta-rs takes it for none, and the next batch would make another one, at its first version again."""
+    lake = filled(tmp_path, flattened=flattened)
+    log = entry(lake, 0).parent
+    for file in [entry(lake, 0)] if damage == "the first entry" else list(log.iterdir()):
+        file.unlink()
+    if damage == "the folder":
+        log.rmdir()
+    with pytest.raises(PermanentError, match=r"its file _delta_log/0{20}.json is missing"):
+        receive(lake, bodies(0))
+    repair(lake, "event_feed")
+    assert repair(lake, "event_feed") == Repair("event_feed")
+    flatten_new(lake)
+    is_whole(lake)
+
+
+def test_entries_that_nothing_tells_of_are_not_guessed_at(tmp_path: Path) -> None:
+    """A checkpoint that cannot be read was all that stood for the entries before it, which maintenance had removed."""
     lake = filled(tmp_path, flattened=BATCHES)
-    empty(entry(lake, 0))
+    DeltaTable(lake.uri_of("bronze", "event_feed")).create_checkpoint()
+    receive(lake, bodies(0), first=100)
+    for version in range(BATCHES + 1):
+        entry(lake, version).unlink()
+    torn(next(entry(lake, 0).parent.glob("*.checkpoint.parquet")))
     with pytest.raises(PermanentError, match=r"restore the folder .*_delta_log from a backup"):
         repair(lake, "event_feed")
 
