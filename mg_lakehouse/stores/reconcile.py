@@ -199,7 +199,8 @@ def _as_far_as_logs_go(lake: Lake, bronze: DeltaTable | None, span: _Span) -> _S
     for handle in (bronze, *silver):
         if handle is None:
             continue
-        with store_errors(f"{handle.table_uri} in the lake {lake.uri}"):
+        layer = "bronze" if handle is bronze else "silver"
+        with store_errors(f"{layer}/{handle.metadata().name} in the lake {lake.uri}"):
             reaches = any(committed_at(commit) < first - _SKEW for commit in commits_of(handle))
             if not reaches and (begins := _accounts_begin(handle)) is not None:
                 first = max(first, _hour(begins) + timedelta(hours=1))

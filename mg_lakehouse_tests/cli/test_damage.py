@@ -109,7 +109,7 @@ def test_a_damaged_silver_table_is_removed_and_made_anew_as_the_sentence_says(
     before = content(lake_of(folder), "silver/clicks")
     damage(file := of(folder, "silver/clicks"))
     said = sentence(command(folder, "run", **queue.environment))
-    assert f"silver/clicks in the lake {folder}/.lake is damaged: its file {file.relative_to(folder / '.lake/silver/clicks')} is " in said
+    assert f"silver/clicks in the lake .lake is damaged: its file {file.relative_to(folder / '.lake/silver/clicks')} is " in said
     removed, _, remedy = said.partition("remove the folder ")[2].partition(", and `mg-lakehouse ")
     assert removed == str(folder / ".lake/silver/clicks")
     shutil.rmtree(removed)

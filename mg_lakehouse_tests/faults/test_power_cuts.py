@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -210,3 +211,19 @@ def test_what_a_commit_names_is_on_disk_before_its_messages_are_deleted(sqs: Sqs
     assert all(disk.has_name(path) for path in (lake, lake.parent, lake.parent.parent))
     assert len(column(Lake(str(lake)), "bronze", "event_feed", "message_id")) == len(published)
     assert os.environ.get("LD_PRELOAD") is None
+
+
+def test_nothing_is_deleted_where_a_sync_fails(sqs: SqsStandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that fails says so at the sync at last; the second sync of the same file would succeed, over content that is gone."""
+    _, _, published = feed_of(sqs)
+    lake = Lake(str(tmp_path / "lake"))
+    settings = Settings(queue_url=sqs.queue_url, wait_seconds=0, receivers=1, visibility_seconds=VISIBILITY)
+
+    def failing(descriptor: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patched:
+        patched.setattr("os.fsync", failing)
+        with pytest.raises(PermanentError, match=r"could not be written through to the disk \(Input/output error\): see to the disk"):
+            drain(EventQueue(sqs.client(), sqs.queue_url), lake, settings)
+    assert set(sqs.queue.message_ids()) == published

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
@@ -281,3 +282,22 @@ def test_a_vacuum_leaves_what_was_set_aside(tmp_path: Path) -> None:
     DeltaTable(lake.uri_of("bronze", "event_feed")).vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False, full=True)
     assert len(list(Path(lake.uri_of("bronze", "event_feed"), SET_ASIDE).iterdir())) == 1
     is_whole(lake)
+
+
+def test_entries_that_maintenance_removed_since_a_process_looked_are_not_missed(tmp_path: Path) -> None:
+    """A code server looks at a table again after a week, in which its log was cut."""
+    other, lake = Lake(str(tmp_path / "other")), Lake(str(tmp_path / "lake"))
+    receive(other, bodies(0), first=0)
+    shutil.copytree(other.root, lake.root)
+    assert lake.open("bronze", "event_feed") is not None
+    for number in range(1, 60):
+        receive(other, bodies(number), first=10 * number)
+    for file in Path(other.uri_of("bronze", "event_feed"), "_delta_log").iterdir():
+        os.utime(file, (0, 0))
+    DeltaTable(other.uri_of("bronze", "event_feed")).cleanup_metadata()
+    shutil.rmtree(lake.root)
+    shutil.copytree(other.root, lake.root)
+    assert not entry(lake, 3).exists()
+    handle = lake.open("bronze", "event_feed")
+    assert handle is not None
+    assert handle.version() == 60
