@@ -184,7 +184,7 @@ def _looked_at(lake: Lake, table: str) -> _Look:
     )
     bad = {each.file for each in unreadable}
     lacking = _lacking(lake, orphans, [str(data_file(folder, path)) for path in active if path not in bad])
-    free = [each.version for each in damaged if each.version is not None and 0 < each.version <= progress]
+    free = [each.version for each in damaged if each.version is not None and max(0, log.base) < each.version <= progress]
     recovered = tuple(_recovered(lacking, _flattened(lake, lacking), free))
     return _Look(spec, log, Repair(table, damaged, unreadable, recovered, unknown), lacking)
 
@@ -205,10 +205,18 @@ def _read_log(lake: Lake, folder: Path) -> tuple[_Log, tuple[Damage, ...], int]:
     progress = 0 if table_id is None else recorded_progress_of(lake, progress_app_of(table_id))
     damaged = list(damage_of(folder, up_to=progress))
     broken = [each.version for each in damaged if each.version is not None]
-    before = [version for version in checkpoints if not broken or version < min(broken)]
-    base = max(before, default=-1)
     there = {*entries, *broken}
-    whole = all(version in there for version in range(base + 1, max(there, default=-1) + 1))
+
+    def leads_on(base: int) -> bool:
+        """Whether the entries behind a checkpoint, or all, are there up to the newest."""
+        return all(version in there for version in range(base + 1, max(there, default=-1) + 1))
+
+    base = max((version for version in checkpoints if not broken or version < min(broken)), default=-1)
+    if not leads_on(
+        base
+    ):  # maintenance removed what stood before the hole: only a checkpoint behind it knows that, and what it lacks comes anew
+        base = max(checkpoints, default=base)
+    whole = leads_on(base)
     # What a checkpoint behind a hole names is no reason to leave a file alone: it is set aside.
     older = [action for version, actions in checkpoints.items() if version < base for action in actions]
     log = _Log(folder, entries, base, checkpoints.get(base, ()), older)
@@ -220,7 +228,9 @@ def _read_log(lake: Lake, folder: Path) -> tuple[_Log, tuple[Damage, ...], int]:
             "from a backup. Its data files are as they were, and nothing was changed."
         )
     # Made of a log with a hole, they lack what was in it.
-    over = [Damage(f"{LOG}/{version:020}.checkpoint.parquet", "stale") for version in checkpoints if broken and version > min(broken)]
+    over = [
+        Damage(f"{LOG}/{version:020}.checkpoint.parquet", "stale") for version in checkpoints if broken and version > max(base, min(broken))
+    ]
     return log, (*damaged, *over), progress
 
 

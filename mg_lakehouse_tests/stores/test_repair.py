@@ -210,6 +210,24 @@ def test_a_checkpoint_that_was_made_over_a_hole_is_set_aside(tmp_path: Path) -> 
     is_whole(lake)
 
 
+def test_a_hole_whose_log_was_cut_behind_it_is_filled_from_the_data_files(tmp_path: Path) -> None:
+    """An older version went on for days over an empty commit: a checkpoint was made over it, and maintenance removed what stood before."""
+    lake = filled(tmp_path, flattened=1)
+    empty(entry(lake, 2))
+    DeltaTable(lake.uri_of("bronze", "event_feed")).create_checkpoint()
+    for version in (0, 1):
+        entry(lake, version).unlink()
+    with pytest.raises(PermanentError, match=rf"its file _delta_log/{2:020}.json is empty"):
+        receive(lake, bodies(0))
+    plan = repair(lake, "event_feed")
+    assert [(each.batch_id, each.messages, each.version) for each in plan.recovered] == [("batch-10", 3, None)]
+    assert repair(lake, "event_feed") == Repair("event_feed")
+    flatten_new(lake)
+    assert sorted(rows_of(lake, "bronze", "event_feed")["message_id"]) == ALL
+    assert sorted(rows_of(lake, "silver", "opens")["activity_id"]) == OPENS
+    assert not any(each.changed for each in rederive(lake, [START.date()], dry_run=True))
+
+
 @pytest.mark.parametrize("flattened", [BATCHES, 0])
 @pytest.mark.parametrize("damage", ["the first entry", "all entries", "the folder"])
 def test_a_log_without_its_first_entry_is_made_anew_under_the_name_that_silver_knows(tmp_path: Path, damage: str, flattened: int) -> None:
