@@ -26,6 +26,7 @@ _DRAIN: Final = f"{_STORES}/test_drain.py"
 _SILVER: Final = f"{_STORES}/test_silver.py"
 _GROWTH: Final = f"{_STORES}/test_growth.py"
 _PATHS: Final = f"{_STORES}/test_paths.py"
+_REPAIR: Final = f"{_STORES}/test_repair.py"
 _RECONCILE: Final = f"{_STORES}/test_reconcile.py"
 _MAINTENANCE: Final = f"{_STORES}/test_maintenance.py"
 _GOLD: Final = "mg_lakehouse_tests/gold/test_commit.py"
@@ -128,11 +129,40 @@ BREAKS: Final = (
         "return Deleted(len(handles), 0)",
         (f"{_DRAIN}::test_a_message_that_could_not_be_deleted_comes_again_and_is_absorbed",),
     ),
+    # Committed means on disk, and a damaged table is refused.
+    Break(
+        "a commit is not synced before its messages are deleted",
+        "mg_lakehouse/stores/commit.py",
+        "        make_durable(handle)\n        checkpoint(handle)",
+        "        checkpoint(handle)",
+        ("mg_lakehouse_tests/faults/test_power_cuts.py::test_what_a_commit_names_is_on_disk_before_its_messages_are_deleted",),
+    ),
+    Break(
+        "an empty entry of a log is a commit of nothing",
+        "mg_lakehouse/stores/damage.py",
+        '        return "empty"\n    try:\n        actions_of(content)',
+        "        return None\n    try:\n        actions_of(content)",
+        (f"{_REPAIR}::test_a_batch_that_was_being_written_does_not_take_the_place_of_the_lost_one",),
+    ),
+    Break(
+        "a batch that silver has read is committed anew",
+        "mg_lakehouse/stores/repair.py",
+        "    versions = dict(zip(reversed(known),",
+        "    versions = dict(zip(known[:0],",
+        (f"{_REPAIR}::test_a_batch_that_was_being_written_does_not_take_the_place_of_the_lost_one",),
+    ),
+    Break(
+        "a backfill removes rows whose messages bronze lost",
+        "mg_lakehouse/stores/rederive.py",
+        "    _refuse_without_bronze(lake, day, removed, what)\n",
+        "",
+        (f"{_STORES}/test_rederive.py::test_rows_whose_message_bronze_has_not_are_never_removed",),
+    ),
     # The commit protocol.
     Break(
         "bronze has no fencing lane",
         "mg_lakehouse/stores/bronze.py",
-        "transactions = (Transaction(_LANE, lane + 1), Transaction(marker, 1, last_updated=int(time.time() * 1000)))",
+        "transactions = (Transaction(LANE, lane + 1), Transaction(marker, 1, last_updated=int(time.time() * 1000)))",
         "transactions = (Transaction(marker, 1, last_updated=int(time.time() * 1000)),)",
         (f"{_BRONZE}::test_a_commit_in_between_makes_the_other_look_again",),
     ),

@@ -45,6 +45,26 @@ def test_what_may_pass_is_transient_whatever_numbers_are_in_it() -> None:
     assert isinstance(store_error(DeltaError("part-00403-c000.parquet: the answer took 1.403 s"), "The table"), TransientError)
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Kernel error: Json error: Truncated record whilst reading string",
+        "Invalid JSON in file stats: unknown variant `hello`, expected one of `metaData`, `protocol`",
+        "parquet: File out of specification: The file must end with PAR1 or PARE",
+        "Kernel error: Generic delta kernel error: Expected contiguous commit files, but found gap: ParsedLogPath",
+    ],
+)
+@pytest.mark.parametrize(
+    ("table", "remedy"), [("bronze/event_feed", "`mg-lakehouse repair bronze`"), ("silver/clicks", "`mg-lakehouse backfill --table clicks")]
+)
+def test_a_file_that_is_damaged_is_never_transient(said: str, table: str, remedy: str) -> None:
+    """What no look at sizes finds, and what is damaged on S3: trying again reads the same bytes."""
+    found = store_error(DeltaError(said), f"{table} in the lake s3://lake")
+    assert isinstance(found, PermanentError)
+    assert str(found).startswith(f"{table} in the lake s3://lake has a file that is damaged ({said}")
+    assert remedy in str(found)
+
+
 def test_a_stream_that_breaks_off_is_sorted_and_a_mistake_of_ours_is_not() -> None:
     with pytest.raises(TransientError, match=r"^The table could not be reached"), store_errors("The table"):
         raise Exception("C Data interface error: External error")  # noqa: TRY002  what a change feed raises
