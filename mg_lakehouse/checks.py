@@ -194,6 +194,8 @@ def _build_reconciliation(names: Names) -> dg.AssetChecksDefinition:
                 "changed_batches": len(found.changed_batches),
                 "items_uncovered": found.uncovered,
                 "messages_overlooked": len(found.overlooked),
+                "messages_that_only_silver_has": found.without_message,
+                "proved_since": "nothing" if found.proved_since is None else found.proved_since.isoformat(),
             },
         )
 
@@ -205,6 +207,8 @@ def _unbalanced(found: Reconciliation) -> str:
         return f"The messages of {len(found.changed_batches)} batches are not those that were committed."
     if found.uncovered:
         return f"{found.uncovered} items begin in messages and are in no row and no reject. Run `mg-lakehouse reconcile` for the hours."
+    if found.without_message:
+        return f"Silver has rows of {found.without_message} messages that bronze has not: `mg-lakehouse repair bronze` says what can be had again."
     hours = ", ".join(hour.hour for hour in found.hours if not hour.balances)
     return f"These hours do not balance: {hours}. Run `mg-lakehouse reconcile` for the numbers."
 

@@ -120,9 +120,17 @@ def status() -> None:
 
 @app.command()
 def reconcile(
-    hours: Annotated[int, typer.Option(min=1, max=24 * 30, help="How many hours back, this one included.")] = 24,
+    hours: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=24 * 30, help="How many hours back, this one included. By default 24, or as many of them as the logs still tell of."
+        ),
+    ] = None,
 ) -> None:
-    """Add up what the queue gave, bronze, silver, rejected and duplicates, hour by hour. Exit status 1 where an hour does not balance."""
+    """Add up what the queue gave, bronze, silver, rejected and duplicates, hour by hour, and say which hours that proves.
+
+    Exit status 1 where an hour does not balance, where silver has rows of messages that bronze has not, or where --hours asks for more than can be proved.
+    """
     from datetime import timedelta  # noqa: PLC0415
 
     from mg_lakehouse.report import print_reconciliation  # noqa: PLC0415
@@ -130,9 +138,9 @@ def reconcile(
     from mg_lakehouse.stores.reconcile import reconcile_sources  # noqa: PLC0415
 
     now = datetime.now(UTC)
-    found = reconcile_sources(Lake(load_settings().lake_uri), now - timedelta(hours=hours - 1), now)
+    found = reconcile_sources(Lake(load_settings().lake_uri), now - timedelta(hours=(hours or 24) - 1), now)
     print_reconciliation(out, found)
-    if not found.balances:
+    if not found.balances or (hours is not None and not found.proves_all):
         raise typer.Exit(1)
 
 
@@ -155,6 +163,29 @@ def maintain(
             announce(Step("maintain", done, f"tables, {report.layer}/{report.table}"))
             reports.append(report)
     print_maintenance(out, reports, dry_run=dry_run)
+
+
+@app.command()
+def repair(
+    layer: Annotated[str, typer.Argument(help="bronze: the tables of the other layers are removed when they are damaged, and made anew.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do it. Without, it is said what would be done.")] = False,
+) -> None:
+    """Repair bronze after a power cut or a failing disk: damaged commits are set aside, their data files taken in again. Nothing is deleted."""
+    from mg_lakehouse.report import print_repairs  # noqa: PLC0415
+    from mg_lakehouse.stores.lake import Lake  # noqa: PLC0415
+    from mg_lakehouse.stores.repair import planned_repair  # noqa: PLC0415
+    from mg_lakehouse.stores.repair import repair as mend  # noqa: PLC0415
+    from mg_lakehouse.stores.tables import BRONZE_TABLES  # noqa: PLC0415
+
+    if layer != "bronze":
+        raise typer.BadParameter(
+            "Only bronze is repaired: what refuses a damaged table of another layer says how to make it anew.", param_hint="layer"
+        )
+    lake = Lake(load_settings().lake_uri)
+    repairs = [(mend if yes else planned_repair)(lake, table) for table in BRONZE_TABLES]
+    print_repairs(out, repairs, done=yes)
+    if any(each.unreadable for each in repairs):
+        raise typer.Exit(1)
 
 
 _MARKS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"]

@@ -64,7 +64,7 @@ class Plugin(BasePlugin):
         conn.execute("create table plans (model varchar, mode varchar, parts bigint)")
         for file in sorted(self._project.glob("seeds/*.csv")):
             conn.execute(
-                f"create table gold.{duck.identifier(file.stem)} as from read_csv({duck.text(str(file))}, header = true, all_varchar = true)"
+                f"create table gold.{duck.identifier(file.stem)} as from read_csv({duck.file_list([str(file)])}, header = true, all_varchar = true)"
             )
         self._scopes.show_existing(sorted(file.stem for file in self._project.glob("models/marts/*.sql")))
 

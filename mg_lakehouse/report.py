@@ -20,6 +20,7 @@ from mg_lakehouse.stores.maintenance import TableReport
 from mg_lakehouse.stores.queue import QueueDepth
 from mg_lakehouse.stores.reconcile import Reconciliation
 from mg_lakehouse.stores.rederive import Rederived
+from mg_lakehouse.stores.repair import SIDE_FOLDER, Repair
 from mg_lakehouse.stores.set_aside import SetAside, said_of
 from mg_lakehouse.suppressions import Exported, Wanted
 
@@ -34,6 +35,7 @@ __all__ = [
     "print_pass",
     "print_reconciliation",
     "print_rederived",
+    "print_repairs",
     "print_status",
     "span",
 ]
@@ -153,9 +155,44 @@ def print_status(console: TextConsole, status: LakeStatus) -> None:
 
 def print_reconciliation(console: TextConsole, found: Reconciliation) -> None:
     """The books of each hour, and whether they balance: received = bronze, and items = rows + rejected + twice + set aside."""
-    if not found.hours:
-        console.print("Nothing was received in these hours.")
+    if found.hours:
+        _print_hours(console, found)
+    for batch in found.changed_batches:
+        console.print(f"The messages of batch {batch} are not those that were committed.", style="bold red", highlight=False)
+    if found.uncovered:
+        console.print(f"{found.uncovered:,} items begin in messages and are in no row and no reject; bronze has them.", style="bold red")
+    for message in found.overlooked:
+        console.print(
+            f"Not all items of message {visible(message)} were read: see reason overlooked_items in silver.rejected_items.", highlight=False
+        )
+    if found.without_message:
+        console.print(
+            f"Silver has rows of {found.without_message:,} messages that bronze has not: bronze lost them, "
+            "and `mg-lakehouse repair bronze` says what can be had again.",
+            style="bold red",
+            highlight=False,
+            soft_wrap=True,
+        )
+    since = found.proved_since
+    if since is None:
+        console.print("The logs no longer tell of these hours: nothing of them can be proved.")
         return
+    proved = f"Proved: the hours since {since:%Y-%m-%d %H:%M} UTC"
+    less = "" if found.proves_all else f"; {_hours(found)} before that were asked for, and the logs no longer tell of them"
+    console.print(f"{proved}{less}.", highlight=False, soft_wrap=True)
+    if not found.hours:
+        console.print("Nothing was received in them.")
+    elif found.balances:
+        console.print("Every hour balances: nothing is missing, nothing is twice.")
+
+
+def _hours(found: Reconciliation) -> str:
+    assert found.proved_since is not None
+    assert found.asked_since is not None
+    return span(found.proved_since - found.asked_since)
+
+
+def _print_hours(console: TextConsole, found: Reconciliation) -> None:
     heads = ["received", "bronze", "waiting", "items", "rows", "rejected", "twice"]
     heads += ["set aside"] if any(hour.set_aside for hour in found.hours) else []
     table = plain_table("hour UTC", *heads, "missing")
@@ -165,16 +202,46 @@ def print_reconciliation(console: TextConsole, found: Reconciliation) -> None:
         missing = "0" if hour.balances else wrong
         table.add_row(hour.hour[5:].replace("T", " "), *(f"{number:,}" for number in numbers[: len(heads)]), missing)
     console.print(table)
-    for batch in found.changed_batches:
-        console.print(f"The messages of batch {batch} are not those that were committed.", style="bold red", highlight=False)
-    if found.uncovered:
-        console.print(f"{found.uncovered:,} items begin in messages and are in no row and no reject; bronze has them.", style="bold red")
-    for message in found.overlooked:
-        console.print(
-            f"Not all items of message {visible(message)} were read: see reason overlooked_items in silver.rejected_items.", highlight=False
-        )
-    if found.balances:
-        console.print("Every hour balances: nothing is missing, nothing is twice.")
+
+
+def print_repairs(console: TextConsole, repairs: Sequence[Repair], *, done: bool) -> None:
+    """What was done to bronze tables, or would be, file by file."""
+    for each in repairs:
+        for damage in each.damaged:
+            console.print(
+                f"bronze/{each.table}: {damage.file} is {damage.state}, and {_is('is', done=done)} set aside in {SIDE_FOLDER}.",
+                highlight=False,
+                soft_wrap=True,
+            )
+        for lost in each.unreadable:
+            console.print(
+                f"bronze/{each.table}: {lost.file} is {lost.state}, and {_is('is', done=done)} taken out of the table: what no other file has of it is lost.",
+                style="bold red",
+                highlight=False,
+                soft_wrap=True,
+            )
+        for batch in each.recovered:
+            where = "committed anew" if batch.version is None else f"told of by commit {batch.version:,} again"
+            files = ", ".join(batch.files)
+            console.print(
+                f"bronze/{each.table}: {batch.messages:,} messages of batch {batch.batch_id} {_is('are', done=done)} {where}, of {files}.",
+                highlight=False,
+                soft_wrap=True,
+            )
+        for file in each.unknown:
+            console.print(
+                f"bronze/{each.table}: {file} is of no commit and cannot be read: it stays as it is.", highlight=False, soft_wrap=True
+            )
+    if not any(each.anything for each in repairs):
+        console.print("Bronze needs no repair.")
+    elif not done:
+        console.print("Nothing was changed. With [bold]--yes[/] it will be.", markup=True)
+    else:
+        console.print("Silver and gold follow with the next run; `mg-lakehouse reconcile` adds it up.", soft_wrap=True)
+
+
+def _is(verb: str, *, done: bool) -> str:
+    return verb if done else "would be"
 
 
 def print_loaded(console: TextConsole, loaded: Sequence[Loaded]) -> None:

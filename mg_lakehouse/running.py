@@ -21,7 +21,7 @@ from mg_lakehouse.assets.silver import only_new
 from mg_lakehouse.definitions import build_definitions
 from mg_lakehouse.errors import ConfigurationError
 from mg_lakehouse.interrupts import in_a_sentence
-from mg_lakehouse.jobs import FLATTEN_JOB, GOLD_JOB, INGEST_JOB
+from mg_lakehouse.jobs import FLATTEN_JOB, GOLD_JOB, INGEST_JOB, RECONCILIATION_JOB
 from mg_lakehouse.liveness import missing_monitoring
 from mg_lakehouse.names import Names
 from mg_lakehouse.partitions import today
@@ -63,7 +63,7 @@ def run_once(
 ) -> PassResult:
     """Drain the queue until it is empty or the budget is spent, flatten, and build gold.
 
-    Gold is not built when the ingest failed or one of its blocking checks did. Where another run has a place in a pool of the instance, it is
+    Gold is not built when the ingest failed or one of its blocking checks did, or the last hours do not balance. Where another run has a place in a pool of the instance, it is
     waited for, ``wait_seconds`` at most.
 
     Raises:
@@ -86,7 +86,7 @@ def run_once(
 
 
 def flatten_and_build(settings: Settings, *, wait_seconds: float = WAIT_SECONDS) -> PassResult:
-    """Flatten what silver lacks of any bronze table, and build gold: a pass without the queue.
+    """Flatten what silver lacks of any bronze table, balance the last hours and build gold: a pass without the queue.
 
     Raises:
         PermanentError, TransientError: the lake cannot be asked, or the settings are unusable; nothing was started. Or another run lives on in
@@ -113,6 +113,8 @@ def _instance() -> Iterator[dg.DagsterInstance]:
     home = os.environ.get("DAGSTER_HOME")
     if home and not (Path(home).is_absolute() and Path(home).is_dir()):
         raise ConfigurationError(f"DAGSTER_HOME, {home}, is no absolute path of a folder: make the folder, or unset it.")
+    if home and "?" in home:  # Dagster's databases are addressed by URLs: half of them would be made beside the folder
+        raise ConfigurationError(f"DAGSTER_HOME, {home}, holds ?, behind which Dagster puts nothing: choose a folder without it.")
     with dg.DagsterInstance.get() if home else dg.DagsterInstance.ephemeral() as instance:
         if home and (lacking := missing_monitoring(instance)) is not None:
             remark(lacking)
@@ -151,9 +153,11 @@ class _Runner:
         return PassResult(failures, _metadata(result), tuple(_check_failures(result, blocking=False)))
 
     def and_gold(self, silver: PassResult) -> PassResult:
-        """Build gold behind what flattened, unless that failed."""
+        """Balance the last hours and build gold behind what flattened, unless that failed or the books do not balance."""
         if not silver.succeeded:
             return silver
+        if not (books := self.run(RECONCILIATION_JOB)).succeeded:
+            return PassResult(books.failures, silver.metadata)
         gold = self.run(GOLD_JOB)
         return PassResult(gold.failures, {**silver.metadata, **gold.metadata}, (*silver.alarms, *gold.alarms))
 

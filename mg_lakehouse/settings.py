@@ -20,6 +20,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from mg_lakehouse.errors import ConfigurationError
 from mg_lakehouse.events.catalogue import activity_types
+from mg_lakehouse.stores.location import NO_HOME, fault_of
 
 __all__ = ["Settings", "check_settings", "load_settings"]
 
@@ -97,6 +98,26 @@ class Settings(BaseModel):
         if name is not None and not _NAME.fullmatch(name):
             raise ValueError(f"{name!r} is no name of a feed; use lower-case letters, digits and _, such as transactional")
         return name
+
+    @field_validator("lake_uri")
+    @classmethod
+    def _one_place(cls, uri: str) -> str:
+        if fault := fault_of(uri):
+            raise ValueError(fault)
+        return uri
+
+    @field_validator("catalog")
+    @classmethod
+    def _no_question_mark(cls, file: Path | None) -> Path | None:
+        if file is None:
+            return file
+        try:
+            path = file.expanduser().absolute()
+        except RuntimeError as error:
+            raise ValueError(NO_HOME) from error
+        if "?" in str(path):
+            raise ValueError("its path holds ?, behind which DuckDB puts no file; choose a path without it")
+        return file
 
     @field_validator("activity_types", mode="before")
     @classmethod

@@ -22,6 +22,7 @@ from mg_lakehouse.resources import FeedResources
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.stores.catalog import build_catalog, catalog_file
 from mg_lakehouse.stores.dbt_project import NOT_BUILT, dbt_environment, ensure_manifest, key_environment, project_dir, run_folder
+from mg_lakehouse.stores.gold_names import gold_models
 from mg_lakehouse.stores.lake import Lake
 
 __all__ = ["build_dbt_resource", "build_gold"]
@@ -95,6 +96,7 @@ def build_gold(settings: Settings) -> dg.AssetsDefinition:
         with as_failure():
             _require_passed_checks(names, context.instance)
             store, progress = resources.lake(context), resources.progress(context)
+            _refuse_damaged(store, settings)
             with run_folder(project_dir(settings), context.run.run_id[:7]) as folder:
                 # dbt runs in a process of its own and takes the lake and the key from its environment.
                 with set_environment(dbt_environment(settings, store) | key_environment(settings, store)):
@@ -120,6 +122,12 @@ def _refresh_catalog(log: dg.DagsterLogManager, lake: Lake, settings: Settings) 
         build_catalog(lake, settings, path)
     except LakehouseError as error:
         log.warning(str(error))
+
+
+def _refuse_damaged(lake: Lake, settings: Settings) -> None:
+    """Say here which table is damaged, for what dbt's process raises is told in its output alone. Nothing on S3 is looked at."""
+    if lake.is_local:
+        lake.open_all("gold", gold_models(settings))
 
 
 def _require_passed_checks(names: Names, instance: dg.DagsterInstance) -> None:

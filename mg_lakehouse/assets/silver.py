@@ -18,7 +18,7 @@ from mg_lakehouse.settings import Settings
 from mg_lakehouse.stores.lake import Lake
 from mg_lakehouse.stores.rederive import Rederived, rederive
 from mg_lakehouse.stores.silver import SilverReport, TableCount, flatten_sources, merged
-from mg_lakehouse.stores.tables import silver_spec
+from mg_lakehouse.stores.tables import BRONZE_SPECS, silver_spec
 
 __all__ = ["SilverConfig", "build_silver", "only_new"]
 
@@ -66,7 +66,8 @@ def build_silver(settings: Settings) -> dg.AssetsDefinition:
         with as_failure():
             store, progress = resources.lake(context), resources.progress(context)
             with hearing(context.log.info):
-                added = store.bring_up([silver_spec(table) for table in selected])
+                # Of bronze too: an older release would take what a newer one received for what it knows.
+                added = store.bring_up([*BRONZE_SPECS, *(silver_spec(table) for table in selected)])
             before = {table: -1 if handle is None else handle.version() for table, handle in store.open_all("silver", selected).items()}
             reports = flatten_sources(
                 store,

@@ -144,7 +144,7 @@ _LONGEST_REASON: Final = 44
 
 
 def _print_gold(out: TextConsole, lake: Lake) -> None:
-    gold = f"{lake.root}/gold"
+    gold = f"{lake.root}/gold".replace("'", "''")
     with connect(lake) as duck:
         for title, order in (("Best jobs", "desc"), ("Worst jobs", "asc")):
             table = plain_table(title, "channel", "sent", "deliv.", "bounce", "open*", "click*", "spam", left=1)

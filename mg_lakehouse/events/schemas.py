@@ -1,7 +1,7 @@
 """Polars and Delta schemas, derived from the catalogue.
 
 The silver schemas follow :mod:`mg_lakehouse.events.catalogue`; the bronze schema is declared here and
-frozen, for a metadata commit on bronze would abort every append in flight.
+grows by nullable columns only: one is a metadata commit, after which every append in flight looks again.
 """
 
 from __future__ import annotations

@@ -25,6 +25,7 @@ from mg_lakehouse.stores.failpoints import Failpoint, reached
 from mg_lakehouse.stores.files import data_files
 from mg_lakehouse.stores.folders import OwnFolder
 from mg_lakehouse.stores.lake import Lake, store_errors
+from mg_lakehouse.stores.silver import require_whole
 from mg_lakehouse.stores.tables import ACCOUNT_ACTIVITY
 from mg_lakehouse.stores.web_service import WebService
 
@@ -113,6 +114,7 @@ def land(lake: Lake, settings: Settings, file: ActivityFile, *, received_at: dat
     Raises:
         PermanentError, TransientError: what was committed until then stays; called again, it adds what is missing.
     """
+    require_whole(lake, ACCOUNT_ACTIVITY.name)
     key = FileKey(file.day, file.activity_type)
     if file.sha256 in files_in_bronze(lake, [file.day]).get(key, ()):
         return Fetched(key, file, already=file.bundles)

@@ -15,6 +15,7 @@ from deltalake import DeltaTable
 
 from mg_lakehouse.events.catalogue import REJECTED_ITEMS
 from mg_lakehouse.events.schemas import silver_schema
+from mg_lakehouse.stores.files import all_files
 from mg_lakehouse.stores.lake import Lake, Layer, columns_of_table, store_errors
 from mg_lakehouse.stores.ledger import Posted, SliceLedger, posted_slices
 from mg_lakehouse.stores.neighbours import rows_near
@@ -134,7 +135,7 @@ def repeated_new_ids(lake: Lake, table: str, *, above: int) -> int:
 def repeated_ids(lake: Lake, table: str) -> int:
     """Activity ids that occur more than once in the whole table."""
     handle = lake.open("silver", table)
-    if handle is None or not (files := handle.file_uris()):
+    if handle is None or not (files := all_files(handle)):
         return 0
     with store_errors(f"silver/{table} in the lake {lake.uri}"):
         return _repeated(lake.scan(files, handle).select("activity_id"))
@@ -178,7 +179,7 @@ def _updated_at(handle: DeltaTable) -> datetime:
 def rejected_by_reason(lake: Lake) -> dict[str, int]:
     """Rows of ``rejected_items`` by reason, most first."""
     handle = lake.open("silver", REJECTED_ITEMS)
-    if handle is None or not (files := handle.file_uris()):
+    if handle is None or not (files := all_files(handle)):
         return {}
     with store_errors(f"silver/{REJECTED_ITEMS} in the lake {lake.uri}"):
         counted = lake.scan(files, handle).group_by("reason").len().sort("len", "reason", descending=[True, False]).collect()

@@ -20,14 +20,18 @@ from deltalake import DeltaTable, Transaction
 from mg_lakehouse.events.schemas import BRONZE_SCHEMA
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.stores.commit import Append, Landed, commit_once
-from mg_lakehouse.stores.files import files_between
+from mg_lakehouse.stores.files import all_files, files_between
 from mg_lakehouse.stores.lake import Lake, TableSpec
 from mg_lakehouse.stores.ledger import BatchLedger, hours_of, ids_digest
 from mg_lakehouse.stores.tables import EVENT_FEED
 
-__all__ = ["BatchReceipt", "Uncommitted", "append_batch", "bundle_rows", "in_batches"]
+__all__ = ["BATCH_MARKER", "LANE", "BatchReceipt", "Uncommitted", "append_batch", "bundle_rows", "in_batches", "ledger_of"]
 
-_LANE: Final = "lane"
+LANE: Final = "lane"
+"""App transaction: how many batches were committed."""
+
+BATCH_MARKER: Final = "batch:"
+"""App transaction, with the batch's id behind it: the batch was committed."""
 
 
 class BatchReceipt(NamedTuple):
@@ -122,7 +126,7 @@ def append_batch(
     Raises:
         PermanentError, TransientError: not known to be committed; nothing may be deleted from the queue.
     """
-    marker = f"batch:{batch_id}"
+    marker = f"{BATCH_MARKER}{batch_id}"
 
     def decide(handle: DeltaTable) -> Landed[BatchReceipt] | Append[BatchReceipt]:
         if handle.transaction_version(marker) is not None:
@@ -131,8 +135,8 @@ def append_batch(
         receipt = _receipt(batch, rows["message_id"])
         if rows.is_empty():
             return Landed(receipt)
-        lane = handle.transaction_version(_LANE) or 0
-        transactions = (Transaction(_LANE, lane + 1), Transaction(marker, 1, last_updated=int(time.time() * 1000)))
+        lane = handle.transaction_version(LANE) or 0
+        transactions = (Transaction(LANE, lane + 1), Transaction(marker, 1, last_updated=int(time.time() * 1000)))
         return Append(rows, transactions, receipt, _ledger(rows, receipt, batch_id, uncommitted).metadata())
 
     return commit_once(f"bronze/{table.name} in the lake {lake.uri}", lambda: lake.ensure(table), decide)
@@ -165,7 +169,7 @@ def _ids_of_batch(lake: Lake, handle: DeltaTable, batch: pl.DataFrame, batch_id:
 def _sent_with(lake: Lake, handle: DeltaTable, batch: pl.DataFrame) -> pl.LazyFrame | None:
     """Bronze's rows that were sent when the batch's were; ``None`` where there is no file of any."""
     first, last = _sent(batch)
-    files = handle.file_uris() if first is None or last is None else files_between(handle, "sent_at", [(first, last)])
+    files = all_files(handle) if first is None or last is None else files_between(handle, "sent_at", [(first, last)])
     if not files:
         return None
     rows = lake.scan(files, handle)
@@ -176,6 +180,11 @@ def _sent(rows: pl.DataFrame) -> tuple[datetime | None, datetime | None]:
     """When the first and the last of some messages were sent."""
     first, last = rows.select(first=pl.col("sent_at").min(), last=pl.col("sent_at").max()).row(0)
     return first, last
+
+
+def ledger_of(rows: pl.DataFrame, batch_id: str) -> BatchLedger:
+    """The account of a batch of which nothing is known but its rows."""
+    return _ledger(rows, BatchReceipt(frozenset(rows["message_id"]), 0), batch_id, _NOTHING)
 
 
 def _ledger(rows: pl.DataFrame, receipt: BatchReceipt, batch_id: str, uncommitted: Uncommitted) -> BatchLedger:

@@ -19,7 +19,8 @@ from deltalake import DeltaTable
 from mg_lakehouse.errors import PermanentError
 from mg_lakehouse.events.catalogue import SET_ASIDE, silver_tables
 from mg_lakehouse.sinks import visible
-from mg_lakehouse.stores.duck import connect, identifier, text, text_list
+from mg_lakehouse.stores.duck import connect, file_list, identifier, text
+from mg_lakehouse.stores.files import all_files
 from mg_lakehouse.stores.gold_names import gold_models
 from mg_lakehouse.stores.lake import Lake, Layer, TableSpec, columns_of_table
 from mg_lakehouse.stores.location import catalog_file
@@ -206,13 +207,13 @@ def snapshot_statements(tables: Sequence[Shown]) -> Iterator[str]:
     for layer in ("bronze", "silver", "gold"):
         yield f"create schema if not exists {layer}"
     for table in tables:
-        if table.handle is None or not (files := table.handle.file_uris()):
+        if table.handle is None or not (files := all_files(table.handle)):
             continue
         view = f"{table.layer}.{identifier(table.name)}"
         by_day = "received_date" in table.columns and "/received_date=" in files[0]
         options = ", union_by_name = true" + (", hive_partitioning = true, hive_types = {'received_date': date}" if by_day else "")
         # No file may have a column yet that the table got since.
-        rows = f"({_no_rows(columns_of_table(table.handle))} union all by name from read_parquet({text_list(files)}{options}))"
+        rows = f"({_no_rows(columns_of_table(table.handle))} union all by name from read_parquet({file_list(files)}{options}))"
         yield f"create or replace view {view} as select {', '.join(map(identifier, table.columns))} from {rows}"
 
 

@@ -10,6 +10,8 @@ rules make it exact, and this module is the only place that holds them:
 * on any exception wait and look again. What the table says decides, never the exception;
 * the commit marks what it contains, so that the look can tell whether an earlier try landed.
 
+What it says is committed is on disk too (:mod:`mg_lakehouse.stores.durable`).
+
 What is written and how a table tells that it has it already is decided by the callers: :mod:`mg_lakehouse.stores.bronze` and
 :mod:`mg_lakehouse.stores.silver` append, :mod:`mg_lakehouse.stores.gold` replaces.
 """
@@ -35,6 +37,7 @@ from deltalake import (
 )
 
 from mg_lakehouse.errors import LakehouseError, PermanentError, TransientError
+from mg_lakehouse.stores.durable import make_durable, sync_checkpoints
 from mg_lakehouse.stores.failpoints import Failpoint, reached
 from mg_lakehouse.stores.lake import NO_HOOKS, store_error, store_errors
 
@@ -125,7 +128,7 @@ def commit_once(what: str, open_table: Callable[[], DeltaTable], decide: Callabl
         decide: looks at the handle and says what is left to write. Called anew for each try.
 
     Raises:
-        PermanentError: access is refused or the disk is full, and the table says that nothing landed.
+        PermanentError: access is refused or the disk is full, and the table says that nothing landed. Or it landed and could not be synced.
         OvertakenError: ``decide`` says so.
         TransientError: no try landed, of several in about half a minute; a store that fails slowly makes the last one longer.
     """
@@ -146,6 +149,7 @@ def commit_once(what: str, open_table: Callable[[], DeltaTable], decide: Callabl
             failure = error
             continue
         if isinstance(decision, Landed):
+            make_durable(handle)  # whoever committed it may not have come to that
             return decision.result
         if failure is not None and isinstance(sorted_out := _sorted(failure, what), PermanentError):
             raise sorted_out from failure
@@ -156,6 +160,8 @@ def commit_once(what: str, open_table: Callable[[], DeltaTable], decide: Callabl
         except Exception as error:  # noqa: BLE001  whatever it is, the table decides
             failure = error
             continue
+        # Not tried again: a second sync of a file succeeds though the first one lost its content.
+        make_durable(handle)
         checkpoint(handle)
         return decision.result
     assert failure is not None
@@ -222,3 +228,4 @@ def checkpoint(handle: DeltaTable) -> None:
         return
     with contextlib.suppress(Exception):  # the next one will do
         handle.create_checkpoint()
+        sync_checkpoints(handle)

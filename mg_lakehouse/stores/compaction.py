@@ -20,6 +20,7 @@ from mg_lakehouse.events.catalogue import REJECTED_ITEMS, UNRECOGNIZED
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.stores.commit import NO_HOOKS, replaced_file_bytes
 from mg_lakehouse.stores.lake import Lake, Layer, store_errors
+from mg_lakehouse.stores.location import address_of
 
 __all__ = ["Rewrite", "Rewritten", "planned_rewrites", "rewrite", "small_files"]
 
@@ -202,5 +203,5 @@ def _loose_bytes(spans: Sequence[tuple[datetime, datetime, int]]) -> int:
 
 
 def _in_order_within(lake: Lake, handle: DeltaTable, files: pl.DataFrame) -> bool:
-    address = f"{handle.table_uri.rstrip('/').removeprefix('file://')}/{files['path'].item()}"
+    address = f"{address_of(handle.table_uri).rstrip('/')}/{files['path'].item()}"
     return bool(lake.scan([address], handle).select(pl.col(_SORTED_BY).is_sorted()).collect().item())

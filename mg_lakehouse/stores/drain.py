@@ -28,6 +28,7 @@ from mg_lakehouse.stores.failpoints import Failpoint, reached
 from mg_lakehouse.stores.lake import Lake
 from mg_lakehouse.stores.queue import ONE_CALL, EventQueue, Received
 from mg_lakehouse.stores.receiving import Receivers
+from mg_lakehouse.stores.silver import require_whole
 from mg_lakehouse.stores.tables import EVENT_FEED
 from mg_lakehouse.stores.visibility import Heartbeat
 
@@ -86,6 +87,7 @@ def drain(
         PermanentError, TransientError: everything uncommitted was handed back to the queue, or will return by itself.
     """
     # Before anything is received: each receive counts towards the dead-letter queue, and a lake that is not there takes nothing.
+    require_whole(lake, EVENT_FEED.name)
     lake.bring_up([EVENT_FEED])
     deadline = time.monotonic() + (settings.max_seconds if max_seconds is None else max_seconds)
     stop = stop or threading.Event()

@@ -23,12 +23,14 @@ from deltalake import DeltaTable
 from mg_lakehouse.errors import ConfigurationError
 from mg_lakehouse.stores.folders import OwnFolder
 from mg_lakehouse.stores.lake import Lake
+from mg_lakehouse.stores.location import address_of
 
 __all__ = [
     "Snapshots",
     "configure",
     "connect",
     "connection_options",
+    "file_list",
     "identifier",
     "private_folder",
     "text",
@@ -47,6 +49,14 @@ def text(value: str) -> str:
 def text_list(values: Sequence[str]) -> str:
     """SQL literal of a list of texts."""
     return "[" + ", ".join(text(value) for value in values) + "]"
+
+
+_PATTERN: Final = str.maketrans({sign: f"[{sign}]" for sign in "*?["})
+
+
+def file_list(files: Sequence[str]) -> str:
+    """SQL literal of a list of files for DuckDB's readers, which take a name for a pattern: `a?b` would be read with its copy `a-b`."""
+    return text_list([file.translate(_PATTERN) for file in files])
 
 
 def identifier(name: str) -> str:
@@ -139,7 +149,7 @@ class Snapshots:
 
     def of(self, handle: DeltaTable) -> str:
         """SQL of the rows of a table at the version of its handle, as a source of a ``from``."""
-        address, version = handle.table_uri.rstrip("/"), handle.version()
+        address, version = address_of(handle.table_uri).rstrip("/"), handle.version()
         with self._lock:
             name = self._names.get((address, version))
             if name is None:

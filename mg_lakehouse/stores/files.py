@@ -11,8 +11,9 @@ from deltalake import DeltaTable
 
 from mg_lakehouse.events.schemas import TIMESTAMP
 from mg_lakehouse.stores.days import FIRST_MOMENT, LAST_MOMENT, moved
+from mg_lakehouse.stores.location import address_of
 
-__all__ = ["Span", "coarsened", "data_files", "files_between", "may_differ", "meets", "spans_around", "within"]
+__all__ = ["Span", "all_files", "coarsened", "data_files", "files_between", "may_differ", "meets", "spans_around", "within"]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -31,13 +32,19 @@ def files_between(handle: DeltaTable, column: str, spans: Sequence[Span]) -> lis
     return data_files(handle, column).filter(meets(column, spans))["address"].to_list()
 
 
+def all_files(handle: DeltaTable, partition: tuple[str, str] | None = None) -> list[str]:
+    """Addresses of all data files, or of those of one partition, by its column and the value's text."""
+    uris = handle.file_uris() if partition is None else handle.file_uris(file_pruning_predicate=[(partition[0], "=", partition[1])])
+    return [address_of(uri) for uri in uris]
+
+
 def data_files(handle: DeltaTable, *columns: str) -> pl.DataFrame:
     """The ``address`` of each data file, and for each column its least and greatest value there, null where there are no statistics.
 
     The values are in ``min.<column>`` and ``max.<column>``, for :func:`meets` and :func:`may_differ` to look at.
     """
     actions = pl.DataFrame(handle.get_add_actions(flatten=True))
-    root = handle.table_uri.rstrip("/").removeprefix("file://")
+    root = address_of(handle.table_uri).rstrip("/")
     bounds = [f"{bound}.{column}" for column in columns for bound in ("min", "max")]
     known = [pl.col(bound) if bound in actions.columns else pl.lit(None).alias(bound) for bound in bounds]
     return actions.select(pl.lit(f"{root}/").add(pl.col("path")).alias("address"), *known)

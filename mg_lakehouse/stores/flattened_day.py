@@ -18,13 +18,25 @@ from deltalake import DeltaTable
 from mg_lakehouse.events.catalogue import REJECTED_ITEMS, SET_ASIDE
 from mg_lakehouse.events.dedupe import content_columns
 from mg_lakehouse.events.schemas import silver_schema
+from mg_lakehouse.stores.files import all_files
 from mg_lakehouse.stores.lake import Lake, store_errors
 from mg_lakehouse.stores.ledger import posted_batches
 from mg_lakehouse.stores.set_aside import flatten_what_can_be
 from mg_lakehouse.stores.silver import progress_app, silver_progress
 from mg_lakehouse.stores.tables import BRONZE_TABLES
 
-__all__ = ["CONTENT", "ROW", "VERSION", "FlattenedDay", "Source", "flattened_day", "keys_of", "partition_files", "with_fingerprints"]
+__all__ = [
+    "CONTENT",
+    "ROW",
+    "VERSION",
+    "FlattenedDay",
+    "Source",
+    "flattened_day",
+    "keys_of",
+    "partition_files",
+    "with_all_columns",
+    "with_fingerprints",
+]
 
 VERSION: Final = "__bronze_version"
 """Column: the bronze version of the row's message, 0 where every table has flattened it."""
@@ -116,7 +128,7 @@ class FlattenedDay:
         """Keys and fingerprints of the rows that bronze gives the table."""
         schema = silver_schema(table)
         files = self._files(table)
-        rows = pl.scan_parquet(files) if files else pl.LazyFrame(schema={**schema, VERSION: pl.Int64})
+        rows = pl.scan_parquet(files, glob=False) if files else pl.LazyFrame(schema={**schema, VERSION: pl.Int64})
         kept = [name for name in _KEYS if name in schema]
         return with_fingerprints(rows, table).select(*kept, VERSION, ROW, CONTENT).collect(engine="streaming")
 
@@ -128,7 +140,7 @@ class FlattenedDay:
 
         def batches() -> Iterator[pa.RecordBatch]:
             for file in self._files(table):
-                part = with_fingerprints(pl.scan_parquet(file), table).collect()
+                part = with_fingerprints(pl.scan_parquet(file, glob=False), table).collect()
                 rows = part.join(wanted.select(on), on=on, how="semi", nulls_equal=True).select(schema.names()).cast(schema)
                 yield from rows.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(empty.schema).to_batches()
 
@@ -152,15 +164,19 @@ def keys_of(table: str) -> Sequence[str]:
 
 def partition_files(handle: DeltaTable, day: date) -> list[str]:
     """Addresses of the data files of a day of receipt, in order."""
-    return sorted(handle.file_uris(file_pruning_predicate=[("received_date", "=", day.isoformat())]))
+    return sorted(all_files(handle, ("received_date", day.isoformat())))
+
+
+def with_all_columns(rows: pl.LazyFrame, table: str) -> pl.LazyFrame:
+    """Rows of a table with every column of the catalogue; one that the table lacks yet, and the partition's, which is in no file, are null."""
+    held = rows.collect_schema()
+    return rows.with_columns(pl.lit(None, dtype).alias(name) for name, dtype in silver_schema(table).items() if name not in held)
 
 
 def with_fingerprints(rows: pl.LazyFrame, table: str) -> pl.LazyFrame:
     """Rows of a table with ``ROW`` and ``CONTENT``; columns that an older file lacks are null."""
     schema = silver_schema(table)
-    held = rows.collect_schema()
-    full = rows.with_columns(pl.lit(None, dtype).alias(name) for name, dtype in schema.items() if name not in held)
-    # The partition's column is in no file.
+    full = with_all_columns(rows, table)
     whole = [name for name in schema if name != "received_date"]
     content = content_columns(pl.DataFrame(schema=schema))
     return full.with_columns(_hash(whole, schema).alias(ROW), _hash(content, schema).alias(CONTENT))

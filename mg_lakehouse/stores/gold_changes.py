@@ -15,6 +15,7 @@ from deltalake.exceptions import DeltaError
 from mg_lakehouse.events.catalogue import ColumnType, columns_of, silver_tables
 from mg_lakehouse.stores import gold
 from mg_lakehouse.stores.duck import Snapshots, identifier
+from mg_lakehouse.stores.durable import make_durable
 from mg_lakehouse.stores.files import data_files
 from mg_lakehouse.stores.gold import ABSENT, Included
 from mg_lakehouse.stores.gold_duplicates import Duplicates, duplicates_above
@@ -134,7 +135,11 @@ class SilverTables:
     def _pinned(self) -> Mapping[str, DeltaTable | None]:
         with self._lock:
             if self._pins is None:
-                self._pins = self._lake.open_all("silver", silver_tables())
+                pins = self._lake.open_all("silver", silver_tables())
+                for handle in pins.values():
+                    if handle is not None:
+                        make_durable(handle)  # gold says which versions it includes, and must not outlive them
+                self._pins = pins
             return self._pins
 
     def _read_changes(self, handle: DeltaTable, table: str, before: int, now: int) -> str | None:

@@ -17,7 +17,8 @@ import polars as pl
 import pyarrow as pa
 from deltalake import DeltaTable
 
-from mg_lakehouse.stores.duck import text_list
+from mg_lakehouse.stores.duck import file_list
+from mg_lakehouse.stores.files import all_files
 
 __all__ = ["File", "Files", "JobDays", "read_addresses", "read_files", "rows_of"]
 
@@ -63,7 +64,7 @@ class Files:
     """The data files of a table. ``time_column`` is the date or the time that says which day a row is of, where the table has one."""
 
     def __init__(self, handle: DeltaTable, time_column: str | None) -> None:
-        addresses = {uri.rsplit("/", 1)[-1]: uri for uri in handle.file_uris()}
+        addresses = {uri.rsplit("/", 1)[-1]: uri for uri in all_files(handle)}
         actions = pl.DataFrame(pa.table(handle.get_add_actions(flatten=True)))
         wanted = [pl.col("path").str.split("/").list.last(), _known(actions, "num_records")]
         wanted += [_known(actions, f"{kind}.request_id") for kind in ("min", "max", "null_count")]
@@ -117,5 +118,5 @@ def read_files(files: Sequence[File]) -> str:
 def read_addresses(addresses: Sequence[str], *, numbered: bool = False) -> str:
     """SQL of the rows of the files at some addresses, as a source of a ``from``; with the column ``file_row_number`` where asked."""
     return (
-        f"read_parquet({text_list(addresses)}, union_by_name = true, hive_partitioning = false, file_row_number = {str(numbered).lower()})"
+        f"read_parquet({file_list(addresses)}, union_by_name = true, hive_partitioning = false, file_row_number = {str(numbered).lower()})"
     )

@@ -80,10 +80,10 @@ class StagedRows:
 
     def _pieces(self) -> list[str]:
         """Queries of the rows of all parts, that follow each other in order. What belongs to no job is in the order of the parts, by day."""
-        every_part = f"from read_parquet({duck.text_list(self._files)})"
+        every_part = f"from read_parquet({duck.file_list(self._files)})"
         bounds = self._bounds(every_part)
         jobs = [f"{every_part} where {_range(low, high)} {self._order}" for low, high in pairwise([None, *bounds, None])]
-        return jobs + [f"from read_parquet({duck.text(file)}) where request_id is null {self._order}" for file in self._files]
+        return jobs + [f"from read_parquet({duck.file_list([file])}) where request_id is null {self._order}" for file in self._files]
 
     def _bounds(self, every_part: str) -> list[str]:
         """Ids that cut the rows into pieces of about ``part_rows``, by a sample of them."""

@@ -6,6 +6,7 @@ commit is :mod:`mg_lakehouse.stores.commit`; what the tables hold is the catalog
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -18,41 +19,39 @@ import pyarrow as pa
 from deltalake import DeltaTable, PostCommitHookProperties, Schema
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
-from mg_lakehouse.errors import LakehouseError, PermanentError, TransientError
+from mg_lakehouse.errors import ConfigurationError, LakehouseError, PermanentError, TransientError
 from mg_lakehouse.progress import remark
-from mg_lakehouse.stores.location import Layer, Location
+from mg_lakehouse.stores.damage import refuse_damage, refuse_new_damage, remedy
+from mg_lakehouse.stores.location import Layer, Location, fault_of
 
 __all__ = ["CONTRACT_VERSION", "NO_HOOKS", "Lake", "Layer", "TableSpec", "arrow_schema", "columns_of_table", "store_error", "store_errors"]
 
 CONTRACT_VERSION: Final = 1
 """Version of the tables' meaning. A lake written under a higher one is refused, not guessed at."""
 
-_REFUSED: Final = (
-    "permission denied",
-    "read-only file system",
-    "not a directory",
-    "could not create local directory",
-    "lacked the necessary privileges",
-    "403 forbidden",
-    "accessdenied",
-    "expiredtoken",
-    "invalidaccesskeyid",
-    "signaturedoesnotmatch",
-)
-"""What stores say when trying again changes nothing, in lower case."""
-
-_FULL: Final = ("no space left", "disk quota exceeded", "file too large")
-
-_OTHER_COLUMNS: Final = ("schemamismatch", "cannot cast schema", "number of fields does not match")
-
-_UNKNOWN_FEATURE: Final = ("unsupported table features", "kernel error: unsupported")
-
 _FEATURE_REMEDY: Final = "a newer release or another program turned it on. Upgrade mg-lakehouse, or make the table anew without it as that program's manual has it."
 
 _PERMANENT: Final = (
-    (_REFUSED, "cannot be written or read: access was refused. Check MG_LAKE_URI and the rights or AWS credentials behind it."),
+    (
+        (
+            "permission denied",
+            "read-only file system",
+            "not a directory",
+            "could not create local directory",
+            "lacked the necessary privileges",
+            "403 forbidden",
+            "accessdenied",
+            "expiredtoken",
+            "invalidaccesskeyid",
+            "signaturedoesnotmatch",
+        ),
+        "cannot be written or read: access was refused. Check MG_LAKE_URI and the rights or AWS credentials behind it.",
+    ),
     (("nosuchbucket", "bucket does not exist"), "cannot be reached: its bucket does not exist. Create it or correct MG_LAKE_URI."),
-    (_FULL, "cannot be written: the disk is full, or a limit on its files is reached. Free some space."),
+    (
+        ("no space left", "disk quota exceeded", "file too large"),
+        "cannot be written: the disk is full, or a limit on its files is reached. Free some space.",
+    ),
     (
         ("invalid table version",),
         (
@@ -61,12 +60,18 @@ _PERMANENT: Final = (
         ),
     ),
     (
-        _OTHER_COLUMNS,
+        ("schemamismatch", "cannot cast schema", "number of fields does not match"),
         "has other columns than this mg-lakehouse writes: another release wrote here meanwhile. Use the newest one that did, everywhere.",
     ),
-    (_UNKNOWN_FEATURE, f"uses a feature of Delta Lake that this mg-lakehouse does not know: {_FEATURE_REMEDY}"),
+    (
+        ("unsupported table features", "kernel error: unsupported"),
+        f"uses a feature of Delta Lake that this mg-lakehouse does not know: {_FEATURE_REMEDY}",
+    ),
 )
 """What stores and delta-rs say where only a person can help, in lower case, and how the sentence goes on."""
+
+_DAMAGED: Final = ("out of specification", "json error", "invalid json in", "found gap", "invalid checkpoint")
+"""What libraries say of files that are torn or foreign, in lower case: trying again reads the same bytes."""
 
 _COLUMN_MAPPING: Final = 2
 """Version of a reader that knows no feature but this one."""
@@ -114,9 +119,12 @@ def store_error(error: BaseException, what: str) -> LakehouseError:
     """
     text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     lowered = f"{type(error).__name__}: {error}".lower()
-    for signs, outcome in _PERMANENT:
+    for signs, sentence in _PERMANENT:
         if any(sign in lowered for sign in signs):
-            return PermanentError(f"{what} {outcome}")
+            return PermanentError(f"{what} {sentence}")
+    if any(sign in lowered for sign in _DAMAGED):
+        layer, _, table = what.partition(" ")[0].partition("/")
+        return PermanentError(f"{what} has a file that is damaged ({text[:300]}): {remedy(layer, table, Path(layer, table))}.")
     if "error sending request" in lowered or "connection refused" in lowered or "dns error" in lowered:
         return TransientError(f"{what} cannot be reached: its store does not answer. Check the network and AWS_ENDPOINT_URL_S3.")
     return TransientError(f"{what} could not be reached or written ({type(error).__name__}: {text[:300]}).")
@@ -144,18 +152,28 @@ class Lake(Location):
         """The table at its newest version, or ``None`` where it was never written.
 
         Raises:
-            PermanentError: access is refused, or the table was written by a newer contract, or with a feature that changes how files are read.
+            PermanentError: access is refused, a file of the table is damaged, or it was written by a newer contract, or with a feature that changes
+                how files are read.
             TransientError: the store did not answer.
         """
         what = f"{layer}/{table} in the lake {self.uri}"
-        if self.is_local and not Path(self.uri_of(layer, table), "_delta_log").is_dir():
-            return None
+        folder = Path(self.uri_of(layer, table)) if self.is_local else None
+        if folder is not None:
+            if folder.is_symlink() and (fault := fault_of(os.path.realpath(folder))):
+                raise ConfigurationError(f"{what} is a link: {fault}.")
+            if not folder.joinpath("_delta_log").is_dir():
+                refuse_damage(folder, what)
+                return None
         try:
             handle = DeltaTable(self.uri_of(layer, table), storage_options=self.storage_options())
-        except TableNotFoundError:
-            return None
         except (DeltaError, OSError) as error:
+            if folder is not None:
+                refuse_damage(folder, what)
+            if isinstance(error, TableNotFoundError):
+                return None
             raise store_error(error, what) from error
+        if folder is not None:
+            refuse_new_damage(folder, handle, what)
         _refuse_newer_contract(handle, what)
         _refuse_unread_features(handle, what)
         return handle
@@ -260,6 +278,8 @@ class Lake(Location):
         return pl.scan_parquet(
             list(files),
             storage_options=self.storage_options() or None,
+            # Names are no patterns.
+            glob=False,
             hive_partitioning=False,
             schema=schema,
             missing_columns="insert",

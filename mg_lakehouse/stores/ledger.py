@@ -19,6 +19,7 @@ from deltalake import DeltaTable
 
 __all__ = [
     "HOUR_FORMAT",
+    "REDERIVED",
     "BatchLedger",
     "Posted",
     "RetryLedger",
@@ -35,6 +36,9 @@ __all__ = [
 
 HOUR_FORMAT: Final = "%Y-%m-%dT%H"
 """How a ledger writes an hour."""
+
+REDERIVED: Final = "mg.rederived"
+"""What a commit of a silver day that was made anew says of itself; it has no ledger, for it brings nothing that was not accounted for."""
 
 _FIRST_LOOK: Final = 8
 

@@ -36,6 +36,7 @@ from mg_lakehouse.stores.archives import ZIP_BEGINS, has_password, is_bomb
 from mg_lakehouse.stores.bronze import append_batch, bundle_rows, in_batches
 from mg_lakehouse.stores.failpoints import Failpoint, reached
 from mg_lakehouse.stores.lake import Lake
+from mg_lakehouse.stores.silver import require_whole
 from mg_lakehouse.stores.tables import LOADED_FILES
 
 __all__ = ["Loaded", "load_files"]
@@ -96,6 +97,7 @@ def load_files(
     Raises:
         PermanentError, TransientError: the lake cannot be written; what was committed stays.
     """
+    require_whole(lake, LOADED_FILES.name)
     begun: deque[Loaded] = deque()
     items = 0
     for batch in in_batches(_parts(files, activity, begun), settings):
@@ -189,7 +191,7 @@ def _members(file: io.BufferedReader, name: str) -> Iterator[tuple[str, io.Buffe
                         _require_sound(member, name)
                         with archive.open(member) as content:
                             yield f"{name}/{member.filename}", _buffered(content)
-        except zipfile.BadZipFile as error:
+        except (zipfile.BadZipFile, UnicodeDecodeError) as error:  # the second where a name in it is no UTF-8 and says that it is
             raise _UnreadableError(f"{name} is a damaged zip, or broke off: load it again when it is whole.") from error
         except NotImplementedError as error:
             raise _UnreadableError(f"{name} is a zip of a kind that cannot be unpacked here: unpack it, and load what is in it.") from error

@@ -19,6 +19,7 @@ from mg_lakehouse.settings import Settings
 from mg_lakehouse.stores.audit import RECHECKED_VERSIONS
 from mg_lakehouse.stores.compaction import Rewrite, Rewritten, planned_rewrites, rewrite
 from mg_lakehouse.stores.dbt_project import gold_models
+from mg_lakehouse.stores.durable import make_durable, sync_checkpoints
 from mg_lakehouse.stores.lake import Lake, Layer, store_errors
 from mg_lakehouse.stores.retention import Hold, Removed, check_hold, clean_log, gold_hold, remove_files, silver_hold, with_retention
 from mg_lakehouse.stores.tables import BRONZE_TABLES
@@ -116,6 +117,9 @@ class _Work:
         keep_files, keep_log = timedelta(days=self.settings.keep_files_days), timedelta(days=self.settings.keep_log_days)
         holds = self._holds(handle, keep_log)
         held = [hold.reader for hold in holds if hold.rows_at is not None and hold.rows_at < datetime.now(UTC) - keep_files]
+        if not self.dry_run:  # what replaced the old files and stands for the old entries
+            make_durable(handle)
+            sync_checkpoints(handle)
         removed = remove_files(handle, holds, keep=keep_files, dry_run=self.dry_run)
         if not self.dry_run:
             with_retention(handle, keep_files_days=self.settings.keep_files_days, keep_log_days=self.settings.keep_log_days)

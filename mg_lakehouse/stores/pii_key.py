@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 
 from mg_lakehouse.errors import ConfigurationError
 from mg_lakehouse.settings import Settings
+from mg_lakehouse.stores.durable import sync_folder
 from mg_lakehouse.stores.lake import Lake
 
 __all__ = ["HmacPads", "hmac_pads", "is_generated", "pii_key"]
@@ -85,5 +86,6 @@ def _create(file: Path) -> None:
         # A link, unlike a rename, fails where the name is taken.
         with contextlib.suppress(FileExistsError):
             os.link(draft, file)
+        sync_folder(file.parent)
     finally:
         Path(draft).unlink()

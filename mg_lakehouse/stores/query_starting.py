@@ -88,6 +88,8 @@ def started(lake: Location, settings: Settings) -> Iterator[tuple[Connection, su
 
 @contextmanager
 def _folder() -> Iterator[Path]:
+    if "?" in tempfile.gettempdir():
+        raise PermanentError("The folder of temporary files holds ?, behind which DuckDB puts no file: set TMPDIR to another.")
     try:
         own = OwnFolder(Path(tempfile.gettempdir()), _PREFIX)
     except OSError as error:

@@ -6,12 +6,13 @@ the tables now, and the accounts in silver's commits (items seen, duplicates dro
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import takewhile
+from pathlib import Path
 from typing import Final, NamedTuple
 
 import polars as pl
@@ -20,9 +21,11 @@ from deltalake import DeltaTable
 from mg_lakehouse.events.catalogue import REJECTED_ITEMS, SET_ASIDE
 from mg_lakehouse.events.schemas import TIMESTAMP
 from mg_lakehouse.stores.coverage import coverage
+from mg_lakehouse.stores.damage import refuse_hollow
 from mg_lakehouse.stores.files import files_between
-from mg_lakehouse.stores.lake import Lake, store_errors
+from mg_lakehouse.stores.lake import Lake, Layer, store_errors
 from mg_lakehouse.stores.ledger import (
+    REDERIVED,
     BatchLedger,
     Posted,
     RetryLedger,
@@ -36,6 +39,7 @@ from mg_lakehouse.stores.ledger import (
     posted_batches,
     posted_slices,
 )
+from mg_lakehouse.stores.log_files import log_of
 from mg_lakehouse.stores.silver import EVENT_TABLES, silver_progress
 from mg_lakehouse.stores.tables import BRONZE_TABLES
 
@@ -90,6 +94,12 @@ class Reconciliation:
 
     hours: tuple[HourBalance, ...]
     changed_batches: tuple[str, ...]
+    asked_since: datetime | None = None
+    """The begin of the first hour that was asked for."""
+    proved_since: datetime | None = None
+    """The begin of the first hour from which on every log still tells all; ``None`` where that is none of those that were asked for."""
+    without_message: int = 0
+    """Messages of the hours that were asked for that silver has rows of, and bronze has not."""
     uncovered: int = 0
     """Items that begin in bodies, by a count that knows no reader, and are in no row and no reject."""
     overlooked: tuple[str, ...] = ()
@@ -97,26 +107,36 @@ class Reconciliation:
 
     @property
     def balances(self) -> bool:
-        """Whether every hour does and every batch is as it was committed."""
-        return not self.uncovered and not self.changed_batches and all(hour.balances for hour in self.hours)
+        """Whether every hour that could be proved does, every batch is as it was committed, all items are somewhere, and bronze has the messages of silver's rows."""
+        nothing_else = not (self.uncovered or self.changed_batches or self.without_message)
+        return nothing_else and all(hour.balances for hour in self.hours)
+
+    @property
+    def proves_all(self) -> bool:
+        """Whether the logs tell of all hours that were asked for."""
+        return self.proved_since is not None and self.proved_since == self.asked_since
 
 
 def reconcile(lake: Lake, first: datetime, last: datetime, *, source: str = "event_feed") -> Reconciliation:
-    """Balance the hours from that of ``first`` to that of ``last``, both included, as far as the Delta logs go back.
+    """Balance the hours from that of ``first`` to that of ``last``, both included, as far as the Delta logs go back, and say how far that is.
 
     Raises:
-        PermanentError, TransientError: the lake cannot be read.
+        PermanentError: a table is damaged, or cannot be read.
+        TransientError: the store did not answer.
     """
     asked = _Span(_hour(first), _hour(last) + timedelta(hours=1) - timedelta(microseconds=1))
+    _refuse_hollow_logs(lake, source)
     bronze = lake.open("bronze", source)
+    span = _as_far_as_logs_go(lake, bronze, asked)
+    proved_since = None if span is None else span.first
     if bronze is None:
-        return Reconciliation((), ())
-    if (span := _as_far_as_logs_go(lake, bronze, asked)) is None:
-        return Reconciliation((), ())
+        return Reconciliation((), (), asked.first, proved_since, _without_message(lake, source, asked))
     finished = silver_progress(lake, bronze)
     with store_errors(f"bronze/{source} in the lake {lake.uri}"):
+        held = _rows(lake, bronze, asked, "message_id", "batch_id", "received_at")
+        if span is None:
+            return Reconciliation((), (), asked.first, None, _without_message(lake, source, asked, held, finished))
         batches = list(takewhile(lambda posted: posted.committed_at >= span.first - _SKEW, posted_batches(bronze)))
-        held = _rows(lake, bronze, span, "message_id", "batch_id", "received_at")
     with ThreadPoolExecutor(_READERS) as pool:
         silver = list(pool.map(lambda table: _table(lake, table, source, finished, span), (*EVENT_TABLES, REJECTED_ITEMS)))
     rejected = silver.pop()
@@ -130,7 +150,8 @@ def reconcile(lake: Lake, first: datetime, last: datetime, *, source: str = "eve
     hours = sorted(hour for hour in {*received, *in_bronze, *items, *rows, *rejected.rows} if span.holds(hour))
     columns = (received, in_bronze, waiting, items, rows, rejected.rows, duplicates, aside.rows)
     balances = (HourBalance(hour, *(column[hour] for column in columns)) for hour in hours)
-    return Reconciliation(tuple(balances), tuple(_changed(batches, held, span)))
+    lacking = _without_message(lake, source, asked, held, finished)
+    return Reconciliation(tuple(balances), tuple(_changed(batches, held, span)), asked.first, proved_since, lacking)
 
 
 def reconcile_sources(lake: Lake, first: datetime, last: datetime) -> Reconciliation:
@@ -143,14 +164,19 @@ def reconcile_sources(lake: Lake, first: datetime, last: datetime) -> Reconcilia
     """
     hours: dict[str, HourBalance] = {}
     changed: list[str] = []
-    for source in BRONZE_TABLES:
-        found = reconcile(lake, first, last, source=source)
+    each_source = [reconcile(lake, first, last, source=source) for source in BRONZE_TABLES]
+    for found in each_source:
         changed += found.changed_batches
         for each in found.hours:
             known = hours.get(each.hour)
             hours[each.hour] = each if known is None else known.plus(each)
-    return replace(
-        Reconciliation(tuple(hours[hour] for hour in sorted(hours)), tuple(changed)),
+    proved = [found.proved_since for found in each_source if found.proved_since is not None]
+    return Reconciliation(
+        tuple(hours[hour] for hour in sorted(hours)),
+        tuple(changed),
+        each_source[0].asked_since,
+        max(proved) if len(proved) == len(each_source) else None,
+        sum(found.without_message for found in each_source),
         **coverage(lake, _hour(first), _hour(last) + timedelta(hours=1))._asdict(),
     )
 
@@ -165,16 +191,65 @@ class _Span(NamedTuple):
         return self.first <= datetime.fromisoformat(f"{hour}:00+00:00") <= self.last
 
 
-def _as_far_as_logs_go(lake: Lake, bronze: DeltaTable, span: _Span) -> _Span | None:
+def _refuse_hollow_logs(lake: Lake, source: str) -> None:
+    """Refuse a log with an entry of no bytes: it would be a commit of nothing, before a checkpoint too."""
+    if not lake.is_local:
+        return
+    tables: list[tuple[Layer, str]] = [("bronze", source), *(("silver", table) for table in (*EVENT_TABLES, REJECTED_ITEMS, SET_ASIDE))]
+    for layer, table in tables:
+        folder = Path(lake.uri_of(layer, table))
+        if log_of(folder).is_dir():
+            refuse_hollow(folder, f"{layer}/{table} in the lake {lake.uri}")
+
+
+def _as_far_as_logs_go(lake: Lake, bronze: DeltaTable | None, span: _Span) -> _Span | None:
     """The hours of a span that every table's log still accounts for: maintenance removes old entries. ``None`` where none is left."""
-    handles = [bronze, *(handle for table in (*EVENT_TABLES, REJECTED_ITEMS) if (handle := lake.open("silver", table)) is not None)]
+    silver = [lake.open("silver", table) for table in (*EVENT_TABLES, REJECTED_ITEMS)]
     first = span.first
-    for handle in handles:
-        with store_errors(f"{handle.table_uri} in the lake {lake.uri}"):
+    for handle in (bronze, *silver):
+        if handle is None:
+            continue
+        layer = "bronze" if handle is bronze else "silver"
+        with store_errors(f"{layer}/{handle.metadata().name} in the lake {lake.uri}"):
             reaches = any(committed_at(commit) < first - _SKEW for commit in commits_of(handle))
-            if not reaches and (begins := log_begins(handle)) is not None:
+            if not reaches and (begins := _accounts_begin(handle)) is not None:
                 first = max(first, _hour(begins) + timedelta(hours=1))
     return span._replace(first=first) if first <= span.last else None
+
+
+def _accounts_begin(handle: DeltaTable) -> datetime | None:
+    """When the oldest account of a log was written; ``None`` where it has all. One that a backfill made anew has none of what came before."""
+    oldest = deque(commits_of(handle), maxlen=2)
+    if oldest[-1]["version"] == 0 and REDERIVED in oldest[0]:
+        return committed_at(oldest[0])
+    return log_begins(handle)
+
+
+def _without_message(lake: Lake, source: str, span: _Span, held: pl.DataFrame | None = None, finished: int = 0) -> int:
+    """Messages that silver has rows of, of slices up to bronze's version ``finished``, and that are not among those that bronze held."""
+    found: set[str] = set()
+    ids = pl.LazyFrame(schema={"message_id": pl.String}) if held is None else held.lazy().select("message_id")
+    for table in (*EVENT_TABLES, REJECTED_ITEMS, SET_ASIDE):
+        handle = lake.open("silver", table)
+        if handle is None:
+            continue
+        with store_errors(f"silver/{table} in the lake {lake.uri}"):
+            if held is not None:
+                _close_books(handle, posted_slices(handle, source, above=finished), finished)
+            files = files_between(handle, "received_at", [span])
+            if files:
+                rows = lake.scan(files, handle).filter(pl.col("received_at").is_between(*span) & (pl.col("source") == source))
+                lacking = rows.select("message_id").join(ids, on="message_id", how="anti").unique().collect(engine="streaming")
+                found.update(lacking["message_id"])
+    return len(found)
+
+
+def _close_books(handle: DeltaTable, accounts: Iterable[Posted[SliceLedger]], finished: int) -> list[Posted[SliceLedger]]:
+    """Go back to the last whole slice, and give the accounts up to it: what another run is in the middle of is in some tables and not in others."""
+    known = list(accounts)
+    if ahead := [each.version for each in known if each.ledger.high > finished]:
+        handle.load_as_version(min(ahead) - 1)
+    return [each for each in known if each.ledger.high <= finished]
 
 
 class _Table(NamedTuple):
@@ -195,15 +270,9 @@ def _table(lake: Lake, table: str, source: str, finished: int, span: _Span) -> _
 
 
 def _closed(handle: DeltaTable, source: str, finished: int, span: _Span) -> list[Posted[SliceLedger]]:
-    """Accounts of the slices that all tables have; the handle is set back to the last of them.
-
-    What another run is in the middle of is in some tables and not in others.
-    """
-    accounts = list(takewhile(lambda each: each.committed_at >= span.first - _SKEW, posted_slices(handle, source)))
-    ahead = [each.version for each in accounts if each.ledger.high > finished]
-    if ahead:
-        handle.load_as_version(min(ahead) - 1)
-    return [each for each in accounts if each.ledger.high <= finished]
+    """Accounts of the span, of the slices that all tables have; the handle is set back to the last of them."""
+    near = takewhile(lambda each: each.committed_at >= span.first - _SKEW, posted_slices(handle, source))
+    return _close_books(handle, near, finished)
 
 
 class _SetAside(NamedTuple):

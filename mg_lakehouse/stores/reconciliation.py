@@ -23,7 +23,7 @@ from mg_lakehouse.stores.account_summaries import Summary, account_summary, bulk
 from mg_lakehouse.stores.activity_comparison import Compared, compare_with_queue
 from mg_lakehouse.stores.commit import Replace, commit_once
 from mg_lakehouse.stores.days import span_of_day
-from mg_lakehouse.stores.files import files_between
+from mg_lakehouse.stores.files import all_files, files_between
 from mg_lakehouse.stores.lake import Lake, store_errors
 from mg_lakehouse.stores.silver import unflattened
 from mg_lakehouse.stores.tables import BRONZE_TABLES, RECONCILIATION
@@ -229,11 +229,11 @@ def _jobs(lake: Lake, settings: Settings, day: date) -> list[dict[str, Any]]:
     with store_errors(f"gold/job_metrics in the lake {lake.uri}"):
         first = pl.coalesce("first_send_at", "first_event_at")
         jobs = (
-            lake.scan(dim.file_uris(), dim)
+            lake.scan(all_files(dim), dim)
             .filter((pl.col("request_type") == "bulk_job") & (first.dt.convert_time_zone(zone).dt.date() == day))
             .select("request_id", began_at=first, is_settled=pl.col("maturity").is_in(["engaging", "final"]))
         )
-        numbers = lake.scan(metrics.file_uris(), metrics).filter(pl.col("channel") == "email")
+        numbers = lake.scan(all_files(metrics), metrics).filter(pl.col("channel") == "email")
         found = jobs.join(numbers, on="request_id").sort("targeted", "request_id", descending=[True, False])
         return found.head(settings.reconciled_jobs).collect().to_dicts()
 

@@ -39,10 +39,12 @@ from mg_lakehouse.stores.flattened_day import (
     flattened_day,
     keys_of,
     partition_files,
+    with_all_columns,
     with_fingerprints,
 )
 from mg_lakehouse.stores.folders import OwnFolder
 from mg_lakehouse.stores.lake import Lake, store_errors
+from mg_lakehouse.stores.ledger import REDERIVED
 from mg_lakehouse.stores.neighbours import rows_near
 from mg_lakehouse.stores.set_aside import Retried, read_set_aside
 from mg_lakehouse.stores.silver import EVENT_TABLES, as_rejected
@@ -55,7 +57,6 @@ _FEW_ROWS: Final = 1_000
 """So many changed rows are replaced by their ids; of more, the whole partition is."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_REDERIVED: Final = "mg.rederived"
 
 
 class Rederived(NamedTuple):
@@ -206,6 +207,7 @@ def _make_table(lake: Lake, day: FlattenedDay, table: str, retried: Retried, *, 
     added = kept.join(current, on=on, how="anti", nulls_equal=True)
     removed = current.join(kept, on=on, how="anti", nulls_equal=True)
     result = Rederived(table, day.day, kept.height, added.height, removed.height, None)
+    _refuse_without_bronze(lake, day, removed, what)
     if dry_run or not result.changed:
         return result, conflicts
     few = table in EVENT_TABLES and added.height + removed.height <= _FEW_ROWS
@@ -215,7 +217,7 @@ def _make_table(lake: Lake, day: FlattenedDay, table: str, retried: Retried, *, 
 
     def decide(opened: DeltaTable) -> Landed[int] | Replace[int]:
         if _Seen.of(opened, day) != seen:
-            if opened.history(1)[0].get(_REDERIVED) == account:
+            if opened.history(1)[0].get(REDERIVED) == account:
                 return Landed(opened.version())  # the answer was lost
             raise OvertakenError(f"{what} was written to since it was looked at: try again.")
         return Replace(
@@ -224,12 +226,38 @@ def _make_table(lake: Lake, day: FlattenedDay, table: str, retried: Retried, *, 
             new_schema=False,
             transactions=(),
             result=opened.version() + 1,
-            metadata={_REDERIVED: account, **ledger},
+            metadata={REDERIVED: account, **ledger},
             others_may_commit=True,
         )
 
     version = commit_once(what, lambda: lake.ensure(silver_spec(table)), decide)
     return result._replace(version=version), conflicts
+
+
+def _refuse_without_bronze(lake: Lake, day: FlattenedDay, removed: pl.DataFrame, what: str) -> None:
+    """Refuse to remove rows whose messages bronze has no longer, for nothing could bring them back.
+
+    Raises:
+        PermanentError: there are such rows.
+    """
+    if removed.is_empty():
+        return
+    held = pl.concat(
+        [
+            pl.LazyFrame(schema={"message_id": pl.String}),
+            *(
+                lake.scan(files, source.handle).select("message_id")
+                for source in day.sources
+                if (files := partition_files(source.handle, day.day))
+            ),
+        ]
+    )
+    lost = removed.lazy().select("message_id").unique().join(held, on="message_id", how="anti").collect().height
+    if lost:
+        raise PermanentError(
+            f"{what} has rows of {lost:,} messages that bronze has not, and they would be removed for good: nothing was changed. "
+            "Bronze is damaged: `mg-lakehouse repair bronze` says what it lacks. Make the day anew when it is whole."
+        )
 
 
 def _predicate(day: date, ids: pl.Series | None) -> str:
@@ -278,8 +306,7 @@ def _elsewhere(lake: Lake, handle: DeltaTable, day: FlattenedDay, table: str, ro
     begin = datetime.combine(day.day, time(), UTC)
     of_day = (pl.col("received_at") >= begin) & (pl.col("received_at") < begin + timedelta(days=1))
     others = near.filter(~of_day).join(rows.lazy().select("activity_id"), on="activity_id", how="semi")
-    schema = silver_schema(table)
-    older = others.filter(may_be_older()).select(name for name in schema if name != "received_date").collect()
+    older = with_all_columns(others.filter(may_be_older()), table).collect()
     readings = [others, reread(older, table).lazy()]
     return pl.concat(with_fingerprints(each, table).select(columns).collect().cast(rows.select(columns).schema) for each in readings)
 

@@ -22,6 +22,7 @@ from mg_lakehouse.events.envelopes import unwrap
 from mg_lakehouse.events.flatten import Flattened, flatten
 from mg_lakehouse.events.schemas import silver_schema
 from mg_lakehouse.events.starts import count_starts
+from mg_lakehouse.stores.files import all_files
 from mg_lakehouse.stores.lake import Lake, store_errors
 from mg_lakehouse.stores.ledger import HOUR_FORMAT, RetryLedger
 
@@ -133,7 +134,7 @@ def read_set_aside(lake: Lake, days: Collection[date] | None = None) -> pl.DataF
     """
     schema = silver_schema(SET_ASIDE)
     handle = lake.open("silver", SET_ASIDE)
-    if handle is None or not (files := handle.file_uris()):
+    if handle is None or not (files := all_files(handle)):
         return pl.DataFrame(schema=schema)
     with store_errors(f"silver/{SET_ASIDE} in the lake {lake.uri}"):
         # The partition's column is in no file.

@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise, takewhile
+from pathlib import Path
 from typing import Final, NamedTuple
 
 import polars as pl
@@ -25,6 +26,7 @@ from deltalake import DeltaTable, Transaction
 from deltalake.exceptions import DeltaError
 
 from mg_lakehouse.allocator import give_back
+from mg_lakehouse.errors import PermanentError
 from mg_lakehouse.events.catalogue import REJECTED_ITEMS, SET_ASIDE, silver_tables
 from mg_lakehouse.events.culprits import content_errors
 from mg_lakehouse.events.dedupe import Deduplicated, against_existing, content_columns, first_received
@@ -33,6 +35,8 @@ from mg_lakehouse.events.older import reread
 from mg_lakehouse.events.rejection import Reason
 from mg_lakehouse.events.schemas import silver_schema
 from mg_lakehouse.stores.commit import Append, Landed, commit_once
+from mg_lakehouse.stores.damage import remedy
+from mg_lakehouse.stores.durable import make_durable
 from mg_lakehouse.stores.failpoints import Failpoint, reached
 from mg_lakehouse.stores.lake import Lake, store_errors
 from mg_lakehouse.stores.ledger import SliceLedger, hours_of, posted_batches
@@ -49,6 +53,10 @@ __all__ = [
     "flatten_sources",
     "merged",
     "progress_app",
+    "progress_app_of",
+    "recorded_progress",
+    "recorded_progress_of",
+    "require_whole",
     "silver_progress",
     "unflattened",
 ]
@@ -139,6 +147,7 @@ def flatten_new(
     bronze = lake.open("bronze", source)
     if bronze is None:
         return SilverReport(0, 0)
+    make_durable(bronze)  # another process may have committed it this moment, and silver's progress must not outlive it
     done = _progress(lake, bronze)
     if not wanted:
         return SilverReport(done.all_tables, done.all_tables)
@@ -211,14 +220,55 @@ def unflattened(lake: Lake, source: str = "event_feed") -> int:
 
 
 def silver_progress(lake: Lake, bronze: DeltaTable) -> int:
-    """The bronze version up to which every silver table has everything."""
+    """The bronze version up to which every silver table has everything.
+
+    Raises:
+        PermanentError: bronze does not reach so far: it lost commits, and silver would take new ones for those that it has.
+    """
+    progress = recorded_progress(lake, bronze)
+    if progress <= bronze.version():
+        return progress
+    source = bronze.metadata().name or ""
+    newest = lake.open("bronze", source)  # another run may have committed and flattened since
+    if newest is None or newest.version() < progress:
+        has = "no commit" if newest is None else f"commit {newest.version():,}"
+        raise PermanentError(
+            f"bronze/{source} in the lake {lake.uri} is damaged: it ends with {has}, and silver has read commit {progress:,} of it. "
+            f"To repair it, {remedy('bronze', source, Path(lake.uri_of('bronze', source)))}."
+        )
+    return progress
+
+
+def require_whole(lake: Lake, source: str) -> None:
+    """Look, before anything is received, whether a bronze table can take it: what went into versions that silver has read, it would never read.
+
+    Raises:
+        PermanentError: the bronze table is damaged.
+        TransientError: the store did not answer.
+    """
+    if (bronze := lake.open("bronze", source)) is not None:
+        silver_progress(lake, bronze)
+
+
+def recorded_progress(lake: Lake, bronze: DeltaTable) -> int:
+    """What silver says that it has read of a bronze table, whatever that one has."""
+    return recorded_progress_of(lake, progress_app(bronze))
+
+
+def recorded_progress_of(lake: Lake, app: str) -> int:
+    """The same by the id of the transactions in which silver keeps it."""
     rejected = lake.open("silver", REJECTED_ITEMS)
-    return 0 if rejected is None else rejected.transaction_version(progress_app(bronze)) or 0
+    return 0 if rejected is None else rejected.transaction_version(app) or 0
 
 
 def progress_app(bronze: DeltaTable) -> str:
     """Id of the transactions in which silver keeps its progress. A bronze table that was made anew has another one."""
-    return f"silver:{bronze.metadata().id}"
+    return progress_app_of(str(bronze.metadata().id))
+
+
+def progress_app_of(table_id: str) -> str:
+    """The same by the table's id."""
+    return f"silver:{table_id}"
 
 
 class _Slice(NamedTuple):

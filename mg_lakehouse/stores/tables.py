@@ -15,7 +15,7 @@ from mg_lakehouse.events.schemas import ACTIVITY_SCHEMA, BRONZE_SCHEMA, LOADED_S
 from mg_lakehouse.stores.gold_names import RECONCILIATION_NAME
 from mg_lakehouse.stores.lake import TableSpec
 
-__all__ = ["ACCOUNT_ACTIVITY", "BRONZE_TABLES", "EVENT_FEED", "LOADED_FILES", "RECONCILIATION", "silver_spec"]
+__all__ = ["ACCOUNT_ACTIVITY", "BRONZE_SPECS", "BRONZE_TABLES", "EVENT_FEED", "LOADED_FILES", "RECONCILIATION", "silver_spec"]
 
 _BRONZE_COMMENTS: Final[dict[str, str]] = {
     "message_id": "Key of the row: SQS's id of the message, or one made of the text of a bundle that was cut out of a file.",
@@ -72,7 +72,9 @@ LOADED_FILES: Final = TableSpec(
     },
 )
 
-BRONZE_TABLES: Final = (EVENT_FEED.name, ACCOUNT_ACTIVITY.name, LOADED_FILES.name)
+BRONZE_SPECS: Final = (EVENT_FEED, ACCOUNT_ACTIVITY, LOADED_FILES)
+
+BRONZE_TABLES: Final = tuple(spec.name for spec in BRONZE_SPECS)
 """Names of the bronze tables, which are the sources of silver's rows."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,18 @@ from mg_lakehouse import checks
 from mg_lakehouse.definitions import build_definitions
 from mg_lakehouse.demo.queue import EmbeddedQueue
 from mg_lakehouse.demo.samples import samples
-from mg_lakehouse.jobs import GOLD_JOB, INGEST_JOB, RECONCILIATION_JOB, STANDING_CHECKS_JOB
+from mg_lakehouse.events.catalogue import Column
+from mg_lakehouse.jobs import FLATTEN_JOB, GOLD_JOB, INGEST_JOB, RECONCILIATION_JOB, STANDING_CHECKS_JOB
 from mg_lakehouse.names import Names
 from mg_lakehouse.partitions import today
 from mg_lakehouse.settings import Settings, load_settings
 from mg_lakehouse.stores.audit import Conservation
 from mg_lakehouse.stores.lake import Lake
+from mg_lakehouse.stores.tables import EVENT_FEED
+from mg_lakehouse_tests.events.frames import bundle, item
 from mg_lakehouse_tests.gold.helpers import MARTS
 from mg_lakehouse_tests.stores.feeds import rows_of
+from mg_lakehouse_tests.stores.releases import later_release
 
 NAMES = Names()
 
@@ -77,6 +82,54 @@ def test_an_ingest_drains_flattens_and_reports(queue: EmbeddedQueue, settings: S
     assert not checked["rejected_items", "nothing_rejected"].passed
     assert checked["rejected_items", "nothing_rejected"].severity == dg.AssetCheckSeverity.WARN
     assert all(check.passed for (_, name), check in checked.items() if name == "unique_activity_id")
+
+
+def test_a_new_column_is_told_of_and_stops_neither_silver_nor_gold(
+    queue: EmbeddedQueue, settings: Settings, instance: dg.DagsterInstance
+) -> None:
+    def run(activity: str) -> dg.ExecuteInProcessResult:
+        queue.publish([bundle(item("ClickActivity", ActivityId=activity, RequestId="j1", RecipientId=activity, LinkTheme="dark"))])
+        result = ingest(settings, instance)
+        assert result.success
+        assert build_definitions(settings).resolve_job_def(GOLD_JOB).execute_in_process(instance=instance, raise_on_error=False).success
+        return result
+
+    run("c1")
+    with later_release(clicks=Column("link_theme", "string", "Theme of the link.", ("LinkTheme",))):
+        grown, after = run("c2"), run("c3")
+    lake = Lake(settings.lake_uri)
+    assert rows_of(lake, "silver", "clicks").sort("activity_id")["link_theme"].to_list() == [None, "dark", "dark"]
+    assert rows_of(lake, "gold", "job_metrics").filter(channel="email")["click_events"].to_list() == [3]
+    told = [_added(result, NAMES.silver("clicks")) for result in (grown, after)]
+    assert told == ["link_theme", None]
+    logged = [record.user_message for record in instance.all_logs(grown.run_id) if "link_theme" in record.user_message]
+    assert any("got the column link_theme" in line for line in logged)
+
+
+def _added(result: dg.ExecuteInProcessResult, key: dg.AssetKey) -> object:
+    (made,) = (event.materialization for event in result.get_asset_materialization_events() if event.asset_key == key)
+    return made.metadata["columns_added"].value if "columns_added" in made.metadata else None
+
+
+def test_a_release_that_is_older_than_the_lake_receives_nothing(
+    queue: EmbeddedQueue, settings: Settings, instance: dg.DagsterInstance
+) -> None:
+    """Its rows would lack a column, and be taken for rows that have nothing in it."""
+    Lake(settings.lake_uri).ensure(replace(EVENT_FEED, schema=pl.Schema({**EVENT_FEED.schema, "sent_by": pl.String()})))
+    queue.publish([bundle(item("ClickActivity"))])
+    result = ingest(settings, instance)
+    assert not result.success
+    failures = [event.step_failure_data.user_failure_data for event in result.all_events if event.is_step_failure]
+    assert [failure.description.partition(" has ")[2] for failure in failures if failure is not None and failure.description] == [
+        "the column sent_by, which this mg-lakehouse does not know, and would get rows without it: a newer release wrote here. Upgrade mg-lakehouse."
+    ]
+    assert queue.depth() == 1
+    flattened = (
+        build_definitions(settings)
+        .resolve_job_def(FLATTEN_JOB)
+        .execute_in_process(instance=instance, partition_key=today(), raise_on_error=False)
+    )
+    assert not flattened.success
 
 
 def test_the_budget_of_a_run_is_kept(queue: EmbeddedQueue, settings: Settings, instance: dg.DagsterInstance) -> None:

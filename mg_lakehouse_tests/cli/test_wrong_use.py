@@ -73,6 +73,29 @@ def test_a_setting_is_unusable(tmp_path: Path) -> None:
     assert "MG_BATCH_MESSAGES" in sentence(command(tmp_path, "run", MG_BATCH_MESSAGES="many"))
 
 
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"MG_LAKE_URI": "s3://bucket/a#b"}, "MG_LAKE_URI: Value error, its address holds #"),
+        ({"MG_LAKE_URI": "a%20b"}, "MG_LAKE_URI: Value error, its folder holds %"),
+        ({"MG_LAKE_URI": "a[b]"}, "MG_LAKE_URI: Value error, its folder holds ["),
+        ({"MG_LAKE_URI": "~nobody-at-all/x"}, "MG_LAKE_URI: Value error, it begins with ~ and the name of nobody"),
+        ({"MG_CATALOG": "why?/catalog.duckdb"}, "MG_CATALOG: Value error, its path holds ?"),
+        ({"MG_CATALOG": "~nobody-at-all/catalog.duckdb"}, "MG_CATALOG: Value error, it begins with ~ and the name of nobody"),
+        ({"DAGSTER_HOME": "{folder}/why?"}, "which Dagster puts nothing: choose a folder without it."),
+    ],
+)
+def test_a_path_that_is_not_the_same_to_all(tmp_path: Path, queue: EmbeddedQueue, variables: dict[str, str], said: str) -> None:
+    """Each worked once and was stuck then, or wrote beside the place that was named and had the messages deleted."""
+    (tmp_path / "why?").mkdir()
+    given = {name: value.format(folder=tmp_path) for name, value in variables.items()}
+    before = queue.depth()
+    assert said in sentence(command(tmp_path, "run", **of(queue, **given)))
+    assert queue.depth() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["why?"]
+    assert list((tmp_path / "why?").iterdir()) == []
+
+
 def test_the_dbt_project_is_not_found(tmp_path: Path, queue: EmbeddedQueue) -> None:
     said = sentence(command(tmp_path, "run", **of(queue, MG_DBT_PROJECT_DIR=str(tmp_path / "nowhere"))))
     assert "No dbt project was found in" in said

@@ -33,8 +33,8 @@ def copy(tmp_path: Path) -> Path:
 
 def test_one_entry_makes_a_table_of_what_was_unrecognized(copy: Path, tmp_path: Path) -> None:
     reader = environment(copy, PATH=f"{copy / 'bin'}{os.pathsep}{os.environ['PATH']}", PYTHONPATH=str(copy), COLUMNS="160")
-    ((_, sample),) = fenced(PAGE, "xml")
-    ((_, entry),) = fenced(PAGE, "python")
+    (_, sample), _ = fenced(PAGE, "xml")
+    (_, entry), _ = fenced(PAGE, "python")
     (copy / "wallet.xml").write_text(sample)
     for each in blocks(PAGE, "before"):
         look(each, copy, reader)
@@ -42,4 +42,21 @@ def test_one_entry_makes_a_table_of_what_was_unrecognized(copy: Path, tmp_path: 
     head, place, tail = catalogue.read_text().partition('    Event(\n        "unrecognized_activities",')
     catalogue.write_text(head + entry + place + tail)
     for each in blocks(PAGE, "after"):
+        look(each, copy, reader)
+
+
+def test_one_line_makes_a_column_of_what_was_rescued(copy: Path) -> None:
+    reader = environment(copy, PATH=f"{copy / 'bin'}{os.pathsep}{os.environ['PATH']}", PYTHONPATH=str(copy), COLUMNS="160")
+    _, (_, sample) = fenced(PAGE, "xml")
+    _, (_, line) = fenced(PAGE, "python")
+    (copy / "themes.xml").write_text(sample)
+    for each in blocks(PAGE, "column-before"):
+        look(each, copy, reader)
+    catalogue = copy / "mg_lakehouse" / "events" / "catalogue.py"
+    entry = '        "clicks",\n'
+    head, place, tail = catalogue.read_text().partition(entry)
+    before, columns, after = tail.partition('            Column("url"')
+    assert columns
+    catalogue.write_text(head + place + before + line + columns + after)
+    for each in blocks(PAGE, "column-after"):
         look(each, copy, reader)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping
 from multiprocessing.process import BaseProcess
@@ -11,9 +14,12 @@ from typing import Any, Final, NamedTuple
 
 import pytest
 
+from mg_lakehouse.errors import PermanentError
 from mg_lakehouse.stores.failpoints import Failpoint
 from mg_lakehouse.stores.lake import Lake
+from mg_lakehouse_tests.cli.commands import environment
 from mg_lakehouse_tests.faults.consumer import KILLED, Crash, start_build
+from mg_lakehouse_tests.faults.power import Left, cut, watched, watcher
 from mg_lakehouse_tests.gold.helpers import MARTS, append, event, rows_of, run_dbt, version
 
 DEADLINE: Final = 120
@@ -145,3 +151,41 @@ def test_builds_killed_at_any_moment_again_and_again_are_finished_by_the_next(la
     build(lake)
     assert everything(lake) == states.later
     assert run_dbt(lake, ["test"]).ok
+
+
+_WATCHED_BUILD: Final = """
+import sys
+from mg_lakehouse.stores.failpoints import Failpoint
+from mg_lakehouse_tests.faults import consumer
+consumer._build(sys.argv[1], consumer.Crash(Failpoint.COMMIT_LANDED, int(sys.argv[2]), "gold/"))
+"""
+
+
+@pytest.mark.parametrize(
+    ("left", "nth"),
+    [("names", 4), *(pytest.param(left, nth, marks=pytest.mark.faults) for left in ("nothing", "anything") for nth in (2, 9, 20))],
+)
+def test_a_power_cut_in_a_build_leaves_what_the_next_build_puts_right(tmp_path: Path, states: States, left: Left, nth: int) -> None:
+    """A table whose commit was not synced is refused by name, removed and built anew; what the others say that they include is on disk."""
+    library = watcher(tmp_path)
+    if library is None:
+        pytest.skip("there is no C compiler to make what watches syncs")
+    before, log = tmp_path / "before" / "lake", tmp_path / "synced"
+    append(Lake(str(before)), FIRST)
+    done = subprocess.run(
+        [sys.executable, "-c", _WATCHED_BUILD, str(before), str(nth)],
+        cwd=Path(__file__).parents[2],
+        env=environment(tmp_path, **watched(library, log)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == KILLED, done.stderr[-2_000:]
+    lake = Lake(str(cut(before, log, tmp_path / "after" / "lake", left, seed=nth)))
+    for name in MARTS:
+        try:
+            lake.open("gold", name)
+        except PermanentError:
+            shutil.rmtree(lake.uri_of("gold", name))
+    build(lake)
+    assert everything(lake) == states.first

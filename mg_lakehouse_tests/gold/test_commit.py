@@ -147,6 +147,17 @@ def test_a_commit_that_failed_is_made_again_with_the_same_rows(numbers: Lake) ->
     assert numbers_of(numbers) == {"a": 1, "b": 2}
 
 
+def test_a_model_that_got_a_column_is_made_anew_with_it_also_at_a_second_try(numbers: Lake) -> None:
+    """In the order of its contract: a table of gold does not grow at its end, as those of bronze and silver do."""
+    names = [{"name": "request_id", "data_type": "varchar"}, {"name": "why", "data_type": "varchar"}, {"name": "n", "data_type": "bigint"}]
+    grown = gold.gold_spec("numbers", [name | {"description": ""} for name in names], stats_columns=["request_id"], description="")
+    frame = pa.table({"request_id": ["c"], "why": ["so"], "n": pa.array([3], pa.int64())})
+    with at(Failpoint.COMMIT_LOOKED, fail, about="gold/numbers"):
+        gold.commit(numbers, grown, frame.to_reader, handle=opened(numbers), predicate=None, definition=8, silver={}, silver_ids={})
+    assert table(numbers, "numbers").to_dict(as_series=False) == {"request_id": ["c"], "why": ["so"], "n": [3]}
+    assert [commit["operation"] for commit in opened(numbers).history()] == ["WRITE", "WRITE", "CREATE TABLE"]
+
+
 @pytest.mark.parametrize("predicate", ["request_id = 'b'", None])
 def test_a_compaction_in_between_costs_another_try(numbers: Lake, predicate: str | None) -> None:
     write(numbers, opened(numbers), {"c": 2}, predicate="request_id = 'c'", silver=2)

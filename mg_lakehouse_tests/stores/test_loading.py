@@ -243,6 +243,28 @@ def test_an_empty_day_loads_nothing(lake: Lake, tmp_path: Path) -> None:
     assert (loaded.failure, loaded.items, loaded.bundles) == (None, 0, 0)
 
 
+def test_names_in_a_zip_are_text_and_one_that_is_none_is_a_damaged_zip(lake: Lake, tmp_path: Path) -> None:
+    names = [
+        "[/nope].xml",
+        "[bold].xml",
+        "a\nb.xml",
+        "\x1b[31m.xml",
+        "../../a.xml",
+        "/a.xml",
+        "\u202e.xml",
+        "C:\\a.xml",
+        "100%.xml",
+        "{a}.xml",
+        "日本.xml",
+    ]
+    whole = zipped(**{name: bundle(item("OpenActivity", ActivityId=name.encode().hex())) for name in names})
+    loaded = load(lake, tmp_path / "[z].zip", whole)
+    assert [(each.name, each.new, each.failure) for each in loaded] == [(f"[z].zip/{name}", 1, None) for name in names]
+    assert set(rows_of(lake, "bronze", "loaded_files")["file_name"]) == {f"[z].zip/{name}" for name in names}
+    (broken,) = load(lake, tmp_path / "z.zip", whole.replace("日本".encode(), b"\xff" * 6))
+    assert broken.failure == "z.zip is a damaged zip, or broke off: load it again when it is whole."
+
+
 def test_one_bad_file_of_a_zip_keeps_no_other_away(lake: Lake, tmp_path: Path) -> None:
     loaded = load(lake, tmp_path / "z.zip", zipped(a="hello", b=bundle(OPEN)))
     assert [(each.name, each.new, each.failure is None) for each in loaded] == [("z.zip/a", 0, False), ("z.zip/b", 1, True)]

@@ -116,7 +116,7 @@ def test_a_message_that_was_exchanged_is_seen_by_the_digest_alone(lake: Lake) ->
 
 
 def test_a_lake_without_bronze_has_no_hours(tmp_path: Path) -> None:
-    assert books(Lake(str(tmp_path / "lake"))) == Reconciliation((), ())
+    assert books(Lake(str(tmp_path / "lake"))) == Reconciliation((), (), asked_since=START, proved_since=START)
 
 
 def test_the_account_of_a_batch_is_in_its_commit(tmp_path: Path) -> None:
@@ -210,4 +210,6 @@ def test_hours_before_the_logs_begin_are_not_balanced(lake: Lake) -> None:
     handle.cleanup_metadata()
     assert next(iter(list(posted_batches(handle))[::-1])).version > 2
     # All was committed within this minute, so no hour up to this one is accounted for.
-    assert books(lake) == Reconciliation((), ())
+    assert books(lake) == Reconciliation((), (), asked_since=START)
+    assert books(lake).balances
+    assert not books(lake).proves_all

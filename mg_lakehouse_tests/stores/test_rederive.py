@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Sequence
 from datetime import date, timedelta
@@ -13,10 +14,13 @@ from deltalake import DeltaTable, write_deltalake
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from mg_lakehouse.errors import PermanentError
 from mg_lakehouse.events.catalogue import silver_tables
 from mg_lakehouse.stores import rederive as rederiving
+from mg_lakehouse.stores.audit import conservation
 from mg_lakehouse.stores.flattened_day import FlattenedDay
 from mg_lakehouse.stores.lake import Lake
+from mg_lakehouse.stores.reconcile import reconcile_sources
 from mg_lakehouse.stores.rederive import Rederived, rederive
 from mg_lakehouse.stores.silver import flatten_new
 from mg_lakehouse_tests.events.frames import bundle, item
@@ -100,10 +104,45 @@ def test_rows_that_were_lost_come_back(lake: Lake, predicate: str) -> None:
 
 def test_rows_that_bronze_does_not_give_go(lake: Lake) -> None:
     before = everything(lake)
-    row = rows_of(lake, "silver", "clicks").filter(activity_id="c2").with_columns(activity_id=pl.lit("ghost"), message_id=pl.lit("none"))
+    row = rows_of(lake, "silver", "clicks").filter(activity_id="c2").with_columns(activity_id=pl.lit("ghost"))
     write_deltalake(DeltaTable(lake.uri_of("silver", "clicks")), row.to_arrow(compat_level=pl.CompatLevel.oldest()), mode="append")
     assert changed(list(rederive(lake, [FIRST]))) == {"clicks": (0, 1)}
     assert everything(lake) == before
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+@pytest.mark.parametrize("source", ["event_feed", "loaded_files"])
+def test_rows_whose_message_bronze_has_not_are_never_removed(lake: Lake, source: str, dry_run: bool) -> None:
+    """Bronze lost the message, or a whole table of it: nothing could bring the rows back."""
+    row = rows_of(lake, "silver", "clicks").filter(activity_id="c2")
+    lost = row.with_columns(activity_id=pl.lit("lost"), message_id=pl.lit("none"), source=pl.lit(source))
+    write_deltalake(DeltaTable(lake.uri_of("silver", "clicks")), lost.to_arrow(compat_level=pl.CompatLevel.oldest()), mode="append")
+    before = everything(lake)
+    with pytest.raises(PermanentError, match=r"silver/clicks of 2026-03-01 .* has rows of 1 messages that bronze has not"):
+        list(rederive(lake, [FIRST], dry_run=dry_run))
+    assert everything(lake) == before
+    assert reconcile_sources(lake, START, START).without_message == 1
+    assert not reconcile_sources(lake, START, START).balances
+
+
+def test_a_silver_table_that_was_removed_is_made_anew_from_bronze(lake: Lake) -> None:
+    """What the sentence about a damaged one says. Its accounts are gone with it, and the books say since when there are some."""
+    before = everything(lake)
+    for table in ("clicks", "opens"):
+        shutil.rmtree(lake.uri_of("silver", table))
+    list(rederive(lake, [FIRST, SECOND]))
+    assert everything(lake) == before
+    found = reconcile_sources(lake, START, START + DAY)
+    assert (found.balances, found.proves_all, found.hours) == (True, False, ())
+
+
+def test_rejected_items_that_were_removed_are_made_anew_by_the_next_run(lake: Lake) -> None:
+    before = everything(lake)
+    shutil.rmtree(lake.uri_of("silver", "rejected_items"))
+    flatten_new(lake)
+    assert everything(lake) == before
+    assert conservation(lake, above=0).holds
+    assert reconcile_sources(lake, START, START + DAY).balances
 
 
 def test_a_value_that_was_wrong_is_put_right_in_its_row_only(lake: Lake) -> None:
@@ -220,7 +259,7 @@ def test_a_commit_of_somebody_else_in_between_is_never_undone(lake: Lake, monkey
 
 def write_copy(lake: Lake) -> None:
     """A second file in the day's partition, which the next look finds to be too much and removes: there is something to compact."""
-    row = rows_of(lake, "silver", "clicks").filter(activity_id="c1").with_columns(activity_id=pl.lit("ghost"), message_id=pl.lit("none"))
+    row = rows_of(lake, "silver", "clicks").filter(activity_id="c1").with_columns(activity_id=pl.lit("ghost"))
     write_deltalake(DeltaTable(lake.uri_of("silver", "clicks")), row.to_arrow(compat_level=pl.CompatLevel.oldest()), mode="append")
 
 
