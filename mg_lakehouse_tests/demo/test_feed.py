@@ -59,14 +59,14 @@ def test_every_item_is_a_row_a_duplicate_or_rejected(feed: Feed) -> None:
 
 
 def test_a_body_parses_unless_the_truth_rejects_something_in_it_as_malformed(feed: Feed) -> None:
-    unreadable = {rejected.bundle for rejected in feed.truth.rejected if rejected.reason == "malformed_xml"}
+    unreadable = {rejected.bundle for rejected in feed.truth.rejected if rejected.reason in ("malformed_xml", "not_xml")}
     wrong = [index for index, bundle in enumerate(feed.bundles) if _parses(bundle.body) == (index in unreadable)]
     assert wrong == []
 
 
 def test_the_truth_says_where_each_item_was_written(feed: Feed) -> None:
     """Of each body that parses, the element at the place of a row has the row's activity id, read with nothing but lxml."""
-    unreadable = {rejected.bundle for rejected in feed.truth.rejected if rejected.reason == "malformed_xml"}
+    unreadable = {rejected.bundle for rejected in feed.truth.rejected if rejected.reason in ("malformed_xml", "not_xml")}
     roots = {
         index: [child for child in etree.fromstring(bundle.body.encode()) if isinstance(child.tag, str)]
         for index, bundle in enumerate(feed.bundles)
@@ -146,6 +146,7 @@ def test_a_default_feed_has_every_kind_of_rejection(feed: Feed) -> None:
         ("missing_timestamp", False),
         ("invalid_timestamp", False),
         ("malformed_xml", True),
+        ("not_xml", True),
         ("not_activity_items", True),
     }
     assert {body for _, _, body in BROKEN_BODIES.values()} <= {bundle.body for bundle in feed.bundles}
