@@ -250,9 +250,7 @@ def test_a_column_of_another_type_is_refused(lake: Lake) -> None:
 @pytest.mark.parametrize("spec", [EVENT_FEED, ACCOUNT_ACTIVITY, LOADED_FILES], ids=lambda spec: spec.name)
 def test_bronze_grows_though_it_is_append_only(lake: Lake, spec: TableSpec) -> None:
     """And silver takes no version of it for new messages that it must read."""
-    grown = replace(
-        spec, schema=pl.Schema({**spec.schema, "relay": pl.String()}), comments={**spec.comments, "relay": "What it came in."}
-    )
+    grown = replace(spec, schema=pl.Schema({**spec.schema, "relay": pl.String()}), comments={**spec.comments, "relay": "What it came in."})
     same = {name: pl.lit(None, dtype) for name, dtype in grown.schema.items()}
     for number, (form, name) in enumerate([(spec, "old"), (grown, "new"), (grown, "newer")]):
         rows = batch({f"{name}-1": bundle(click(name))}, batch_id=name).with_columns(
