@@ -3,7 +3,7 @@
 Nothing is parsed and nothing rewritten: a bundle is a stretch of the file's own text, from one item's end to another's, within tags
 that bind the same namespaces. So entities, CDATA and self-closing elements stay as they are, and what no parser would accept is kept for silver
 to judge: an item that never closes ends where the next of its kind begins, or the bundle does. All pieces together are everything
-that stands between the tags of ``ActivityItems``.
+that stands between the tags of ``ActivityItems``, and outside of them whatever is more than the head of a response.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from functools import lru_cache
 from hashlib import sha256
 from typing import Final, NamedTuple
 
+from mg_lakehouse.events.catalogue import COMMON_COLUMNS
 from mg_lakehouse.events.scanner import ENVELOPES, TAG, local_name
 
 __all__ = ["ActivityFileReader", "FileBundle", "Piece", "encoding_of", "in_bundles"]
@@ -36,6 +37,15 @@ _TOKEN: Final = re.compile(rf"<!--|<!\[CDATA\[|<\?|{TAG.pattern}")
 _NAMESPACE: Final = re.compile(r"""\s(xmlns(?::[^\s=]+)?)\s*=\s*("[^"<]*"|'[^'<]*')""")
 _ENCODING: Final = re.compile(rb"""^\s*<\?xml[^>]*?\sencoding\s*=\s*["']([A-Za-z][\w.-]*)["']""")
 _ITEM_SUFFIX: Final = "Activity"
+
+# What may stand outside of `ActivityItems`: blanks, comments, instructions, a document type without a subset of its own, tags of something around it all,
+# and within a response elements with a text. Neither what every event has nor a tag of an item: those are of a damaged event.
+_OF_EVENTS: Final = "|".join(element for column in COMMON_COLUMNS if column.required for element in column.elements)
+_HEAD_NAME: Final = rf"""(?!(?:[^\s<>/:]+:)?(?:{_OF_EVENTS}|[^\s<>/:]*{_ITEM_SUFFIX})[\s/>])[^\s<>/"'=!?]+"""
+_ATTRIBUTES: Final = r"""(?:[^<>"']|"[^"<]*"|'[^'<]*')*+"""
+_AROUND: Final = rf"[\s\ufeff]+|<!--.*?-->|<\?.*?\?>|<!DOCTYPE[^<>\[]*>|</?{_HEAD_NAME}{_ATTRIBUTES}>"
+_PASSED: Final = re.compile(_AROUND, re.DOTALL)
+_PASSED_IN_RESPONSE: Final = re.compile(rf"<({_HEAD_NAME})(?:\s{_ATTRIBUTES})?(?<!/)>[^<]*</\1\s*>|{_AROUND}", re.DOTALL)
 
 
 class Piece(NamedTuple):
@@ -73,7 +83,7 @@ class ActivityFileReader:
     """Reads one file, once.
 
     After reading: ``prologue`` is what stands in front of the items; ``has_items_tag`` says whether there is an ``ActivityItems`` at all,
-    ``complete`` whether it ends, ``undecodable`` whether bytes were no text in the file's encoding (they are replaced by U+FFFD), and
+    ``complete`` whether it and the response around it end, ``lines`` how many ends of lines there are, ``undecodable`` whether bytes were no text in the file's encoding (they are replaced by U+FFFD), and
     ``digest`` is the SHA-256 of all pieces in hex. The rest of the file differs in each download, for it holds the id of the call.
 
     Args:
@@ -88,14 +98,21 @@ class ActivityFileReader:
         self._at = 0
         self._ended = False
         self._inside = False
+        self._in_response = False
+        self._held: list[Piece] | None = []
         self._never_closed: set[str] = set()
         self._namespaces: dict[str, str] = {}
         self._name = "ActivityItems"
         self._hash = sha256()
         self.prologue = ""
         self.has_items_tag = False
-        self.complete = False
+        self.lines = 0
         self.undecodable = False
+
+    @property
+    def complete(self) -> bool:
+        """Whether what begins ends too: a file that broke off within the items, or before the end of its response, does not."""
+        return not (self._inside or self._in_response)
 
     @property
     def digest(self) -> str:
@@ -128,12 +145,17 @@ class ActivityFileReader:
                 offset = self._behind(closing, end)
             elif local_name(token[2]) in ENVELOPES:
                 yield from self._leave(start)
+                yield from self._let_go()
                 self._envelope(token)
                 self._at += end - start
                 offset = 0
             elif token[1] or not (self._inside or local_name(token[2]).endswith(_ITEM_SUFFIX)):
                 offset = end
             else:
+                if not self._inside:
+                    yield from self._leave(start)
+                    yield from self._let_go()
+                    end -= start
                 yield self._taken(end if token[3].endswith("/") else self._end_of(token[2], end), is_item=True)
                 offset = 0
 
@@ -142,22 +164,45 @@ class ActivityFileReader:
         if not token[1]:
             self._namespaces.update(_NAMESPACE.findall(token[3]))
         if local_name(token[2]) != "ActivityItems":
+            self._in_response = not token[1] and not token[3].endswith("/")
             self.prologue += "" if self.has_items_tag else token[0]
             return
         empty = token[3].endswith("/")
         self._inside = not token[1] and not empty
         self.has_items_tag = True
-        self.complete = not self._inside
         self._name = token[2]
 
     def _leave(self, length: int) -> Iterator[Piece]:
-        """Pass what stands in front of a tag of the envelope, or of the end: it is a piece where it is among the items."""
-        if self._inside and self._buffer[self._at : self._at + length].strip():
-            yield self._taken(length, is_item=False)
-            return
+        """Pass what stands in front of a tag of the envelope or an item, or of the end: it is a piece where it is more than a head."""
+        text = self._buffer[self._at : self._at + length]
         if not self.has_items_tag and len(self.prologue) < _PROLOGUE:
-            self.prologue += self._buffer[self._at : self._at + length][:_PROLOGUE]
-        self._at += length
+            self.prologue += text[:_PROLOGUE]
+        if not text.strip() or not (self._inside or self._is_more_than_head(text)):
+            self._at += length
+        elif self._held is None:
+            yield self._taken(length, is_item=False)
+        else:
+            # Whether it is a file of the feed at all is not known yet: a page of a server is all text.
+            self._held += [Piece(text, is_item=False)] if sum(len(piece.text) for piece in self._held) < self._largest else []
+            self._at += length
+
+    def _let_go(self) -> Iterator[Piece]:
+        """The pieces that waited for a sign that this is a file of the feed."""
+        for piece in self._held or ():
+            self._hash.update(piece.text.encode("utf-8", "replace"))
+            yield piece
+        self._held = None
+
+    def _is_more_than_head(self, text: str) -> bool:
+        """Whether a stretch outside of ``ActivityItems`` holds more than may stand there: a damaged event, or text."""
+        passed = _PASSED_IN_RESPONSE if self._in_response else _PASSED
+        at = 0
+        while at < len(text):
+            found = passed.match(text, at)
+            if found is None:
+                return True
+            at = found.end()
+        return False
 
     def _taken(self, length: int, *, is_item: bool) -> Piece:
         text = self._buffer[self._at : self._at + length]
@@ -239,11 +284,13 @@ class ActivityFileReader:
 
     def _text(self, decoder: codecs.IncrementalDecoder, chunk: bytes, *, final: bool = False) -> str:
         try:
-            return decoder.decode(chunk, final)
+            text = decoder.decode(chunk, final)
         except UnicodeDecodeError:
             self.undecodable = True
             decoder.errors = "replace"
-            return decoder.decode(chunk, final)
+            text = decoder.decode(chunk, final)
+        self.lines += text.count("\n")
+        return text
 
 
 def encoding_of(begin: bytes) -> str:

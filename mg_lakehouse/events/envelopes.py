@@ -139,7 +139,10 @@ def _of_base64(text: str) -> bytes | None:
         data = binascii.a2b_base64(signs + "=" * (-len(signs) % 4))
     except binascii.Error:
         return None
-    return data if data.startswith(_GZIP.encode("latin-1")) or data.lstrip(b" \t\r\n").startswith(_BEGINS) else None
+    if data.startswith(_GZIP.encode("latin-1")) or data.lstrip(b" \t\r\n").startswith(_BEGINS):
+        return data
+    again = data.decode("ascii", "replace")
+    return data if _BASE64.fullmatch(again) and _of_base64(again) is not None else None
 
 
 def _json(text: str) -> tuple[Any] | None:

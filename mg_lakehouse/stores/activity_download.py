@@ -119,7 +119,7 @@ def inspect(
         reader.digest,
         items,
         bundles,
-        reader.complete or not reader.has_items_tag,
+        reader.complete,
         reader.undecodable,
     )
 

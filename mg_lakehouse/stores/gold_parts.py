@@ -64,18 +64,20 @@ def part_keys(cursor: duckdb.DuckDBPyConnection, model: Model, counted: Mapping[
     return Keys(
         PART,
         [str(row[0]) for row in cursor.execute(f"from {requests}").fetchall()],
-        days_of(cursor, f"from {days}"),
+        days_of(cursor, f"from {days}")[0],
         {name: job_days_of(cursor, f"select request_id, day from {table}", requests) for name, table in counted.items()},
     )
 
 
-def days_of(cursor: duckdb.DuckDBPyConnection, query: str) -> list[date]:
-    """The days that a query gives, which has one column.
+def days_of(cursor: duckdb.DuckDBPyConnection, query: str) -> tuple[list[date], bool]:
+    """The days that a query gives, which has one column, and whether there are others, beyond Python's years.
 
-    Those beyond Python's years, of which DuckDB gives a text, are left out: an older release took such times, and no build of gold went through
-    with one. This release rejects them, but meets them in what silver has already, and in its change feed when a backfill has removed them.
+    An older release took such times, and no build of gold went through with one. This release rejects them, but meets them in what silver has
+    already, and in its change feed when a backfill has removed them. DuckDB gives their text.
     """
-    return [day for (day,) in cursor.execute(query).fetchall() if isinstance(day, date)]
+    values = [value for (value,) in cursor.execute(query).fetchall()]
+    days = [value for value in values if isinstance(value, date)]
+    return days, len(days) < len(values)
 
 
 def job_days_of(cursor: duckdb.DuckDBPyConnection, pairs: str, requests: str) -> JobDays:

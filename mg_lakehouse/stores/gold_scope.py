@@ -243,22 +243,23 @@ class Scopes:
         changes = Changes(self._silver, state.silver, gold_tables | {"own": self._scan(own)})
         if make_touched(cursor, model, changes, [feed for feed in feeds if feed]) and model.scope == "whole":
             return full
-        requests, days = self._touched_keys(cursor, model, inputs)
+        requests, days, others = self._touched_keys(cursor, model, inputs)
         uses_days = model.day_column is not None or model.orphan_day is not None
         touched = bool(days) if model.day_column is not None else bool(requests or (days and uses_days))
-        return Plan(model, "incremental", own, included, requests, days if uses_days else ()) if touched else unchanged
+        part = Plan(model, "incremental", own, included, requests, days if uses_days else ()) if touched else unchanged
+        return full if others else part
 
     def _touched_keys(
         self, cursor: duckdb.DuckDBPyConnection, model: Model, inputs: Mapping[str, GoldTable]
-    ) -> tuple[list[str], list[date]]:
-        """The touched jobs and days, in order; also in the DuckDB tables ``requests`` and ``days`` of the model's schema."""
+    ) -> tuple[list[str], list[date], bool]:
+        """The touched jobs and days, in order, and whether there are days beyond Python's years; also in the DuckDB tables ``requests`` and ``days`` of the model's schema."""
         schema = model.schema
         cursor.execute(
             f"create or replace table {schema}.requests as select distinct request_id from touched where request_id is not null order by 1"
         )
         requests = [str(row[0]) for row in cursor.execute(f"from {schema}.requests").fetchall()]
         cursor.execute(f"create or replace table {schema}.days as {self._days(model, inputs, requests)}")
-        return requests, days_of(cursor, f"from {schema}.days order by 1")
+        return requests, *days_of(cursor, f"from {schema}.days order by 1")
 
     def _days(self, model: Model, inputs: Mapping[str, GoldTable], requests: Sequence[str]) -> str:
         if model.scope in ("event_days", "received_days"):

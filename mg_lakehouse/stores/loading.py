@@ -207,7 +207,7 @@ def _until_damage(parts: Iterable[T], loaded: Loaded) -> Iterator[T]:
     try:
         yield from parts
     except (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile):
-        loaded.failure = f"{loaded.name} is damaged or broke off. What was whole before that was loaded: load it again when it is whole."
+        loaded.failure = _broken(loaded.name)
     except OSError as error:
         loaded.failure = f"{_no_reading(loaded.name, error)} What was whole before that was loaded: load it again."
     except csv.Error as error:
@@ -237,21 +237,28 @@ def _bundles(content: io.BufferedReader, loaded: Loaded, activity: str | None) -
 
 
 def _of_xml(content: io.BufferedReader, loaded: Loaded) -> Iterator[FileBundle]:
-    reader = ActivityFileReader(iter(lambda: content.read(_CHUNK), b""))
+    # What was unpacked before damage shows is whole: it is read on to there.
+    reader = ActivityFileReader(_until_damage(iter(lambda: content.read1(_CHUNK), b""), loaded))
     loaded.kind = "xml"
     found = False
+    items = 0
     for bundle in reader.bundles():
         if bundle.items or not _EMPTY_BUNDLE.fullmatch(bundle.body):
             found = True
+            items += bundle.items
             yield bundle
     if "REQUEST_FAILED" in reader.prologue:
         raise _UnreadableError(f"{loaded.name} holds an error of MessageGears in the place of activities: fetch it again.")
-    if not (found or reader.has_items_tag or "REQUEST_SUCCESSFUL" in reader.prologue):
+    if loaded.failure is None and not (found or reader.has_items_tag or "REQUEST_SUCCESSFUL" in reader.prologue):
         raise _UnreadableError(f"{loaded.name} is no file of the feed: it holds no ActivityItems.")
-    if reader.has_items_tag and not reader.complete:
-        loaded.notes.append("broke off before its end tag")
+    if loaded.failure == _broken(loaded.name) or (loaded.failure is None and not reader.complete):
+        loaded.failure = _broken(loaded.name, f" in line {reader.lines + 1:,}, behind {items:,} items")
     if reader.undecodable:
         loaded.notes.append("has bytes that are no text")
+
+
+def _broken(name: str, where: str = "") -> str:
+    return f"{name} is damaged or broke off{where}. What was whole before that was loaded: load it again when it is whole."
 
 
 def _of_csv(content: io.BufferedReader, loaded: Loaded, activity: str | None) -> Iterator[FileBundle]:

@@ -33,6 +33,63 @@ _PREDICATE: Final = "mg_lakehouse_tests/gold/test_predicate.py"
 _SINKS: Final = "mg_lakehouse_tests/sinks/test_sinks.py"
 
 BREAKS: Final = (
+    # Every item that begins in a body is somewhere.
+    Break(
+        "the strict reader skips an item",
+        "mg_lakehouse/events/reader.py",
+        "for index, node in enumerate(bundle.items):\n",
+        "for index, node in enumerate(bundle.items[1:]):\n",
+        ("mg_lakehouse_tests/events/test_starts.py::test_no_item_begins_that_the_readers_do_not_place",),
+    ),
+    Break(
+        "the fast reader skips an item without a word",
+        "mg_lakehouse/events/plain.py",
+        "rows = _rows(scanned)\n",
+        "rows = {table: frame.slice(1) for table, frame in _rows(scanned).items()}\n",
+        ("mg_lakehouse_tests/events/test_starts.py::test_no_item_begins_that_the_readers_do_not_place",),
+    ),
+    Break(
+        "only the first bundle of a response is visited",
+        "mg_lakehouse/events/reader.py",
+        "if child_name in ENVELOPES:",
+        "if child_name in ENVELOPES and not self.is_one:",
+        ("mg_lakehouse_tests/events/test_envelopes.py::test_every_bundle_of_a_response_is_read",),
+    ),
+    Break(
+        "what falls short of the count is not seen in the ledger",
+        "mg_lakehouse/stores/ledger.py",
+        "return 0 if self.counted is None else self.counted - self.items",
+        "return 0",
+        ("mg_lakehouse_tests/stores/test_coverage.py::test_an_item_that_is_in_no_row_and_no_reject_blocks_gold_and_fails_the_books",),
+    ),
+    Break(
+        "rejects of text stand in for items that are nowhere",
+        "mg_lakehouse/events/flatten.py",
+        'rejections.filter(begins)["message"]',
+        'rejections["message"]',
+        ("mg_lakehouse_tests/stores/test_coverage.py::test_what_a_reader_overlooks_is_a_reject_of_its_message_and_balances",),
+    ),
+    Break(
+        "items are cut out of JSON",
+        "mg_lakehouse/events/envelopes.py",
+        'raise _RefusedError(f"JSON that is no envelope and holds no XML',
+        'return None, json.dumps(value)[json.dumps(value).find("<") :]\n    raise _RefusedError(f"JSON that is no envelope and holds no XML',
+        ("mg_lakehouse_tests/events/test_envelopes.py::test_a_body_without_xml_is_one_reject_that_says_what_it_is",),
+    ),
+    Break(
+        "a gzip unpacks as far as it goes",
+        "mg_lakehouse/events/unpacking.py",
+        "        if limit < 0:\n            raise TooFarError\n",
+        "",
+        ("mg_lakehouse_tests/events/test_envelopes.py::test_a_body_without_xml_is_one_reject_that_says_what_it_is",),
+    ),
+    Break(
+        "what stands between the bundles of a file is passed over",
+        "mg_lakehouse/events/activity_file.py",
+        "if not text.strip() or not (self._inside or self._is_more_than_head(text)):",
+        "if not text.strip() or not self._inside:",
+        ("mg_lakehouse_tests/stores/test_loading.py::test_what_stands_between_bundles_is_a_reject_and_costs_none_of_them",),
+    ),
     # Deleting only after the commit, and with the handle that deletes.
     Break(
         "the oldest receipt handle deletes",

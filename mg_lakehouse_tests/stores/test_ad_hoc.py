@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import pty
@@ -249,12 +250,32 @@ def test_the_command_writes_every_format(lake: Lake, tmp_path: Path) -> None:
     assert pl.read_parquet(written)["activity_id"].to_list() == ["o0", "o1", "o2"]
     assert written.stat().st_mode & 0o777 == 0o600
     assert sentence(sql(lake, tmp_path, ids, "--format", "parquet")) == "Error: Parquet is nothing to look at: name a file with --output."
-    finer = "select make_timestamp_ns(1) as at"
+    assert sentence(sql(lake, tmp_path, "drop view silver.opens")).startswith("Error: DROP is refused: here the lake is only asked.")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("timestamptz '10000-01-01 04:59:59+00'", "10000-01-01 04:59:59.000000Z"),
+        ("timestamp '0044-03-15 (BC) 12:00:00'", "-0043-03-15 12:00:00.000000"),
+        ("date '10000-01-01'", "10000-01-01"),
+        ("make_timestamp_ns(1)", "1970-01-01 00:00:00.000000001"),
+    ],
+)
+def test_a_time_that_python_cannot_hold_is_written_as_text(lake: Lake, tmp_path: Path, value: str, text: str) -> None:
+    query = f"select {value} as at, 1 as one"
+    assert json.loads(sql(lake, tmp_path, query, "--format", "json").stdout) == [{"at": text, "one": 1}]
+    # A text that begins with a minus is a formula to a spreadsheet.
+    cell = f"'{text}" if text.startswith("-") else text
+    assert sql(lake, tmp_path, query, "--format", "csv").stdout == f"at,one\n{cell},1\n"
+
+
+def test_what_cannot_be_written_says_what_to_do(lake: Lake, tmp_path: Path) -> None:
+    finer = "select [make_timestamp_ns(1)] as at"
     assert (
         sentence(sql(lake, tmp_path, finer, "--format", "csv"))
         == "Error: A value cannot be written as csv (ValueError): cast it to varchar."
     )
-    assert sentence(sql(lake, tmp_path, "drop view silver.opens")).startswith("Error: DROP is refused: here the lake is only asked.")
 
 
 def test_the_prompt_takes_a_statement_over_several_lines_and_keeps_its_history_to_itself(lake: Lake, tmp_path: Path) -> None:

@@ -139,12 +139,17 @@ def test_a_file_that_is_not_there_is_one_sentence(lake: Lake, tmp_path: Path) ->
 
 def test_of_a_file_that_broke_off_what_is_there_lands_and_a_note_says_so(lake: Lake, tmp_path: Path) -> None:
     (loaded,) = load(lake, tmp_path / "file", bundle(OPEN, CLICK).removesuffix("</ActivityItems>"))
-    assert loaded.notes == ["broke off before its end tag"]
+    assert (
+        loaded.failure
+        == "file is damaged or broke off in line 1, behind 2 items. What was whole before that was loaded: load it again when it is whole."
+    )
     assert events(lake) == {"opens": ["o1"], "clicks": ["c1"]}
     # Half of a gzip: what was committed before the tear stays.
     many = "".join(item("OpenActivity", ActivityId=f"{number:032x}", Url=f"{hash(number * 7919):x}") for number in range(20_000))
     (torn,) = load(lake, tmp_path / "torn.gz", gzip.compress(bundle(many).encode())[:-50_000])
-    assert torn.failure == "torn.gz is damaged or broke off. What was whole before that was loaded: load it again when it is whole."
+    assert torn.failure == (
+        f"torn.gz is damaged or broke off in line 1, behind {torn.items:,} items. What was whole before that was loaded: load it again when it is whole."
+    )
     assert 0 < torn.items < 20_000
 
 
@@ -153,6 +158,84 @@ def test_an_item_that_never_closes_ends_with_its_bundle_and_costs_none_behind_it
     load(lake, tmp_path / "lines.xml", f"{torn}\n{bundle(CLICK)}\n{bundle(OPEN)}")
     assert events(lake) == {"opens": ["o1"], "clicks": ["c1"]}
     assert rows_of(lake, "silver", "rejected_items")["reason"].to_list() == ["malformed_xml"]
+
+
+LOST_START = "<ActivityId>c9</ActivityId><Timestamp>2026-02-28T10:00:00Z</Timestamp></ClickActivity>"
+
+
+@pytest.mark.parametrize(
+    ("stray", "fragments"),
+    [
+        ("one line of a log", ["one line of a log"]),
+        ("<ClickActivity <ActivityId>c9</ActivityId></ClickActivity>", ["<ClickActivity <ActivityId>c9</ActivityId></ClickActivity>"]),
+        (LOST_START, [LOST_START]),
+        ("<ActivityId>c9</ActivityId>", ["<ActivityId>c9</ActivityId>"]),
+        ("</ClickActivity>", ["</ClickActivity>"]),
+        ("<Note>call them</Note>", ["<Note>call them</Note>"]),
+        ("<![CDATA[x]]>", ["<![CDATA[x]]>"]),
+    ],
+)
+@pytest.mark.parametrize("place", ["between", "before", "behind"])
+def test_what_stands_between_bundles_is_a_reject_and_costs_none_of_them(
+    lake: Lake, tmp_path: Path, place: str, stray: str, fragments: list[str]
+) -> None:
+    """Passed over, a damaged event was in no table and no count, and the command said that all was well."""
+    parts = {
+        "before": [stray, bundle(OPEN), bundle(CLICK)],
+        "between": [bundle(OPEN), stray, bundle(CLICK)],
+        "behind": [bundle(OPEN), bundle(CLICK), stray],
+    }
+    (loaded,) = load(lake, tmp_path / "lines.xml", '<?xml version="1.0"?>\n' + "\n".join(parts[place]))
+    assert loaded.failure is None
+    found = events(lake)
+    assert found["opens"] == ["o1"]
+    assert "c1" in found["clicks"]
+    rejected = rows_of(lake, "silver", "rejected_items")["fragment"]
+    assert "".join(fragments) in "".join(rejected)
+    assert conservation(lake, source="loaded_files", above=0).holds
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{bundle(OPEN)}\n<!-- said --><?pi x?>\n{bundle(CLICK)}",
+        f'<?xml version="1.0"?>\n{bundle(OPEN)}\n<?xml version="1.0"?>\n{bundle(CLICK)}\n',
+        RESPONSE.format(bundle(OPEN)) + "\n" + RESPONSE.format(bundle(CLICK)),
+        RESPONSE.format(f"<Paging><Page>1</Page><Next/></Paging>{bundle(OPEN)}<Note a='>'>n</Note>{bundle(CLICK)}<Last>true</Last>"),
+        f"<!DOCTYPE Feed>\n<Feed xmlns='u'>\n<Day>{bundle(OPEN)}</Day>\n{bundle(CLICK)}</Feed>",
+    ],
+)
+def test_heads_of_responses_and_what_wraps_bundles_are_no_rejects(lake: Lake, tmp_path: Path, text: str) -> None:
+    load(lake, tmp_path / "file.xml", text)
+    assert events(lake) == {"opens": ["o1"], "clicks": ["c1"]}
+    assert rows_of(lake, "silver", "rejected_items").is_empty()
+
+
+@pytest.mark.parametrize("container", ["{0}{1}", "{0}<ActivityItems/>{1}", "<ActivityItems>{0}{1}</ActivityItems>"])
+def test_every_bundle_of_a_response_is_loaded(lake: Lake, tmp_path: Path, container: str) -> None:
+    load(lake, tmp_path / "file.xml", RESPONSE.format(container.format(bundle(OPEN), bundle(CLICK))))
+    assert events(lake) == {"opens": ["o1"], "clicks": ["c1"]}
+    assert rows_of(lake, "silver", "rejected_items").is_empty()
+
+
+@pytest.mark.parametrize(
+    ("whole", "length", "where"),
+    [
+        (RESPONSE.format("\n" + bundle(OPEN, CLICK)), -len("</AccountActivityResponse>"), "in line 2, behind 2 items"),
+        (RESPONSE.format("\n" + bundle(OPEN, CLICK)), -len("</ActivityItems></AccountActivityResponse>"), "in line 2, behind 2 items"),
+        (RESPONSE.format(""), -5, "in line 1, behind 0 items"),
+        (f"{bundle(OPEN)}\n{bundle(CLICK)}\n<ActivityItems>", None, "in line 3, behind 2 items"),
+    ],
+)
+def test_a_file_that_breaks_off_is_a_failure_that_says_where(
+    lake: Lake, tmp_path: Path, whole: str, length: int | None, where: str
+) -> None:
+    (loaded,) = load(lake, tmp_path / "file", whole[:length])
+    assert loaded.failure == f"file is damaged or broke off {where}. What was whole before that was loaded: load it again when it is whole."
+    if loaded.items:
+        assert events(lake) == {"opens": ["o1"], "clicks": ["c1"]}
+        (again,) = load(lake, tmp_path / "file", whole if length else f"{bundle(OPEN)}\n{bundle(CLICK)}\n")
+        assert (again.failure, again.new) == (None, 0)
 
 
 def test_an_empty_day_loads_nothing(lake: Lake, tmp_path: Path) -> None:
@@ -305,7 +388,7 @@ def test_files_that_fail_stand_in_their_place_and_cost_no_other_its_commit(lake:
     torn = zipped(x=an_open("o2"), y=an_open("o3"))[:-30]
     given = [
         *files(tmp_path, bad="hello", a=an_open("o1"), torn=torn),
-        # It is read a mebibyte at a time, and the first has three of these.
+        # What came before the error is whole, however much is read at a time.
         Pipe("".join(large(f"p{number}") for number in range(5)).encode(), breaks=True),
         Pipe(b"", breaks=True),
         tmp_path / "nothing",
@@ -316,13 +399,13 @@ def test_files_that_fail_stand_in_their_place_and_cost_no_other_its_commit(lake:
         ("bad", 0, "bad is no file of the feed: it is no XML, and its first line names no column of an activity."),
         ("a", 1, None),
         ("torn", 0, "torn is a damaged zip, or broke off: load it again when it is whole."),
-        ("standard input", 3, "standard input cannot be read: input/output error. What was whole before that was loaded: load it again."),
+        ("standard input", 5, "standard input cannot be read: input/output error. What was whole before that was loaded: load it again."),
         ("standard input", 0, "standard input cannot be read: input/output error."),
         ("nothing", 0, "nothing cannot be read: no such file or directory."),
         ("d", 1, None),
         ("worse", 0, "worse is no file of the feed: it is no XML, and its first line names no column of an activity."),
     ]
-    assert commits(lake) == [[("a", 0), ("d", 0), ("standard input", 0), ("standard input", 1), ("standard input", 2)]]
+    assert commits(lake) == [[("a", 0), ("d", 0), *(("standard input", part) for part in range(5))]]
 
 
 def test_files_of_which_none_can_be_loaded_leave_no_table(lake: Lake, tmp_path: Path) -> None:
