@@ -453,13 +453,13 @@ BREAKS: Final = (
         "mg_lakehouse/stores/location.py",
         "    return unquote(uri.removeprefix(_FILE))\n",
         "    return uri.removeprefix(_FILE)\n",
-        (f"{_PATHS}::test_a_folder_of_any_name_is_one_place",),
+        (f"{_PATHS}::test_where_the_lake_is_counts_and_not_how_it_is_written",),
     ),
     Break(
         "names of files are patterns to DuckDB",
         "mg_lakehouse/stores/duck.py",
         "file.translate(_PATTERN) for file in files",
         "file for file in files",
-        (f"{_PATHS}::test_a_folder_of_any_name_is_one_place",),
+        (f"{_PATHS}::test_a_name_is_no_pattern_that_finds_a_copy_too",),
     ),
 )

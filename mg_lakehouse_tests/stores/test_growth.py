@@ -250,21 +250,19 @@ def test_a_column_of_another_type_is_refused(lake: Lake) -> None:
 @pytest.mark.parametrize("spec", [EVENT_FEED, ACCOUNT_ACTIVITY, LOADED_FILES], ids=lambda spec: spec.name)
 def test_bronze_grows_though_it_is_append_only(lake: Lake, spec: TableSpec) -> None:
     """And silver takes no version of it for new messages that it must read."""
-    grown = replace(
-        spec, schema=pl.Schema({**spec.schema, "envelope": pl.String()}), comments={**spec.comments, "envelope": "What it came in."}
-    )
+    grown = replace(spec, schema=pl.Schema({**spec.schema, "relay": pl.String()}), comments={**spec.comments, "relay": "What it came in."})
     same = {name: pl.lit(None, dtype) for name, dtype in grown.schema.items()}
     for number, (form, name) in enumerate([(spec, "old"), (grown, "new"), (grown, "newer")]):
         rows = batch({f"{name}-1": bundle(click(name))}, batch_id=name).with_columns(
             **{key: value for key, value in same.items() if key not in EVENT_FEED.schema}
         )
-        if "envelope" in form.schema:
-            rows = rows.with_columns(envelope=pl.lit("sns"))
+        if "relay" in form.schema:
+            rows = rows.with_columns(relay=pl.lit("sns"))
         append_batch(lake, rows.select(form.schema.names()).cast(form.schema), name, table=form)
         flatten_sources(lake)
-        assert number == 0 or table(lake, "bronze", spec.name).filter(message_id=f"{name}-1")["envelope"].item() == "sns"
+        assert number == 0 or table(lake, "bronze", spec.name).filter(message_id=f"{name}-1")["relay"].item() == "sns"
     held = table(lake, "bronze", spec.name)
-    assert held.filter(message_id="old-1")["envelope"].item() is None
+    assert held.filter(message_id="old-1")["relay"].item() is None
     assert operations(lake, "bronze", spec.name).count("ADD COLUMN") == 1
     assert {"old", "new", "newer"} <= set(clicks_of(lake))
     # A redelivery is absorbed across the border.
