@@ -106,6 +106,8 @@ def refuse_damage(folder: Path, what: str) -> None:
 
 def damage_of(folder: Path, *, up_to: int = -1) -> Iterator[Damage]:
     """All damage of a table's log: entries between the first that must be there and the last, or ``up_to``, and checkpoints."""
+    if not folder.is_dir():
+        return
     log = log_of(folder)
     versions = log_versions(folder) if log.is_dir() else []
     checkpoints = sorted(int(file.name[:_DIGITS]) for file in log.glob("*.checkpoint.parquet"))

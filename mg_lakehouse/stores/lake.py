@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -168,12 +168,14 @@ class Lake(Location):
             handle = DeltaTable(self.uri_of(layer, table), storage_options=self.storage_options())
         except (DeltaError, OSError) as error:
             if folder is not None:
-                refuse_damage(folder, what)
+                with suppress(OSError):  # what delta-rs said of it stands
+                    refuse_damage(folder, what)
             if isinstance(error, TableNotFoundError):
                 return None
             raise store_error(error, what) from error
         if folder is not None:
-            refuse_new_damage(folder, handle, what)
+            with store_errors(what):
+                refuse_new_damage(folder, handle, what)
         _refuse_newer_contract(handle, what)
         _refuse_unread_features(handle, what)
         return handle
