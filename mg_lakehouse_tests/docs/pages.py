@@ -14,7 +14,7 @@ import polars as pl
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from mg_lakehouse.events.catalogue import EVENTS, REJECTED_ITEMS, Column, columns_of, silver_tables
+from mg_lakehouse.events.catalogue import EVENTS, REJECTED_ITEMS, SET_ASIDE, Column, columns_of, silver_tables
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.stores.dbt_project import build, ensure_manifest, gold_models
 from mg_lakehouse.stores.lake import Lake, TableSpec
@@ -69,7 +69,7 @@ def tables_page() -> str:
             *(line for spec in _BRONZE for line in _spec_section(spec)),
             "## Silver\n",
             "A table for each type of event. Elements are the XML children that fill a column, the first one present; a column without any is derived.\n",
-            *(line for table in silver_tables() for line in _silver_section(table)),
+            *(line for table in (*silver_tables(), SET_ASIDE) for line in _silver_section(table)),
             "## Gold\n",
             "What people ask for. A name means the same in each table that has it.\n",
             *_gold_sections(),
@@ -137,7 +137,7 @@ def _silver_section(table: str) -> Iterator[str]:
     schema = silver_spec(table).schema
     rows = [(f"`{column.name}`", _delta_type(schema[column.name]), _elements(column), _meaning(column)) for column in columns_of(table)]
     body = _table(("column", "type", "elements", "what it is"), rows)
-    named = [] if table == REJECTED_ITEMS else [event for event in EVENTS if event.table == table and event.elements]
+    named = [] if table in (REJECTED_ITEMS, SET_ASIDE) else [event for event in EVENTS if event.table == table and event.elements]
     of = "".join(f" Element: {', '.join(f'`{element}`' for element in event.elements)}." for event in named)
     yield from _section("silver", table, silver_spec(table).description + of, (), body)
 

@@ -57,7 +57,7 @@ def test_operations_do_what_the_page_says(folder: Path, queue: EmbeddedQueue) ->
 
 def test_what_is_not_run_says_why() -> None:
     """Each console block is run by a test, or says above itself why none does. The cookbook's are of its own tests."""
-    run = {"", "before", "after"}
+    run = {"", "before", "after", "column-before", "column-after"}
     pages = ("getting-started", "operations", "new-event-type")
     notes = [note for page in pages for note, _ in fenced(DOCS / f"{page}.md", "console")]
     assert len(notes) > 15

@@ -102,6 +102,13 @@ def test_any_json_whole_or_torn_is_read_or_refused(value: object, length: int, i
     check(base64.b64encode(text.encode()).decode() if in_base64 else text)
 
 
+def test_base64_of_base64_in_lines_is_opened() -> None:
+    """The lines of the inner one end with a line break behind its padding."""
+    text = base64.encodebytes(base64.encodebytes((OPEN + " " * (-len(OPEN.encode()) % 3 + 1)).encode())).decode()
+    assert envelope_of(text) == "base64+base64"
+    assert_same(flat(text), flat(OPEN))
+
+
 @given(
     st.binary(max_size=200) | st.binary(max_size=60).map(gzip.compress) | st.just(b"\x1f\x8b\x08"), st.sampled_from(["base64", "latin-1"])
 )

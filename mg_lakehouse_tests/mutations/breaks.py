@@ -176,8 +176,10 @@ BREAKS: Final = (
     Break(
         "silver keeps no progress",
         "mg_lakehouse/stores/silver.py",
-        "return Append(rows, (Transaction(part.app, part.high),), None, ledger.metadata())",
-        "return Append(rows, (), None, ledger.metadata())",
+        "        ledger = SliceLedger(part.source, part.low, part.high, hours=dict(sorted(hours.items())), **account)\n"
+        "        return Append(rows, (Transaction(part.app, part.high),), None, ledger.metadata())",
+        "        ledger = SliceLedger(part.source, part.low, part.high, hours=dict(sorted(hours.items())), **account)\n"
+        "        return Append(rows, (), None, ledger.metadata())",
         (f"{_SILVER}::test_only_what_is_new_is_flattened",),
     ),
     Break(
@@ -207,8 +209,8 @@ BREAKS: Final = (
     Break(
         "rejects say that a slice is done before its tables have it",
         "mg_lakehouse/stores/silver.py",
-        "    part, messages, flattened = read\n",
-        "    part, messages, flattened = read\n    _commit_rejected(lake, part, flattened.rejected, flattened, messages['received_at'])\n",
+        "    part, messages, flattened, unread = read\n    results",
+        "    part, messages, flattened, unread = read\n    _commit_rejected(lake, read, flattened.rejected, 0)\n    results",
         (f"{_SILVER}::test_a_run_that_dies_between_two_tables_is_resumed_without_loss_or_copy",),
     ),
     Break(
@@ -293,7 +295,7 @@ BREAKS: Final = (
     Break(
         "a batch of exchanged messages balances",
         "mg_lakehouse/stores/reconcile.py",
-        "if whole and ids_digest(found.get(posted.ledger.batch_id, [])) != posted.ledger.ids:",
+        "if whole and ids_digest(found.get(batch.ledger.batch_id, [])) != batch.ledger.ids:",
         "if False:",
         (f"{_RECONCILE}::test_a_message_that_was_exchanged_is_seen_by_the_digest_alone",),
     ),
