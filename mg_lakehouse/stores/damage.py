@@ -17,6 +17,7 @@ import polars as pl
 from deltalake import DeltaTable
 
 from mg_lakehouse.errors import PermanentError
+from mg_lakehouse.events.catalogue import REJECTED_ITEMS, SET_ASIDE
 from mg_lakehouse.stores.gold_names import RECONCILIATION_NAME
 from mg_lakehouse.stores.log_files import ACTIONS, LOG, actions_of, data_file, entry_file, files_named, log_of
 
@@ -160,11 +161,13 @@ def remedy(layer: str, table: str, folder: Path) -> str:
     if layer == "gold":
         again = "materializing its days makes it anew" if table == RECONCILIATION_NAME else "the next build makes it anew from silver"
         return f"remove the folder {folder}, and {again}"
-    if table == "rejected_items":
+    if table == REJECTED_ITEMS:
         return f"remove the folder {folder}, and the next run makes it anew from bronze"
     days = sorted(day.name.partition("=")[2] for day in folder.parent.parent.glob("bronze/*/received_date=*"))
     span = f"--from {days[0]} --to {days[-1]}" if days else "--from FIRST --to LAST"
-    return f"remove the folder {folder}, and `mg-lakehouse backfill --table {table} {span}` makes it anew from bronze"
+    # What is set aside follows from a day as a whole.
+    of_table = "" if table == SET_ASIDE else f"--table {table} "
+    return f"remove the folder {folder}, and `mg-lakehouse backfill {of_table}{span}` makes it anew from bronze"
 
 
 def _refusal(found: Sequence[Damage], folder: Path, what: str) -> PermanentError:

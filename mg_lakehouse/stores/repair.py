@@ -268,7 +268,7 @@ def _id_by_silver(lake: Lake, table: str) -> str | None:
 
 def _checkpoint_actions(file: Path) -> list[dict[str, Any]]:
     """The actions of a checkpoint, as they would stand in an entry."""
-    rows = pl.read_parquet(file).to_dicts()
+    rows = pl.read_parquet(file, glob=False).to_dicts()
     return [{kind: value} for row in rows for kind, value in row.items() if value is not None and not _is_empty(value)]
 
 
@@ -293,7 +293,7 @@ def _orphans(folder: Path, named: set[Path]) -> tuple[pl.DataFrame, tuple[str, .
         if file in named or file.relative_to(folder).parts[0].startswith(("_", ".")):
             continue
         try:
-            rows = pl.read_parquet(file, columns=list(_KEYS), hive_partitioning=False)
+            rows = pl.read_parquet(file, columns=list(_KEYS), glob=False, hive_partitioning=False)
         except (pl.exceptions.PolarsError, OSError):
             unknown.append(str(file.relative_to(folder)))
         else:
@@ -435,7 +435,7 @@ def _rows(look: _Look, batch: Recovered) -> pl.DataFrame:
     wanted = look.lacking.filter(pl.col("batch_id") == batch.batch_id)
     parts = []
     for name in batch.files:
-        rows = pl.read_parquet(look.log.folder / name, hive_partitioning=False)
+        rows = pl.read_parquet(look.log.folder / name, glob=False, hive_partitioning=False)
         ids = wanted.filter(pl.col("file") == name).select("message_id")
         parts.append(
             rows.join(ids, on="message_id", how="semi")
@@ -455,7 +455,7 @@ def _files_of(look: _Look, batch: Recovered, rows: pl.DataFrame) -> Iterator[tup
     """The data files of a batch: those there are where all their rows are to be taken, else new ones of those rows."""
     for name in batch.files:
         part = rows.filter(pl.col("file") == name)
-        if part.height == pl.scan_parquet(look.log.folder / name).select(pl.len()).collect().item():
+        if part.height == pl.scan_parquet(look.log.folder / name, glob=False, hive_partitioning=False).select(pl.len()).collect().item():
             yield name, part
             continue
         made = Path(name).parent / f"part-{uuid.uuid4()}-repaired.zstd.parquet"

@@ -5,6 +5,7 @@ No known content does this, so the fault is put into the code: `flatten` raises 
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -219,3 +220,28 @@ def test_a_backfill_of_one_table_leaves_them_set_aside(lake: Lake) -> None:
     assert [made.changed for made in rederive(lake, [START.date()], tables=["clicks"])] == [False]
     assert count_set_aside(lake).messages == 1
     assert_balanced(lake)
+
+
+def test_a_damaged_table_of_them_is_made_anew_as_its_sentence_says(lake: Lake, tmp_path: Path) -> None:
+    receive(lake, [bundle(click("POISON")), bundle(click("c1"))])
+    with failing():
+        flatten_new(lake)
+    # This process has seen the lake whole; where it never looked, it looks.
+    copy = Lake(str(shutil.copytree(lake.root, tmp_path / "copy")))
+    entry = max(Path(copy.uri_of("silver", "set_aside_messages"), "_delta_log").glob("*.json"))
+    entry.write_bytes(b"")
+    with pytest.raises(PermanentError) as raised:
+        count_set_aside(copy)
+    folder = Path(copy.uri_of("silver", "set_aside_messages"))
+    day = START.date()
+    assert str(raised.value).endswith(
+        f"remove the folder {folder}, and `mg-lakehouse backfill --from {day} --to {day}` makes it anew from bronze."
+    )
+    shutil.rmtree(folder)
+    with failing():
+        list(rederive(copy, [day]))
+    assert count_set_aside(copy).messages == 1
+    assert_balanced(copy)
+    list(rederive(copy, [day]))
+    assert ids(copy, "clicks") == ["POISON", "c1"]
+    assert_balanced(copy)
