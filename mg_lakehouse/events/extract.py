@@ -19,7 +19,7 @@ import pyarrow as pa
 from lxml import etree
 
 from mg_lakehouse.events.catalogue import COMMON_COLUMNS, EVENTS, UNRECOGNIZED, Column, Event, event_of_element, event_of_table
-from mg_lakehouse.events.reader import Body, Item, Rejection, inner_xml, name_of, text_of
+from mg_lakehouse.events.reader import WHITE_SPACE, Body, Item, Rejection, inner_xml, name_of, text_of
 from mg_lakehouse.events.rejection import Reason
 from mg_lakehouse.events.schemas import ERRORS
 
@@ -91,6 +91,9 @@ def raw_schema(table: str) -> pl.Schema:
 _FIXED: Final = 6
 _RESCUED: Final = 5
 _ACTIVITY_ID: Final = _FIXED
+
+_TEXT: Final = "#text"
+"""Name under which text that is in no child is rescued: no element can have it."""
 
 _ERRORS_IN_ARROW: Final = pl.Series(dtype=ERRORS).to_arrow(compat_level=pl.CompatLevel.oldest()).type
 
@@ -188,11 +191,18 @@ def _row(plan: _Plan, item: Item) -> list[Any]:
         row[index] = _first_present(names, collected, rescued)
     for index, container, child_name in plan.lists:
         row[index] = _errors(collected.get(container, []), container, child_name, rescued)
+    if text := _text_beside(item.node):
+        rescued.append((_TEXT, text))
     if rescued:
         row[_RESCUED] = _rescue(rescued)
     if row[_ACTIVITY_ID] is None:
         row[_ACTIVITY_ID] = _content_id(plan.event.table, item.node)
     return row
+
+
+def _text_beside(node: etree._Element) -> str:
+    """What stands in an item beside its children."""
+    return " ".join(text for text in (text_of(node), *((child.tail or "").strip(WHITE_SPACE) for child in node)) if text)
 
 
 def _content(node: etree._Element) -> str:

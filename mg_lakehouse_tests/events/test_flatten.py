@@ -163,6 +163,14 @@ def test_inbound_sms_in_either_vocabulary() -> None:
         assert (row["inbound_message_type"], row["from_city"], row["_rescued_data"]) == (kind, city, None)
 
 
+def test_text_beside_the_children_is_rescued() -> None:
+    odd = (
+        "<ClickActivity>one<ActivityId>a</ActivityId>two &lt;3<Timestamp>2026-03-01T10:00:00Z</Timestamp>\n<!-- no text --></ClickActivity>"
+    )
+    row = only_row(flat(bundle(odd)), "clicks")
+    assert (row["activity_id"], json.loads(row["_rescued_data"])) == ("a", {"#text": "one two <3"})
+
+
 def test_the_first_listed_element_wins_and_the_other_is_rescued() -> None:
     row = only_row(flat(bundle(item("SmsInboundActivity", SendingSmsNumber="+1", SmsAddress="+2"))), "sms_inbounds")
     assert (row["sms_address"], json.loads(row["_rescued_data"])) == ("+2", {"SendingSmsNumber": "+1"})
