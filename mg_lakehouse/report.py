@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mg_lakehouse.console import TextConsole
+from mg_lakehouse.events.catalogue import SET_ASIDE
 from mg_lakehouse.sinks import visible
 from mg_lakehouse.status import LakeStatus
 from mg_lakehouse.stores.loading import Loaded
@@ -84,6 +85,7 @@ def print_rederived(console: TextConsole, made: Sequence[Rederived], *, dry_run:
         if changed
         else "silver is what bronze gives"
     )
+    verdict += ", but for what is set aside" if any(each.table == SET_ASIDE and each.rows for each in made) else ""
     console.print(f"{len(days):,} days, {rows:,} rows: {verdict}.", soft_wrap=True)
     if changed and dry_run:
         console.print("Nothing was changed. Without [bold]--dry-run[/] it will be.", markup=True)
@@ -180,7 +182,7 @@ def print_reconciliation(console: TextConsole, found: Reconciliation) -> None:
     proved = f"Proved: the hours since {since:%Y-%m-%d %H:%M} UTC"
     less = "" if found.proves_all else f"; {_hours(found)} before that were asked for, and the logs no longer tell of them"
     console.print(f"{proved}{less}.", highlight=False, soft_wrap=True)
-    if not found.hours:
+    if not found.hours and not found.without_message:
         console.print("Nothing was received in them.")
     elif found.balances:
         console.print("Every hour balances: nothing is missing, nothing is twice.")

@@ -93,6 +93,7 @@ def write_catalog(lake: Lake, tables: Sequence[Shown], path: Path) -> None:
         PermanentError: it cannot be written.
     """
     made = list(statements(tables))
+    _require_place(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".catalog-", dir=path.parent) as folder:
@@ -108,6 +109,21 @@ def write_catalog(lake: Lake, tables: Sequence[Shown], path: Path) -> None:
         raise PermanentError(
             f"The catalogue {path} cannot be written ({type(error).__name__}): choose another place with MG_CATALOG."
         ) from error
+
+
+def _require_place(path: Path) -> None:
+    """Refuse to write over a file that is no catalogue.
+
+    Raises:
+        PermanentError: there is one.
+    """
+    try:
+        with path.open("rb") as there:
+            begin = there.read(12)
+    except OSError:
+        return  # there is none, or the writing says what is wrong
+    if begin and begin[8:] != b"DUCK":
+        raise PermanentError(f"The catalogue {path} cannot be written, for there is another file: choose another place with MG_CATALOG.")
 
 
 def shown_tables(lake: Lake, settings: Settings) -> list[Shown]:

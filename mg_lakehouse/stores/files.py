@@ -20,6 +20,9 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 Span = tuple[datetime, datetime]
 """A closed span of time."""
 
+_CUT: Final = timedelta(microseconds=999)
+"""Delta cuts times in statistics to milliseconds: a file's greatest time may be that much later than its log says."""
+
 _MANY: Final = 128
 """Spans that files are chosen by, at most: more make no difference to the choice."""
 
@@ -52,7 +55,7 @@ def data_files(handle: DeltaTable, *columns: str) -> pl.DataFrame:
 
 def meets(column: str, spans: Sequence[Span]) -> pl.Expr:
     """Whether a file can hold a row whose ``column``, a time, lies in one of the spans, which are in order and apart from each other."""
-    low, high = pl.col(f"min.{column}").cast(TIMESTAMP), pl.col(f"max.{column}").cast(TIMESTAMP)
+    low, high = pl.col(f"min.{column}").cast(TIMESTAMP), pl.col(f"max.{column}").cast(TIMESTAMP) + _CUT
     first, last = (pl.lit(pl.Series(bounds, dtype=TIMESTAMP)) for bounds in ([span[0] for span in spans], [span[1] for span in spans]))
     # Spans that begin before the file's end, and of them those that end before its begin: two look-ups, however many spans there are.
     some = first.search_sorted(high, side="right") > last.search_sorted(low, side="left")

@@ -70,7 +70,15 @@ _PERMANENT: Final = (
 )
 """What stores and delta-rs say where only a person can help, in lower case, and how the sentence goes on."""
 
-_DAMAGED: Final = ("out of specification", "json error", "invalid json in", "found gap", "invalid checkpoint")
+_DAMAGED: Final = (
+    "out of specification",
+    "json error",
+    "invalid json in",
+    "found gap",
+    "invalid checkpoint",
+    "parquet magic bytes",
+    "parquet input source",
+)
 """What libraries say of files that are torn or foreign, in lower case: trying again reads the same bytes."""
 
 _COLUMN_MAPPING: Final = 2
@@ -124,7 +132,8 @@ def store_error(error: BaseException, what: str) -> LakehouseError:
             return PermanentError(f"{what} {sentence}")
     if any(sign in lowered for sign in _DAMAGED):
         layer, _, table = what.partition(" ")[0].partition("/")
-        return PermanentError(f"{what} has a file that is damaged ({text[:300]}): {remedy(layer, table, Path(layer, table))}.")
+        folder = Path(what.rpartition(" in the lake ")[2], layer, table)
+        return PermanentError(f"{what} has a file that is damaged ({text[:300]}): {remedy(layer, table, folder)}.")
     if "error sending request" in lowered or "connection refused" in lowered or "dns error" in lowered:
         return TransientError(f"{what} cannot be reached: its store does not answer. Check the network and AWS_ENDPOINT_URL_S3.")
     return TransientError(f"{what} could not be reached or written ({type(error).__name__}: {text[:300]}).")
@@ -139,7 +148,7 @@ def store_errors(what: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if isinstance(error, DeltaError | OSError | pl.exceptions.PolarsError) or type(error) is Exception:
+        if isinstance(error, DeltaError | OSError | pl.exceptions.PolarsError | pa.ArrowException) or type(error) is Exception:
             raise store_error(error, what) from error
         raise
 

@@ -109,6 +109,18 @@ def fault_of(uri: str) -> str | None:
         folder = _folder(uri)
     except RuntimeError:
         return NO_HOME
+    return _fault_of_text(uri) or _fault_on_disk(folder)
+
+
+def _fault_of_text(uri: str) -> str | None:
+    if not uri.strip():
+        return "it is blank; name a folder, or unset it"
+    if uri.startswith("file:") and not uri.startswith("file:///"):
+        return "a file address begins with file:/// and an absolute path; write a path without file:"
+    return None
+
+
+def _fault_on_disk(folder: str) -> str | None:
     # delta-rs goes by where links lead.
     for path in (folder, os.path.realpath(folder)):
         if (bad := _first_of(path, _NOT_ON_DISK)) is not None:

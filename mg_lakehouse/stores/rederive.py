@@ -139,6 +139,7 @@ def _day(
             staged = flattened_day(lake, day, folder.path)
             for messages in staged.stage(lake, slice_bytes):
                 count(messages)
+            retried.fail(staged.keys(SET_ASIDE), f"received on {day}")
             try:
                 for result in _make(lake, staged, left, retried, dry_run=dry_run):
                     left.remove(result.table)
@@ -199,6 +200,7 @@ def _make_table(lake: Lake, day: FlattenedDay, table: str, retried: Retried, *, 
             raise OvertakenError(f"{what} has rows of messages that came since it was flattened again: try again.")
         current = _current(lake, handle, seen.files, table)
         elsewhere = partial(_elsewhere, lake, handle, day, table)
+        retried.refuse_to_lose(current, table, what)
         rows = retried.allowed(table, _flattened(day.keys(table), seen))
         kept, conflicts = _winners(table, rows, current, elsewhere)
         if table in EVENT_TABLES:

@@ -10,6 +10,7 @@ While a table is damaged nobody commits to it (:mod:`mg_lakehouse.stores.damage`
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import time
@@ -23,20 +24,22 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final, NamedTuple
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 from deltalake import DeltaTable, Transaction
 
 from mg_lakehouse.errors import PermanentError
 from mg_lakehouse.events.catalogue import REJECTED_ITEMS, silver_tables
 from mg_lakehouse.events.schemas import TIMESTAMP
 from mg_lakehouse.stores.bronze import BATCH_MARKER, LANE, append_batch, ledger_of
-from mg_lakehouse.stores.commit import NO_HOOKS, Append, Landed, commit_once
+from mg_lakehouse.stores.commit import Append, Landed, commit_once
 from mg_lakehouse.stores.damage import Damage, damage_of, entry_state, log_versions
-from mg_lakehouse.stores.durable import make_durable, sync_file, sync_folder
+from mg_lakehouse.stores.durable import sync_file, sync_folder
 from mg_lakehouse.stores.files import all_files, files_between
 from mg_lakehouse.stores.lake import Lake, TableSpec, store_errors
 from mg_lakehouse.stores.ledger import SliceLedger
 from mg_lakehouse.stores.log_files import LOG, actions_of, data_file, entry_file, files_named, log_of
-from mg_lakehouse.stores.silver import progress_app_of, recorded_progress_of
+from mg_lakehouse.stores.silver import progress_app_of, recorded_progress_of, require_bronze
 from mg_lakehouse.stores.tables import ACCOUNT_ACTIVITY, EVENT_FEED, LOADED_FILES
 
 __all__ = ["SIDE_FOLDER", "Recovered", "Repair", "planned_repair", "repair"]
@@ -174,6 +177,7 @@ def _looked_at(lake: Lake, table: str) -> _Look:
             f"The lake {lake.uri} is no folder of this machine: restore damaged objects of bronze from the bucket's versions."
         )
     spec, folder = _SPECS[table], Path(lake.uri_of("bronze", table))
+    require_bronze(lake, table)
     if not folder.is_dir():
         return _Look(spec, _Log(folder, {}, -1, (), ()), Repair(table))
     log, damaged, progress = _read_log(lake, folder)
@@ -284,6 +288,11 @@ def _unreadable(folder: Path, active: Mapping[str, int]) -> Iterator[Damage]:
             yield Damage(path, "missing")
         elif file.stat().st_size != size:
             yield Damage(path, "torn" if file.stat().st_size else "empty")
+        else:
+            try:
+                pq.read_metadata(file)
+            except (pa.ArrowException, OSError):
+                yield Damage(path, "foreign")
 
 
 def _orphans(folder: Path, named: set[Path]) -> tuple[pl.DataFrame, tuple[str, ...]]:
@@ -356,15 +365,46 @@ def _apply(lake: Lake, look: _Look) -> None:
     told = {each.version: each for each in look.repair.recovered}
     for version in sorted(each.version for each in look.repair.damaged if each.version is not None):
         _replace_entry(look, version, told.get(version))
-    if look.repair.unreadable:
-        for each in look.repair.unreadable:
-            _set_aside(folder, str(data_file(folder, each.file).relative_to(folder)), move=True)
-        handle = DeltaTable(str(folder))
-        handle.repair(post_commithook_properties=NO_HOOKS)
-        make_durable(handle)
+    for each in look.repair.unreadable:
+        _stand_in(look, each.file)
     for batch in look.repair.recovered:
         if batch.version is None:
             _commit_anew(lake, look, batch)
+
+
+def _stand_in(look: _Look, path: str) -> None:
+    """Set an unreadable data file aside, and put one without rows in its place, of the size that the log says.
+
+    The log stays as it is: silver reads the versions that added the file by the feed of changes, which wants it, and it would want it of a version that
+    removed it, too. Compaction leaves the file out in its time.
+    """
+    folder, size = look.log.folder, look.log.active()[path]
+    file = data_file(folder, path)
+    draft = folder / SIDE_FOLDER / f".{file.name}.{uuid.uuid4().hex}"
+    draft.write_bytes(_no_rows(look.spec, size))
+    sync_file(draft)
+    _set_aside(folder, str(file.relative_to(folder)), move=False)
+    file.parent.mkdir(exist_ok=True)
+    draft.replace(file)
+    sync_folder(file.parent)
+
+
+def _no_rows(spec: TableSpec, size: int) -> bytes:
+    """A Parquet file of a table's columns without rows, padded to a size behind its first mark, where nothing points to.
+
+    Raises:
+        PermanentError: it is larger than that.
+    """
+    names = [name for name in spec.schema if name not in spec.partition_by]
+    rows = pl.DataFrame(schema=spec.schema).select(names).to_arrow(compat_level=pl.CompatLevel.oldest())
+    written = io.BytesIO()
+    pq.write_table(rows.slice(0, 0), written, store_schema=False)
+    content = written.getvalue()
+    if len(content) > size:
+        raise PermanentError(
+            f"A data file of bronze/{spec.name} has {size:,} bytes by the log, and none of this table is so small: restore the folder from a backup."
+        )
+    return content[:4] + b"\0" * (size - len(content)) + content[4:]
 
 
 def _set_aside(folder: Path, name: str, *, move: bool) -> None:

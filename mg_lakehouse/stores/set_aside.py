@@ -151,8 +151,34 @@ class Retried:
 
     held: pl.DataFrame
     ends: bool
+    _failing: pl.Series = field(default_factory=lambda: pl.Series(dtype=pl.String))
     _items: dict[str, pl.DataFrame] = field(default_factory=dict)
     _duplicates: dict[str, pl.DataFrame] = field(default_factory=dict)
+
+    def fail(self, rows: pl.DataFrame, what: str) -> None:
+        """Take down the messages that cannot be flattened now: rows of ``set_aside_messages``, of which some may be held.
+
+        Raises:
+            PermanentError: more than ``AT_MOST`` failed never before.
+        """
+        new = rows.join(self.held.filter(pl.col("silver_table").is_null()), on="message_id", how="anti")
+        self._failing = new["message_id"]
+        if new.height > AT_MOST:
+            reasons = "; ".join(new["reason"].unique().sort())
+            raise too_many(what, reasons)
+
+    def refuse_to_lose(self, current: pl.DataFrame, table: str, what: str) -> None:
+        """Refuse to make a table anew that has rows of a message that cannot be flattened any more: they would go for nothing.
+
+        Raises:
+            PermanentError: it has.
+        """
+        lost = current.filter(pl.col("message_id").is_in(self._failing.implode()))["message_id"].n_unique() if table != SET_ASIDE else 0
+        if lost:
+            raise PermanentError(
+                f"{what} has rows of {lost:,} messages that this mg-lakehouse cannot flatten: they would be removed, and nothing was changed. "
+                "That is a fault of mg-lakehouse: make the day anew with the release that made them, or with one that mends it."
+            )
 
     def allowed(self, table: str, rows: pl.DataFrame) -> pl.DataFrame:
         """The rows that a table may have."""

@@ -39,7 +39,7 @@ from mg_lakehouse.stores.damage import remedy
 from mg_lakehouse.stores.durable import make_durable
 from mg_lakehouse.stores.failpoints import Failpoint, reached
 from mg_lakehouse.stores.lake import Lake, store_errors
-from mg_lakehouse.stores.ledger import SliceLedger, hours_of, posted_batches
+from mg_lakehouse.stores.ledger import SliceLedger, hours_of, posted_batches, posted_slices
 from mg_lakehouse.stores.neighbours import rows_near
 from mg_lakehouse.stores.set_aside import AT_MOST, flatten_what_can_be, missing_rows, sift, too_many
 from mg_lakehouse.stores.tables import BRONZE_TABLES, silver_spec
@@ -56,6 +56,7 @@ __all__ = [
     "progress_app_of",
     "recorded_progress",
     "recorded_progress_of",
+    "require_bronze",
     "require_whole",
     "silver_progress",
     "unflattened",
@@ -246,8 +247,29 @@ def require_whole(lake: Lake, source: str) -> None:
         PermanentError: the bronze table is damaged.
         TransientError: the store did not answer.
     """
-    if (bronze := lake.open("bronze", source)) is not None:
+    bronze = lake.open("bronze", source)
+    if bronze is None:
+        require_bronze(lake, source)
+    else:
         silver_progress(lake, bronze)
+
+
+def require_bronze(lake: Lake, source: str) -> None:
+    """Look whether a bronze table is there at all, where silver has read one: a new one in its place would hide what is lost.
+
+    Raises:
+        PermanentError: it is gone.
+        TransientError: the store did not answer.
+    """
+    folder = lake.uri_of("bronze", source)
+    if Path(folder).is_dir() if lake.is_local else lake.open("bronze", source) is not None:
+        return
+    rejected = lake.open("silver", REJECTED_ITEMS)
+    if rejected is not None and next(posted_slices(rejected, source), None) is not None:
+        raise PermanentError(
+            f"bronze/{source} in the lake {lake.uri} is gone, and silver has read it: restore {folder} from a backup, for its messages are nowhere else. "
+            "Where there is none, begin a new lake: set MG_LAKE_URI to another place."
+        )
 
 
 def recorded_progress(lake: Lake, bronze: DeltaTable) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -25,6 +26,15 @@ MARGIN = timedelta(minutes=1)
 @pytest.fixture
 def lake(tmp_path: Path) -> Lake:
     return Lake(str(tmp_path / "lake"))
+
+
+@given(st.integers(0, 999_999))
+def test_a_file_is_found_by_the_microsecond_of_its_one_time(micros: int) -> None:
+    """Delta's statistics have milliseconds: a file whose rows are all of 42.104400 ends at 42.104 by its log."""
+    at = NOON.replace(microsecond=micros)
+    with tempfile.TemporaryDirectory() as folder:
+        handle = add(Lake(folder), "event_feed", a=at)
+        assert len(files_between(handle, "event_at", [(at, at)])) == 1
 
 
 def add(lake: Lake, source: str, **activities: datetime) -> DeltaTable:

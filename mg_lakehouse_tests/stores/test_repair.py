@@ -24,7 +24,7 @@ from mg_lakehouse.stores.ledger import posted_batches
 from mg_lakehouse.stores.reconcile import reconcile, reconcile_sources
 from mg_lakehouse.stores.rederive import rederive
 from mg_lakehouse.stores.repair import SIDE_FOLDER, Repair, planned_repair, repair
-from mg_lakehouse.stores.silver import flatten_new
+from mg_lakehouse.stores.silver import flatten_new, require_whole
 from mg_lakehouse_tests.events.frames import bundle, item
 from mg_lakehouse_tests.stores.feeds import START, batch, receive, rows_of
 
@@ -171,6 +171,53 @@ def test_messages_that_came_again_before_the_repair_are_taken_once(tmp_path: Pat
     assert [(each.batch_id, each.messages) for each in plan.recovered] == [("batch-10", 1)]
     flatten_new(lake)
     is_whole(lake)
+
+
+@pytest.mark.parametrize("flattened", [BATCHES, 1])
+@pytest.mark.parametrize("damage", [empty, torn, missing, foreign])
+def test_silver_goes_on_behind_a_data_file_that_is_lost(tmp_path: Path, damage: Callable[[Path], None], flattened: int) -> None:
+    """The feed of changes wants each file that a version added or removed: a repair that took the file out of the table stopped silver for good."""
+    lake = filled(tmp_path, flattened=flattened)
+    path = next(action["add"]["path"] for action in map(json.loads, entry(lake, 2).read_text().splitlines()) if "add" in action)
+    damage(Path(lake.uri_of("bronze", "event_feed"), path))
+    repair(lake, "event_feed")
+    receive(lake, bodies(BATCHES), first=10 * BATCHES, received_at=received(BATCHES))
+    flatten_new(lake)
+    rows = rows_of(lake, "silver", "opens")["activity_id"]
+    lost = [] if flattened == BATCHES else ["o1-0", "o1-1"]
+    assert sorted(rows) == sorted([*(each for each in OPENS if each not in lost), "o4-0", "o4-1"])
+    assert sorted(rows_of(lake, "bronze", "event_feed")["message_id"]) == sorted(
+        [*(each for each in ALL if not each.startswith("m1") or len(each) < 3), "m40", "m41", "m42"]
+    )
+
+
+def test_a_data_file_of_the_right_size_that_is_none_is_found(tmp_path: Path) -> None:
+    lake = filled(tmp_path, flattened=BATCHES)
+    path = next(action["add"]["path"] for action in map(json.loads, entry(lake, 2).read_text().splitlines()) if "add" in action)
+    file = Path(lake.uri_of("bronze", "event_feed"), path)
+    file.write_bytes(b"x" * file.stat().st_size)
+    with pytest.raises(PermanentError, match=r"`mg-lakehouse repair bronze`"):
+        reconcile(lake, START, START + BATCHES * HOUR)
+    with pytest.raises(PermanentError, match=r"`mg-lakehouse repair bronze`"):
+        list(rederive(lake, [START.date()]))
+    assert [(each.file, each.state) for each in planned_repair(lake, "event_feed").unreadable] == [(path, "foreign")]
+    repair(lake, "event_feed")
+    assert append_batch(lake, again(1), "again").new == 3
+
+
+def test_a_bronze_table_that_is_gone_is_not_begun_anew(tmp_path: Path) -> None:
+    lake = filled(tmp_path, flattened=BATCHES)
+    shutil.rmtree(lake.uri_of("bronze", "event_feed"))
+    refused: list[Callable[[], object]] = [
+        lambda: require_whole(lake, "event_feed"),
+        lambda: planned_repair(lake, "event_feed"),
+        lambda: list(rederive(lake, [START.date()])),
+    ]
+    for each in refused:
+        with pytest.raises(PermanentError, match=r"bronze/event_feed .* is gone, and silver has read it: restore "):
+            each()
+    found = reconcile_sources(lake, START, START + BATCHES * HOUR)
+    assert (found.balances, found.without_message) == (False, len(ALL))
 
 
 @pytest.mark.parametrize("damage", [empty, torn, missing])

@@ -213,6 +213,21 @@ def test_what_fails_still_stays_set_aside(lake: Lake) -> None:
     assert_balanced(lake)
 
 
+@pytest.mark.parametrize("tables", [None, ["clicks"]])
+def test_a_backfill_removes_no_rows_of_messages_that_fail_now(lake: Lake, tables: list[str] | None) -> None:
+    """A release that cannot read what an older one read made the rows of it go, with status 0."""
+    receive(lake, [bundle(click("POISON"), opened("o1")), bundle(click("c1"))])
+    flatten_new(lake)
+    with (
+        failing(),
+        pytest.raises(PermanentError, match=r"silver/(opens|clicks) .* has rows of 1 messages that this mg-lakehouse cannot flatten"),
+    ):
+        list(rederive(lake, [START.date()], tables=tables))
+    assert (ids(lake, "clicks"), ids(lake, "opens")) == (["POISON", "c1"], ["o1"])
+    assert count_set_aside(lake).messages == 0
+    assert_balanced(lake)
+
+
 def test_a_backfill_of_one_table_leaves_them_set_aside(lake: Lake) -> None:
     receive(lake, [bundle(click("POISON"), opened("o1")), bundle(click("c1"))])
     with failing():
