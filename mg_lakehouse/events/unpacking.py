@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import zlib
-from typing import Final
+from contextlib import suppress
+from typing import Any, Final
 
-__all__ = ["DamagedError", "TooFarError", "gunzipped", "unpacks_too_far"]
+__all__ = ["DamagedError", "Gunzipping", "TooFarError", "gunzipped", "unpacks_too_far"]
 
 _LARGEST_RATIO: Final = 500
 """How much longer a file may be than in its archive: XML of events comes to 10 to 40, a bomb to a thousand."""
@@ -13,6 +15,9 @@ _LEAST_BYTES: Final = 4096
 """Bytes that any file is taken to have in its archive: a short one of blanks is no bomb."""
 _LARGEST_BODY: Final = 64 * 2**20
 """Bytes that a body may unpack to: a message has 1 MiB at most, and the events of so much gzip come to 40."""
+
+_CHUNK: Final = 64 * 2**10
+"""Packed bytes that are looked at at a time."""
 
 _GZIP: Final = 31
 """What zlib calls gzip."""
@@ -54,3 +59,68 @@ def gunzipped(data: bytes) -> bytes:
             raise DamagedError
         rest = member.unused_data.lstrip(b"\0")
     return b"".join(parts)
+
+
+class Gunzipping(io.RawIOBase):
+    """The content of a gzip, of all its members, as a stream. What was unpacked before damage is given out, and the read behind it raises.
+
+    Python's ``gzip`` (3.11) loses what a read has unpacked where it meets damage: all of a small file.
+
+    Raises:
+        zlib.error: a read meets what is no gzip.
+        EOFError: the gzip broke off.
+    """
+
+    def __init__(self, packed: io.BufferedReader) -> None:
+        self._packed = packed
+        self._rest = b""
+        self._unpacked = b""
+        self._member: Any = None
+        self._failure: Exception | None = None
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Unpack some more into a buffer, and return how many bytes."""
+        while not self._unpacked:
+            if self._failure is not None:
+                raise self._failure
+            if not self._rest and not (rest := self._packed.read1(_CHUNK)):
+                if self._member is None:
+                    return 0
+                self._failure = EOFError("The gzip broke off.")
+                continue
+            self._advance(self._rest or rest)
+        count = min(len(buffer), len(self._unpacked))
+        buffer[:count] = self._unpacked[:count]
+        self._unpacked = self._unpacked[count:]
+        return count
+
+    def _advance(self, packed: bytes) -> None:
+        if self._member is None:
+            packed = packed.lstrip(b"\0")  # padding, which tapes add
+            self._member = zlib.decompressobj(wbits=_GZIP) if packed else None
+        if self._member is None:
+            self._rest = b""
+            return
+        before = self._member.copy()
+        try:
+            self._unpacked = self._member.decompress(packed, _CHUNK)
+        except zlib.error as error:
+            self._unpacked, self._failure = _up_to_damage(before, packed), error
+            return
+        ended = self._member.eof
+        self._rest = self._member.unused_data if ended else self._member.unconsumed_tail
+        if ended:
+            self._member = None
+
+
+def _up_to_damage(member: Any, packed: bytes) -> bytes:
+    """What can be unpacked before the damage that is known to be in some bytes."""
+    content = bytearray()
+    with suppress(zlib.error):
+        for at in range(len(packed)):
+            content += member.decompress(packed[at : at + 1])
+    return bytes(content)

@@ -8,7 +8,6 @@ again, or whose loading was killed, adds what is missing and nothing else, whate
 from __future__ import annotations
 
 import csv
-import gzip
 import io
 import os
 import re
@@ -31,6 +30,7 @@ from mg_lakehouse.errors import LakehouseError
 from mg_lakehouse.events.activity_file import ActivityFileReader, FileBundle, Piece, in_bundles
 from mg_lakehouse.events.csv_feed import csv_items, read_header
 from mg_lakehouse.events.schemas import LOADED_SCHEMA
+from mg_lakehouse.events.unpacking import Gunzipping
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.stores.archives import ZIP_BEGINS, has_password, is_bomb
 from mg_lakehouse.stores.bronze import append_batch, bundle_rows, in_batches
@@ -171,7 +171,7 @@ def _contents(file: io.BufferedReader, name: str) -> Iterator[tuple[str, io.Buff
     """The files that a file is or holds, each with its name."""
     begin = file.peek(4)[:4]
     if begin.startswith(_GZIP):
-        yield name, _buffered(gzip.GzipFile(fileobj=file))
+        yield name, _buffered(Gunzipping(file))
     elif begin in ZIP_BEGINS:
         yield from _members(file, name)
     else:
@@ -208,7 +208,7 @@ def _until_damage(parts: Iterable[T], loaded: Loaded) -> Iterator[T]:
     """Parts of a file as far as it can be read; why not further is noted, for what stands before is worth having."""
     try:
         yield from parts
-    except (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile):
+    except (EOFError, zlib.error, zipfile.BadZipFile):
         loaded.failure = _broken(loaded.name)
     except OSError as error:
         loaded.failure = f"{_no_reading(loaded.name, error)} What was whole before that was loaded: load it again."
