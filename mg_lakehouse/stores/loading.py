@@ -265,7 +265,7 @@ def _broken(name: str, where: str = "") -> str:
 
 def _of_csv(content: io.BufferedReader, loaded: Loaded, activity: str | None) -> Iterator[FileBundle]:
     csv.field_size_limit(_LONGEST_CELL)
-    rows = csv.reader(io.TextIOWrapper(content, "utf-8-sig", errors="replace", newline=""))
+    rows = _csv_rows(io.TextIOWrapper(content, "utf-8-sig", errors="replace", newline=""), loaded)
     header = read_header(next(rows, []))
     if header is None:
         raise _UnreadableError(f"{loaded.name} is no file of the feed: it is no XML, and its first line names no column of an activity.")
@@ -275,6 +275,30 @@ def _of_csv(content: io.BufferedReader, loaded: Loaded, activity: str | None) ->
     items = csv_items(header, _until_damage(rows, loaded), activity=activity)
     for text, count in in_bundles(Piece(item, is_item=True) for item in items):
         yield FileBundle(f"<ActivityItems>{text}</ActivityItems>", count)
+
+
+def _csv_rows(lines: Iterable[str], loaded: Loaded) -> Iterator[list[str]]:
+    """Rows of a CSV. Of one that breaks off within quotes the last row is given too, for it is one by what is there.
+
+    Raises:
+        _UnreadableError: behind that row.
+    """
+    taken: list[str] = []
+
+    def taking() -> Iterator[str]:
+        for line in lines:
+            taken.append(line)
+            yield line
+
+    last: list[str] = []
+    for row in csv.reader(taking()):
+        last[:], taken[:] = taken, []
+        yield row
+    try:
+        deque(csv.reader(last, strict=True), maxlen=0)
+    except csv.Error as error:
+        if "unexpected end of data" in str(error):
+            raise _UnreadableError(_broken(loaded.name)) from error
 
 
 def _rows(batch: Sequence[_Part], batch_id: str) -> pl.DataFrame:

@@ -162,6 +162,17 @@ def test_of_a_damaged_gzip_all_that_can_be_unpacked_is_loaded(
     assert "is damaged or broke off" in loaded.failure
 
 
+@pytest.mark.parametrize(
+    ("end", "breaks"), [('"2026-02-28T11:', True), ('"a\nb', True), ('a"b', False), ('"a""b"', False), ('"a"b', False), ("", False)]
+)
+def test_a_csv_that_breaks_off_within_quotes_says_so(lake: Lake, tmp_path: Path, end: str, breaks: bool) -> None:
+    (loaded,) = load(lake, tmp_path / "a.csv", f"activityType,activityId,userAgent\nOpen,o1,x\nOpen,o2,{end}")
+    assert loaded.items == 2
+    assert (loaded.failure is not None) == breaks
+    if breaks:
+        assert loaded.failure == "a.csv is damaged or broke off. What was whole before that was loaded: load it again when it is whole."
+
+
 @given(st.binary(max_size=300), st.lists(st.binary(max_size=50), max_size=3), st.integers(0, 400))
 def test_a_gzip_is_unpacked_as_far_as_it_goes(content: bytes, more: list[bytes], length: int) -> None:
     packed = b"".join(map(gzip.compress, [content, *more]))
@@ -433,7 +444,7 @@ def test_files_that_fail_stand_in_their_place_and_cost_no_other_its_commit(lake:
         tmp_path / "nothing",
         *files(tmp_path, d=an_open("o5"), worse="{}"),
     ]
-    loaded = list(load_files(lake, SETTINGS, given))
+    loaded = list(load_files(lake, SETTINGS, given))  # type: ignore[arg-type]
     assert [(each.name, each.new, each.failure) for each in loaded] == [
         ("bad", 0, "bad is no file of the feed: it is no XML, and its first line names no column of an activity."),
         ("a", 1, None),
