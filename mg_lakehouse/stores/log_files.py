@@ -14,6 +14,8 @@ from urllib.parse import unquote
 
 from deltalake import DeltaTable
 
+from mg_lakehouse.stores.location import address_of
+
 __all__ = ["ACTIONS", "LOG", "actions_of", "data_file", "entry_file", "files_named", "log_of", "table_folder"]
 
 LOG: Final = "_delta_log"
@@ -24,8 +26,8 @@ ACTIONS: Final = frozenset({"add", "remove", "cdc", "txn", "metaData", "protocol
 
 def table_folder(handle: DeltaTable) -> Path | None:
     """The folder of a table, ``None`` where it is in an object store."""
-    uri = handle.table_uri
-    return Path(unquote(uri.removeprefix("file://"))) if uri.startswith("file://") else None
+    address = address_of(handle.table_uri)
+    return Path(address) if address.startswith("/") else None
 
 
 def log_of(folder: Path) -> Path:
