@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -208,32 +209,22 @@ def _print_hours(console: TextConsole, found: Reconciliation) -> None:
 
 def print_repairs(console: TextConsole, repairs: Sequence[Repair], *, done: bool) -> None:
     """What was done to bronze tables, or would be, file by file."""
+    say = partial(console.print, highlight=False, soft_wrap=True)
     for each in repairs:
         for damage in each.damaged:
-            console.print(
-                f"bronze/{each.table}: {damage.file} is {damage.state}, and {_is('is', done=done)} set aside in {SIDE_FOLDER}.",
-                highlight=False,
-                soft_wrap=True,
-            )
+            say(f"bronze/{each.table}: {damage.file} is {damage.state}, and {_is('is', done=done)} set aside in {SIDE_FOLDER}.")
         for lost in each.unreadable:
-            console.print(
-                f"bronze/{each.table}: {lost.file} is {lost.state}, and {_is('is', done=done)} taken out of the table: what no other file has of it is lost.",
+            say(
+                f"bronze/{each.table}: {lost.file} is {lost.state}, and {_is('is', done=done)} replaced by one without rows: "
+                "what no other file has of it is lost.",
                 style="bold red",
-                highlight=False,
-                soft_wrap=True,
             )
         for batch in each.recovered:
             where = "committed anew" if batch.version is None else f"told of by commit {batch.version:,} again"
             files = ", ".join(batch.files)
-            console.print(
-                f"bronze/{each.table}: {batch.messages:,} messages of batch {batch.batch_id} {_is('are', done=done)} {where}, of {files}.",
-                highlight=False,
-                soft_wrap=True,
-            )
+            say(f"bronze/{each.table}: {batch.messages:,} messages of batch {batch.batch_id} {_is('are', done=done)} {where}, of {files}.")
         for file in each.unknown:
-            console.print(
-                f"bronze/{each.table}: {file} is of no commit and cannot be read: it stays as it is.", highlight=False, soft_wrap=True
-            )
+            say(f"bronze/{each.table}: {file} is of no commit and cannot be read: it stays as it is.")
     if not any(each.anything for each in repairs):
         console.print("Bronze needs no repair.")
     elif not done:

@@ -157,7 +157,7 @@ class _Runner:
         if not silver.succeeded:
             return silver
         if not (books := self.run(RECONCILIATION_JOB)).succeeded:
-            return PassResult(books.failures, silver.metadata)
+            return PassResult(books.failures, silver.metadata, silver.alarms)
         gold = self.run(GOLD_JOB)
         return PassResult(gold.failures, {**silver.metadata, **gold.metadata}, (*silver.alarms, *gold.alarms))
 

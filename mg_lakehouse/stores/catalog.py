@@ -24,7 +24,7 @@ from mg_lakehouse.stores.files import all_files
 from mg_lakehouse.stores.gold_names import gold_models
 from mg_lakehouse.stores.lake import Lake, Layer, TableSpec, columns_of_table
 from mg_lakehouse.stores.location import catalog_file
-from mg_lakehouse.stores.tables import ACCOUNT_ACTIVITY, BRONZE_TABLES, EVENT_FEED, LOADED_FILES, silver_spec
+from mg_lakehouse.stores.tables import BRONZE_SPECS, BRONZE_TABLES, silver_spec
 
 if TYPE_CHECKING:  # pydantic takes 0.2 s, and the process that answers queries needs none of it
     from mg_lakehouse.settings import Settings
@@ -141,7 +141,7 @@ def tables_of(lake: Lake, gold_names: Sequence[str]) -> list[Shown]:
     Raises:
         PermanentError, TransientError: the lake cannot be read.
     """
-    bronze = {spec.name: spec for spec in (EVENT_FEED, ACCOUNT_ACTIVITY, LOADED_FILES)}
+    bronze = {spec.name: spec for spec in BRONZE_SPECS}
     found = [_shown(lake, "bronze", name, handle, bronze[name]) for name, handle in lake.open_all("bronze", BRONZE_TABLES).items()]
     found += [_shown(lake, "silver", name, handle, silver_spec(name)) for name, handle in lake.open_all("silver", silver_tables()).items()]
     set_aside = lake.open("silver", SET_ASIDE)

@@ -5,9 +5,8 @@ How items are counted is :mod:`mg_lakehouse.events.starts`' business; here only 
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
-from itertools import takewhile
-from typing import Final, NamedTuple
+from datetime import datetime
+from typing import NamedTuple
 
 import polars as pl
 
@@ -15,12 +14,9 @@ from mg_lakehouse.events.catalogue import REJECTED_ITEMS
 from mg_lakehouse.events.rejection import Reason
 from mg_lakehouse.stores.files import files_between
 from mg_lakehouse.stores.lake import Lake, store_errors
-from mg_lakehouse.stores.ledger import SliceLedger, posted
+from mg_lakehouse.stores.ledger import SliceLedger, posted, since
 
 __all__ = ["Coverage", "coverage"]
-
-_SKEW: Final = timedelta(minutes=15)
-"""How much earlier than its messages a commit may seem to be made, where two clocks differ; AWS refuses more."""
 
 
 class Coverage(NamedTuple):
@@ -40,8 +36,7 @@ def coverage(lake: Lake, first: datetime, last: datetime) -> Coverage:
     if handle is None:
         return Coverage(0, ())
     with store_errors(f"silver/{REJECTED_ITEMS} in the lake {lake.uri}"):
-        near = takewhile(lambda each: each.committed_at >= first - _SKEW, posted(handle, SliceLedger))
-        uncovered = sum(each.ledger.uncovered for each in near)
+        uncovered = sum(each.ledger.uncovered for each in since(posted(handle, SliceLedger), first))
         files = files_between(handle, "received_at", [(first, last)])
         if not files:
             return Coverage(uncovered, ())

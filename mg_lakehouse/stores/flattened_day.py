@@ -22,7 +22,7 @@ from mg_lakehouse.stores.files import all_files
 from mg_lakehouse.stores.lake import Lake, store_errors
 from mg_lakehouse.stores.ledger import posted_batches
 from mg_lakehouse.stores.set_aside import flatten_what_can_be
-from mg_lakehouse.stores.silver import progress_app, require_bronze, silver_progress
+from mg_lakehouse.stores.silver import progress_app, refuse_lost_bronze, silver_progress
 from mg_lakehouse.stores.tables import BRONZE_TABLES
 
 __all__ = [
@@ -152,10 +152,12 @@ class FlattenedDay:
 
 def flattened_day(lake: Lake, day: date, folder: Path) -> FlattenedDay:
     """A day that is still to be staged, of the bronze tables as they are now."""
-    for name in BRONZE_TABLES:
-        require_bronze(lake, name)
-    bronze = {name: handle for name, handle in lake.open_all("bronze", BRONZE_TABLES).items() if handle is not None}
-    sources = [Source(name, handle, progress_app(handle), silver_progress(lake, handle)) for name, handle in bronze.items()]
+    sources = []
+    for name, handle in lake.open_all("bronze", BRONZE_TABLES).items():
+        if handle is None:
+            refuse_lost_bronze(lake, name)
+        else:
+            sources.append(Source(name, handle, progress_app(handle), silver_progress(lake, handle)))
     return FlattenedDay(day, sources, folder)
 
 

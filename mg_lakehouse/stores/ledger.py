@@ -11,7 +11,8 @@ import json
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from itertools import takewhile
 from typing import Any, ClassVar, Final, Generic, Self, TypeVar
 
 import polars as pl
@@ -20,6 +21,7 @@ from deltalake import DeltaTable
 __all__ = [
     "HOUR_FORMAT",
     "REDERIVED",
+    "SKEW",
     "BatchLedger",
     "Posted",
     "RetryLedger",
@@ -32,6 +34,7 @@ __all__ = [
     "posted",
     "posted_batches",
     "posted_slices",
+    "since",
 ]
 
 HOUR_FORMAT: Final = "%Y-%m-%dT%H"
@@ -39,6 +42,9 @@ HOUR_FORMAT: Final = "%Y-%m-%dT%H"
 
 REDERIVED: Final = "mg.rederived"
 """What a commit of a silver day that was made anew says of itself; it has no ledger, for it brings nothing that was not accounted for."""
+
+SKEW: Final = timedelta(minutes=15)
+"""How much earlier than its messages a commit may seem to be made, where two clocks differ; AWS refuses more."""
 
 _FIRST_LOOK: Final = 8
 
@@ -137,6 +143,11 @@ class Posted(Generic[L]):
     version: int
     committed_at: datetime
     rows_added: int
+
+
+def since(accounts: Iterable[Posted[L]], first: datetime) -> Iterator[Posted[L]]:
+    """Those of some accounts, newest first, that can be of messages received since a time."""
+    return takewhile(lambda each: each.committed_at >= first - SKEW, accounts)
 
 
 def posted_batches(bronze: DeltaTable) -> Iterator[Posted[BatchLedger]]:

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import takewhile
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -26,6 +25,7 @@ from mg_lakehouse.stores.files import files_between
 from mg_lakehouse.stores.lake import Lake, Layer, store_errors
 from mg_lakehouse.stores.ledger import (
     REDERIVED,
+    SKEW,
     BatchLedger,
     Posted,
     RetryLedger,
@@ -38,15 +38,13 @@ from mg_lakehouse.stores.ledger import (
     posted,
     posted_batches,
     posted_slices,
+    since,
 )
 from mg_lakehouse.stores.log_files import log_of
 from mg_lakehouse.stores.silver import EVENT_TABLES, silver_progress
 from mg_lakehouse.stores.tables import BRONZE_TABLES
 
 __all__ = ["HourBalance", "Reconciliation", "reconcile", "reconcile_sources"]
-
-_SKEW: Final = timedelta(minutes=15)
-"""How much earlier than its messages a commit may seem to be made, where two clocks differ; AWS refuses more."""
 
 _READERS: Final = 8
 _TYPES: Final = {"received_at": TIMESTAMP, "items": pl.Int64()}
@@ -136,7 +134,7 @@ def reconcile(lake: Lake, first: datetime, last: datetime, *, source: str = "eve
         held = _rows(lake, bronze, asked, "message_id", "batch_id", "received_at")
         if span is None:
             return Reconciliation((), (), asked.first, None, _without_message(lake, source, asked, held, finished))
-        batches = list(takewhile(lambda posted: posted.committed_at >= span.first - _SKEW, posted_batches(bronze)))
+        batches = list(since(posted_batches(bronze), span.first))
     with ThreadPoolExecutor(_READERS) as pool:
         silver = list(pool.map(lambda table: _table(lake, table, source, finished, span), (*EVENT_TABLES, REJECTED_ITEMS)))
     rejected = silver.pop()
@@ -211,7 +209,7 @@ def _as_far_as_logs_go(lake: Lake, bronze: DeltaTable | None, span: _Span) -> _S
             continue
         layer = "bronze" if handle is bronze else "silver"
         with store_errors(f"{layer}/{handle.metadata().name} in the lake {lake.uri}"):
-            reaches = any(committed_at(commit) < first - _SKEW for commit in commits_of(handle))
+            reaches = any(committed_at(commit) < first - SKEW for commit in commits_of(handle))
             if not reaches and (begins := _accounts_begin(handle)) is not None:
                 first = max(first, _hour(begins) + timedelta(hours=1))
     return span._replace(first=first) if first <= span.last else None
@@ -271,8 +269,7 @@ def _table(lake: Lake, table: str, source: str, finished: int, span: _Span) -> _
 
 def _closed(handle: DeltaTable, source: str, finished: int, span: _Span) -> list[Posted[SliceLedger]]:
     """Accounts of the span, of the slices that all tables have; the handle is set back to the last of them."""
-    near = takewhile(lambda each: each.committed_at >= span.first - _SKEW, posted_slices(handle, source))
-    return _close_books(handle, near, finished)
+    return _close_books(handle, since(posted_slices(handle, source), span.first), finished)
 
 
 class _SetAside(NamedTuple):
@@ -289,7 +286,7 @@ def _set_aside(lake: Lake, source: str, finished: int, span: _Span) -> _SetAside
         return _SetAside(Counter(), Counter(), Counter())
     with store_errors(f"silver/{SET_ASIDE} in the lake {lake.uri}"):
         _closed(handle, source, finished, span)
-        retries = [each.ledger for each in takewhile(lambda each: each.committed_at >= span.first - _SKEW, posted(handle, RetryLedger))]
+        retries = [each.ledger for each in since(posted(handle, RetryLedger), span.first)]
         rows = _rows(lake, handle, span, "received_at", "source", "items").filter(pl.col("source") == source)
     times = rows.select(pl.col("received_at").repeat_by("items").explode().drop_nulls()).to_series()
     return _SetAside(

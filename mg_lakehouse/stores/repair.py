@@ -39,8 +39,8 @@ from mg_lakehouse.stores.files import all_files, files_between
 from mg_lakehouse.stores.lake import Lake, TableSpec, store_errors
 from mg_lakehouse.stores.ledger import SliceLedger
 from mg_lakehouse.stores.log_files import LOG, actions_of, data_file, entry_file, files_named, log_of
-from mg_lakehouse.stores.silver import progress_app_of, recorded_progress_of, require_bronze
-from mg_lakehouse.stores.tables import ACCOUNT_ACTIVITY, EVENT_FEED, LOADED_FILES
+from mg_lakehouse.stores.silver import progress_app_of, recorded_progress_of, refuse_lost_bronze
+from mg_lakehouse.stores.tables import BRONZE_SPECS
 
 __all__ = ["SIDE_FOLDER", "Recovered", "Repair", "planned_repair", "repair"]
 
@@ -50,7 +50,7 @@ SIDE_FOLDER: Final = "_set_aside"
 _REPAIRED: Final = "mg.repaired"
 _HINT: Final = "_last_checkpoint"
 _KEYS: Final = ("message_id", "batch_id", "received_at")
-_SPECS: Final[Mapping[str, TableSpec]] = {spec.name: spec for spec in (EVENT_FEED, ACCOUNT_ACTIVITY, LOADED_FILES)}
+_SPECS: Final[Mapping[str, TableSpec]] = {spec.name: spec for spec in BRONZE_SPECS}
 
 
 class Recovered(NamedTuple):
@@ -177,8 +177,8 @@ def _looked_at(lake: Lake, table: str) -> _Look:
             f"The lake {lake.uri} is no folder of this machine: restore damaged objects of bronze from the bucket's versions."
         )
     spec, folder = _SPECS[table], Path(lake.uri_of("bronze", table))
-    require_bronze(lake, table)
     if not folder.is_dir():
+        refuse_lost_bronze(lake, table)
         return _Look(spec, _Log(folder, {}, -1, (), ()), Repair(table))
     log, damaged, progress = _read_log(lake, folder)
     active = log.active()

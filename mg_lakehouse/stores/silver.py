@@ -56,7 +56,7 @@ __all__ = [
     "progress_app_of",
     "recorded_progress",
     "recorded_progress_of",
-    "require_bronze",
+    "refuse_lost_bronze",
     "require_whole",
     "silver_progress",
     "unflattened",
@@ -249,25 +249,22 @@ def require_whole(lake: Lake, source: str) -> None:
     """
     bronze = lake.open("bronze", source)
     if bronze is None:
-        require_bronze(lake, source)
+        refuse_lost_bronze(lake, source)
     else:
         silver_progress(lake, bronze)
 
 
-def require_bronze(lake: Lake, source: str) -> None:
-    """Look whether a bronze table is there at all, where silver has read one: a new one in its place would hide what is lost.
+def refuse_lost_bronze(lake: Lake, source: str) -> None:
+    """Refuse to go on without a bronze table, which is not there, where silver has read one: a new one in its place would hide what is lost.
 
     Raises:
-        PermanentError: it is gone.
+        PermanentError: silver has.
         TransientError: the store did not answer.
     """
-    folder = lake.uri_of("bronze", source)
-    if Path(folder).is_dir() if lake.is_local else lake.open("bronze", source) is not None:
-        return
     rejected = lake.open("silver", REJECTED_ITEMS)
     if rejected is not None and next(posted_slices(rejected, source), None) is not None:
         raise PermanentError(
-            f"bronze/{source} in the lake {lake.uri} is gone, and silver has read it: restore {folder} from a backup, for its messages are nowhere else. "
+            f"bronze/{source} in the lake {lake.uri} is gone, and silver has read it: restore {lake.uri_of('bronze', source)} from a backup, for its messages are nowhere else. "
             "Where there is none, begin a new lake: set MG_LAKE_URI to another place."
         )
 
@@ -375,7 +372,8 @@ def _commit_slice(lake: Lake, read: _ReadSlice, wanted: Sequence[str], report: S
     set_aside = pl.concat([unread, *(committed.set_aside for committed in results.values())])
     if REJECTED_ITEMS in wanted:
         if set_aside.height:
-            _commit_set_aside(lake, part, set_aside)
+            ledger = SliceLedger(part.source, part.low, part.high, rows=set_aside.height)
+            _commit_as_it_is(lake, part, SET_ASIDE, set_aside, ledger)
         _commit_rejected(lake, read, rejected, int(set_aside["items"].sum()))
     reasons = dict(rejected.group_by("reason").len().iter_rows())
     unforeseen = dict(set_aside.group_by("reason").agg(pl.col("message_id").n_unique()).iter_rows())
@@ -490,20 +488,6 @@ def as_rejected(conflicts: pl.DataFrame, table: str, messages: pl.DataFrame) -> 
     )
 
 
-def _commit_set_aside(lake: Lake, part: _Slice, set_aside: pl.DataFrame) -> None:
-    def decide(handle: DeltaTable) -> Landed[None] | Append[None]:
-        has = handle.transaction_version(part.app) or 0
-        if has >= part.high:
-            return Landed(None)
-        if part.is_cut_by(has):
-            raise _OvertakenError
-        rows = set_aside.filter(pl.col(_VERSION) > has).select(silver_schema(SET_ASIDE).names())
-        ledger = SliceLedger(part.source, part.low, part.high, rows=set_aside.height)
-        return Append(rows, (Transaction(part.app, part.high),), None, ledger.metadata())
-
-    commit_once(f"silver/{SET_ASIDE} in the lake {lake.uri}", lambda: lake.ensure(silver_spec(SET_ASIDE)), decide)
-
-
 def _commit_rejected(lake: Lake, read: _ReadSlice, rejected: pl.DataFrame, set_aside: int) -> None:
     part, messages, flattened, unread = read
     hours = Counter(hours_of(messages["received_at"].repeat_by(flattened.items_of).explode().drop_nulls()))
@@ -515,6 +499,12 @@ def _commit_rejected(lake: Lake, read: _ReadSlice, rejected: pl.DataFrame, set_a
         "counted": flattened.counted + int(unread["items"].sum()),
         "set_aside": set_aside,
     }
+    ledger = SliceLedger(part.source, part.low, part.high, hours=dict(sorted(hours.items())), **account)
+    _commit_as_it_is(lake, part, REJECTED_ITEMS, rejected, ledger)
+
+
+def _commit_as_it_is(lake: Lake, part: _Slice, table: str, rows: pl.DataFrame, ledger: SliceLedger) -> None:
+    """Commit rows of a slice that are compared with none."""
 
     def decide(handle: DeltaTable) -> Landed[None] | Append[None]:
         has = handle.transaction_version(part.app) or 0
@@ -522,8 +512,7 @@ def _commit_rejected(lake: Lake, read: _ReadSlice, rejected: pl.DataFrame, set_a
             return Landed(None)
         if part.is_cut_by(has):
             raise _OvertakenError
-        rows = rejected.filter(pl.col(_VERSION) > has).select(silver_schema(REJECTED_ITEMS).names())
-        ledger = SliceLedger(part.source, part.low, part.high, hours=dict(sorted(hours.items())), **account)
-        return Append(rows, (Transaction(part.app, part.high),), None, ledger.metadata())
+        lacking = rows.filter(pl.col(_VERSION) > has).select(silver_schema(table).names())
+        return Append(lacking, (Transaction(part.app, part.high),), None, ledger.metadata())
 
-    commit_once(f"silver/{REJECTED_ITEMS} in the lake {lake.uri}", lambda: lake.ensure(silver_spec(REJECTED_ITEMS)), decide)
+    commit_once(f"silver/{table} in the lake {lake.uri}", lambda: lake.ensure(silver_spec(table)), decide)

@@ -18,14 +18,13 @@ from mg_lakehouse.events.catalogue import EVENTS, REJECTED_ITEMS, SET_ASIDE, Col
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.stores.dbt_project import build, ensure_manifest, gold_models
 from mg_lakehouse.stores.lake import Lake, TableSpec
-from mg_lakehouse.stores.tables import ACCOUNT_ACTIVITY, EVENT_FEED, LOADED_FILES, RECONCILIATION, silver_spec
+from mg_lakehouse.stores.tables import BRONZE_SPECS, RECONCILIATION, silver_spec
 
 __all__ = ["DOCS", "metrics_page", "settings_page", "tables_page"]
 
 DOCS: Final = Path(__file__).resolve().parents[2] / "docs"
 
 _MADE: Final = "<!-- Made of the code by `make pages`. Change the code, not this page. -->\n"
-_BRONZE: Final = (EVENT_FEED, ACCOUNT_ACTIVITY, LOADED_FILES)
 _KEY_OF_RECONCILIATION: Final = ("activity_date", "request_id", "compared_with", "metric")
 _TYPE_NAMES: Final[Mapping[str, str]] = {"str": "text", "int": "whole number", "float": "number", "date": "day", "Path": "path"}
 _DELTA_TYPES: Final[Mapping[type[pl.DataType], str]] = {
@@ -66,7 +65,7 @@ def tables_page() -> str:
             "What every metric counts is on a [page of its own](metrics.md).\n",
             "## Bronze\n",
             "As received: nothing is parsed here, and nothing is ever changed.\n",
-            *(line for spec in _BRONZE for line in _spec_section(spec)),
+            *(line for spec in BRONZE_SPECS for line in _spec_section(spec)),
             "## Silver\n",
             "A table for each type of event. Elements are the XML children that fill a column, the first one present; a column without any is derived.\n",
             *(line for table in (*silver_tables(), SET_ASIDE) for line in _silver_section(table)),
