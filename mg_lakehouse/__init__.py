@@ -1,10 +1,8 @@
 """Dagster assets that turn the MessageGears event feed into a Delta lakehouse.
 
-Three rings, imports pointing inwards only:
+The rooms, from the top down; each imports only from those below it:
 
-1. ``mg_lakehouse.events``: what MessageGears sends. Pure functions on bytes and frames.
-2. ``mg_lakehouse.stores``: clients of the outside (the queue, Delta tables, DuckDB).
-3. ``mg_lakehouse.assets`` and its neighbours: thin Dagster definitions that read, call, write and report.
+``cli`` > ``dagster`` > ``serving`` > ``maintenance`` > ``audit`` > ``gold`` > ``silver`` > ``bronze`` > ``sources`` > ``lake`` > ``settings`` > ``events``
 
 ``build_definitions`` is the one place that wires them; ``FeedComponent`` is the same as a component of somebody's ``dg`` project.
 """
@@ -14,8 +12,8 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mg_lakehouse.component import FeedComponent
-    from mg_lakehouse.definitions import build_definitions
+    from mg_lakehouse.dagster.build import build_definitions
+    from mg_lakehouse.dagster.component import FeedComponent
     from mg_lakehouse.settings import Settings
 
 try:
@@ -26,7 +24,7 @@ except PackageNotFoundError:  # a source tree that was never installed
 __all__ = ["FeedComponent", "Settings", "__version__", "build_definitions"]
 
 _HOMES = {
-    "FeedComponent": "mg_lakehouse.component",
+    "FeedComponent": "mg_lakehouse.dagster.component",
     "Settings": "mg_lakehouse.settings",
     "build_definitions": "mg_lakehouse.definitions",
 }

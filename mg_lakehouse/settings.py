@@ -20,7 +20,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from mg_lakehouse.errors import ConfigurationError
 from mg_lakehouse.events.catalogue import activity_types
-from mg_lakehouse.stores.location import NO_HOME, fault_of
+from mg_lakehouse.location import NO_HOME, fault_of
 
 __all__ = ["Settings", "check_settings", "load_settings"]
 

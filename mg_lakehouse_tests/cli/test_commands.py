@@ -9,13 +9,13 @@ import pytest
 from deltalake import DeltaTable
 
 from mg_lakehouse import __version__
-from mg_lakehouse.demo.queue import EmbeddedQueue
-from mg_lakehouse.demo.samples import samples
-from mg_lakehouse.stores.lake import Lake
-from mg_lakehouse.stores.silver import flatten_new
+from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.silver.update import flatten_new
+from mg_lakehouse.testing.queue import EmbeddedQueue
+from mg_lakehouse.testing.samples import samples
 from mg_lakehouse_tests.cli.commands import command
 from mg_lakehouse_tests.events.frames import bundle, item
-from mg_lakehouse_tests.stores.feeds import START, bundles, receive
+from mg_lakehouse_tests.lake.feeds import START, bundles, receive
 
 
 @pytest.fixture

@@ -9,20 +9,21 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-from mg_lakehouse.demo.samples import samples
+from mg_lakehouse.audit.conservation import conservation
+from mg_lakehouse.bronze.append import append_batch
+from mg_lakehouse.bronze.event_feed import DrainReport, drain
+from mg_lakehouse.bronze.tables import EVENT_FEED
+from mg_lakehouse.lake import failpoints
+from mg_lakehouse.lake.failpoints import Failpoint
+from mg_lakehouse.lake.lake import Lake, Layer
 from mg_lakehouse.settings import Settings
-from mg_lakehouse.stores import failpoints, silver
-from mg_lakehouse.stores.audit import conservation
-from mg_lakehouse.stores.bronze import append_batch
-from mg_lakehouse.stores.drain import DrainReport, drain
-from mg_lakehouse.stores.failpoints import Failpoint
-from mg_lakehouse.stores.lake import Lake, Layer
-from mg_lakehouse.stores.queue import EventQueue
-from mg_lakehouse.stores.silver import flatten_new
-from mg_lakehouse.stores.tables import EVENT_FEED
+from mg_lakehouse.silver import update as silver
+from mg_lakehouse.silver.update import flatten_new
+from mg_lakehouse.sources.sqs import EventQueue
+from mg_lakehouse.testing.samples import samples
 from mg_lakehouse_tests.faults.invariants import column, in_bronze_once, nothing_is_twice
+from mg_lakehouse_tests.lake.feeds import batch, receive
 from mg_lakehouse_tests.standins.sqs import Fault, SqsStandIn, VirtualClock
-from mg_lakehouse_tests.stores.feeds import batch, receive
 
 Scenario = Callable[[Lake, SqsStandIn], None]
 

@@ -10,10 +10,13 @@ import polars as pl
 import pytest
 from deltalake import CommitProperties, write_deltalake
 
-from mg_lakehouse.stores import bronze, commit, drain, silver
-from mg_lakehouse.stores.failpoints import Failpoint, reached
-from mg_lakehouse.stores.lake import Lake
-from mg_lakehouse.stores.queue import EventQueue
+from mg_lakehouse.bronze import append as bronze
+from mg_lakehouse.bronze import event_feed as drain
+from mg_lakehouse.lake import commit
+from mg_lakehouse.lake.failpoints import Failpoint, reached
+from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.silver import update as silver
+from mg_lakehouse.sources.sqs import EventQueue
 from mg_lakehouse_tests.faults.scenarios import SCENARIOS, silver_dies_between_two_tables
 from mg_lakehouse_tests.standins.sqs import SqsStandIn, VirtualClock
 

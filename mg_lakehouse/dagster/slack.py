@@ -1,0 +1,142 @@
+"""Alerts in Dagster: a check for each kind, evaluated once an hour or by a click, and a sensor that tells Slack what is new.
+
+What is worth an alert is :mod:`mg_lakehouse.serving.alerts`' business. The checks block nothing: they tell of mail, not of the lake.
+"""
+
+import importlib.util
+import json
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import dagster as dg
+
+from mg_lakehouse._util.escaping import for_markdown, for_slack
+from mg_lakehouse.dagster.names import Names
+from mg_lakehouse.dagster.reporting import as_failure
+from mg_lakehouse.dagster.resources import FeedResources
+from mg_lakehouse.errors import ConfigurationError
+from mg_lakehouse.serving.alerts import ALERTS, Alert, AlertKind, Thresholds, find_alerts
+from mg_lakehouse.settings import Settings
+
+__all__ = ["alert_check_keys", "build_alert_checks", "build_alert_sensors", "build_slack_resource", "check_result", "news"]
+
+_METADATA: Final = "alerts"
+_SHOWN: Final = 5
+"""Alerts that the check's own sentence names; all of them are in its metadata."""
+
+_POSTED: Final = 15
+"""Alerts in one message: with 500 characters each, of which an escaped one takes five, below the 40,000 that Slack takes."""
+
+# Without these, Slack makes links of addresses, mentions of names, and bold of stars.
+_PLAIN: Final[dict[str, Any]] = {"mrkdwn": False, "parse": "none", "link_names": False, "unfurl_links": False, "unfurl_media": False}
+
+Told = dict[str, dict[str, str]]
+"""By check, the severity of each subject that was told."""
+
+
+def alert_check_keys(names: Names) -> list[dg.AssetCheckKey]:
+    """Keys of the checks."""
+    return [_key(names, kind) for kind in ALERTS]
+
+
+def build_alert_checks(names: Names, thresholds: Thresholds) -> dg.AssetChecksDefinition:
+    """The checks, made by one op; a subset of them can be executed alone."""
+    resources = FeedResources(names)
+    specs = [dg.AssetCheckSpec(kind.name, asset=names.gold(kind.table), description=kind.description) for kind in ALERTS]
+
+    @dg.multi_asset_check(name=names.of("gold_alerts"), specs=specs, can_subset=True, required_resource_keys=resources.keys_of_op("lake"))
+    def gold_alerts(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
+        kinds = [kind for kind in ALERTS if _key(names, kind) in context.selected_asset_check_keys]
+        with as_failure():
+            found = find_alerts(resources.lake(context), kinds, as_of=datetime.now(UTC), thresholds=thresholds)
+        yield from (check_result(names, kind, found[kind.name]) for kind in kinds)
+
+    return gold_alerts
+
+
+def check_result(names: Names, kind: AlertKind, alerts: Sequence[Alert]) -> dg.AssetCheckResult:
+    """Passed without alerts; else a warning, or an error where one of them is."""
+    more = f" And {len(alerts) - _SHOWN:,} more: see the metadata." if len(alerts) > _SHOWN else ""
+    return dg.AssetCheckResult(
+        asset_key=names.gold(kind.table),
+        check_name=kind.name,
+        passed=not alerts,
+        severity=dg.AssetCheckSeverity.ERROR if any(alert.severity == "error" for alert in alerts) else dg.AssetCheckSeverity.WARN,
+        description=" ".join(for_markdown(alert.text, begins_line=False) for alert in alerts[:_SHOWN]) + more if alerts else None,
+        metadata={"count": len(alerts), _METADATA: dg.MetadataValue.json([alert._asdict() for alert in alerts])},
+    )
+
+
+def build_alert_sensors(settings: Settings) -> list[dg.SensorDefinition]:
+    """The sensor ``alerts_to_slack``, where a channel is set."""
+    if settings.alert_slack_channel is None:
+        return []
+    channel, names = settings.alert_slack_channel, Names(settings.feed)
+    resources = FeedResources(names)
+
+    @dg.sensor(
+        name=names.of("alerts_to_slack"),
+        minimum_interval_seconds=60,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        required_resource_keys=resources.keys("slack"),
+        description="Tells Slack of each alert once, and again when it becomes an error.",
+    )
+    def alerts_to_slack(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+        told: Told = json.loads(context.cursor) if context.cursor else {}
+        keys = [*alert_check_keys(names), names.messages_are_ingested, names.nothing_set_aside]
+        found = {key.name: alerts for key in keys if (alerts := _newest(context.instance, key)) is not None}
+        new = news(told, found)
+        if new:
+            client = resources.slack(context).get_client()
+            for start in range(0, len(new), _POSTED):
+                client.chat_postMessage(channel=channel, text="\n".join(map(_line, new[start : start + _POSTED])), **_PLAIN)
+        context.update_cursor(json.dumps(told | {name: {each.subject: each.severity for each in alerts} for name, alerts in found.items()}))
+        return dg.SkipReason(f"{len(new):,} new alerts were told." if new else "Nothing new.")
+
+    return [alerts_to_slack]
+
+
+def build_slack_resource(settings: Settings) -> dict[str, Any]:
+    """The resource ``slack``, where a channel is set.
+
+    Raises:
+        ConfigurationError: a channel is set and no token, or `dagster-slack` is not installed.
+    """
+    if settings.alert_slack_channel is None:
+        return {}
+    if settings.alert_slack_token is None:
+        raise ConfigurationError("MG_ALERT_SLACK_CHANNEL is set and MG_ALERT_SLACK_TOKEN is not: set it to the token of a Slack bot.")
+    if importlib.util.find_spec("dagster_slack") is None:
+        raise ConfigurationError("MG_ALERT_SLACK_CHANNEL needs dagster-slack: run `pip install 'mg-lakehouse[slack]'`.")
+    from dagster_slack import SlackResource  # noqa: PLC0415  an extra, and a second to import
+
+    return {"slack": SlackResource(token=settings.alert_slack_token.get_secret_value())}
+
+
+def news(told: Told, found: dict[str, list[Alert]]) -> list[Alert]:
+    """The alerts that were not told yet, or are worse than when they were."""
+    return [
+        alert
+        for name, alerts in found.items()
+        for alert in alerts
+        if told.get(name, {}).get(alert.subject) not in {alert.severity, "error"}
+    ]
+
+
+def _key(names: Names, kind: AlertKind) -> dg.AssetCheckKey:
+    return dg.AssetCheckKey(names.gold(kind.table), kind.name)
+
+
+def _newest(instance: dg.DagsterInstance, key: dg.AssetCheckKey) -> list[Alert] | None:
+    """What the newest evaluation of a check found, ``None`` where there is none."""
+    records = instance.event_log_storage.get_asset_check_execution_history(key, limit=10)
+    for record in records:
+        if record.evaluation is not None and (value := record.evaluation.metadata.get(_METADATA)) is not None:
+            found: Any = value.value
+            return [Alert(**each) for each in found]
+    return None
+
+
+def _line(alert: Alert) -> str:
+    return f"{':red_circle:' if alert.severity == 'error' else ':large_yellow_circle:'} {for_slack(alert.text)}"
