@@ -29,6 +29,7 @@ test: lint types sql unit  ## All checks and all tests
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache
 
 format: $(INSTALLED)  ## Put the code into shape
 	$(BIN)/ruff check --fix .

@@ -12,17 +12,17 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import Final, Literal
 from urllib.parse import unquote
 
 from mg_lakehouse.errors import ConfigurationError
 
-if TYPE_CHECKING:  # pydantic takes 0.2 s
-    from mg_lakehouse.settings import Settings
-
-__all__ = ["NO_HOME", "Layer", "Location", "address_of", "catalog_file", "fault_of"]
+__all__ = ["NO_HOME", "RECONCILIATION_NAME", "Layer", "Location", "address_of", "fault_of"]
 
 Layer = Literal["bronze", "silver", "gold"]
+
+RECONCILIATION_NAME: Final = "reconciliation"
+"""The gold table that dbt does not build."""
 
 _FILE: Final = "file://"
 
@@ -35,6 +35,7 @@ _NOT_ON_S3: Final = _NOT_ON_DISK + "*"
 """Behind ``#`` and ``?`` delta-rs sees nothing: ``s3://bucket/a#b`` is ``a`` to it. With ``*`` DuckDB lists what looks alike."""
 
 _LONGEST_NAME: Final = 255
+
 _LONGEST_PATH: Final = 3_800
 """Bytes of a name, and of a path with room for what lies in a lake; Linux has 255 and 4,096."""
 
@@ -176,11 +177,3 @@ def address_of(uri: str) -> str:
     It is exact, for no lake has a ``%`` in its address, and our data files have none in their names.
     """
     return unquote(uri.removeprefix(_FILE))
-
-
-def catalog_file(settings: Settings) -> Path | None:
-    """Where the catalogue is kept: ``MG_CATALOG``, or the root of a local lake; ``None`` for a lake elsewhere and nothing set."""
-    if settings.catalog is not None:
-        return settings.catalog.expanduser().absolute()
-    location = Location(settings.lake_uri)
-    return Path(location.root) / "catalog.duckdb" if location.is_local else None

@@ -1,28 +1,20 @@
-"""What can be proved of the lake by looking at it: conservation, uniqueness, schema, and what stands where.
+"""Conservation: the items of bronze against what became of them, added up from the ledgers in the Delta logs.
 
-Only reads. Each function takes the lake as it finds it and gives numbers; whether a number is a failure, and what
-it blocks, is :mod:`mg_lakehouse.dagster.checks`' business.
+Only reads. Whether a number is a failure, and what it blocks, is the checks' business (:mod:`mg_lakehouse.dagster.checks`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Final, NamedTuple
-
-import polars as pl
-from deltalake import DeltaTable
+from typing import Final
 
 from mg_lakehouse.events.catalogue import REJECTED_ITEMS
-from mg_lakehouse.events.schemas import silver_schema
-from mg_lakehouse.lake.file_stats import all_files
-from mg_lakehouse.lake.lake import Lake, Layer, columns_of_table, store_errors
+from mg_lakehouse.lake.errors import store_errors
+from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.lake.ledger import Posted, SliceLedger, posted_slices
-from mg_lakehouse.silver.candidates import rows_near
-from mg_lakehouse.silver.update import EVENT_TABLES
+from mg_lakehouse.silver.tables import EVENT_TABLES
 
-__all__ = ["Conservation", "TableStanding", "conservation", "repeated_ids", "repeated_new_ids", "schema_differences", "standing"]
-
+__all__ = ["Conservation", "conservation"]
 
 RECHECKED_VERSIONS: Final = 100
 """Bronze versions that conservation is added up for when it is executed alone, without a batch. The logs are kept for as many."""
@@ -73,15 +65,6 @@ class Conservation:
         )
 
 
-class TableStanding(NamedTuple):
-    """How a table stands. Times are UTC; ``newest_received_at`` is null where the table has no such column or no row."""
-
-    rows: int
-    version: int
-    updated_at: datetime
-    newest_received_at: datetime | None
-
-
 def conservation(lake: Lake, *, source: str = "event_feed", above: int) -> Conservation:
     """Add up the ledgers of the bronze versions above ``above``.
 
@@ -113,74 +96,3 @@ def _posted(lake: Lake, table: str, source: str, above: int) -> list[Posted[Slic
         return []
     with store_errors(f"silver/{table} in the lake {lake.uri}"):
         return list(posted_slices(handle, source, above))
-
-
-def repeated_new_ids(lake: Lake, table: str, *, above: int) -> int:
-    """Activity ids that occur more than once, among those that the table's versions above ``above`` added.
-
-    Reads back what was committed. The cost follows the new rows: only rows near their times are looked at.
-    """
-    handle = lake.open("silver", table)
-    if handle is None or handle.version() <= above:
-        return 0
-    with store_errors(f"silver/{table} in the lake {lake.uri}"):
-        stream = handle.load_cdf(above + 1, handle.version(), columns=["activity_id", "event_at", "source"], allow_out_of_range=True)
-        new = pl.DataFrame(stream.read_all())
-        near = None if new.is_empty() else rows_near(lake, handle, new["event_at"], new["source"].unique().to_list())
-        if near is None:
-            return 0
-        return _repeated(near.select("activity_id").join(new.lazy().select("activity_id").unique(), on="activity_id", how="semi"))
-
-
-def repeated_ids(lake: Lake, table: str) -> int:
-    """Activity ids that occur more than once in the whole table."""
-    handle = lake.open("silver", table)
-    if handle is None or not (files := all_files(handle)):
-        return 0
-    with store_errors(f"silver/{table} in the lake {lake.uri}"):
-        return _repeated(lake.scan(files, handle).select("activity_id"))
-
-
-def _repeated(ids: pl.LazyFrame) -> int:
-    repeated = ids.group_by("activity_id").len().filter(pl.col("len") > 1).select(pl.len())
-    return int(repeated.collect(engine="streaming").item())
-
-
-def schema_differences(lake: Lake, table: str) -> list[str]:
-    """Columns of a silver table that differ from the catalogue, each as a phrase; empty where it does not exist."""
-    handle = lake.open("silver", table)
-    if handle is None:
-        return []
-    expected = silver_schema(table)
-    found = columns_of_table(handle)
-    missing = [f"{name} is missing" for name in expected if name not in found]
-    unknown = [f"{name} is not in the catalogue" for name in found if name not in expected]
-    retyped = [f"{name} is {found[name]}, not {dtype}" for name, dtype in expected.items() if name in found and found[name] != dtype]
-    return [*missing, *unknown, *retyped]
-
-
-def standing(lake: Lake, layer: Layer, table: str) -> TableStanding | None:
-    """How a table stands, from its log alone; ``None`` where it does not exist."""
-    handle = lake.open(layer, table)
-    if handle is None:
-        return None
-    actions = pl.DataFrame(handle.get_add_actions(flatten=True))
-    rows = 0 if actions.is_empty() else int(actions["num_records"].sum())
-    newest = actions["max.received_at"].max() if "max.received_at" in actions.columns else None
-    with store_errors(f"{layer}/{table} in the lake {lake.uri}"):
-        updated_at = _updated_at(handle)
-    return TableStanding(rows, handle.version(), updated_at, newest if isinstance(newest, datetime) else None)
-
-
-def _updated_at(handle: DeltaTable) -> datetime:
-    return datetime.fromtimestamp(handle.history(1)[0]["timestamp"] / 1000, UTC)
-
-
-def rejected_by_reason(lake: Lake) -> dict[str, int]:
-    """Rows of ``rejected_items`` by reason, most first."""
-    handle = lake.open("silver", REJECTED_ITEMS)
-    if handle is None or not (files := all_files(handle)):
-        return {}
-    with store_errors(f"silver/{REJECTED_ITEMS} in the lake {lake.uri}"):
-        counted = lake.scan(files, handle).group_by("reason").len().sort("len", "reason", descending=[True, False]).collect()
-    return dict(counted.iter_rows())

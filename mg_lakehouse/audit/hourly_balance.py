@@ -18,12 +18,14 @@ import polars as pl
 from deltalake import DeltaTable
 
 from mg_lakehouse.audit.item_coverage import coverage
+from mg_lakehouse.bronze.read_progress import silver_progress
 from mg_lakehouse.bronze.tables import BRONZE_TABLES
 from mg_lakehouse.events.catalogue import REJECTED_ITEMS, SET_ASIDE
 from mg_lakehouse.events.schemas import TIMESTAMP
 from mg_lakehouse.lake.damage import refuse_hollow
+from mg_lakehouse.lake.errors import store_errors
 from mg_lakehouse.lake.file_stats import files_between
-from mg_lakehouse.lake.lake import Lake, Layer, store_errors
+from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.lake.ledger import (
     REDERIVED,
     SKEW,
@@ -42,7 +44,8 @@ from mg_lakehouse.lake.ledger import (
     since,
 )
 from mg_lakehouse.lake.log_files import log_of
-from mg_lakehouse.silver.update import EVENT_TABLES, silver_progress
+from mg_lakehouse.location import Layer
+from mg_lakehouse.silver.tables import EVENT_TABLES
 
 __all__ = ["HourBalance", "Reconciliation", "reconcile", "reconcile_sources"]
 

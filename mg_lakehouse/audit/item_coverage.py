@@ -12,8 +12,9 @@ import polars as pl
 
 from mg_lakehouse.events.catalogue import REJECTED_ITEMS
 from mg_lakehouse.events.rejects import Reason
+from mg_lakehouse.lake.errors import store_errors
 from mg_lakehouse.lake.file_stats import files_between
-from mg_lakehouse.lake.lake import Lake, store_errors
+from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.lake.ledger import SliceLedger, posted, since
 
 __all__ = ["Coverage", "coverage"]

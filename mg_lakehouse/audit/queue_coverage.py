@@ -20,8 +20,9 @@ from mg_lakehouse.bronze.tables import ACCOUNT_ACTIVITY, EVENT_FEED
 from mg_lakehouse.events.catalogue import UNNAMED_ACTIVITY_TYPES, table_of_activity_type
 from mg_lakehouse.events.flatten import flatten
 from mg_lakehouse.events.schemas import TIMESTAMP
+from mg_lakehouse.lake.errors import store_errors
 from mg_lakehouse.lake.file_stats import files_between
-from mg_lakehouse.lake.lake import Lake, store_errors
+from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.settings import Settings
 
 __all__ = ["Compared", "compare_with_queue"]

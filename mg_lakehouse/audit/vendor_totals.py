@@ -18,14 +18,16 @@ from deltalake import DeltaTable, Transaction
 
 from mg_lakehouse._util.dates import span_of_day
 from mg_lakehouse.audit.queue_coverage import Compared, compare_with_queue
-from mg_lakehouse.bronze.tables import BRONZE_TABLES, RECONCILIATION
+from mg_lakehouse.audit.tables import RECONCILIATION
+from mg_lakehouse.bronze.tables import BRONZE_TABLES
 from mg_lakehouse.errors import PermanentError
 from mg_lakehouse.events.catalogue import activity_types, table_of_activity_type
 from mg_lakehouse.lake.commit import Replace, commit_once
+from mg_lakehouse.lake.errors import store_errors
 from mg_lakehouse.lake.file_stats import all_files, files_between
-from mg_lakehouse.lake.lake import Lake, store_errors
+from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.settings import Settings
-from mg_lakehouse.silver.update import unflattened
+from mg_lakehouse.silver.progress import unflattened
 from mg_lakehouse.sources.summaries import Summary, account_summary, bulk_job_summary
 from mg_lakehouse.sources.web_service import WebService
 

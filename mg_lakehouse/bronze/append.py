@@ -21,8 +21,9 @@ from mg_lakehouse.bronze.tables import EVENT_FEED
 from mg_lakehouse.events.schemas import BRONZE_SCHEMA
 from mg_lakehouse.lake.commit import Append, Landed, commit_once
 from mg_lakehouse.lake.file_stats import all_files, files_between
-from mg_lakehouse.lake.lake import Lake, TableSpec
+from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.lake.ledger import BatchLedger, hours_of, ids_digest
+from mg_lakehouse.lake.tables import TableSpec
 from mg_lakehouse.settings import Settings
 
 __all__ = ["BATCH_MARKER", "LANE", "BatchReceipt", "Uncommitted", "append_batch", "bundle_rows", "in_batches", "ledger_of"]

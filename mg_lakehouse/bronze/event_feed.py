@@ -19,6 +19,7 @@ from datetime import datetime
 import polars as pl
 
 from mg_lakehouse.bronze.append import BatchReceipt, Uncommitted, append_batch
+from mg_lakehouse.bronze.read_progress import require_whole
 from mg_lakehouse.bronze.tables import EVENT_FEED
 from mg_lakehouse.errors import LakehouseError
 from mg_lakehouse.events.formats.envelopes import envelope_of
@@ -26,7 +27,6 @@ from mg_lakehouse.events.schemas import BRONZE_SCHEMA
 from mg_lakehouse.lake.failpoints import Failpoint, reached
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.settings import Settings
-from mg_lakehouse.silver.update import require_whole
 from mg_lakehouse.sources.deletes import Deletes
 from mg_lakehouse.sources.heartbeat import Heartbeat
 from mg_lakehouse.sources.receivers import Receivers

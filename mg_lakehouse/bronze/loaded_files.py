@@ -27,6 +27,7 @@ from typing import IO, Final, Literal, NamedTuple, TypeVar, cast
 import polars as pl
 
 from mg_lakehouse.bronze.append import append_batch, bundle_rows, in_batches
+from mg_lakehouse.bronze.read_progress import require_whole
 from mg_lakehouse.bronze.tables import LOADED_FILES
 from mg_lakehouse.errors import LakehouseError
 from mg_lakehouse.events.formats.archives import ZIP_BEGINS, has_password, is_bomb
@@ -37,7 +38,6 @@ from mg_lakehouse.events.schemas import LOADED_SCHEMA
 from mg_lakehouse.lake.failpoints import Failpoint, reached
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.settings import Settings
-from mg_lakehouse.silver.update import require_whole
 
 __all__ = ["Loaded", "load_files"]
 

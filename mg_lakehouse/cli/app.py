@@ -23,11 +23,11 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from typer.exceptions import TyperException
 from typer.rich_utils import rich_format_error
 
-from mg_lakehouse import __version__
 from mg_lakehouse._util.console import TextConsole
 from mg_lakehouse._util.escaping import for_terminal, terminal_stream
 from mg_lakehouse._util.progress import Step, hearing, listening
 from mg_lakehouse._util.signals import handling
+from mg_lakehouse._version import __version__
 from mg_lakehouse.cli.rows import QueryFormat
 from mg_lakehouse.errors import LakehouseError
 from mg_lakehouse.events.catalogue import SET_ASIDE
@@ -408,7 +408,8 @@ def catalog(
     from mg_lakehouse.errors import ConfigurationError  # noqa: PLC0415
     from mg_lakehouse.lake.lake import Lake  # noqa: PLC0415
     from mg_lakehouse.lake.rows_out import draft  # noqa: PLC0415
-    from mg_lakehouse.serving.views import build_catalog, catalog_file, shown_tables, snapshot_statements  # noqa: PLC0415
+    from mg_lakehouse.serving.catalog_file import catalog_file  # noqa: PLC0415
+    from mg_lakehouse.serving.views import build_catalog, shown_tables, snapshot_statements  # noqa: PLC0415
 
     settings = load_settings()
     lake = Lake(settings.lake_uri)

@@ -13,7 +13,7 @@ from rich.text import Text
 from mg_lakehouse._util.console import TextConsole
 from mg_lakehouse._util.environment import set_environment
 from mg_lakehouse._util.progress import Step, announce
-from mg_lakehouse.audit.conservation import rejected_by_reason
+from mg_lakehouse.audit.rejects import rejected_by_reason
 from mg_lakehouse.cli.tables import plain_table, print_pass
 from mg_lakehouse.dagster.run_pass import PassResult, run_once
 from mg_lakehouse.lake.duck import connect

@@ -22,12 +22,12 @@ import dagster as dg
 from rich.text import Text
 
 from mg_lakehouse._util.console import TextConsole
-from mg_lakehouse._util.services import require_free, service
 from mg_lakehouse._util.signals import handling
 from mg_lakehouse.dagster.liveness import missing_monitoring
 from mg_lakehouse.errors import PermanentError
 from mg_lakehouse.gold.dbt_project import ensure_manifest
 from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.serving.services import require_free, service
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.testing.feed.feed import FeedPlan, generate
 from mg_lakehouse.testing.queue import EmbeddedQueue, trickle

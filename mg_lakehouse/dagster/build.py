@@ -18,15 +18,18 @@ from mg_lakehouse.dagster.assets.maintenance import build_maintenance
 from mg_lakehouse.dagster.assets.silver import build_silver
 from mg_lakehouse.dagster.assets.vendor_totals import build_reconciliation
 from mg_lakehouse.dagster.automation import build_automation_sensor
-from mg_lakehouse.dagster.checks import build_standing_checks
-from mg_lakehouse.dagster.daily_files import build_comparison
+from mg_lakehouse.dagster.checks.alerts import build_alert_checks
+from mg_lakehouse.dagster.checks.hourly_balance import build_hourly_balance
+from mg_lakehouse.dagster.checks.ingestion import build_stall_check
+from mg_lakehouse.dagster.checks.queue_coverage import build_comparison
+from mg_lakehouse.dagster.checks.standing import build_standing_checks
 from mg_lakehouse.dagster.jobs import build_jobs
+from mg_lakehouse.dagster.liveness_sensor import build_liveness_sensor
 from mg_lakehouse.dagster.names import Names
 from mg_lakehouse.dagster.resources import EventFeedResource, HeartbeatResource, LakeResource, ProgressResource, WebServiceResource
 from mg_lakehouse.dagster.schedules import build_schedules
 from mg_lakehouse.dagster.sensors import build_daily_files_sensor, build_event_feed_sensor
-from mg_lakehouse.dagster.slack import build_alert_checks, build_alert_sensors, build_slack_resource
-from mg_lakehouse.dagster.stalls import build_liveness_sensor, build_stall_check
+from mg_lakehouse.dagster.slack import build_alert_sensors, build_slack_resource
 from mg_lakehouse.serving.alerts import Thresholds
 from mg_lakehouse.settings import Settings, load_settings
 
@@ -64,7 +67,8 @@ def build_definitions(
             build_reconciliation(settings),
         ],
         asset_checks=[
-            *build_standing_checks(names),
+            build_standing_checks(names),
+            build_hourly_balance(names),
             build_comparison(settings),
             build_stall_check(settings),
             build_alert_checks(names, thresholds or Thresholds()),

@@ -6,11 +6,12 @@ from typing import Final
 
 import dagster as dg
 
-from mg_lakehouse.bronze.tables import RECONCILIATION
-from mg_lakehouse.dagster.checks import STANDING_UNIQUENESS, reconciliation_key, standing_check_keys
+from mg_lakehouse.audit.tables import RECONCILIATION
+from mg_lakehouse.dagster.checks.alerts import alert_check_keys
+from mg_lakehouse.dagster.checks.hourly_balance import reconciliation_key
+from mg_lakehouse.dagster.checks.standing import STANDING_UNIQUENESS, standing_check_keys
 from mg_lakehouse.dagster.names import Names
 from mg_lakehouse.dagster.run_heartbeats import BEATS_FROM_THE_START
-from mg_lakehouse.dagster.slack import alert_check_keys
 from mg_lakehouse.events.catalogue import silver_tables
 from mg_lakehouse.gold.dbt_project import dbt_models
 from mg_lakehouse.settings import Settings

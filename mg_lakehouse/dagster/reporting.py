@@ -13,11 +13,12 @@ from typing import Any, Final
 import dagster as dg
 
 from mg_lakehouse._util.escaping import for_terminal
-from mg_lakehouse.audit.conservation import standing
 from mg_lakehouse.dagster.interrupts import STOPPED
 from mg_lakehouse.errors import PermanentError, TransientError
 from mg_lakehouse.events.catalogue import Column
-from mg_lakehouse.lake.lake import Lake, Layer
+from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.lake.table_stats import table_stats
+from mg_lakehouse.location import Layer
 
 __all__ = ["OWNERS", "RETRY_TRANSIENT", "as_failure", "column_schema", "table_metadata"]
 
@@ -56,7 +57,7 @@ def column_schema(columns: Sequence[Column]) -> dg.TableSchema:
 
 def table_metadata(lake: Lake, layer: Layer, table: str) -> Mapping[str, Any]:
     """Rows, Delta version, address and age of a table, as materialization metadata. Nothing where it does not exist."""
-    found = standing(lake, layer, table)
+    found = table_stats(lake, layer, table)
     if found is None:
         return {}
     metadata: dict[str, Any] = {

@@ -20,7 +20,7 @@ from mg_lakehouse.dagster.partitions import today
 from mg_lakehouse.dagster.resources import FeedResources
 from mg_lakehouse.errors import LakehouseError
 from mg_lakehouse.settings import Settings
-from mg_lakehouse.silver.update import unflattened
+from mg_lakehouse.silver.progress import unflattened
 from mg_lakehouse.sources.sqs import QueueDepth
 
 __all__ = ["EVENT_FEED_SENSOR", "Decision", "build_daily_files_sensor", "build_event_feed_sensor", "decide"]

@@ -1,29 +1,20 @@
-"""Alerts in Dagster: a check for each kind, evaluated once an hour or by a click, and a sensor that tells Slack what is new.
-
-What is worth an alert is :mod:`mg_lakehouse.serving.alerts`' business. The checks block nothing: they tell of mail, not of the lake.
-"""
+"""Slack: a sensor that posts what is new among the alerts."""
 
 import importlib.util
 import json
-from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from typing import Any, Final
 
 import dagster as dg
 
-from mg_lakehouse._util.escaping import for_markdown, for_slack
+from mg_lakehouse._util.escaping import for_slack
+from mg_lakehouse.dagster.checks.alerts import METADATA, alert_check_keys
 from mg_lakehouse.dagster.names import Names
-from mg_lakehouse.dagster.reporting import as_failure
 from mg_lakehouse.dagster.resources import FeedResources
 from mg_lakehouse.errors import ConfigurationError
-from mg_lakehouse.serving.alerts import ALERTS, Alert, AlertKind, Thresholds, find_alerts
+from mg_lakehouse.serving.alerts import Alert
 from mg_lakehouse.settings import Settings
 
-__all__ = ["alert_check_keys", "build_alert_checks", "build_alert_sensors", "build_slack_resource", "check_result", "news"]
-
-_METADATA: Final = "alerts"
-_SHOWN: Final = 5
-"""Alerts that the check's own sentence names; all of them are in its metadata."""
+__all__ = ["build_alert_sensors", "build_slack_resource", "news"]
 
 _POSTED: Final = 15
 """Alerts in one message: with 500 characters each, of which an escaped one takes five, below the 40,000 that Slack takes."""
@@ -33,39 +24,6 @@ _PLAIN: Final[dict[str, Any]] = {"mrkdwn": False, "parse": "none", "link_names":
 
 Told = dict[str, dict[str, str]]
 """By check, the severity of each subject that was told."""
-
-
-def alert_check_keys(names: Names) -> list[dg.AssetCheckKey]:
-    """Keys of the checks."""
-    return [_key(names, kind) for kind in ALERTS]
-
-
-def build_alert_checks(names: Names, thresholds: Thresholds) -> dg.AssetChecksDefinition:
-    """The checks, made by one op; a subset of them can be executed alone."""
-    resources = FeedResources(names)
-    specs = [dg.AssetCheckSpec(kind.name, asset=names.gold(kind.table), description=kind.description) for kind in ALERTS]
-
-    @dg.multi_asset_check(name=names.of("gold_alerts"), specs=specs, can_subset=True, required_resource_keys=resources.keys_of_op("lake"))
-    def gold_alerts(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
-        kinds = [kind for kind in ALERTS if _key(names, kind) in context.selected_asset_check_keys]
-        with as_failure():
-            found = find_alerts(resources.lake(context), kinds, as_of=datetime.now(UTC), thresholds=thresholds)
-        yield from (check_result(names, kind, found[kind.name]) for kind in kinds)
-
-    return gold_alerts
-
-
-def check_result(names: Names, kind: AlertKind, alerts: Sequence[Alert]) -> dg.AssetCheckResult:
-    """Passed without alerts; else a warning, or an error where one of them is."""
-    more = f" And {len(alerts) - _SHOWN:,} more: see the metadata." if len(alerts) > _SHOWN else ""
-    return dg.AssetCheckResult(
-        asset_key=names.gold(kind.table),
-        check_name=kind.name,
-        passed=not alerts,
-        severity=dg.AssetCheckSeverity.ERROR if any(alert.severity == "error" for alert in alerts) else dg.AssetCheckSeverity.WARN,
-        description=" ".join(for_markdown(alert.text, begins_line=False) for alert in alerts[:_SHOWN]) + more if alerts else None,
-        metadata={"count": len(alerts), _METADATA: dg.MetadataValue.json([alert._asdict() for alert in alerts])},
-    )
 
 
 def build_alert_sensors(settings: Settings) -> list[dg.SensorDefinition]:
@@ -124,15 +82,11 @@ def news(told: Told, found: dict[str, list[Alert]]) -> list[Alert]:
     ]
 
 
-def _key(names: Names, kind: AlertKind) -> dg.AssetCheckKey:
-    return dg.AssetCheckKey(names.gold(kind.table), kind.name)
-
-
 def _newest(instance: dg.DagsterInstance, key: dg.AssetCheckKey) -> list[Alert] | None:
     """What the newest evaluation of a check found, ``None`` where there is none."""
     records = instance.event_log_storage.get_asset_check_execution_history(key, limit=10)
     for record in records:
-        if record.evaluation is not None and (value := record.evaluation.metadata.get(_METADATA)) is not None:
+        if record.evaluation is not None and (value := record.evaluation.metadata.get(METADATA)) is not None:
             found: Any = value.value
             return [Alert(**each) for each in found]
     return None

@@ -21,8 +21,9 @@ import pyarrow as pa
 from deltalake import DeltaTable, Transaction
 
 from mg_lakehouse.lake.commit import Append, Landed, OvertakenError, Replace, commit_once
-from mg_lakehouse.lake.lake import Lake, TableSpec, columns_of_table
+from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.lake.ledger import commits_of
+from mg_lakehouse.lake.tables import TableSpec, columns_of_table
 
 __all__ = [
     "ABSENT",

@@ -17,7 +17,7 @@ from mg_lakehouse.gold import commit as gold
 from mg_lakehouse.gold.commit import Included
 from mg_lakehouse.gold.model import Model, Plan
 from mg_lakehouse.lake.duck import identifier
-from mg_lakehouse.lake.lake import arrow_schema
+from mg_lakehouse.lake.tables import arrow_schema
 
 __all__ = ["changed_rows", "changes_of_gold", "ids_of_gold", "of_silver", "versions_of_gold"]
 

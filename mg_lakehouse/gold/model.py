@@ -13,7 +13,7 @@ from mg_lakehouse._util.dates import span_of_day
 from mg_lakehouse.gold import commit as gold
 from mg_lakehouse.gold.commit import Included
 from mg_lakehouse.gold.job_files import JobDays
-from mg_lakehouse.lake.lake import TableSpec
+from mg_lakehouse.lake.tables import TableSpec
 
 __all__ = ["Input", "Keys", "Mode", "Model", "Plan", "Scope"]
 

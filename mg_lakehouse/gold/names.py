@@ -6,14 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from mg_lakehouse.errors import ConfigurationError
+from mg_lakehouse.location import RECONCILIATION_NAME
 
 if TYPE_CHECKING:  # pydantic takes 0.2 s
     from mg_lakehouse.settings import Settings
 
-__all__ = ["RECONCILIATION_NAME", "dbt_models", "gold_models", "project_dir"]
-
-RECONCILIATION_NAME: Final = "reconciliation"
-"""The gold table that dbt does not build."""
+__all__ = ["dbt_models", "gold_models", "project_dir"]
 
 _FOLDER: Final = "dbt_project"
 

@@ -38,8 +38,9 @@ from deltalake import (
 
 from mg_lakehouse.errors import LakehouseError, PermanentError, TransientError
 from mg_lakehouse.lake.durable import make_durable, sync_checkpoints
+from mg_lakehouse.lake.errors import store_error, store_errors
 from mg_lakehouse.lake.failpoints import Failpoint, reached
-from mg_lakehouse.lake.lake import NO_HOOKS, store_error, store_errors
+from mg_lakehouse.lake.lake import NO_HOOKS
 
 __all__ = ["NO_HOOKS", "Append", "Landed", "OvertakenError", "Replace", "commit_once", "replaced_file_bytes"]
 

@@ -18,8 +18,8 @@ from deltalake import DeltaTable
 
 from mg_lakehouse.errors import PermanentError
 from mg_lakehouse.events.catalogue import REJECTED_ITEMS, SET_ASIDE
-from mg_lakehouse.gold.names import RECONCILIATION_NAME
 from mg_lakehouse.lake.log_files import ACTIONS, LOG, actions_of, data_file, entry_file, files_named, log_of
+from mg_lakehouse.location import RECONCILIATION_NAME
 
 __all__ = [
     "Damage",

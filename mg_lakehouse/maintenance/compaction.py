@@ -18,8 +18,9 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 
 from mg_lakehouse.events.catalogue import REJECTED_ITEMS, UNRECOGNIZED
 from mg_lakehouse.lake.commit import NO_HOOKS, replaced_file_bytes
-from mg_lakehouse.lake.lake import Lake, Layer, store_errors
-from mg_lakehouse.location import address_of
+from mg_lakehouse.lake.errors import store_errors
+from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.location import Layer, address_of
 from mg_lakehouse.settings import Settings
 
 __all__ = ["Rewrite", "Rewritten", "planned_rewrites", "rewrite", "small_files"]

@@ -29,6 +29,7 @@ import pyarrow.parquet as pq
 from deltalake import DeltaTable, Transaction
 
 from mg_lakehouse.bronze.append import BATCH_MARKER, LANE, append_batch, ledger_of
+from mg_lakehouse.bronze.read_progress import progress_app_of, recorded_progress_of, refuse_lost_bronze
 from mg_lakehouse.bronze.tables import BRONZE_SPECS
 from mg_lakehouse.errors import PermanentError
 from mg_lakehouse.events.catalogue import REJECTED_ITEMS, silver_tables
@@ -36,11 +37,12 @@ from mg_lakehouse.events.schemas import TIMESTAMP
 from mg_lakehouse.lake.commit import Append, Landed, commit_once
 from mg_lakehouse.lake.damage import Damage, damage_of, entry_state, log_versions
 from mg_lakehouse.lake.durable import sync_file, sync_folder
+from mg_lakehouse.lake.errors import store_errors
 from mg_lakehouse.lake.file_stats import all_files, files_between
-from mg_lakehouse.lake.lake import Lake, TableSpec, store_errors
+from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.lake.ledger import SliceLedger
 from mg_lakehouse.lake.log_files import LOG, actions_of, data_file, entry_file, files_named, log_of
-from mg_lakehouse.silver.update import progress_app_of, recorded_progress_of, refuse_lost_bronze
+from mg_lakehouse.lake.tables import TableSpec
 
 __all__ = ["SIDE_FOLDER", "Recovered", "Repair", "planned_repair", "repair"]
 

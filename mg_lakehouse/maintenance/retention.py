@@ -17,12 +17,12 @@ from typing import Any, Final, NamedTuple
 
 from deltalake import DeltaTable
 
+from mg_lakehouse.bronze.read_progress import silver_progress
 from mg_lakehouse.gold import commit as gold
 from mg_lakehouse.gold.commit import Included
 from mg_lakehouse.lake.commit import NO_HOOKS
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.lake.ledger import commits_of, committed_at
-from mg_lakehouse.silver.update import silver_progress
 
 __all__ = ["Hold", "Removed", "check_hold", "clean_log", "gold_hold", "remove_files", "silver_hold", "with_retention"]
 

@@ -19,7 +19,9 @@ from mg_lakehouse.bronze.tables import BRONZE_TABLES
 from mg_lakehouse.events.catalogue import SET_ASIDE, silver_tables
 from mg_lakehouse.gold.dbt_project import gold_models
 from mg_lakehouse.lake.durable import make_durable, sync_checkpoints
-from mg_lakehouse.lake.lake import Lake, Layer, store_errors
+from mg_lakehouse.lake.errors import store_errors
+from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.location import Layer
 from mg_lakehouse.maintenance.compaction import Rewrite, Rewritten, planned_rewrites, rewrite
 from mg_lakehouse.maintenance.retention import Hold, Removed, check_hold, clean_log, gold_hold, remove_files, silver_hold, with_retention
 from mg_lakehouse.settings import Settings

@@ -6,18 +6,20 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from mg_lakehouse.audit.conservation import TableStanding, rejected_by_reason, standing
+from mg_lakehouse.audit.rejects import rejected_by_reason
 from mg_lakehouse.bronze.tables import BRONZE_TABLES, EVENT_FEED
 from mg_lakehouse.errors import LakehouseError
 from mg_lakehouse.events.catalogue import silver_tables
 from mg_lakehouse.gold.dbt_project import gold_models
 from mg_lakehouse.gold.pii_key import is_generated
-from mg_lakehouse.lake.lake import Lake, Layer
+from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.lake.ledger import BatchLedger, Posted, posted_batches
+from mg_lakehouse.lake.table_stats import TableStats, table_stats
+from mg_lakehouse.location import Layer
 from mg_lakehouse.maintenance.compaction import small_files
 from mg_lakehouse.settings import Settings
+from mg_lakehouse.silver.progress import unflattened
 from mg_lakehouse.silver.set_aside import SetAside, count_set_aside
-from mg_lakehouse.silver.update import unflattened
 from mg_lakehouse.sources.sqs import QueueDepth, open_queue
 
 __all__ = ["LakeStatus", "read_status"]
@@ -29,7 +31,7 @@ class LakeStatus:
 
     lake: str
     at: datetime
-    tables: dict[tuple[Layer, str], TableStanding]
+    tables: dict[tuple[Layer, str], TableStats]
     rejected: dict[str, int]
     unflattened_versions: int
     queue: QueueDepth | str | None
@@ -52,7 +54,7 @@ def read_status(settings: Settings) -> LakeStatus:
         *(("silver", table) for table in silver_tables()),
         *(("gold", model) for model in gold_models(settings)),
     ]
-    tables = {name: found for name in names if (found := standing(lake, *name)) is not None}
+    tables = {name: found for name in names if (found := table_stats(lake, *name)) is not None}
     return LakeStatus(
         lake=lake.root,
         at=datetime.now(UTC),

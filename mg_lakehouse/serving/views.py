@@ -17,14 +17,17 @@ import polars as pl
 from deltalake import DeltaTable
 
 from mg_lakehouse._util.escaping import visible
-from mg_lakehouse.bronze.tables import BRONZE_SPECS, BRONZE_TABLES, silver_spec
+from mg_lakehouse.bronze.tables import BRONZE_SPECS, BRONZE_TABLES
 from mg_lakehouse.errors import PermanentError
 from mg_lakehouse.events.catalogue import SET_ASIDE, silver_tables
 from mg_lakehouse.gold.names import gold_models
 from mg_lakehouse.lake.duck import connect, file_list, identifier, text
 from mg_lakehouse.lake.file_stats import all_files
-from mg_lakehouse.lake.lake import Lake, Layer, TableSpec, columns_of_table
-from mg_lakehouse.location import catalog_file
+from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.lake.tables import TableSpec, columns_of_table
+from mg_lakehouse.location import Layer
+from mg_lakehouse.serving.catalog_file import catalog_file
+from mg_lakehouse.silver.tables import silver_spec
 
 if TYPE_CHECKING:  # pydantic takes 0.2 s, and the process that answers queries needs none of it
     from mg_lakehouse.settings import Settings

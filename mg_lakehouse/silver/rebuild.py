@@ -25,16 +25,17 @@ from deltalake import DeltaTable
 
 from mg_lakehouse._util.dates import days_between
 from mg_lakehouse._util.temp_folders import OwnFolder
-from mg_lakehouse.bronze.tables import silver_spec
 from mg_lakehouse.errors import PermanentError
 from mg_lakehouse.events.catalogue import REJECTED_ITEMS, SET_ASIDE, silver_tables
 from mg_lakehouse.events.dedupe import against_existing, first_received
 from mg_lakehouse.events.rescued import may_be_older, reread
 from mg_lakehouse.events.schemas import silver_schema
 from mg_lakehouse.lake.commit import Landed, OvertakenError, Replace, commit_once
-from mg_lakehouse.lake.lake import Lake, store_errors
+from mg_lakehouse.lake.errors import store_errors
+from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.lake.ledger import REDERIVED
 from mg_lakehouse.silver.candidates import rows_near
+from mg_lakehouse.silver.commit import as_rejected
 from mg_lakehouse.silver.set_aside import Retried, read_set_aside
 from mg_lakehouse.silver.staged_day import (
     CONTENT,
@@ -48,7 +49,7 @@ from mg_lakehouse.silver.staged_day import (
     with_all_columns,
     with_fingerprints,
 )
-from mg_lakehouse.silver.update import EVENT_TABLES, as_rejected
+from mg_lakehouse.silver.tables import EVENT_TABLES, silver_spec
 
 __all__ = ["Rederived", "asked_days", "rederive"]
 

@@ -22,8 +22,9 @@ from mg_lakehouse.events.flatten import Flattened, flatten
 from mg_lakehouse.events.formats.envelopes import unwrap
 from mg_lakehouse.events.item_count import count_starts
 from mg_lakehouse.events.schemas import silver_schema
+from mg_lakehouse.lake.errors import store_errors
 from mg_lakehouse.lake.file_stats import all_files
-from mg_lakehouse.lake.lake import Lake, store_errors
+from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.lake.ledger import HOUR_FORMAT, RetryLedger
 
 __all__ = [

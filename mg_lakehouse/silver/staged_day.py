@@ -15,15 +15,16 @@ import polars as pl
 import pyarrow as pa
 from deltalake import DeltaTable
 
+from mg_lakehouse.bronze.read_progress import progress_app, refuse_lost_bronze, silver_progress
 from mg_lakehouse.bronze.tables import BRONZE_TABLES
 from mg_lakehouse.events.catalogue import REJECTED_ITEMS, SET_ASIDE
 from mg_lakehouse.events.dedupe import content_columns
 from mg_lakehouse.events.schemas import silver_schema
+from mg_lakehouse.lake.errors import store_errors
 from mg_lakehouse.lake.file_stats import all_files
-from mg_lakehouse.lake.lake import Lake, store_errors
+from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.lake.ledger import posted_batches
 from mg_lakehouse.silver.set_aside import flatten_what_can_be
-from mg_lakehouse.silver.update import progress_app, refuse_lost_bronze, silver_progress
 
 __all__ = [
     "CONTENT",

@@ -29,8 +29,8 @@ from botocore.exceptions import (
     ProfileNotFound,
 )
 
-from mg_lakehouse import __version__
 from mg_lakehouse._util.dates import of_milliseconds
+from mg_lakehouse._version import __version__
 from mg_lakehouse.errors import ConfigurationError, LakehouseError, PermanentError, TransientError
 from mg_lakehouse.lake.failpoints import Failpoint, reached
 from mg_lakehouse.settings import Settings

@@ -12,9 +12,10 @@ from deltalake import DeltaTable
 
 from mg_lakehouse.audit.hourly_balance import HourBalance, Reconciliation, reconcile, reconcile_sources
 from mg_lakehouse.bronze.append import Uncommitted, append_batch
+from mg_lakehouse.bronze.read_progress import silver_progress
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.lake.ledger import BatchLedger, ids_digest, posted_batches
-from mg_lakehouse.silver.update import flatten_new, flatten_sources, silver_progress
+from mg_lakehouse.silver.update import flatten_new, flatten_sources
 from mg_lakehouse.testing.samples import samples
 from mg_lakehouse_tests.lake.feeds import START, batch, load, receive, rows_of
 

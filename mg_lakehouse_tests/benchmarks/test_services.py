@@ -12,8 +12,8 @@ from benchmarks.data.feed import bodies
 from benchmarks.harness.processes import run, work_command
 from benchmarks.work.queue_process import filled_queue
 from benchmarks.work.steady_feed import NEW, recipient, steady_feed
-from mg_lakehouse._util.services import service
 from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.serving.services import service
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.sources.sqs import EventQueue, open_queue
 from mg_lakehouse_tests.events.frames import flat

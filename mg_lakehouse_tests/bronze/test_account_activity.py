@@ -14,9 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from mg_lakehouse.audit.conservation import conservation, repeated_ids
+from mg_lakehouse.audit.conservation import conservation
 from mg_lakehouse.audit.hourly_balance import reconcile_sources
 from mg_lakehouse.audit.queue_coverage import Compared, compare_with_queue
+from mg_lakehouse.audit.uniqueness import repeated_ids
 from mg_lakehouse.bronze.account_activity import FileKey, fetch_activity, files_in_bronze
 from mg_lakehouse.bronze.tables import BRONZE_TABLES
 from mg_lakehouse.events.catalogue import LINEAGE_COLUMNS, REJECTED_ITEMS, silver_tables
@@ -24,7 +25,9 @@ from mg_lakehouse.lake.failpoints import Failpoint, on_reached
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.maintenance.run import maintain
 from mg_lakehouse.settings import Settings
-from mg_lakehouse.silver.update import EVENT_TABLES, flatten_new, flatten_sources, unflattened
+from mg_lakehouse.silver.progress import unflattened
+from mg_lakehouse.silver.tables import EVENT_TABLES
+from mg_lakehouse.silver.update import flatten_new, flatten_sources
 from mg_lakehouse.sources.web_service import Patience, WebService
 from mg_lakehouse.testing.feed.feed import Feed, FeedPlan, generate
 from mg_lakehouse.testing.web_service import ActivityApi, daily_files

@@ -19,7 +19,8 @@ from mg_lakehouse.events.formats.unpacking import Gunzipping
 from mg_lakehouse.lake.failpoints import Failpoint, on_reached
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.settings import Settings
-from mg_lakehouse.silver.update import flatten_sources, unflattened
+from mg_lakehouse.silver.progress import unflattened
+from mg_lakehouse.silver.update import flatten_sources
 from mg_lakehouse.testing.samples import samples
 from mg_lakehouse_tests.events.frames import bundle, item
 from mg_lakehouse_tests.lake.feeds import receive, rows_of

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from deltalake import DeltaTable
 
-from mg_lakehouse import __version__
+from mg_lakehouse._version import __version__
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.silver.update import flatten_new
 from mg_lakehouse.testing.queue import EmbeddedQueue

@@ -18,8 +18,9 @@ from markdown_it import MarkdownIt
 from slack_sdk.web.client import WebClient
 
 from mg_lakehouse.dagster.build import build_definitions
+from mg_lakehouse.dagster.checks.alerts import alert_check_keys, check_result
 from mg_lakehouse.dagster.names import Names
-from mg_lakehouse.dagster.slack import alert_check_keys, build_slack_resource, check_result
+from mg_lakehouse.dagster.slack import build_slack_resource
 from mg_lakehouse.errors import ConfigurationError
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.serving.alerts import ALERTS, Alert

@@ -14,8 +14,9 @@ from deltalake import DeltaTable
 
 from mg_lakehouse.audit.conservation import Conservation
 from mg_lakehouse.bronze.tables import EVENT_FEED
-from mg_lakehouse.dagster import checks
 from mg_lakehouse.dagster.build import build_definitions
+from mg_lakehouse.dagster.checks import silver as checks
+from mg_lakehouse.dagster.checks.hourly_balance import reconciliation_key
 from mg_lakehouse.dagster.jobs import FLATTEN_JOB, GOLD_JOB, INGEST_JOB, RECONCILIATION_JOB, STANDING_CHECKS_JOB
 from mg_lakehouse.dagster.names import Names
 from mg_lakehouse.dagster.partitions import today
@@ -264,7 +265,7 @@ def test_an_hour_that_does_not_balance_blocks_gold(queue: EmbeddedQueue, setting
     assert not check.passed
     assert check.metadata["items_missing"].value == 1
     assert "Run `mg-lakehouse reconcile` for the numbers." in (check.description or "")
-    assert checks.failed_blocking_check(NAMES, instance) == checks.reconciliation_key(NAMES)
+    assert checks.failed_blocking_check(NAMES, instance) == reconciliation_key(NAMES)
 
 
 def test_the_standing_checks_see_a_copied_row(queue: EmbeddedQueue, settings: Settings, instance: dg.DagsterInstance) -> None:

@@ -14,9 +14,9 @@ import pytest
 
 from mg_lakehouse.dagster.build import build_definitions
 from mg_lakehouse.dagster.liveness import Verdict, end_dead_runs, judge, missing_monitoring
+from mg_lakehouse.dagster.liveness_sensor import run_to_repeat
 from mg_lakehouse.dagster.names import Names
 from mg_lakehouse.dagster.run_heartbeats import Heart, beating
-from mg_lakehouse.dagster.stalls import run_to_repeat
 from mg_lakehouse.definitions import defs
 from mg_lakehouse.settings import Settings
 from mg_lakehouse_tests.dagster.homes import OURS, PACKAGED, POOLS_ONLY, add_run, beat_ago, hearts_of, holder, home, take

@@ -7,7 +7,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from mg_lakehouse.cli import app as cli
+import mg_lakehouse.cli.app as cli
 from mg_lakehouse.dagster.build import build_definitions
 from mg_lakehouse.dagster.names import Names
 from mg_lakehouse.dagster.run_pass import flatten_and_build

@@ -14,7 +14,8 @@ from mg_lakehouse.audit.conservation import conservation
 from mg_lakehouse.bronze.event_feed import DrainReport, drain
 from mg_lakehouse.errors import TransientError
 from mg_lakehouse.events.catalogue import REJECTED_ITEMS, silver_tables
-from mg_lakehouse.lake.lake import Lake, Layer
+from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.location import Layer
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.sources.sqs import EventQueue
 from mg_lakehouse.testing.feed.feed import Feed

@@ -20,7 +20,8 @@ import pytest
 from mg_lakehouse._util.environment import set_environment
 from mg_lakehouse.audit.conservation import conservation
 from mg_lakehouse.events.catalogue import silver_tables
-from mg_lakehouse.lake.lake import Lake, Layer
+from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.location import Layer
 from mg_lakehouse.maintenance.run import maintain
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.silver.update import flatten_new

@@ -16,21 +16,26 @@ import pytest
 from deltalake import DeltaTable
 
 from mg_lakehouse._util.progress import hearing
-from mg_lakehouse.audit.conservation import conservation, repeated_ids, repeated_new_ids, schema_differences
+from mg_lakehouse.audit.conservation import conservation
 from mg_lakehouse.audit.hourly_balance import reconcile_sources
+from mg_lakehouse.audit.schema import schema_differences
+from mg_lakehouse.audit.uniqueness import repeated_ids, repeated_new_ids
 from mg_lakehouse.bronze.append import append_batch
-from mg_lakehouse.bronze.tables import ACCOUNT_ACTIVITY, EVENT_FEED, LOADED_FILES, silver_spec
+from mg_lakehouse.bronze.tables import ACCOUNT_ACTIVITY, EVENT_FEED, LOADED_FILES
 from mg_lakehouse.errors import PermanentError
 from mg_lakehouse.events.catalogue import Column
 from mg_lakehouse.lake.duck import connect
 from mg_lakehouse.lake.failpoints import Failpoint
-from mg_lakehouse.lake.lake import Lake, TableSpec
+from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.lake.tables import TableSpec
 from mg_lakehouse.maintenance.run import maintain
 from mg_lakehouse.serving.sandbox.sandbox import ad_hoc
 from mg_lakehouse.serving.views import shown_tables, snapshot_statements
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.silver.rebuild import rederive
-from mg_lakehouse.silver.update import TableCount, flatten_new, flatten_sources
+from mg_lakehouse.silver.report import TableCount
+from mg_lakehouse.silver.tables import silver_spec
+from mg_lakehouse.silver.update import flatten_new, flatten_sources
 from mg_lakehouse_tests.events.frames import bundle, item
 from mg_lakehouse_tests.faults.scenarios import at
 from mg_lakehouse_tests.lake.feeds import START, batch, receive

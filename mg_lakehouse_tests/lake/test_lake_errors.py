@@ -10,9 +10,10 @@ import pytest
 from deltalake import write_deltalake
 from deltalake.exceptions import DeltaError
 
-from mg_lakehouse.bronze.tables import silver_spec
 from mg_lakehouse.errors import PermanentError, TransientError
-from mg_lakehouse.lake.lake import Lake, store_error, store_errors
+from mg_lakehouse.lake.errors import store_error, store_errors
+from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.silver.tables import silver_spec
 from mg_lakehouse_tests.lake.feeds import fill
 
 # As deltalake 1.6 writes them: the reason stands some lines below the first.

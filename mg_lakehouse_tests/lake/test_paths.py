@@ -28,7 +28,8 @@ from mg_lakehouse.serving.sandbox.sandbox import ad_hoc
 from mg_lakehouse.serving.views import build_catalog, shown_tables, snapshot_statements
 from mg_lakehouse.settings import Settings, check_settings
 from mg_lakehouse.silver.rebuild import rederive
-from mg_lakehouse.silver.update import TableCount, flatten_new
+from mg_lakehouse.silver.report import TableCount
+from mg_lakehouse.silver.update import flatten_new
 from mg_lakehouse_tests.events.frames import bundle, item
 from mg_lakehouse_tests.gold.helpers import run_dbt
 from mg_lakehouse_tests.lake.feeds import START, batch, receive

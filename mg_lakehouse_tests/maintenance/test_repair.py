@@ -19,12 +19,13 @@ from deltalake import CommitProperties, DeltaTable, write_deltalake
 from mg_lakehouse.audit.conservation import conservation
 from mg_lakehouse.audit.hourly_balance import reconcile, reconcile_sources
 from mg_lakehouse.bronze.append import append_batch, ledger_of
+from mg_lakehouse.bronze.read_progress import require_whole
 from mg_lakehouse.errors import PermanentError
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.lake.ledger import posted_batches
 from mg_lakehouse.maintenance.repair import SIDE_FOLDER, Repair, planned_repair, repair
 from mg_lakehouse.silver.rebuild import rederive
-from mg_lakehouse.silver.update import flatten_new, require_whole
+from mg_lakehouse.silver.update import flatten_new
 from mg_lakehouse_tests.events.frames import bundle, item
 from mg_lakehouse_tests.lake.feeds import START, batch, receive, rows_of
 

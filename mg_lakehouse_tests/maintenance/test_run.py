@@ -17,15 +17,17 @@ from deltalake import DeltaTable, write_deltalake
 from mg_lakehouse.audit.conservation import conservation
 from mg_lakehouse.audit.hourly_balance import reconcile
 from mg_lakehouse.bronze.append import append_batch
-from mg_lakehouse.bronze.tables import silver_spec
 from mg_lakehouse.errors import PermanentError
 from mg_lakehouse.events.catalogue import REJECTED_ITEMS, silver_tables
 from mg_lakehouse.events.schemas import silver_schema
-from mg_lakehouse.lake.lake import Lake, Layer
+from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.lake.ledger import posted_batches
+from mg_lakehouse.location import Layer
 from mg_lakehouse.maintenance.run import TableReport, maintain
 from mg_lakehouse.settings import Settings
-from mg_lakehouse.silver.update import flatten_new, unflattened
+from mg_lakehouse.silver.progress import unflattened
+from mg_lakehouse.silver.tables import silver_spec
+from mg_lakehouse.silver.update import flatten_new
 from mg_lakehouse.testing.feed.feed import FeedPlan, generate
 from mg_lakehouse.testing.samples import samples
 from mg_lakehouse_tests.faults.invariants import column, in_bronze_once, nothing_is_twice

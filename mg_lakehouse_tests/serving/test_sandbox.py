@@ -19,8 +19,9 @@ import pytest
 
 from mg_lakehouse.lake import duck
 from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.serving.catalog_file import catalog_file
 from mg_lakehouse.serving.sandbox.sandbox import AdHoc, QueryError, ad_hoc
-from mg_lakehouse.serving.views import build_catalog, catalog_file, shown_tables, snapshot_statements
+from mg_lakehouse.serving.views import build_catalog, shown_tables, snapshot_statements
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.silver.update import flatten_new
 from mg_lakehouse_tests.cli.commands import COMMAND, command, environment, sentence

@@ -13,11 +13,11 @@ from deltalake import DeltaTable, write_deltalake
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mg_lakehouse.bronze.tables import silver_spec
 from mg_lakehouse.events.schemas import silver_schema
 from mg_lakehouse.lake.file_stats import coarsened, data_files, files_between, may_differ, meets, spans_around, within
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.silver.candidates import rows_near
+from mg_lakehouse.silver.tables import silver_spec
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 MARGIN = timedelta(minutes=1)

@@ -22,11 +22,12 @@ from mg_lakehouse.events.dedupe import Deduplicated, against_existing
 from mg_lakehouse.events.flatten import Flattened, flatten
 from mg_lakehouse.lake.failpoints import Failpoint
 from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.silver import commit as silver
 from mg_lakehouse.silver import set_aside as setting_aside
-from mg_lakehouse.silver import update as silver
+from mg_lakehouse.silver.progress import unflattened
 from mg_lakehouse.silver.rebuild import rederive
 from mg_lakehouse.silver.set_aside import count_set_aside, read_set_aside, set_aside_days
-from mg_lakehouse.silver.update import flatten_new, unflattened
+from mg_lakehouse.silver.update import flatten_new
 from mg_lakehouse_tests.events.frames import bundle, item
 from mg_lakehouse_tests.faults.scenarios import at
 from mg_lakehouse_tests.lake.feeds import START, receive, rows_of
@@ -95,7 +96,7 @@ def test_the_rest_of_the_slice_goes_on(lake: Lake) -> None:
     assert unflattened(lake) == 0
     row = read_set_aside(lake).row(0, named=True)
     assert (row["message_id"], row["silver_table"], row["source"], row["received_date"]) == ("m1", None, "event_feed", START.date())
-    assert row["reason"].startswith("OverflowError in stores/set_aside.py, line ")
+    assert row["reason"].startswith("OverflowError in silver/set_aside.py, line ")
     assert conservation(lake, above=0).holds
     assert conservation(lake, above=0).set_aside == row["items"]
     assert_balanced(lake)
@@ -151,7 +152,7 @@ def test_items_that_one_table_cannot_take_are_missing_in_that_table_only(lake: L
     assert (ids(lake, "clicks"), ids(lake, "opens")) == (["c1"], ["o1"])
     row = read_set_aside(lake).row(0, named=True)
     assert (row["message_id"], row["silver_table"], row["items"]) == ("m1", "clicks", 2)
-    assert row["reason"].startswith("ComputeError in stores/silver.py, line ")
+    assert row["reason"].startswith("ComputeError in silver/commit.py, line ")
     assert conservation(lake, above=0).holds
     assert_balanced(lake)
 

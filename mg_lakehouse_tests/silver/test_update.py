@@ -12,15 +12,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mg_lakehouse.audit.conservation import Conservation, conservation, repeated_ids, repeated_new_ids, schema_differences
+from mg_lakehouse.audit.conservation import Conservation, conservation
+from mg_lakehouse.audit.schema import schema_differences
+from mg_lakehouse.audit.uniqueness import repeated_ids, repeated_new_ids
 from mg_lakehouse.events.catalogue import LINEAGE_COLUMNS, silver_tables
 from mg_lakehouse.events.flatten import Flattened, flatten
 from mg_lakehouse.lake.commit import Append
 from mg_lakehouse.lake.failpoints import Failpoint
 from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.silver import commit as silver_commit
 from mg_lakehouse.silver import set_aside
-from mg_lakehouse.silver import update as silver
-from mg_lakehouse.silver.update import TableCount, flatten_new, flatten_sources, unflattened
+from mg_lakehouse.silver.progress import unflattened
+from mg_lakehouse.silver.report import TableCount
+from mg_lakehouse.silver.update import flatten_new, flatten_sources
 from mg_lakehouse_tests.events.frames import bundle, item
 from mg_lakehouse_tests.faults.scenarios import at
 from mg_lakehouse_tests.lake.feeds import START, load, receive, rows_of
@@ -100,7 +104,7 @@ class Killed(BaseException):
 def test_a_run_that_dies_between_two_tables_is_resumed_without_loss_or_copy(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     bad = "<OpenActivity><ActivityId>o9</ActivityId></OpenActivity>"
     receive(lake, [bundle(opened("o1"), click("c1"), opened("o1"), bad)])
-    real = silver._commit_table
+    real = silver_commit._commit_table
     committed: list[int] = []
 
     def die_after_the_first(*arguments: object) -> object:
@@ -109,7 +113,7 @@ def test_a_run_that_dies_between_two_tables_is_resumed_without_loss_or_copy(lake
         committed.append(1)
         return real(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(silver, "_commit_table", die_after_the_first)
+    monkeypatch.setattr(silver_commit, "_commit_table", die_after_the_first)
     with pytest.raises(Killed):
         flatten_new(lake)
     monkeypatch.undo()
@@ -129,7 +133,7 @@ def test_a_conflict_found_before_a_crash_is_still_reported_after_it(lake: Lake, 
     def die(*_: object) -> None:
         raise Killed
 
-    monkeypatch.setattr(silver, "_commit_rejected", die)
+    monkeypatch.setattr(silver_commit, "_commit_rejected", die)
     with pytest.raises(Killed):
         flatten_new(lake)
     monkeypatch.undo()
@@ -198,7 +202,7 @@ def test_conservation_shows_a_lost_row(lake: Lake, monkeypatch: pytest.MonkeyPat
     def lose_a_row(rows: pl.DataFrame, *rest: object) -> object:
         return real(rows.head(rows.height - 1), *rest)
 
-    monkeypatch.setattr(silver, "Append", lose_a_row)
+    monkeypatch.setattr(silver_commit, "Append", lose_a_row)
     flatten_new(lake)
     found = conservation(lake, above=0)
     assert not found.holds

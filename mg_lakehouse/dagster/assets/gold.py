@@ -13,7 +13,7 @@ from dagster_dbt.errors import DagsterDbtCliRuntimeError
 from mg_lakehouse._util.environment import set_environment
 from mg_lakehouse._util.progress import Step
 from mg_lakehouse.dagster.automation import gold_condition
-from mg_lakehouse.dagster.checks import failed_blocking_check
+from mg_lakehouse.dagster.checks.silver import failed_blocking_check
 from mg_lakehouse.dagster.names import Names
 from mg_lakehouse.dagster.reporting import OWNERS, RETRY_TRANSIENT, as_failure, table_metadata
 from mg_lakehouse.dagster.resources import FeedResources
@@ -22,7 +22,8 @@ from mg_lakehouse.events.catalogue import REJECTED_ITEMS
 from mg_lakehouse.gold.dbt_project import NOT_BUILT, dbt_environment, ensure_manifest, key_environment, project_dir, run_folder
 from mg_lakehouse.gold.names import gold_models
 from mg_lakehouse.lake.lake import Lake
-from mg_lakehouse.serving.views import build_catalog, catalog_file
+from mg_lakehouse.serving.catalog_file import catalog_file
+from mg_lakehouse.serving.views import build_catalog
 from mg_lakehouse.settings import Settings
 
 __all__ = ["build_dbt_resource", "build_gold"]

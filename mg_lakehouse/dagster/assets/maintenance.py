@@ -14,7 +14,7 @@ from mg_lakehouse.dagster.names import Names
 from mg_lakehouse.dagster.reporting import RETRY_TRANSIENT, as_failure
 from mg_lakehouse.dagster.resources import FeedResources
 from mg_lakehouse.dagster.run_heartbeats import BEATS_FROM_THE_START
-from mg_lakehouse.lake.lake import Layer
+from mg_lakehouse.location import Layer
 from mg_lakehouse.maintenance.run import LAYERS, TableReport, maintain
 from mg_lakehouse.settings import Settings
 

@@ -8,8 +8,8 @@ import dagster as dg
 from pydantic import Field
 
 from mg_lakehouse._util.progress import Step, hearing
-from mg_lakehouse.bronze.tables import BRONZE_SPECS, silver_spec
-from mg_lakehouse.dagster.checks import silver_check_results, silver_check_specs
+from mg_lakehouse.bronze.tables import BRONZE_SPECS
+from mg_lakehouse.dagster.checks.silver import silver_check_results, silver_check_specs
 from mg_lakehouse.dagster.names import Names
 from mg_lakehouse.dagster.partitions import RECEIVED_DATE, today
 from mg_lakehouse.dagster.reporting import OWNERS, RETRY_TRANSIENT, as_failure, column_schema, table_metadata
@@ -18,7 +18,9 @@ from mg_lakehouse.events.catalogue import REJECTED_ITEMS, columns_of, event_of_t
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.silver.rebuild import Rederived, rederive
-from mg_lakehouse.silver.update import SilverReport, TableCount, flatten_sources, merged
+from mg_lakehouse.silver.report import SilverReport, TableCount, merged
+from mg_lakehouse.silver.tables import silver_spec
+from mg_lakehouse.silver.update import flatten_sources
 
 __all__ = ["SilverConfig", "build_silver", "only_new"]
 

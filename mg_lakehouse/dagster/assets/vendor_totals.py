@@ -12,8 +12,8 @@ from pydantic import Field
 from mg_lakehouse._util.dates import days_between
 from mg_lakehouse._util.escaping import for_markdown, visible
 from mg_lakehouse._util.progress import Step
+from mg_lakehouse.audit.tables import RECONCILIATION
 from mg_lakehouse.audit.vendor_totals import reconcile_day, replace_days
-from mg_lakehouse.bronze.tables import RECONCILIATION
 from mg_lakehouse.dagster.names import Names
 from mg_lakehouse.dagster.reporting import OWNERS, RETRY_TRANSIENT, as_failure, table_metadata
 from mg_lakehouse.dagster.resources import FeedResources

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Final
 
 from mg_lakehouse._util.console import TextConsole
-from mg_lakehouse._util.services import require_free
 from mg_lakehouse.errors import ConfigurationError
 from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.serving.services import require_free
 from mg_lakehouse.settings import Settings
 
 __all__ = ["serve"]

@@ -25,7 +25,8 @@ import mg_lakehouse
 from mg_lakehouse._util.temp_folders import OwnFolder
 from mg_lakehouse.errors import PermanentError
 from mg_lakehouse.gold.names import gold_models
-from mg_lakehouse.location import Location, catalog_file
+from mg_lakehouse.location import Location
+from mg_lakehouse.serving.catalog_file import catalog_file
 from mg_lakehouse.serving.sandbox.process import Order
 
 if TYPE_CHECKING:

@@ -1,59 +1,37 @@
-"""Asset checks: what must hold of the tables, and what blocks gold.
+"""Checks that the silver op makes of what it has just committed, and whether one of them stands failed.
 
 Blocking: conservation (every item of the batch is a row, a reject or a counted duplicate) and uniqueness (no activity id
-twice). Warning: columns that differ from the catalogue, activities nobody knows, rejects. The standing check over whole
-tables is a job of its own, for its cost grows with them.
-
-The numbers come from :mod:`mg_lakehouse.audit.conservation`.
+twice). Warning: activities nobody knows, rejects.
 """
 
 from collections.abc import Collection, Iterator, Mapping
-from datetime import UTC, datetime, timedelta
 from functools import reduce
 from typing import Any, Final
 
 import dagster as dg
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
-from mg_lakehouse.audit.conservation import (
-    RECHECKED_VERSIONS,
-    Conservation,
-    conservation,
-    repeated_ids,
-    repeated_new_ids,
-    schema_differences,
-)
-from mg_lakehouse.audit.hourly_balance import Reconciliation, reconcile_sources
+from mg_lakehouse.audit.conservation import RECHECKED_VERSIONS, Conservation, conservation
+from mg_lakehouse.audit.uniqueness import repeated_ids, repeated_new_ids
+from mg_lakehouse.dagster.checks.hourly_balance import reconciliation_key
 from mg_lakehouse.dagster.names import Names
-from mg_lakehouse.dagster.reporting import as_failure
-from mg_lakehouse.dagster.resources import FeedResources
-from mg_lakehouse.events.catalogue import REJECTED_ITEMS, UNRECOGNIZED, silver_tables
+from mg_lakehouse.events.catalogue import REJECTED_ITEMS, UNRECOGNIZED
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.serving.alerts import Alert
+from mg_lakehouse.silver.report import SilverReport, merged
 from mg_lakehouse.silver.set_aside import SetAside, count_set_aside, said_of
-from mg_lakehouse.silver.update import EVENT_TABLES, SilverReport, merged
+from mg_lakehouse.silver.tables import EVENT_TABLES
 
-__all__ = [
-    "CONSERVATION",
-    "SCHEMA",
-    "STANDING_UNIQUENESS",
-    "UNIQUENESS",
-    "build_standing_checks",
-    "failed_blocking_check",
-    "reconciliation_key",
-    "silver_check_results",
-    "silver_check_specs",
-    "standing_check_keys",
-]
+__all__ = ["CONSERVATION", "UNIQUENESS", "failed_blocking_check", "silver_check_results", "silver_check_specs"]
 
 CONSERVATION: Final = "conservation"
+
 UNIQUENESS: Final = "unique_activity_id"
-STANDING_UNIQUENESS: Final = "unique_activity_id_ever"
-SCHEMA: Final = "schema_as_catalogued"
-RECONCILED: Final = "hours_balance"
-_RECONCILED: Final = timedelta(hours=2)
+
 _DRIFT: Final = "no_unknown_activities"
+
 _NOTHING: Final = Conservation(messages=0, items=0, rows=0, duplicates=0, rejected=0, miscounted=())
+
 _REJECTS: Final = "nothing_rejected"
 
 
@@ -83,11 +61,6 @@ def silver_check_specs(names: Names) -> list[dg.AssetCheckSpec]:
             _DRIFT, asset=names.silver(UNRECOGNIZED), description="The batch had no kind of activity that the catalogue does not know."
         ),
     ]
-
-
-def reconciliation_key(names: Names) -> dg.AssetCheckKey:
-    """Key of the check that balances the hours."""
-    return dg.AssetCheckKey(names.silver(REJECTED_ITEMS), RECONCILED)
 
 
 def failed_blocking_check(names: Names, instance: dg.DagsterInstance) -> dg.AssetCheckKey | None:
@@ -125,99 +98,6 @@ def silver_check_results(
     if dg.AssetCheckKey(names.silver(UNRECOGNIZED), _DRIFT) in selected:
         unknown = report.tables[UNRECOGNIZED].rows if UNRECOGNIZED in report.tables else 0
         yield _warning(names.silver(UNRECOGNIZED), _DRIFT, unknown, {})
-
-
-def standing_check_keys(names: Names) -> list[dg.AssetCheckKey]:
-    """Keys of the checks over whole tables."""
-    return [
-        *(dg.AssetCheckKey(names.silver(table), STANDING_UNIQUENESS) for table in EVENT_TABLES),
-        *(dg.AssetCheckKey(names.silver(table), SCHEMA) for table in silver_tables()),
-    ]
-
-
-_STANDING_DESCRIPTIONS: Final = {
-    STANDING_UNIQUENESS: "No activity id occurs twice in the whole table.",
-    SCHEMA: "The table's columns are those of the catalogue.",
-}
-
-
-def build_standing_checks(names: Names) -> list[dg.AssetChecksDefinition]:
-    """Checks over whole tables: run by their own job, or from an asset's page."""
-    resources = FeedResources(names)
-    specs = [
-        dg.AssetCheckSpec(key.name, asset=key.asset_key, description=_STANDING_DESCRIPTIONS[key.name]) for key in standing_check_keys(names)
-    ]
-
-    @dg.multi_asset_check(
-        name=names.of("silver_standing_checks"), specs=specs, can_subset=True, required_resource_keys=resources.keys_of_op("lake")
-    )
-    def silver_standing_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
-        store = resources.lake(context)
-        with as_failure():
-            for key in sorted(context.selected_asset_check_keys, key=lambda key: (key.asset_key, key.name)):
-                table = key.asset_key.path[-1]
-                if key.name == SCHEMA:
-                    differences = schema_differences(store, table)
-                    yield dg.AssetCheckResult(
-                        asset_key=key.asset_key,
-                        check_name=key.name,
-                        passed=not differences,
-                        metadata={"differences": "; ".join(differences) or "none"},
-                    )
-                else:
-                    repeated = repeated_ids(store, table)
-                    yield dg.AssetCheckResult(
-                        asset_key=key.asset_key, check_name=key.name, passed=repeated == 0, metadata={"activity_ids_repeated": repeated}
-                    )
-
-    return [silver_standing_checks, _build_reconciliation(names)]
-
-
-def _build_reconciliation(names: Names) -> dg.AssetChecksDefinition:
-    resources = FeedResources(names)
-
-    @dg.asset_check(
-        name=RECONCILED,
-        asset=names.silver(REJECTED_ITEMS),
-        blocking=True,
-        required_resource_keys=resources.keys_of_op("lake"),
-        description="In each of the last hours: messages received = rows of bronze, and items = rows of silver + rejected + duplicates + set aside.",
-    )
-    def reconciliation(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-        now = datetime.now(UTC)
-        with as_failure():
-            found = reconcile_sources(resources.lake(context), now - _RECONCILED, now)
-        wrong = [hour for hour in found.hours if not hour.balances]
-        return dg.AssetCheckResult(
-            passed=found.balances,
-            description=None if found.balances else _unbalanced(found),
-            metadata={
-                "hours": len(found.hours),
-                "hours_that_do_not_balance": len(wrong),
-                "messages": sum(hour.in_bronze for hour in found.hours),
-                "items": sum(hour.items for hour in found.hours),
-                "messages_missing": sum(hour.messages_missing for hour in found.hours),
-                "items_missing": sum(hour.items_missing for hour in found.hours),
-                "changed_batches": len(found.changed_batches),
-                "items_uncovered": found.uncovered,
-                "messages_overlooked": len(found.overlooked),
-                "messages_that_only_silver_has": found.without_message,
-                "proved_since": "nothing" if found.proved_since is None else found.proved_since.isoformat(),
-            },
-        )
-
-    return reconciliation
-
-
-def _unbalanced(found: Reconciliation) -> str:
-    if found.changed_batches:
-        return f"The messages of {len(found.changed_batches)} batches are not those that were committed."
-    if found.uncovered:
-        return f"{found.uncovered} items begin in messages and are in no row and no reject. Run `mg-lakehouse reconcile` for the hours."
-    if found.without_message:
-        return f"Silver has rows of {found.without_message} messages that bronze has not: `mg-lakehouse repair bronze` says what can be had again."
-    hours = ", ".join(hour.hour for hour in found.hours if not hour.balances)
-    return f"These hours do not balance: {hours}. Run `mg-lakehouse reconcile` for the numbers."
 
 
 def _conservation(names: Names, lake: Lake, above: Mapping[str, int]) -> dg.AssetCheckResult:
