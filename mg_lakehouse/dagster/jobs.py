@@ -41,75 +41,46 @@ _ONE_PROCESS: Final = dg.in_process_executor
 """A process for each op costs 4 s a run, against 0.3 s in one."""
 
 
+_DESCRIPTIONS: Final = {
+    INGEST_JOB: "Drain the queue into bronze and flatten what bronze committed into silver.",
+    FLATTEN_JOB: "Flatten what bronze committed into silver, where no ingest does.",
+    ACTIVITY_JOB: "Fetch daily files of the AccountActivity API into bronze.",
+    ACTIVITY_REPORT_JOB: "Compare days with MessageGears' files and summaries: what did the queue lose, and what differs?",
+    GOLD_JOB: "Build the dbt models over what silver has.",
+    ALERTS_JOB: "Look in gold for what somebody should act on: bounces, complaints, errors, jobs below their siblings.",
+    RECONCILIATION_JOB: "Balance the last hours: queue, bronze, silver, rejected and duplicates.",
+    STANDING_CHECKS_JOB: f"Check whole silver tables: {STANDING_UNIQUENESS} and the columns.",
+}
+
+
 def build_jobs(settings: Settings) -> list[dg.UnresolvedAssetJobDefinition]:
     """All jobs of a feed. What they run is chosen by key: a group may hold somebody else's assets too.
 
     Raises:
         ConfigurationError: there is no dbt project.
     """
-    names, tags = Names(settings.feed), {BEATS_FROM_THE_START: f"{settings.heartbeat_seconds:g}"}
-    standing = dg.AssetSelection.checks(*standing_check_keys(names))
-    balance = dg.AssetSelection.checks(reconciliation_key(names))
-    alerts = dg.AssetSelection.checks(*alert_check_keys(names))
-    ingested = dg.AssetSelection.checks(names.messages_are_ingested)
-    compared = dg.AssetSelection.checks(names.queue_lost_nothing)
-    silver = dg.AssetSelection.assets(*(names.silver(table) for table in silver_tables())) - standing - balance
-    models = [names.gold(model) for model in dbt_models(settings)]
+    names = Names(settings.feed)
+    selections = _selections(names, settings)
+    tags = {BEATS_FROM_THE_START: f"{settings.heartbeat_seconds:g}"}
     return [
-        dg.define_asset_job(
-            names.of(INGEST_JOB),
-            dg.AssetSelection.assets(names.event_feed) - ingested | silver,
-            description="Drain the queue into bronze and flatten what bronze committed into silver.",
-            executor_def=_ONE_PROCESS,
-            tags=tags,
-        ),
-        dg.define_asset_job(
-            names.of(FLATTEN_JOB),
-            silver,
-            description="Flatten what bronze committed into silver, where no ingest does.",
-            executor_def=_ONE_PROCESS,
-            tags=tags,
-        ),
-        dg.define_asset_job(
-            names.of(ACTIVITY_JOB),
-            dg.AssetSelection.assets(names.account_activity) - compared,
-            description="Fetch daily files of the AccountActivity API into bronze.",
-            executor_def=_ONE_PROCESS,
-            tags=tags,
-        ),
-        dg.define_asset_job(
-            names.of(ACTIVITY_REPORT_JOB),
-            compared | dg.AssetSelection.assets(names.gold(RECONCILIATION.name)),
-            description="Compare days with MessageGears' files and summaries: what did the queue lose, and what differs?",
-            executor_def=_ONE_PROCESS,
-            tags=tags,
-        ),
-        dg.define_asset_job(
-            names.of(GOLD_JOB),
-            dg.AssetSelection.assets(*models) - alerts,
-            description="Build the dbt models over what silver has.",
-            executor_def=_ONE_PROCESS,
-            tags=tags,
-        ),
-        dg.define_asset_job(
-            names.of(ALERTS_JOB),
-            alerts,
-            description="Look in gold for what somebody should act on: bounces, complaints, errors, jobs below their siblings.",
-            executor_def=_ONE_PROCESS,
-            tags=tags,
-        ),
-        dg.define_asset_job(
-            names.of(RECONCILIATION_JOB),
-            balance,
-            description="Balance the last hours: queue, bronze, silver, rejected and duplicates.",
-            executor_def=_ONE_PROCESS,
-            tags=tags,
-        ),
-        dg.define_asset_job(
-            names.of(STANDING_CHECKS_JOB),
-            standing,
-            description=f"Check whole silver tables: {STANDING_UNIQUENESS} and the columns.",
-            executor_def=_ONE_PROCESS,
-            tags=tags,
-        ),
+        dg.define_asset_job(names.of(job), selections[job], description=description, executor_def=_ONE_PROCESS, tags=tags)
+        for job, description in _DESCRIPTIONS.items()
     ]
+
+
+def _selections(names: Names, settings: Settings) -> dict[str, dg.AssetSelection]:
+    """By job, what it runs. A check that is a job of its own is left out of the job of its asset."""
+    assets, checks = dg.AssetSelection.assets, dg.AssetSelection.checks
+    standing, balance, alerts = checks(*standing_check_keys(names)), checks(reconciliation_key(names)), checks(*alert_check_keys(names))
+    ingested, compared = checks(names.messages_are_ingested), checks(names.queue_lost_nothing)
+    silver = assets(*(names.silver(table) for table in silver_tables())) - standing - balance
+    return {
+        INGEST_JOB: assets(names.event_feed) - ingested | silver,
+        FLATTEN_JOB: silver,
+        ACTIVITY_JOB: assets(names.account_activity) - compared,
+        ACTIVITY_REPORT_JOB: compared | assets(names.gold(RECONCILIATION.name)),
+        GOLD_JOB: assets(*(names.gold(model) for model in dbt_models(settings))) - alerts,
+        ALERTS_JOB: alerts,
+        RECONCILIATION_JOB: balance,
+        STANDING_CHECKS_JOB: standing,
+    }

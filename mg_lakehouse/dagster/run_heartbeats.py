@@ -22,8 +22,7 @@ import dagster as dg
 import sqlalchemy as sa
 
 # Dagster's own way to this table (`set_cursor_values`) can neither list nor remove, and every run would leave a row for ever.
-from dagster._core.storage.runs.schema import KeyValueStoreTable
-from dagster._core.storage.runs.sql_run_storage import SqlRunStorage
+from mg_lakehouse.dagster.internals import KeyValueStoreTable, SqlRunStorage
 
 __all__ = ["BEATS_FROM_THE_START", "SILENT_BEATS", "Heart", "Hearts", "beating"]
 

@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple, Self
 
 import dagster as dg
-from dagster._core.scheduler.instigation import InstigatorState, InstigatorStatus, InstigatorType
 
 from mg_lakehouse.bronze.tables import EVENT_FEED
+from mg_lakehouse.dagster.internals import InstigatorState, InstigatorStatus, InstigatorType
 from mg_lakehouse.dagster.jobs import INGEST_JOB
 from mg_lakehouse.dagster.liveness import under_way
 from mg_lakehouse.dagster.names import Names

@@ -3,8 +3,8 @@
 from typing import Any
 
 import dagster as dg
-from dagster._core.scheduler.instigation import SensorInstigatorData
 
+from mg_lakehouse.dagster.internals import SensorInstigatorData
 from mg_lakehouse.dagster.liveness import missing_monitoring
 from mg_lakehouse.dagster.names import Names
 from mg_lakehouse.dagster.reporting import as_failure

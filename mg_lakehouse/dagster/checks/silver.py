@@ -9,11 +9,11 @@ from functools import reduce
 from typing import Any, Final
 
 import dagster as dg
-from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
 from mg_lakehouse.audit.conservation import RECHECKED_VERSIONS, Conservation, conservation
 from mg_lakehouse.audit.uniqueness import repeated_ids, repeated_new_ids
 from mg_lakehouse.dagster.checks.hourly_balance import reconciliation_key
+from mg_lakehouse.dagster.internals import AssetCheckExecutionRecordStatus
 from mg_lakehouse.dagster.names import Names
 from mg_lakehouse.events.catalogue import REJECTED_ITEMS, UNRECOGNIZED
 from mg_lakehouse.lake.lake import Lake
