@@ -254,7 +254,7 @@ def test_the_command_writes_every_format(lake: Lake, tmp_path: Path) -> None:
         sentence(sql(lake, tmp_path, ids, "--format", "parquet"))
         == "Error: Parquet cannot go to standard output: name a file with --output."
     )
-    assert sentence(sql(lake, tmp_path, "drop view silver.opens")).startswith("Error: DROP is refused: here the lake is only asked.")
+    assert sentence(sql(lake, tmp_path, "drop view silver.opens")).startswith("Error: DROP is refused: only queries run here.")
 
 
 @pytest.mark.parametrize(
