@@ -169,7 +169,7 @@ BREAKS: Final = (
     Break(
         "silver has no fencing lane",
         "mg_lakehouse/silver/commit.py",
-        "transactions = (Transaction(part.app, part.high), Transaction(_LANE, lane + 1))",
+        "transactions = (Transaction(part.app, part.high), Transaction(_LANE, fence + 1))",
         "transactions = (Transaction(part.app, part.high),)",
         (f"{_SILVER}::test_two_sources_that_flatten_one_activity_at_once_give_one_row",),
     ),
@@ -436,8 +436,8 @@ BREAKS: Final = (
     Break(
         "a copy of what an older catalogue read is a conflict",
         "mg_lakehouse/silver/commit.py",
-        "    return pl.concat([found, reread(found, table)])",
-        "    return found",
+        "    return pl.concat([copies, reread(copies, table)])",
+        "    return copies",
         (f"{_GROWTH}::test_copies_of_what_an_older_release_read_are_copies_and_no_conflicts",),
     ),
     Break(
