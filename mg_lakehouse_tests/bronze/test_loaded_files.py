@@ -117,15 +117,15 @@ def test_all_samples_of_the_document_in_one_zip(lake: Lake, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("hello", "file is no file of the feed: it is no XML, and its first line names no column of an activity."),
-        ("", "file is no file of the feed: it is no XML, and its first line names no column of an activity."),
-        ("<html><body>404</body></html>", "file is no file of the feed: it holds no ActivityItems."),
-        (RESPONSE.replace("REQUEST_SUCCESSFUL", "REQUEST_FAILED").format("<RequestErrors/>"), "file holds an error of MessageGears in the place of activities: fetch it again."),
-        (CSV.replace("activityType", "kindOf"), "No column of file names the activity: say what its rows are with --type."),
+        ("hello", "file is not a file of the feed: it is not XML, and its first line names no column of an activity."),
+        ("", "file is not a file of the feed: it is not XML, and its first line names no column of an activity."),
+        ("<html><body>404</body></html>", "file is not a file of the feed: it has no ActivityItems."),
+        (RESPONSE.replace("REQUEST_SUCCESSFUL", "REQUEST_FAILED").format("<RequestErrors/>"), "file holds an error of MessageGears instead of activities: fetch it again."),
+        (CSV.replace("activityType", "kindOf"), "No column of file names the activity: give the activity of its rows with --type."),
         (zipped(a=bundle(OPEN))[:-30], "file is a damaged zip, or broke off: load it again when it is whole."),
         (zipped(a=" " * 20_000_000), "file unpacks to 20,000,000 bytes from 19,448, which no file of events does."),
         (gzip.compress(b"activityId\n" + b"x" * 10)[:12], "file is damaged or broke off. What was whole before that was loaded: load it again when it is whole."),
-        ('activityType,activityId,timestamp\nOpen,"' + "x" * 2_000_000, "file is no CSV in a line (field larger than field limit (1048576)). What stands before it was loaded: mend the line, and load it again."),
+        ('activityType,activityId,timestamp\nOpen,"' + "x" * 2_000_000, "file is not valid CSV in a line (field larger than field limit (1048576)). What comes before it was loaded: correct the line, and load it again."),
     ],
     # Names of their own: the texts hold times, and two workers would collect two sets of tests.
     ids=["prose", "nothing", "another page", "an error of MessageGears", "csv without a type", "a torn zip", "a bomb", "a torn gzip", "a cell without an end"],
@@ -447,14 +447,14 @@ def test_files_that_fail_stand_in_their_place_and_cost_no_other_its_commit(lake:
     ]
     loaded = list(load_files(lake, SETTINGS, given))  # type: ignore[arg-type]
     assert [(each.name, each.new, each.failure) for each in loaded] == [
-        ("bad", 0, "bad is no file of the feed: it is no XML, and its first line names no column of an activity."),
+        ("bad", 0, "bad is not a file of the feed: it is not XML, and its first line names no column of an activity."),
         ("a", 1, None),
         ("torn", 0, "torn is a damaged zip, or broke off: load it again when it is whole."),
         ("standard input", 5, "standard input cannot be read: input/output error. What was whole before that was loaded: load it again."),
         ("standard input", 0, "standard input cannot be read: input/output error."),
         ("nothing", 0, "nothing cannot be read: no such file or directory."),
         ("d", 1, None),
-        ("worse", 0, "worse is no file of the feed: it is no XML, and its first line names no column of an activity."),
+        ("worse", 0, "worse is not a file of the feed: it is not XML, and its first line names no column of an activity."),
     ]
     assert commits(lake) == [[("a", 0), ("d", 0), *(("standard input", part) for part in range(5))]]
 

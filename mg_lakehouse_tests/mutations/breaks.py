@@ -162,7 +162,7 @@ BREAKS: Final = (
     Break(
         "bronze has no fencing lane",
         "mg_lakehouse/bronze/append.py",
-        "transactions = (Transaction(LANE, lane + 1), Transaction(marker, 1, last_updated=int(time.time() * 1000)))",
+        "transactions = (Transaction(LANE, fence + 1), Transaction(marker, 1, last_updated=int(time.time() * 1000)))",
         "transactions = (Transaction(marker, 1, last_updated=int(time.time() * 1000)),)",
         (f"{_BRONZE}::test_a_commit_in_between_makes_the_other_look_again",),
     ),
