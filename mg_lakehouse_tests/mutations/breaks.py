@@ -429,7 +429,7 @@ BREAKS: Final = (
     Break(
         "an older release writes rows that lack a column",
         "mg_lakehouse/lake/tables.py",
-        "if unknown := [name for name in found if name not in spec.schema]:",
+        "if unknown := [name for name in existing if name not in spec.schema]:",
         "if unknown := []:",
         (f"{_GROWTH}::test_an_older_release_writes_nothing_and_says_why",),
     ),
