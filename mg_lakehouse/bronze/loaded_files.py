@@ -192,7 +192,7 @@ def _members(file: io.BufferedReader, name: str) -> Iterator[tuple[str, io.Buffe
                         with archive.open(member) as content:
                             yield f"{name}/{member.filename}", _buffered(content)
         except (zipfile.BadZipFile, UnicodeDecodeError) as error:  # the second: a member's name claims to be UTF-8 and is not
-            raise _UnreadableError(f"{name} is a damaged zip, or broke off: load it again when it is whole.") from error
+            raise _UnreadableError(f"{name} is a damaged zip, or cut off: load it again when it is whole.") from error
         except NotImplementedError as error:
             raise _UnreadableError(f"{name} is a zip of a kind that cannot be unpacked here: unpack it, and load its files.") from error
 
@@ -211,7 +211,7 @@ def _until_damage(parts: Iterable[T], loaded: Loaded) -> Iterator[T]:
     except (EOFError, zlib.error, zipfile.BadZipFile):
         loaded.failure = _broken(loaded.name)
     except OSError as error:
-        loaded.failure = f"{_no_reading(loaded.name, error)} What was whole before that was loaded: load it again."
+        loaded.failure = f"{_no_reading(loaded.name, error)} What comes before it was loaded: load it again."
     except csv.Error as error:
         loaded.failure = (
             f"{loaded.name} is not valid CSV in a line ({error}). What comes before it was loaded: correct the line, and load it again."
@@ -262,7 +262,7 @@ def _of_xml(content: io.BufferedReader, loaded: Loaded) -> Iterator[FileBundle]:
 
 
 def _broken(name: str, where: str = "") -> str:
-    return f"{name} is damaged or broke off{where}. What was whole before that was loaded: load it again when it is whole."
+    return f"{name} is damaged or cut off{where}. What comes before it was loaded: load the file again when it is whole."
 
 
 def _of_csv(content: io.BufferedReader, loaded: Loaded, activity: str | None) -> Iterator[FileBundle]:

@@ -29,7 +29,7 @@ def of(queue: EmbeddedQueue, **changes: str) -> Mapping[str, str]:
 
 def test_no_queue_is_set(tmp_path: Path) -> None:
     assert sentence(command(tmp_path, "run")) == (
-        "Error: No queue is set: put the address of the MessageGears event feed's SQS queue into MG_QUEUE_URL."
+        "Error: No queue is set: set MG_QUEUE_URL to the address of the MessageGears event feed's SQS queue."
     )
     assert list(tmp_path.iterdir()) == []
 
