@@ -69,7 +69,7 @@ def test_the_dagster_home_is_no_folder(tmp_path: Path, queue: EmbeddedQueue) -> 
 def test_a_setting_is_unusable(tmp_path: Path) -> None:
     said = sentence(command(tmp_path, "run", MG_BUSINESS_TIMEZONE="Atlantis"))
     assert said.startswith("Error: MG_BUSINESS_TIMEZONE: ")
-    assert "'Atlantis' is no IANA time zone; use a name such as America/New_York" in said
+    assert "'Atlantis' is not an IANA time zone; use a name such as America/New_York" in said
     assert "MG_BATCH_MESSAGES" in sentence(command(tmp_path, "run", MG_BATCH_MESSAGES="many"))
 
 
@@ -79,9 +79,9 @@ def test_a_setting_is_unusable(tmp_path: Path) -> None:
         ({"MG_LAKE_URI": "s3://bucket/a#b"}, "MG_LAKE_URI: Value error, its address holds #"),
         ({"MG_LAKE_URI": "a%20b"}, "MG_LAKE_URI: Value error, its folder holds %"),
         ({"MG_LAKE_URI": "a[b]"}, "MG_LAKE_URI: Value error, its folder holds ["),
-        ({"MG_LAKE_URI": "~nobody-at-all/x"}, "MG_LAKE_URI: Value error, it begins with ~ and the name of nobody"),
+        ({"MG_LAKE_URI": "~nobody-at-all/x"}, "MG_LAKE_URI: Value error, it begins with ~ and a name that is no user"),
         ({"MG_CATALOG": "why?/catalog.duckdb"}, "MG_CATALOG: Value error, its path holds ?"),
-        ({"MG_CATALOG": "~nobody-at-all/catalog.duckdb"}, "MG_CATALOG: Value error, it begins with ~ and the name of nobody"),
+        ({"MG_CATALOG": "~nobody-at-all/catalog.duckdb"}, "MG_CATALOG: Value error, it begins with ~ and a name that is no user"),
         ({"DAGSTER_HOME": "{folder}/why?"}, "which Dagster puts nothing: choose a folder without it."),
     ],
 )

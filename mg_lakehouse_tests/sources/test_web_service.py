@@ -203,8 +203,8 @@ def test_missing_credentials_are_named() -> None:
     ("name", "value", "said"),
     [
         ("MG_API_URL", "http://api.messagegears.net/3.1/WebService", "must begin with https://"),
-        ("MG_ACTIVITY_TYPES", "OPENS,OPEN", "OPEN is no activity type"),
-        ("MG_ACTIVITY_TIMEZONE", "EDT!", "no IANA time zone"),
+        ("MG_ACTIVITY_TYPES", "OPENS,OPEN", "OPEN is not an activity type"),
+        ("MG_ACTIVITY_TIMEZONE", "EDT!", "not an IANA time zone"),
     ],
 )
 def test_unusable_settings_are_one_sentence(monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str) -> None:
