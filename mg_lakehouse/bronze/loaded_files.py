@@ -258,7 +258,7 @@ def _of_xml(content: io.BufferedReader, loaded: Loaded) -> Iterator[FileBundle]:
     if loaded.failure == _broken(loaded.name) or (loaded.failure is None and not reader.complete):
         loaded.failure = _broken(loaded.name, f" in line {reader.lines + 1:,}, behind {items:,} items")
     if reader.undecodable:
-        loaded.notes.append("has bytes that are no text")
+        loaded.notes.append("has bytes that are not text")
 
 
 def _broken(name: str, where: str = "") -> str:

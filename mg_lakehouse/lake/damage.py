@@ -66,14 +66,14 @@ def refuse_new_damage(folder: Path, handle: DeltaTable, what: str) -> None:
     if known is not None and known + 1 < depends_on:  # maintenance may have removed entries since
         known = None
     first = depends_on if known is None else known + 1
-    found = [damage for entry in range(first, version + 1) for damage in _entry(folder, entry)]
+    damages = [damage for entry in range(first, version + 1) for damage in _entry(folder, entry)]
     if known is None and folder.parent.name == "bronze":  # the only copy: entries before a checkpoint count too
-        found += hollow(folder, before=first)
-    found = found or list(_whole(folder, handle) if known is None else _added(folder, first, version))
-    if found and _after_checkpoint(folder, version) > depends_on:  # maintenance removed entries meanwhile, or is doing so
+        damages += hollow(folder, before=first)
+    damages = damages or list(_whole(folder, handle) if known is None else _added(folder, first, version))
+    if damages and _after_checkpoint(folder, version) > depends_on:  # maintenance removed entries meanwhile, or is doing so
         refuse_new_damage(folder, handle, what)
-    elif found:
-        raise _refusal(found, folder, what)
+    elif damages:
+        raise _refusal(damages, folder, what)
     else:
         _sound[key] = version
 
@@ -84,8 +84,8 @@ def refuse_hollow(folder: Path, what: str) -> None:
     Raises:
         PermanentError: an entry is empty. ``what`` names the table in the text.
     """
-    if found := hollow(folder):
-        raise _refusal(found, folder, what)
+    if damages := hollow(folder):
+        raise _refusal(damages, folder, what)
 
 
 def hollow(folder: Path, *, before: int | None = None) -> list[Damage]:
@@ -103,8 +103,8 @@ def refuse_damage(folder: Path, what: str) -> None:
     Raises:
         PermanentError: a file is damaged. ``what`` names the table in the text.
     """
-    if found := list(damage_of(folder)):
-        raise _refusal(found, folder, what)
+    if damages := list(damage_of(folder)):
+        raise _refusal(damages, folder, what)
 
 
 def damage_of(folder: Path, *, up_to: int = -1) -> Iterator[Damage]:
@@ -159,17 +159,17 @@ def entry_state(entry: Path) -> State | None:
 def remedy(layer: str, table: str, folder: Path) -> str:
     """Return the remedy for a damaged table; only bronze is the sole copy of its rows."""
     if layer == "bronze":
-        return "`mg-lakehouse repair bronze` says what a repair would do, and does it with --yes. Leave the files as they are until then"
+        return "`mg-lakehouse repair bronze` shows what a repair would do, and does it with --yes. Leave the files as they are until then"
     if layer == "gold":
-        again = "materializing its days makes it anew" if table == RECONCILIATION_NAME else "the next build makes it anew from silver"
+        again = "materializing its days rebuilds it" if table == RECONCILIATION_NAME else "the next build rebuilds it from silver"
         return f"remove the folder {folder}, and {again}"
     if table == REJECTED_ITEMS:
-        return f"remove the folder {folder}, and the next run makes it anew from bronze"
+        return f"remove the folder {folder}, and the next run rebuilds it from bronze"
     days = sorted(day.name.partition("=")[2] for day in folder.parent.parent.glob("bronze/*/received_date=*"))
     span = f"--from {days[0]} --to {days[-1]}" if days else "--from FIRST --to LAST"
     # Set-aside rows follow from a whole day, not from one table.
     of_table = "" if table == SET_ASIDE else f"--table {table} "
-    return f"remove the folder {folder}, and `mg-lakehouse backfill {of_table}{span}` makes it anew from bronze"
+    return f"remove the folder {folder}, and `mg-lakehouse backfill {of_table}{span}` rebuilds it from bronze"
 
 
 def _refusal(found: Sequence[Damage], folder: Path, what: str) -> PermanentError:

@@ -58,8 +58,8 @@ def meets(column: str, spans: Sequence[Span]) -> pl.Expr:
     low, high = pl.col(f"min.{column}").cast(TIMESTAMP), pl.col(f"max.{column}").cast(TIMESTAMP) + _CUT
     first, last = (pl.lit(pl.Series(bounds, dtype=TIMESTAMP)) for bounds in ([span[0] for span in spans], [span[1] for span in spans]))
     # Spans that begin before the file's end, minus those that end before its start: two look-ups, however many spans there are.
-    some = first.search_sorted(high, side="right") > last.search_sorted(low, side="left")
-    return some | low.is_null() | high.is_null()
+    overlapping = first.search_sorted(high, side="right") > last.search_sorted(low, side="left")
+    return overlapping | low.is_null() | high.is_null()
 
 
 def may_differ(column: str, value: str) -> pl.Expr:

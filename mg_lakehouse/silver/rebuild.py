@@ -87,7 +87,7 @@ def asked_days(first: date, last: date, *, tables: Sequence[str] | None = None) 
     if unknown := sorted(set(tables or ()) - set(silver_tables())):
         raise PermanentError(f"There is no silver table {unknown[0]!r}: choose among {', '.join(silver_tables())}.")
     if last < first:
-        raise PermanentError(f"The last day {last} is before the first, {first}: exchange them.")
+        raise PermanentError(f"The last day {last} is before the first, {first}: swap them.")
     return days_between(first, last)
 
 
@@ -113,7 +113,7 @@ def rederive(
     Raises:
         PermanentError, TransientError: what is committed stays; a second call goes on with what still differs.
     """
-    wanted = silver_tables() if tables is None else tuple(tables)
+    selected = silver_tables() if tables is None else tuple(tables)
     done = 0
 
     def count(messages: int) -> None:
@@ -123,17 +123,17 @@ def rederive(
             progress(done)
 
     for day in sorted(set(days)):
-        yield from _day(lake, day, wanted, dry_run=dry_run, slice_bytes=slice_bytes, count=count)
+        yield from _day(lake, day, selected, dry_run=dry_run, slice_bytes=slice_bytes, count=count)
 
 
 def _day(
     lake: Lake, day: date, tables: Sequence[str], *, dry_run: bool, slice_bytes: int, count: Callable[[int], None]
 ) -> Iterator[Rederived]:
     """Rebuild one day. If messages of it arrive meanwhile, it is flattened again, and the rebuild goes on with the remaining tables."""
-    left = [table for table in (*EVENT_TABLES, REJECTED_ITEMS) if table in tables]
-    retried = Retried(read_set_aside(lake, [day]), ends=len(left) == len(silver_tables()))
+    remaining = [table for table in (*EVENT_TABLES, REJECTED_ITEMS) if table in tables]
+    retried = Retried(read_set_aside(lake, [day]), ends=len(remaining) == len(silver_tables()))
     if retried.ends:
-        left.append(SET_ASIDE)
+        remaining.append(SET_ASIDE)
     for attempt in range(_ATTEMPTS):
         with OwnFolder(Path(tempfile.gettempdir()), "mg-lakehouse-rederive-") as folder:
             staged = flattened_day(lake, day, folder.path)
@@ -141,8 +141,8 @@ def _day(
                 count(messages)
             retried.fail(staged.keys(SET_ASIDE), f"received on {day}")
             try:
-                for result in _make(lake, staged, left, retried, dry_run=dry_run):
-                    left.remove(result.table)
+                for result in _make(lake, staged, remaining, retried, dry_run=dry_run):
+                    remaining.remove(result.table)
                     yield result
             except OvertakenError:
                 if attempt == _ATTEMPTS - 1:
@@ -152,19 +152,19 @@ def _day(
 
 
 def _make(lake: Lake, day: FlattenedDay, tables: Sequence[str], retried: Retried, *, dry_run: bool) -> Iterator[Rederived]:
-    wanted = tuple(tables)
+    selected = tuple(tables)
     rejects = day.keys(REJECTED_ITEMS)
     retried.found(REJECTED_ITEMS, rejects, rejects)
     for table in EVENT_TABLES:
         # Copies of an activity with another content become rejects, whichever tables are asked for.
-        if table in wanted or REJECTED_ITEMS in wanted:
-            result, conflicts = _make_table(lake, day, table, retried, dry_run=dry_run or table not in wanted)
+        if table in selected or REJECTED_ITEMS in selected:
+            result, conflicts = _make_table(lake, day, table, retried, dry_run=dry_run or table not in selected)
             day.add(REJECTED_ITEMS, _rejects(lake, day, conflicts, table), f"conflicts-{table}")
-            if table in wanted:
+            if table in selected:
                 yield result
-    if REJECTED_ITEMS in wanted:
+    if REJECTED_ITEMS in selected:
         yield _make_table(lake, day, REJECTED_ITEMS, retried, dry_run=dry_run)[0]
-    if SET_ASIDE in wanted:
+    if SET_ASIDE in selected:
         rebuilt, _ = _make_table(lake, day, SET_ASIDE, retried, dry_run=dry_run)
         if rebuilt.rows or rebuilt.changed:
             yield rebuilt
@@ -244,7 +244,7 @@ def _refuse_without_bronze(lake: Lake, day: FlattenedDay, removed: pl.DataFrame,
     """
     if removed.is_empty():
         return
-    held = pl.concat(
+    in_bronze = pl.concat(
         [
             pl.LazyFrame(schema={"message_id": pl.String}),
             *(
@@ -254,7 +254,7 @@ def _refuse_without_bronze(lake: Lake, day: FlattenedDay, removed: pl.DataFrame,
             ),
         ]
     )
-    lost = removed.lazy().select("message_id").unique().join(held, on="message_id", how="anti").collect().height
+    lost = removed.lazy().select("message_id").unique().join(in_bronze, on="message_id", how="anti").collect().height
     if lost:
         raise PermanentError(
             f"{what} has rows of {lost:,} messages that bronze lacks. A rebuild would remove them for good: nothing was changed. "
@@ -318,12 +318,12 @@ def _rejects(lake: Lake, day: FlattenedDay, conflicts: pl.DataFrame, table: str)
     if conflicts.is_empty():
         return pl.DataFrame()
     ids = conflicts["message_id"].unique().implode()
-    held = [
+    scans = [
         lake.scan(files, source.handle).filter(pl.col("message_id").is_in(ids)).select("message_id", "body", "received_at")
         for source in day.sources
         if (files := partition_files(source.handle, day.day))
     ]
-    messages = pl.concat(held).collect()
+    messages = pl.concat(scans).collect()
     received = messages.select("message_id", "received_at")
     whole = conflicts.drop("received_at").join(received, on="message_id").with_columns(received_date=pl.lit(day.day))
     schema = pl.Schema({**silver_schema(REJECTED_ITEMS), VERSION: pl.Int64()})

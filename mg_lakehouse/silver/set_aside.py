@@ -191,8 +191,8 @@ class Retried:
             return
         own = rows.join(self._of(table), on="message_id", how="semi")
         self._items[table] = own.select("message_id")
-        for some in kept:
-            own = own.join(some, on=["message_id", "item_index"], how="anti", nulls_equal=True)
+        for frame in kept:
+            own = own.join(frame, on=["message_id", "item_index"], how="anti", nulls_equal=True)
         if own.height:
             self._duplicates[table] = own.select("source", "received_at")
 

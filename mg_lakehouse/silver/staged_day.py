@@ -174,8 +174,8 @@ def partition_files(handle: DeltaTable, day: date) -> list[str]:
 
 def with_all_columns(rows: pl.LazyFrame, table: str) -> pl.LazyFrame:
     """Add the catalogue's columns that are missing, as null: those that the table lacks yet, and the partition column, which is in no file."""
-    held = rows.collect_schema()
-    return rows.with_columns(pl.lit(None, dtype).alias(name) for name, dtype in silver_schema(table).items() if name not in held)
+    present = rows.collect_schema()
+    return rows.with_columns(pl.lit(None, dtype).alias(name) for name, dtype in silver_schema(table).items() if name not in present)
 
 
 def with_fingerprints(rows: pl.LazyFrame, table: str) -> pl.LazyFrame:

@@ -52,23 +52,23 @@ def flatten_new(
         PermanentError, TransientError: what is committed stays, and the next run goes on behind it. Also raised when more than a few messages
             are set aside.
     """
-    wanted = tuple(silver_tables() if tables is None or REJECTED_ITEMS in tables else tables)
+    selected = tuple(silver_tables() if tables is None or REJECTED_ITEMS in tables else tables)
     bronze = lake.open("bronze", source)
     if bronze is None:
         return SilverReport(0, 0)
     make_durable(bronze)  # another process may just have committed it, and silver's progress must not outlive it
     done = table_progress(lake, bronze)
-    if not wanted:
+    if not selected:
         return SilverReport(done.all_tables, done.all_tables)
     target = bronze.version()
-    report = SilverReport(done.of(wanted), target)
-    while (start := done.of(wanted)) < target:
+    report = SilverReport(done.of(selected), target)
+    while (start := done.of(selected)) < target:
         with store_errors(f"bronze/{source} in the lake {lake.uri}"):
             slices = list(slices_of(bronze, start, target, cuts=(done.all_tables, *done.own.values()), slice_bytes=slice_bytes))
         parts = [Slice(source, progress_app(bronze), low, high) for low, high in slices]
         try:
             for read in read_ahead(lake, bronze, parts):
-                report = commit_slice(lake, read, wanted, report)
+                report = commit_slice(lake, read, selected, report)
                 if sum(report.set_aside.values()) > AT_MOST:
                     raise too_many(f"of bronze/{source}", next(iter(report.set_aside)))
                 give_back()

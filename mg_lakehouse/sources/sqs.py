@@ -75,7 +75,7 @@ class QueueDepth(NamedTuple):
 
     @property
     def head_room(self) -> int:
-        """How many more messages may be in flight before SQS delivers none (quota of a standard queue: 120,000)."""
+        """How many more messages may be in flight before SQS delivers no more (quota of a standard queue: 120,000)."""
         return max(0, _IN_FLIGHT_QUOTA - self.in_flight)
 
 

@@ -43,8 +43,8 @@ def bulk_job_summary(service: WebService, *, request_id: str | None = None, corr
         PermanentError: the service refuses, or not exactly one id is given.
         TransientError: no try was answered.
     """
-    given = {"BulkJobRequestId": request_id, "BulkJobCorrelationId": correlation_id}
-    named = {name: value for name, value in given.items() if value}
+    ids = {"BulkJobRequestId": request_id, "BulkJobCorrelationId": correlation_id}
+    named = {name: value for name, value in ids.items() if value}
     if len(named) != 1:
         raise PermanentError("A bulk job needs exactly one id: give its request id or its correlation id.")
     return _summary(service, f"The summary of the bulk job {next(iter(named.values()))}", {"Action": "BulkJobSummary", **named})

@@ -132,7 +132,7 @@ def test_the_lake_was_written_by_a_newer_contract(tmp_path: Path, queue: Embedde
 
 def test_a_backfill_of_days_that_are_exchanged(tmp_path: Path) -> None:
     done = command(tmp_path, "backfill", "--from", "2026-03-02", "--to", "2026-03-01")
-    assert sentence(done) == "Error: The last day 2026-03-01 is before the first, 2026-03-02: exchange them."
+    assert sentence(done) == "Error: The last day 2026-03-01 is before the first, 2026-03-02: swap them."
 
 
 def test_a_backfill_of_a_table_that_does_not_exist(tmp_path: Path) -> None:
