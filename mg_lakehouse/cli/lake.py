@@ -115,7 +115,7 @@ def maintain(
 
 
 def repair(
-    layer: Annotated[str, typer.Argument(help="bronze. Remove damaged tables of the other layers, and rebuild them.")],
+    layer: Annotated[str, typer.Argument(help="Only bronze: damaged tables of other layers are removed by hand and rebuilt.")],
     yes: Annotated[bool, typer.Option("--yes", help="Do it. Without it, only report what would be done.")] = False,
 ) -> None:
     """Repair bronze after a power cut or a failing disk: set damaged commits aside and commit their data files again. Nothing is deleted."""

@@ -54,7 +54,7 @@ class EventFeedResource(ResourceWithBoto3Configuration):
         """A client of the queue. Makes no call.
 
         Raises:
-            ConfigurationError: no queue is set, or the AWS settings are unusable.
+            ConfigurationError: no queue is set, or the AWS settings are invalid.
         """
         return open_queue(
             settings.model_copy(update={"queue_url": self.queue_url}),
@@ -136,7 +136,7 @@ class FeedResources:
         """A client of the queue.
 
         Raises:
-            ConfigurationError: no queue is set, or the AWS settings are unusable.
+            ConfigurationError: no queue is set, or the AWS settings are invalid.
         """
         resource: EventFeedResource = self._of(context, "event_feed")
         return resource.get(settings)

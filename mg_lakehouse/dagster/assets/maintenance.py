@@ -1,4 +1,4 @@
-"""Table maintenance: a job with an op per layer. It is no asset, because no row changes.
+"""Table maintenance: a job with an op per layer. It is not an asset, because no row changes.
 
 Bronze and silver are maintained while their writers run: appends do not conflict. Gold's writer replaces rows and would lose against a
 rewrite that commits first, so gold's maintenance runs in the writer's pool.
