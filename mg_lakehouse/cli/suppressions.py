@@ -24,7 +24,6 @@ _MARKS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"]
 
 
 @suppressions.command("export")
-@suppressions.command("export")
 def export_suppressions(
     *,
     since: Annotated[

@@ -85,4 +85,4 @@ def test_the_reason_names_our_line_that_met_it() -> None:
 
     with pytest.raises(ContentError) as raised, content_errors():
         parse_int(None)  # type: ignore[arg-type]
-    assert str(raised.value).startswith("AttributeError in events/typing.py, line ")
+    assert str(raised.value).startswith("AttributeError in events/strict/cast.py, line ")
