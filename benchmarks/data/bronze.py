@@ -14,7 +14,8 @@ import polars as pl
 
 from benchmarks.data.feed import earlier
 from mg_lakehouse.bronze.append import append_batch
-from mg_lakehouse.events.schemas import BRONZE_SCHEMA, TIMESTAMP
+from mg_lakehouse.bronze.tables import BRONZE_SCHEMA
+from mg_lakehouse.events.schemas import TIMESTAMP
 from mg_lakehouse.lake.lake import Lake
 
 __all__ = ["RECEIVED", "copy_lake", "fill", "messages", "repeated"]

@@ -19,9 +19,8 @@ import polars as pl
 from mg_lakehouse._util.temp_folders import OwnFolder
 from mg_lakehouse.bronze.append import append_batch, bundle_rows, in_batches
 from mg_lakehouse.bronze.read_progress import require_whole
-from mg_lakehouse.bronze.tables import ACCOUNT_ACTIVITY
+from mg_lakehouse.bronze.tables import ACCOUNT_ACTIVITY, ACTIVITY_SCHEMA
 from mg_lakehouse.events.formats.xml_file import FileBundle
-from mg_lakehouse.events.schemas import ACTIVITY_SCHEMA
 from mg_lakehouse.lake.errors import store_errors
 from mg_lakehouse.lake.failpoints import Failpoint, reached
 from mg_lakehouse.lake.file_stats import data_files

@@ -17,8 +17,7 @@ from typing import Any, Final, NamedTuple, Protocol, TypeVar
 import polars as pl
 from deltalake import DeltaTable, Transaction
 
-from mg_lakehouse.bronze.tables import EVENT_FEED
-from mg_lakehouse.events.schemas import BRONZE_SCHEMA
+from mg_lakehouse.bronze.tables import BRONZE_SCHEMA, EVENT_FEED
 from mg_lakehouse.lake.commit import Append, Landed, commit_once
 from mg_lakehouse.lake.file_stats import all_files, files_between
 from mg_lakehouse.lake.lake import Lake

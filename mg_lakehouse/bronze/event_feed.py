@@ -20,10 +20,9 @@ import polars as pl
 
 from mg_lakehouse.bronze.append import BatchReceipt, Uncommitted, append_batch
 from mg_lakehouse.bronze.read_progress import require_whole
-from mg_lakehouse.bronze.tables import EVENT_FEED
+from mg_lakehouse.bronze.tables import BRONZE_SCHEMA, EVENT_FEED
 from mg_lakehouse.errors import LakehouseError
 from mg_lakehouse.events.formats.envelopes import envelope_of
-from mg_lakehouse.events.schemas import BRONZE_SCHEMA
 from mg_lakehouse.lake.failpoints import Failpoint, reached
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.settings import Settings

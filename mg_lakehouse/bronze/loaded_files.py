@@ -28,13 +28,12 @@ import polars as pl
 
 from mg_lakehouse.bronze.append import append_batch, bundle_rows, in_batches
 from mg_lakehouse.bronze.read_progress import require_whole
-from mg_lakehouse.bronze.tables import LOADED_FILES
+from mg_lakehouse.bronze.tables import LOADED_FILES, LOADED_SCHEMA
 from mg_lakehouse.errors import LakehouseError
 from mg_lakehouse.events.formats.archives import ZIP_BEGINS, has_password, is_bomb
 from mg_lakehouse.events.formats.csv import csv_items, read_header
 from mg_lakehouse.events.formats.unpacking import Gunzipping
 from mg_lakehouse.events.formats.xml_file import ActivityFileReader, FileBundle, Piece, in_bundles
-from mg_lakehouse.events.schemas import LOADED_SCHEMA
 from mg_lakehouse.lake.failpoints import Failpoint, reached
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.settings import Settings

@@ -12,7 +12,8 @@ import pyarrow as pa
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
-from mg_lakehouse.events.catalogue import ColumnType, columns_of, silver_tables
+from mg_lakehouse.events.catalogue import columns_of, silver_tables
+from mg_lakehouse.events.schemas import sql_type_of
 from mg_lakehouse.gold import commit as gold
 from mg_lakehouse.gold.commit import ABSENT, Included
 from mg_lakehouse.gold.duplicates import Duplicates, duplicates_above
@@ -23,14 +24,6 @@ from mg_lakehouse.lake.lake import Lake
 
 __all__ = ["SilverTables", "empty_rows"]
 
-_SQL_TYPES: Final[dict[ColumnType, str]] = {
-    "string": "varchar",
-    "int": "bigint",
-    "timestamp": "timestamptz",
-    "date": "date",
-    "bool": "boolean",
-    "errors": "struct(error_code varchar, error_message varchar)[]",
-}
 _RECEIVED: Final = "received_at"
 _KEYS: Final = {"request_id": "varchar", "event_date": "date", "received_date": "date"}
 
@@ -163,5 +156,5 @@ def _included(handle: DeltaTable) -> Included:
 
 def empty_rows(table: str) -> str:
     """SQL of no rows with the columns of a silver table."""
-    columns = ", ".join(f"cast(null as {_SQL_TYPES[column.type]}) as {identifier(column.name)}" for column in columns_of(table))
+    columns = ", ".join(f"cast(null as {sql_type_of(column)}) as {identifier(column.name)}" for column in columns_of(table))
     return f"select {columns} where false"

@@ -20,6 +20,7 @@ import polars as pl
 import pyarrow as pa
 from deltalake import DeltaTable, Transaction
 
+from mg_lakehouse.events.schemas import dtype_of_sql
 from mg_lakehouse.lake.commit import Append, Landed, OvertakenError, Replace, commit_once
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.lake.ledger import commits_of
@@ -47,18 +48,6 @@ _NEWEST: Final = "gold:newest"
 
 _RANGES: Final = 16
 """Ranges that a set of keys is cut into, so that the file statistics skip what lies between them."""
-
-_DTYPES: Final[dict[str, pl.DataType]] = {
-    "varchar": pl.String(),
-    "bigint": pl.Int64(),
-    "double": pl.Float64(),
-    "boolean": pl.Boolean(),
-    "date": pl.Date(),
-    "timestamptz": pl.Datetime("us", "UTC"),
-    "timestamp with time zone": pl.Datetime("us", "UTC"),
-    "varchar[]": pl.List(pl.String()),
-    "date[]": pl.List(pl.Date()),
-}
 
 
 class Included(NamedTuple):
@@ -102,7 +91,7 @@ def gold_spec(name: str, columns: Sequence[Mapping[str, str]], *, stats_columns:
     return TableSpec(
         layer="gold",
         name=name,
-        schema=pl.Schema({column["name"]: _DTYPES[column["data_type"].lower()] for column in columns}),
+        schema=pl.Schema({column["name"]: dtype_of_sql(column["data_type"]) for column in columns}),
         stats_columns=tuple(stats_columns),
         partition_by=(),
         description=description,

@@ -19,7 +19,6 @@ What is written and how a table tells that it has it already is decided by the c
 from __future__ import annotations
 
 import contextlib
-import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -36,6 +35,7 @@ from deltalake import (
     write_deltalake,
 )
 
+from mg_lakehouse._util.backoff import backoff_seconds
 from mg_lakehouse.errors import LakehouseError, PermanentError, TransientError
 from mg_lakehouse.lake.durable import make_durable, sync_checkpoints
 from mg_lakehouse.lake.errors import store_error, store_errors
@@ -174,8 +174,7 @@ def _sorted(failure: Exception, what: str) -> LakehouseError:
 
 
 def _wait(attempt: int) -> None:
-    longest = min(_LONGEST_WAIT_SECONDS, _FIRST_WAIT_SECONDS * 2 ** (attempt - 1))
-    time.sleep(random.uniform(longest / 2, longest))  # noqa: S311  jitter
+    time.sleep(backoff_seconds(attempt, first=_FIRST_WAIT_SECONDS, longest=_LONGEST_WAIT_SECONDS))
 
 
 def _append(handle: DeltaTable, append: Append[Any]) -> None:

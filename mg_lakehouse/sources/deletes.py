@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final, NamedTuple
 
+from mg_lakehouse._util.backoff import backoff_seconds
 from mg_lakehouse.errors import TransientError
 from mg_lakehouse.sources.heartbeat import Heartbeat
 from mg_lakehouse.sources.sqs import ONE_CALL, EventQueue
@@ -64,7 +65,7 @@ class Deletes:
         remaining = list(handles)
         for attempt in range(_TRIES):
             if attempt:
-                time.sleep(0.1 * 2**attempt)
+                time.sleep(backoff_seconds(attempt, first=0.2, longest=5.0))
             try:
                 remaining = self._queue.delete(remaining)
             except TransientError:

@@ -11,6 +11,7 @@ import threading
 import time
 from typing import Final
 
+from mg_lakehouse._util.backoff import backoff_seconds
 from mg_lakehouse.errors import LakehouseError, TransientError
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.sources.heartbeat import Heartbeat
@@ -138,7 +139,7 @@ class Receivers:
                 if failures > _FAILED_RECEIVES_ALLOWED:
                     self.failure = error
                     return
-                self._stop.wait(min(5.0, 0.1 * 2**failures))
+                self._stop.wait(backoff_seconds(failures, first=0.2, longest=5.0))
                 continue
             except LakehouseError as error:
                 self.failure = error

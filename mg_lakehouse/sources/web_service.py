@@ -6,7 +6,6 @@ file by the header ``Content-Disposition``, which only a file has: the status is
 
 from __future__ import annotations
 
-import random
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -18,6 +17,7 @@ import requests
 from lxml import etree
 from pydantic import SecretStr
 
+from mg_lakehouse._util.backoff import backoff_seconds
 from mg_lakehouse._util.escaping import visible
 from mg_lakehouse.errors import ConfigurationError, PermanentError, TransientError
 from mg_lakehouse.settings import Settings
@@ -123,8 +123,7 @@ class WebService:
     def _patiently(self, what: str, call: Callable[[], T]) -> T:
         for attempt in range(self._patience.attempts):
             if attempt:
-                longest = min(self._patience.longest_wait_seconds, self._patience.first_wait_seconds * 2 ** (attempt - 1))
-                time.sleep(random.uniform(longest / 2, longest))  # noqa: S311  jitter
+                time.sleep(backoff_seconds(attempt, first=self._patience.first_wait_seconds, longest=self._patience.longest_wait_seconds))
             try:
                 return _sorted(what, call)
             except TransientError:

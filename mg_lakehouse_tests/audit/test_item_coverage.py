@@ -15,10 +15,9 @@ from mg_lakehouse.audit.conservation import conservation
 from mg_lakehouse.audit.hourly_balance import reconcile_sources
 from mg_lakehouse.bronze.append import append_batch
 from mg_lakehouse.bronze.event_feed import _frame
-from mg_lakehouse.bronze.tables import EVENT_FEED
+from mg_lakehouse.bronze.tables import BRONZE_SCHEMA, EVENT_FEED
 from mg_lakehouse.events import flatten as flattening
 from mg_lakehouse.events.fast.reader import NOTHING_PLAIN
-from mg_lakehouse.events.schemas import BRONZE_SCHEMA
 from mg_lakehouse.events.strict.reader import Body, Item, Rejection
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.lake.ledger import SliceLedger

@@ -20,7 +20,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 
 from mg_lakehouse.audit.conservation import conservation
 from mg_lakehouse.bronze.append import append_batch
-from mg_lakehouse.events.schemas import BRONZE_SCHEMA
+from mg_lakehouse.bronze.tables import BRONZE_SCHEMA
 from mg_lakehouse.lake import failpoints
 from mg_lakehouse.lake.failpoints import Failpoint
 from mg_lakehouse.lake.lake import Lake

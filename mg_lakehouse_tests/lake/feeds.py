@@ -8,8 +8,7 @@ from datetime import UTC, datetime, timedelta
 import polars as pl
 
 from mg_lakehouse.bronze.append import BatchReceipt, append_batch
-from mg_lakehouse.bronze.tables import LOADED_FILES
-from mg_lakehouse.events.schemas import BRONZE_SCHEMA, LOADED_SCHEMA
+from mg_lakehouse.bronze.tables import BRONZE_SCHEMA, LOADED_FILES, LOADED_SCHEMA
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.silver.update import flatten_new
 from mg_lakehouse_tests.events.frames import bundle, item

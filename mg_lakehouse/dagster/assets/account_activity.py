@@ -2,33 +2,23 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
-from typing import Any, Final
+from typing import Any
 
 import dagster as dg
 from pydantic import Field
 
 from mg_lakehouse._util.progress import Step
 from mg_lakehouse.bronze.account_activity import Fetched, FileKey, fetch_activity
-from mg_lakehouse.dagster.assets.event_feed import BRONZE_COLUMNS
+from mg_lakehouse.bronze.tables import BRONZE_COLUMNS
 from mg_lakehouse.dagster.names import Names
 from mg_lakehouse.dagster.partitions import ACTIVITY_DATE, ACTIVITY_TYPE, activity_files
 from mg_lakehouse.dagster.reporting import OWNERS, RETRY_TRANSIENT, as_failure, column_schema, table_metadata
 from mg_lakehouse.dagster.resources import FeedResources
 from mg_lakehouse.errors import LakehouseError, TransientError
-from mg_lakehouse.events.catalogue import Column
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.sources.web_service import missing_credentials
 
 __all__ = ["FetchConfig", "build_account_activity", "files_spec"]
-
-_COLUMNS: Final = (
-    *BRONZE_COLUMNS,
-    Column("activity_date", "date", "Day of the file, in MessageGears' time zone."),
-    Column("activity_type", "string", "Type of the file, such as OPENS."),
-    Column("file_sha256", "string", "SHA-256 of the file's items, in hex."),
-    Column("part", "int", "Place of the bundle in the file, from 0."),
-    Column("parts", "int", "In the last bundle of a file, how many there are; null in the others."),
-)
 
 
 class FetchConfig(dg.Config):
@@ -60,6 +50,7 @@ def loaded_files_spec(settings: Settings) -> dg.AssetSpec:
         group_name=names.group("bronze"),
         kinds={"deltalake", "xml"},
         owners=list(OWNERS),
+        metadata={"dagster/column_schema": column_schema(BRONZE_COLUMNS["loaded_files"])},
     )
 
 
@@ -80,7 +71,7 @@ def build_account_activity(settings: Settings) -> dg.AssetsDefinition:
         group_name=names.group("bronze"),
         kinds={"deltalake", "xml"},
         owners=list(OWNERS),
-        metadata={"dagster/column_schema": column_schema(_COLUMNS)},
+        metadata={"dagster/column_schema": column_schema(BRONZE_COLUMNS["account_activity"])},
         pool=names.pool("activity"),
         required_resource_keys=resources.keys_of_op("lake", "web_service", "progress"),
         retry_policy=RETRY_TRANSIENT,

@@ -1,36 +1,22 @@
 """The queue as an external asset, and the bronze asset that drains it."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any
 
 import dagster as dg
 from pydantic import Field
 
 from mg_lakehouse._util.progress import Step, hearing
 from mg_lakehouse.bronze.event_feed import DrainReport, drain
+from mg_lakehouse.bronze.tables import BRONZE_COLUMNS
 from mg_lakehouse.dagster.interrupts import put_off
 from mg_lakehouse.dagster.names import Names
 from mg_lakehouse.dagster.partitions import RECEIVED_DATE, today
 from mg_lakehouse.dagster.reporting import OWNERS, RETRY_TRANSIENT, as_failure, column_schema, table_metadata
 from mg_lakehouse.dagster.resources import FeedResources
-from mg_lakehouse.events.catalogue import Column
 from mg_lakehouse.settings import Settings
 
-__all__ = ["BRONZE_COLUMNS", "DrainConfig", "build_event_feed", "queue_spec"]
-
-BRONZE_COLUMNS: Final = (
-    Column("message_id", "string", "SQS's id of the message; at most one row has it."),
-    Column("body", "string", "The message's text as received: XML, by itself or in an envelope.", pii=True),
-    Column("body_sha256", "string", "SHA-256 of the body, in hex."),
-    Column("sent_at", "timestamp", "When MessageGears sent the message, in UTC."),
-    Column("received_at", "timestamp", "When it was received, in UTC."),
-    Column("receive_count", "int", "How often it had been received by then."),
-    Column("attributes", "string", "The message's attributes, a JSON object."),
-    Column("queue", "string", "Name of the queue."),
-    Column("batch_id", "string", "Id of the commit's batch."),
-    Column("received_date", "date", "UTC date of `received_at`; the partition column."),
-    Column("envelope", "string", "What the XML is in, the outermost first, as `sns` or `eventbridge+gzip`; null where in nothing."),
-)
+__all__ = ["DrainConfig", "build_event_feed", "queue_spec"]
 
 
 class DrainConfig(dg.Config):
@@ -70,7 +56,7 @@ def build_event_feed(settings: Settings) -> dg.AssetsDefinition:
         group_name=names.group("bronze"),
         kinds={"deltalake", "sqs"},
         owners=list(OWNERS),
-        metadata={"dagster/column_schema": column_schema(BRONZE_COLUMNS)},
+        metadata={"dagster/column_schema": column_schema(BRONZE_COLUMNS["event_feed"])},
         pool=names.pool("bronze"),
         required_resource_keys=resources.keys_of_op("lake", "event_feed", "progress"),
         retry_policy=RETRY_TRANSIENT,
