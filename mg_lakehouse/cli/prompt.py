@@ -1,4 +1,4 @@
-"""The prompt of ``mg-lakehouse sql``: history, completion, statements over several lines."""
+"""The prompt of ``mg-lakehouse sql``: history, completion, multi-line statements."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _HELP: Final = (
 
 
 def run_prompt(asked: AdHoc, show: Callable[[str], None], say: Callable[[str], None]) -> None:
-    """Ask for statements until the end of input. ``show`` runs one and shows its rows, ``say`` prints a text."""
+    """Read statements until the end of input. ``show`` runs one and shows its rows, ``say`` prints a text."""
     session: PromptSession[str] = PromptSession(
         history=FileHistory(str(_history())),
         completer=WordCompleter([*_KEYWORDS, *asked.names()], ignore_case=True, pattern=None, sentence=False, WORD=True),
@@ -79,7 +79,7 @@ def _quoted(name: str) -> str:
 
 
 def _history() -> Path:
-    """The history of this user, that nobody else may read: a statement can hold an address."""
+    """Return this user's history file. Nobody else may read it: a statement can contain an address."""
     folder = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "mg-lakehouse"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     file = folder / "sql_history"
