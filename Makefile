@@ -65,7 +65,7 @@ $(INSTALLED): pyproject.toml constraints.txt mg_lakehouse/events/fast/_scan.pyx 
 	@command -v $(PYTHON) > /dev/null || { echo "$(PYTHON) was not found: install Python 3.11, or say PYTHON=/path/to/python3.11"; exit 1; }
 	@echo "Installing into $(VENV) ..."
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[demo,ui,dashboard,postgres,slack,bench,docs,dev]'
+	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[ui,dashboard,postgres,slack,bench,docs,dev]'
 	@touch $@
 
 pages: $(INSTALLED)  ## Make the pages of settings, tables and metrics anew, of the code

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
-from mg_lakehouse_tests.standins.s3 import S3Server
-from mg_lakehouse_tests.standins.s3_proxy import FaultProxy
+from mg_lakehouse.testing.s3 import S3Server
+from mg_lakehouse.testing.s3_proxy import FaultProxy
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""From the queue stand-in into bronze, with deletes: messages a second, and that memory stays flat."""
+"""From the queue emulator into bronze, with deletes: messages a second, and that memory stays flat."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def measure(context: Context) -> Outcome:
     flat = Spread.of([_late_growth(done) for done in rounds])
     peak = max(done.peak_bytes for done in rounds)
     size = int(feed["body"].str.len_bytes().sum()) / feed.height
-    note = f"{messages:,} messages of {size:,.0f} bytes; the stand-in answers from another process on the same cores. Default settings."
+    note = f"{messages:,} messages of {size:,.0f} bytes; the emulator answers from another process on the same cores. Default settings."
     row = (rates.text(",.0f"), mib(peak), flat.text("+.0%"), f"{rounds[-1].answer['commits']:,}")
     return Outcome(
         "drain",

@@ -31,7 +31,7 @@ from mg_lakehouse.gold.dbt_project import ensure_manifest
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.serving.services import service
 from mg_lakehouse.settings import Settings
-from mg_lakehouse_tests.standins.addresses import free_ports
+from mg_lakehouse.testing.addresses import free_ports
 
 TITLE: Final = "Freshness: from the queue to gold"
 _RATE: Final = 500
@@ -149,7 +149,7 @@ def _outcome(context: Context, ages: Mapping[int, float], sent: Mapping[int, flo
     row = (f"{_RATE}", f"{len(ages):,}", f"{p50:.1f} s", f"{p95:.1f} s", f"{worst:.1f} s", between.text(".0f", " s"), mib(peak))
     columns = ("events/s", "deliveries counted", "median", "95 %", "slowest", "between gold builds", "peak memory of all of Dagster")
     note = (
-        f"`dagster dev` with the package's `dagster.yaml`, default settings; what was sent in the first {_WARM_UP_SECONDS} s is not counted. The queue stand-in and "
+        f"`dagster dev` with the package's `dagster.yaml`, default settings; what was sent in the first {_WARM_UP_SECONDS} s is not counted. The queue emulator and "
         "the sender run on the same cores."
     )
     start = min(sent.values())

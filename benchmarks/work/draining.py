@@ -1,4 +1,4 @@
-"""A drain of the queue stand-in, which is in another process, into bronze."""
+"""A drain of the queue emulator, which is in another process, into bronze."""
 
 from __future__ import annotations
 

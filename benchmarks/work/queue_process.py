@@ -1,4 +1,4 @@
-"""The queue stand-in in a process of its own, so that its work is not the drain's: ``python -m benchmarks.work.queue_process <feed> <messages>``.
+"""The queue emulator in a process of its own, so that its work is not the drain's: ``python -m benchmarks.work.queue_process <feed> <messages>``.
 
 It says its environment as a line of JSON once the queue is full, and ends when its standard input does.
 """
@@ -16,7 +16,7 @@ from subprocess import PIPE, Popen
 import polars as pl
 
 from benchmarks.harness.processes import ROOT
-from mg_lakehouse_tests.standins.sqs import SqsStandIn
+from mg_lakehouse.testing.sqs import SqsEmulator
 
 __all__ = ["filled_queue"]
 
@@ -36,9 +36,9 @@ def filled_queue(feed: Path, messages: int) -> Iterator[Mapping[str, str]]:
 
 def _serve(feed: Path, messages: int) -> None:
     bodies = pl.read_parquet(feed)["body"].to_list()
-    with SqsStandIn() as standin:
-        standin.publish(islice(cycle(bodies), messages))
-        sys.stdout.write(json.dumps(standin.environment) + "\n")
+    with SqsEmulator() as emulator:
+        emulator.publish(islice(cycle(bodies), messages))
+        sys.stdout.write(json.dumps(emulator.environment) + "\n")
         sys.stdout.flush()
         sys.stdin.read()
 

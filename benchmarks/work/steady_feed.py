@@ -1,4 +1,4 @@
-"""A queue stand-in with a steady feed, in a process of its own: ``python -m benchmarks.work.steady_feed <events a second> <log>``.
+"""A queue emulator with a steady feed, in a process of its own: ``python -m benchmarks.work.steady_feed <events a second> <log>``.
 
 It says its environment as a line of JSON, waits for a line on its standard input, sends until that ends, and appends a line
 ``<first recipient's number> <seconds since the epoch>`` to the log for each message. Of a message's ten events seven are
@@ -20,7 +20,7 @@ from subprocess import PIPE, Popen
 from typing import IO, Final
 
 from benchmarks.harness.processes import ROOT
-from mg_lakehouse_tests.standins.sqs import SqsStandIn
+from mg_lakehouse.testing.sqs import SqsEmulator
 
 __all__ = ["NEW", "SteadyFeed", "recipient", "steady_feed"]
 
@@ -92,14 +92,14 @@ def _item(element: str, at: str, job: int, number: int, own: str) -> str:
     return f"<{element}>{common}{own}</{element}>"
 
 
-def _send(standin: SqsStandIn, events_a_second: float, log: IO[str], over: threading.Event) -> None:
+def _send(emulator: SqsEmulator, events_a_second: float, log: IO[str], over: threading.Event) -> None:
     """Send at an even pace; a message that is late is sent at once, so that the rate holds."""
     interval = (NEW + _OPENS) / events_a_second
     behind = NEW * round(_JOB_SECONDS / interval)
     started, began, message = datetime.now(UTC), time.monotonic(), 0
     while not over.wait(max(0.0, began + message * interval - time.monotonic())):
         first = message * NEW
-        standin.publish([_body(first, datetime.now(UTC), started, behind)])
+        emulator.publish([_body(first, datetime.now(UTC), started, behind)])
         log.write(f"{first} {time.time()}\n")
         log.flush()
         message += 1
@@ -107,12 +107,12 @@ def _send(standin: SqsStandIn, events_a_second: float, log: IO[str], over: threa
 
 def _serve(events_a_second: float, log: Path) -> None:
     over = threading.Event()
-    with SqsStandIn() as standin, log.open("w") as output:
-        sys.stdout.write(json.dumps(standin.environment) + "\n")
+    with SqsEmulator() as emulator, log.open("w") as output:
+        sys.stdout.write(json.dumps(emulator.environment) + "\n")
         sys.stdout.flush()
         if not sys.stdin.readline():
             return
-        sender = threading.Thread(target=_send, args=(standin, events_a_second, output, over), daemon=True)
+        sender = threading.Thread(target=_send, args=(emulator, events_a_second, output, over), daemon=True)
         sender.start()
         sys.stdin.read()
         over.set()

@@ -1,4 +1,4 @@
-"""The demo: a generated feed through an embedded queue and the real pipeline, and what came out of it."""
+"""The demo: a generated feed through an emulated queue and the real pipeline, and what came out of it."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.serving.status import read_status
 from mg_lakehouse.settings import Settings, load_settings
 from mg_lakehouse.testing.feed.feed import FeedPlan, generate
-from mg_lakehouse.testing.queue import EmbeddedQueue
 from mg_lakehouse.testing.samples import samples
+from mg_lakehouse.testing.sqs import SqsEmulator
 
 __all__ = ["DemoOutcome", "print_demo", "run_demo"]
 
@@ -47,20 +47,20 @@ class DemoOutcome(NamedTuple):
 
 
 def run_demo(*, events: int, seed: int | None) -> DemoOutcome:
-    """Publish the samples and a generated feed to an embedded queue, and run the pipeline until it is empty.
+    """Publish the samples and a generated feed to an emulated queue, and run the pipeline until it is empty.
 
     Each demo generates another feed, unless ``seed`` says which: so a second demo adds to the lake.
 
     Raises:
-        PermanentError, TransientError: the lake cannot be written, or a part of the demo is not installed.
+        PermanentError, TransientError: the lake cannot be written.
     """
     # A seed gives the same feed all day: with the very moment in it, the same ids would come with other times.
     end = datetime.now(UTC).replace(microsecond=0) if seed is None else datetime.combine(datetime.now(UTC).date(), time.min, UTC)
     plan = FeedPlan(seed=secrets.randbits(32) if seed is None else seed, events=events, start=end - _DAYS, end=end)
     bodies = [*samples().values(), *(bundle.body for bundle in generate(plan).bundles)]
     # Whatever queue and credentials the environment names otherwise.
-    with EmbeddedQueue() as queue, set_environment(queue.environment):
-        sent = queue.publish(bodies, duplicates=0.02, progress=lambda count: announce(Step("publish", count, "messages published")))
+    with SqsEmulator() as queue, set_environment(queue.environment):
+        sent = len(queue.publish(bodies, duplicates=0.02, progress=lambda count: announce(Step("publish", count, "messages published"))))
         result = run_once(load_settings())
         return DemoOutcome(sent, queue.depth(), plan.seed, result)
 

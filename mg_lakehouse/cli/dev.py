@@ -1,4 +1,4 @@
-"""``make dev``: the Dagster UI on an embedded queue that a steady trickle of events fills, and daily files of the week before."""
+"""``make dev``: the Dagster UI on an emulated queue that a steady trickle of events fills, and daily files of the week before."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.serving.services import require_free, service
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.testing.feed.feed import FeedPlan, generate
-from mg_lakehouse.testing.queue import EmbeddedQueue, trickle
+from mg_lakehouse.testing.feed.trickle import trickle
+from mg_lakehouse.testing.sqs import SqsEmulator
 from mg_lakehouse.testing.web_service import ActivityApi, daily_files
 
 __all__ = ["dagster_home", "run_dev"]
@@ -46,7 +47,7 @@ def run_dev(settings: Settings, out: TextConsole, *, port: int, bundles_a_minute
     """Run the UI until it is interrupted; then everything that it started has ended.
 
     Raises:
-        ConfigurationError: the embedded queue is not installed, or the port is taken.
+        ConfigurationError: the port is taken.
         PermanentError: the UI ended by itself.
     """
     require_free(_HOST, port)
@@ -55,7 +56,7 @@ def run_dev(settings: Settings, out: TextConsole, *, port: int, bundles_a_minute
     home = dagster_home()
     _tell_what_lacks(home, out)
     log = home / _LOG
-    with EmbeddedQueue() as queue, _trickling(queue, bundles_a_minute), _last_weeks_files() as api:
+    with SqsEmulator() as queue, _trickling(queue, bundles_a_minute), _last_weeks_files() as api:
         environment = {
             **queue.environment,
             **api.environment,
@@ -79,7 +80,7 @@ def run_dev(settings: Settings, out: TextConsole, *, port: int, bundles_a_minute
 
 
 def _last_weeks_files() -> ActivityApi:
-    """The stand-in for the AccountActivity API, with a feed of its own: what no queue brought."""
+    """The emulator of the AccountActivity API, with a feed of its own: what no queue brought."""
     now = datetime.now(UTC)
     plan = FeedPlan(seed=secrets.randbits(32), events=_FILED_EVENTS, start=now - timedelta(days=8), end=now)
     return ActivityApi(daily_files(generate(plan)))
@@ -103,7 +104,7 @@ def _tell_what_lacks(home: Path, out: TextConsole) -> None:
 
 
 @contextmanager
-def _trickling(queue: EmbeddedQueue, bundles_a_minute: float) -> Iterator[None]:
+def _trickling(queue: SqsEmulator, bundles_a_minute: float) -> Iterator[None]:
     stop = threading.Event()
     feeder = threading.Thread(target=trickle, args=(queue, stop), kwargs={"bundles_a_minute": bundles_a_minute}, daemon=True)
     feeder.start()

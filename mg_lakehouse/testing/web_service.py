@@ -1,4 +1,4 @@
-"""A stand-in for MessageGears' AccountActivity API on a port of this machine: the daily files of a generated feed, and faults on demand.
+"""An emulator of MessageGears' AccountActivity API on a port of this machine: the daily files of a generated feed, and faults on demand.
 
 It answers as documented: a POST of a form; a file with ``Content-Disposition``, zipped where ``UseCompression`` is ``TRUE``; an error as a
 document with status 200 and without that header. What day an event is of goes by the time zone that it is given.
@@ -7,7 +7,6 @@ document with status 200 and without that header. What day an event is of goes b
 from __future__ import annotations
 
 import io
-import os
 import shutil
 import threading
 import zipfile
@@ -23,6 +22,7 @@ from urllib.parse import parse_qsl
 from zoneinfo import ZoneInfo
 
 from mg_lakehouse.events.catalogue import EVENTS, activity_types
+from mg_lakehouse.testing.addresses import HOST, past_proxies
 from mg_lakehouse.testing.feed.feed import Feed
 from mg_lakehouse.testing.feed.writing import escape
 
@@ -31,7 +31,6 @@ __all__ = ["ActivityApi", "ApiFault", "DailyFiles", "daily_files"]
 DailyFiles = Mapping[tuple[date, str], list[str]]
 """The items of each day and type, as XML."""
 
-_HOST: Final = "127.0.0.1"
 _CHUNK: Final = 2**20
 _NAMESPACE: Final = "http://messagegears.com/3.1/webService"
 _TYPES: Final = {event.table: event.activity_type for event in EVENTS if event.activity_type is not None}
@@ -140,13 +139,12 @@ class ActivityApi:
     @property
     def url(self) -> str:
         """Address of the service, for ``MG_API_URL``."""
-        return f"http://{_HOST}:{self._server.server_address[1]}/3.1/WebService"
+        return f"http://{HOST}:{self._server.server_address[1]}/3.1/WebService"
 
     @property
     def environment(self) -> dict[str, str]:
         """The variables with which any process of this machine fetches from here. The credentials are dummies."""
-        direct = ",".join(filter(None, (os.environ.get("NO_PROXY"), _HOST)))
-        return {"MG_ACCOUNT_ID": self.account_id, "MG_API_KEY": self.api_key, "MG_API_URL": self.url, "NO_PROXY": direct}
+        return {"MG_ACCOUNT_ID": self.account_id, "MG_API_KEY": self.api_key, "MG_API_URL": self.url, **past_proxies()}
 
     def file(self, day: date, activity_type: str, call: int) -> bytes:
         """A day's file of a type, as XML; ``call`` is in the id of the call, which differs each time."""
@@ -189,7 +187,7 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self, api: ActivityApi) -> None:
-        super().__init__((_HOST, 0), _Handler)
+        super().__init__((HOST, 0), _Handler)
         self.api = api
 
     def handle_error(self, *_: Any) -> None:

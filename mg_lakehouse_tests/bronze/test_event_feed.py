@@ -16,17 +16,16 @@ from mg_lakehouse.settings import Settings
 from mg_lakehouse.sources import deletes as deleting
 from mg_lakehouse.sources.heartbeat import Heartbeat
 from mg_lakehouse.sources.sqs import Delivery, EventQueue, QueueDepth
-from mg_lakehouse.testing.queue import EmbeddedQueue
+from mg_lakehouse.testing.sqs import SqsEmulator, VirtualClock
 from mg_lakehouse_tests.lake.feeds import bundles, rows_of
-from mg_lakehouse_tests.standins.sqs import SqsStandIn, VirtualClock
 
-# One receiver: moto locks nothing, and hands a message to two at once now and then. Several receive in `faults/`.
+# One receiver, so that calls come in one order. Several receive in `faults/`.
 SETTINGS = Settings(wait_seconds=0, batch_messages=10, receivers=1)
 
 
 @pytest.fixture
-def embedded() -> Iterator[EmbeddedQueue]:
-    with EmbeddedQueue() as queue:
+def embedded() -> Iterator[SqsEmulator]:
+    with SqsEmulator() as queue:
         yield queue
 
 
@@ -38,7 +37,7 @@ def lake(tmp_path: Path) -> Lake:
 class Between(EventQueue):
     """The real queue, with a hook that sees each call before it is made and may raise."""
 
-    def __init__(self, embedded: EmbeddedQueue | SqsStandIn, before: Callable[[str], None] | None = None) -> None:
+    def __init__(self, embedded: SqsEmulator, before: Callable[[str], None] | None = None) -> None:
         super().__init__(embedded.client(), embedded.queue_url)
         self._before = before or (lambda _: None)
         self.calls: list[str] = []
@@ -60,13 +59,13 @@ class Between(EventQueue):
         return super().hide(handles, seconds)
 
 
-def counts(embedded: EmbeddedQueue | SqsStandIn) -> tuple[int, int]:
+def counts(embedded: SqsEmulator) -> tuple[int, int]:
     """Messages waiting, and messages in flight."""
     found = embedded.client().get_queue_attributes(QueueUrl=embedded.queue_url, AttributeNames=["All"])["Attributes"]
     return int(found["ApproximateNumberOfMessages"]), int(found["ApproximateNumberOfMessagesNotVisible"])
 
 
-def test_everything_that_waits_lands_in_bronze_and_leaves_the_queue(embedded: EmbeddedQueue, lake: Lake) -> None:
+def test_everything_that_waits_lands_in_bronze_and_leaves_the_queue(embedded: SqsEmulator, lake: Lake) -> None:
     embedded.publish(bundles(35))
     steps: list[DrainReport] = []
     report = drain(Between(embedded), lake, SETTINGS, progress=steps.append)
@@ -81,12 +80,12 @@ def test_everything_that_waits_lands_in_bronze_and_leaves_the_queue(embedded: Em
     assert counts(embedded) == (0, 0)
 
 
-def test_an_empty_queue_makes_no_commit(embedded: EmbeddedQueue, lake: Lake) -> None:
+def test_an_empty_queue_makes_no_commit(embedded: SqsEmulator, lake: Lake) -> None:
     assert drain(Between(embedded), lake, SETTINGS) == DrainReport()
     assert lake.open("bronze", "event_feed") is None
 
 
-def test_nothing_is_deleted_before_it_is_committed(embedded: EmbeddedQueue, lake: Lake) -> None:
+def test_nothing_is_deleted_before_it_is_committed(embedded: SqsEmulator, lake: Lake) -> None:
     def look(call: str) -> None:
         if call == "delete":
             committed.append(rows_of(lake, "bronze", "event_feed").height)
@@ -99,7 +98,7 @@ def test_nothing_is_deleted_before_it_is_committed(embedded: EmbeddedQueue, lake
     assert committed[-1] == 20
 
 
-def test_what_cannot_be_committed_goes_back_at_once(embedded: EmbeddedQueue, tmp_path: Path) -> None:
+def test_what_cannot_be_committed_goes_back_at_once(embedded: SqsEmulator, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     embedded.publish(bundles(15))
     queue = Between(embedded)
@@ -109,7 +108,7 @@ def test_what_cannot_be_committed_goes_back_at_once(embedded: EmbeddedQueue, tmp
     assert counts(embedded) == (15, 0)
 
 
-def test_a_stop_hands_back_what_is_not_committed(embedded: EmbeddedQueue, lake: Lake) -> None:
+def test_a_stop_hands_back_what_is_not_committed(embedded: SqsEmulator, lake: Lake) -> None:
     embedded.publish(bundles(30))
     stop = threading.Event()
     report = drain(Between(embedded), lake, SETTINGS, stop=stop, progress=lambda _: stop.set())
@@ -119,7 +118,7 @@ def test_a_stop_hands_back_what_is_not_committed(embedded: EmbeddedQueue, lake: 
     assert rows_of(lake, "bronze", "event_feed").height == report.new
 
 
-def test_a_delete_that_fails_is_tried_again(embedded: EmbeddedQueue, lake: Lake) -> None:
+def test_a_delete_that_fails_is_tried_again(embedded: SqsEmulator, lake: Lake) -> None:
     failures = iter([True, False])
 
     def fail_once(call: str) -> None:
@@ -136,7 +135,7 @@ def test_a_delete_that_fails_is_tried_again(embedded: EmbeddedQueue, lake: Lake)
 
 def test_a_message_that_could_not_be_deleted_comes_again_and_is_absorbed(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = VirtualClock()
-    with SqsStandIn(clock=clock) as sqs:
+    with SqsEmulator(clock=clock) as sqs:
         monkeypatch.setattr(deleting, "_TRIES", 1)
 
         def always(call: str) -> None:
@@ -153,7 +152,7 @@ def test_a_message_that_could_not_be_deleted_comes_again_and_is_absorbed(lake: L
         assert rows_of(lake, "bronze", "event_feed").height == 5
 
 
-def test_the_next_batch_is_received_while_the_last_is_deleted(embedded: EmbeddedQueue, lake: Lake) -> None:
+def test_the_next_batch_is_received_while_the_last_is_deleted(embedded: SqsEmulator, lake: Lake) -> None:
     """The second receive fills the room beside the batch that is deleted, so a third begins only if nobody waits for the deletes."""
     receives = threading.Semaphore(0)
     began: list[bool] = []
@@ -172,7 +171,7 @@ def test_the_next_batch_is_received_while_the_last_is_deleted(embedded: Embedded
     assert counts(embedded) == (0, 0)
 
 
-def test_receiving_survives_passing_faults(embedded: EmbeddedQueue, lake: Lake) -> None:
+def test_receiving_survives_passing_faults(embedded: SqsEmulator, lake: Lake) -> None:
     seen: list[str] = []
 
     def flaky(call: str) -> None:
@@ -185,16 +184,14 @@ def test_receiving_survives_passing_faults(embedded: EmbeddedQueue, lake: Lake) 
     assert report.new == 12
 
 
-def test_a_queue_that_is_gone_ends_the_drain(embedded: EmbeddedQueue, lake: Lake) -> None:
+def test_a_queue_that_is_gone_ends_the_drain(embedded: SqsEmulator, lake: Lake) -> None:
     queue = EventQueue(embedded.client(), embedded.queue_url + "-gone")
     with pytest.raises(PermanentError, match="does not exist"):
         drain(queue, lake, SETTINGS)
 
 
-def test_a_body_that_was_damaged_on_the_way_stays_in_the_queue(
-    embedded: EmbeddedQueue, lake: Lake, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """moto itself once wrote its request ids over our bundles; the checksum showed it."""
+def test_a_body_that_was_damaged_on_the_way_stays_in_the_queue(embedded: SqsEmulator, lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An emulator once wrote its request ids over our bundles; the checksum showed it."""
     embedded.publish([*bundles(3), "<ActivityItems>sent</ActivityItems>"])
     client = embedded.client()
     real = client.receive_message
@@ -212,13 +209,13 @@ def test_a_body_that_was_damaged_on_the_way_stays_in_the_queue(
 
 
 @pytest.mark.parametrize(("budget", "expected"), [(1, 1), (7, 7), (1_000, 25)])
-def test_the_budget_of_messages_is_kept(embedded: EmbeddedQueue, lake: Lake, budget: int, expected: int) -> None:
+def test_the_budget_of_messages_is_kept(embedded: SqsEmulator, lake: Lake, budget: int, expected: int) -> None:
     embedded.publish(bundles(25))
     assert drain(Between(embedded), lake, SETTINGS, max_messages=budget).received == expected
     assert counts(embedded) == (25 - expected, 0)
 
 
-def test_a_feed_that_never_pauses_does_not_keep_a_drain_going(embedded: EmbeddedQueue, lake: Lake) -> None:
+def test_a_feed_that_never_pauses_does_not_keep_a_drain_going(embedded: SqsEmulator, lake: Lake) -> None:
     def more(call: str) -> None:
         if call == "receive":
             embedded.publish(bundles(20))
@@ -228,7 +225,7 @@ def test_a_feed_that_never_pauses_does_not_keep_a_drain_going(embedded: Embedded
     assert (report.received, report.deleted) == (25, 25)
 
 
-def test_what_waits_and_is_not_counted_yet_is_received_all_the_same(embedded: EmbeddedQueue, lake: Lake) -> None:
+def test_what_waits_and_is_not_counted_yet_is_received_all_the_same(embedded: SqsEmulator, lake: Lake) -> None:
     """SQS counts within a minute or so: a fresh message waits at a depth of 0."""
     embedded.publish(bundles(3))
     queue = Between(embedded)
@@ -236,13 +233,13 @@ def test_what_waits_and_is_not_counted_yet_is_received_all_the_same(embedded: Em
     assert drain(queue, lake, SETTINGS, until_empty=False).received == 3
 
 
-def test_a_budget_of_no_time_takes_nothing(embedded: EmbeddedQueue, lake: Lake) -> None:
+def test_a_budget_of_no_time_takes_nothing(embedded: SqsEmulator, lake: Lake) -> None:
     embedded.publish(bundles(5))
     assert drain(Between(embedded), lake, SETTINGS, max_seconds=0).received == 0
     assert counts(embedded) == (5, 0)
 
 
-def test_the_heartbeat_extends_what_is_held_and_drops_what_fails_twice(embedded: EmbeddedQueue) -> None:
+def test_the_heartbeat_extends_what_is_held_and_drops_what_fails_twice(embedded: SqsEmulator) -> None:
     embedded.publish(bundles(2))
     queue = Between(embedded)
     messages = queue.receive(at_most=10, wait_seconds=0, visibility_seconds=30).messages
@@ -260,7 +257,7 @@ def test_the_heartbeat_extends_what_is_held_and_drops_what_fails_twice(embedded:
     assert heartbeat.least_margin_seconds is not None
 
 
-def test_attributes_of_a_message_are_kept(embedded: EmbeddedQueue, lake: Lake) -> None:
+def test_attributes_of_a_message_are_kept(embedded: SqsEmulator, lake: Lake) -> None:
     embedded.client().send_message(
         QueueUrl=embedded.queue_url,
         MessageBody="<ActivityItems/>",
@@ -291,7 +288,7 @@ def test_a_message_received_twice_is_deleted_by_its_newest_handle(lake: Lake, or
             self.deleted = [*getattr(self, "deleted", []), *handles]
             return super().delete(handles)
 
-    with SqsStandIn(clock=VirtualClock()) as sqs:
+    with SqsEmulator(clock=VirtualClock()) as sqs:
         sqs.publish(bundles(3))
         queue = Twice(sqs.client(), sqs.queue_url)
         report = drain(queue, lake, SETTINGS)

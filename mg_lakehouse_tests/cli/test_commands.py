@@ -12,16 +12,16 @@ from mg_lakehouse._version import __version__
 from mg_lakehouse.cli.app import COMMANDS, LazyGroup
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.silver.update import flatten_new
-from mg_lakehouse.testing.queue import EmbeddedQueue
 from mg_lakehouse.testing.samples import samples
+from mg_lakehouse.testing.sqs import SqsEmulator
 from mg_lakehouse_tests.cli.commands import command
 from mg_lakehouse_tests.events.frames import bundle, item
 from mg_lakehouse_tests.lake.feeds import START, bundles, receive
 
 
 @pytest.fixture
-def queue() -> Iterator[EmbeddedQueue]:
-    with EmbeddedQueue() as embedded:
+def queue() -> Iterator[SqsEmulator]:
+    with SqsEmulator() as embedded:
         yield embedded
 
 
@@ -45,7 +45,7 @@ def test_status_of_nothing_says_what_to_do(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_run_then_status(tmp_path: Path, queue: EmbeddedQueue) -> None:
+def test_run_then_status(tmp_path: Path, queue: SqsEmulator) -> None:
     """17 samples of one item each, two of them malformed; then the same again: new messages, all duplicates."""
     queue.publish(samples().values())
     first = command(tmp_path, "run", **queue.environment)
@@ -79,7 +79,7 @@ def test_run_then_status(tmp_path: Path, queue: EmbeddedQueue) -> None:
     assert (tmp_path / ".lake" / ".pii_key").stat().st_mode & 0o777 == 0o600
 
 
-def test_run_keeps_its_budget(tmp_path: Path, queue: EmbeddedQueue) -> None:
+def test_run_keeps_its_budget(tmp_path: Path, queue: SqsEmulator) -> None:
     queue.publish(["<ActivityItems/>"] * 15)
     done = command(tmp_path, "run", "--max-messages", "4", **queue.environment)
     assert done.returncode == 0, done.stderr
@@ -87,7 +87,7 @@ def test_run_keeps_its_budget(tmp_path: Path, queue: EmbeddedQueue) -> None:
     assert queue.depth() == 11
 
 
-def test_settings_come_from_dotenv(tmp_path: Path, queue: EmbeddedQueue) -> None:
+def test_settings_come_from_dotenv(tmp_path: Path, queue: SqsEmulator) -> None:
     lines = [f"{name}={value}" for name, value in queue.environment.items()]
     (tmp_path / ".env").write_text("\n".join([*lines, "MG_LAKE_URI=elsewhere"]))
     queue.publish(["<ActivityItems/>"])

@@ -12,8 +12,8 @@ import pytest
 from deltalake import DeltaTable
 
 from mg_lakehouse.lake.lake import Lake
-from mg_lakehouse.testing.queue import EmbeddedQueue
 from mg_lakehouse.testing.samples import samples
+from mg_lakehouse.testing.sqs import SqsEmulator
 from mg_lakehouse_tests.cli.commands import command, sentence
 from mg_lakehouse_tests.cli.test_commands import words
 from mg_lakehouse_tests.lake.feeds import rows_of
@@ -22,13 +22,13 @@ BODIES: Final = list(samples().values())
 
 
 @pytest.fixture(scope="module")
-def queue() -> Iterator[EmbeddedQueue]:
-    with EmbeddedQueue() as embedded:
+def queue() -> Iterator[SqsEmulator]:
+    with SqsEmulator() as embedded:
         yield embedded
 
 
 @pytest.fixture(scope="module")
-def ran(tmp_path_factory: pytest.TempPathFactory, queue: EmbeddedQueue) -> Path:
+def ran(tmp_path_factory: pytest.TempPathFactory, queue: SqsEmulator) -> Path:
     """A folder in which the samples went through, with gold."""
     folder = tmp_path_factory.mktemp("ran")
     queue.publish(BODIES)
@@ -76,7 +76,7 @@ def foreign(file: Path) -> None:
     file.write_text("<html>Bad gateway</html>")
 
 
-def test_a_run_over_an_empty_commit_of_bronze_fails_and_a_repair_brings_all_back(folder: Path, queue: EmbeddedQueue) -> None:
+def test_a_run_over_an_empty_commit_of_bronze_fails_and_a_repair_brings_all_back(folder: Path, queue: SqsEmulator) -> None:
     """The messages were deleted long ago: the run ended well, `reconcile` said that nothing was missing, `backfill` would have removed the rows."""
     empty(entry := last_entry(folder, "bronze/event_feed"))
     expected = f"its file _delta_log/{entry.name} is empty. To repair it, `mg-lakehouse repair bronze` shows what a repair would do"
@@ -113,7 +113,7 @@ def test_a_run_over_an_empty_commit_of_bronze_fails_and_a_repair_brings_all_back
     ],
 )
 def test_a_damaged_silver_table_is_removed_and_made_anew_as_the_sentence_says(
-    folder: Path, queue: EmbeddedQueue, of: Callable[[Path, str], Path], damage: Callable[[Path], None]
+    folder: Path, queue: SqsEmulator, of: Callable[[Path, str], Path], damage: Callable[[Path], None]
 ) -> None:
     before = content(lake_of(folder), "silver/clicks")
     damage(file := of(folder, "silver/clicks"))
@@ -133,7 +133,7 @@ def test_a_damaged_silver_table_is_removed_and_made_anew_as_the_sentence_says(
 
 @pytest.mark.parametrize(("of", "damage"), [(last_entry, empty), pytest.param(data_file, missing, marks=pytest.mark.faults)])
 def test_a_damaged_gold_table_is_removed_and_built_anew(
-    folder: Path, queue: EmbeddedQueue, of: Callable[[Path, str], Path], damage: Callable[[Path], None]
+    folder: Path, queue: SqsEmulator, of: Callable[[Path, str], Path], damage: Callable[[Path], None]
 ) -> None:
     before = content(lake_of(folder), "gold/job_metrics")
     damage(of(folder, "gold/job_metrics"))
@@ -146,7 +146,7 @@ def test_a_damaged_gold_table_is_removed_and_built_anew(
     assert content(lake_of(folder), "gold/job_metrics") == before
 
 
-def test_a_run_fails_where_the_last_hours_do_not_balance(folder: Path, queue: EmbeddedQueue) -> None:
+def test_a_run_fails_where_the_last_hours_do_not_balance(folder: Path, queue: SqsEmulator) -> None:
     """Without Dagster's schedules nobody else looks at the check: a row that vanished from silver was gone from gold, and the run ended well."""
     DeltaTable(folder / ".lake/silver/clicks").delete()
     failed = command(folder, "run", **queue.environment)

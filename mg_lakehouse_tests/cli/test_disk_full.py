@@ -19,7 +19,7 @@ import pytest
 from mg_lakehouse.errors import PermanentError
 from mg_lakehouse.lake.errors import store_error
 from mg_lakehouse.lake.lake import Lake
-from mg_lakehouse.testing.queue import EmbeddedQueue
+from mg_lakehouse.testing.sqs import SqsEmulator
 from mg_lakehouse_tests.cli.commands import COMMAND, command, environment
 from mg_lakehouse_tests.lake.feeds import rows_of
 
@@ -35,7 +35,7 @@ def large_bundle(number: int) -> str:
 
 
 def test_a_full_disk_leaves_the_queue_untouched_and_room_heals_it(tmp_path: Path) -> None:
-    with EmbeddedQueue() as queue:
+    with SqsEmulator() as queue:
         bodies = [large_bundle(number) for number in range(MESSAGES)]
         queue.publish(bodies)
         variables = {**queue.environment, "MG_LAKE_URI": str(tmp_path / "lake")}

@@ -11,19 +11,19 @@ from pathlib import Path
 import pytest
 from deltalake import DeltaTable
 
-from mg_lakehouse.testing.queue import EmbeddedQueue
 from mg_lakehouse.testing.samples import samples
+from mg_lakehouse.testing.sqs import SqsEmulator
 from mg_lakehouse_tests.cli.commands import command, sentence
 
 
 @pytest.fixture(scope="module")
-def queue() -> Iterator[EmbeddedQueue]:
-    with EmbeddedQueue() as embedded:
+def queue() -> Iterator[SqsEmulator]:
+    with SqsEmulator() as embedded:
         embedded.publish(list(samples().values())[:3])
         yield embedded
 
 
-def of(queue: EmbeddedQueue, **changes: str) -> Mapping[str, str]:
+def of(queue: SqsEmulator, **changes: str) -> Mapping[str, str]:
     return {**queue.environment, **changes}
 
 
@@ -34,7 +34,7 @@ def test_no_queue_is_set(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_queue_does_not_exist(tmp_path: Path, queue: EmbeddedQueue) -> None:
+def test_the_queue_does_not_exist(tmp_path: Path, queue: SqsEmulator) -> None:
     gone = queue.queue_url + "-gone"
     assert sentence(command(tmp_path, "run", **of(queue, MG_QUEUE_URL=gone))) == (
         f"Error: The queue {gone} does not exist: correct MG_QUEUE_URL, or the region and account it names."
@@ -42,7 +42,7 @@ def test_the_queue_does_not_exist(tmp_path: Path, queue: EmbeddedQueue) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_credentials_are_missing(tmp_path: Path, queue: EmbeddedQueue) -> None:
+def test_credentials_are_missing(tmp_path: Path, queue: SqsEmulator) -> None:
     variables = dict(of(queue))
     del variables["AWS_ACCESS_KEY_ID"], variables["AWS_SECRET_ACCESS_KEY"]
     assert sentence(command(tmp_path, "run", **variables)) == (
@@ -50,16 +50,16 @@ def test_credentials_are_missing(tmp_path: Path, queue: EmbeddedQueue) -> None:
     )
 
 
-def test_the_profile_is_unknown(tmp_path: Path, queue: EmbeddedQueue) -> None:
+def test_the_profile_is_unknown(tmp_path: Path, queue: SqsEmulator) -> None:
     assert "Correct AWS_PROFILE or AWS_REGION" in sentence(command(tmp_path, "run", **of(queue, AWS_PROFILE="nobody")))
 
 
-def test_nobody_answers_at_the_endpoint(tmp_path: Path, queue: EmbeddedQueue) -> None:
+def test_nobody_answers_at_the_endpoint(tmp_path: Path, queue: SqsEmulator) -> None:
     said = sentence(command(tmp_path, "run", **of(queue, AWS_ENDPOINT_URL="http://127.0.0.1:9")))
     assert said == f"Error: The queue {queue.queue_url} did not answer: check the network, MG_QUEUE_URL and AWS_ENDPOINT_URL."
 
 
-def test_the_dagster_home_is_no_folder(tmp_path: Path, queue: EmbeddedQueue) -> None:
+def test_the_dagster_home_is_no_folder(tmp_path: Path, queue: SqsEmulator) -> None:
     home = str(tmp_path / "gone")
     said = sentence(command(tmp_path, "run", **of(queue, DAGSTER_HOME=home)))
     assert said == f"Error: DAGSTER_HOME, {home}, is not the absolute path of a folder: create the folder, or unset DAGSTER_HOME."
@@ -85,7 +85,7 @@ def test_a_setting_is_unusable(tmp_path: Path) -> None:
         ({"DAGSTER_HOME": "{folder}/why?"}, "which Dagster does not support: choose a folder without it."),
     ],
 )
-def test_a_path_that_is_not_the_same_to_all(tmp_path: Path, queue: EmbeddedQueue, variables: dict[str, str], said: str) -> None:
+def test_a_path_that_is_not_the_same_to_all(tmp_path: Path, queue: SqsEmulator, variables: dict[str, str], said: str) -> None:
     """Each worked once and was stuck then, or wrote beside the place that was named and had the messages deleted."""
     (tmp_path / "why?").mkdir()
     given = {name: value.format(folder=tmp_path) for name, value in variables.items()}
@@ -96,14 +96,14 @@ def test_a_path_that_is_not_the_same_to_all(tmp_path: Path, queue: EmbeddedQueue
     assert list((tmp_path / "why?").iterdir()) == []
 
 
-def test_the_dbt_project_is_not_found(tmp_path: Path, queue: EmbeddedQueue) -> None:
+def test_the_dbt_project_is_not_found(tmp_path: Path, queue: SqsEmulator) -> None:
     said = sentence(command(tmp_path, "run", **of(queue, MG_DBT_PROJECT_DIR=str(tmp_path / "nowhere"))))
     assert "No dbt project was found in" in said
     assert "set MG_DBT_PROJECT_DIR to the folder that holds dbt_project.yml" in said
     assert queue.depth() == 3
 
 
-def test_the_lake_cannot_be_written(tmp_path: Path, queue: EmbeddedQueue) -> None:
+def test_the_lake_cannot_be_written(tmp_path: Path, queue: SqsEmulator) -> None:
     (tmp_path / "file").write_text("no folder")
     done = command(tmp_path, "run", **of(queue, MG_LAKE_URI=str(tmp_path / "file" / "lake")))
     said = done.stderr.replace("\n", " ")
@@ -115,7 +115,7 @@ def test_the_lake_cannot_be_written(tmp_path: Path, queue: EmbeddedQueue) -> Non
     assert (counts["ApproximateNumberOfMessages"], counts["ApproximateNumberOfMessagesNotVisible"]) == ("3", "0")
 
 
-def test_the_lake_was_written_by_a_newer_contract(tmp_path: Path, queue: EmbeddedQueue) -> None:
+def test_the_lake_was_written_by_a_newer_contract(tmp_path: Path, queue: SqsEmulator) -> None:
     lake = tmp_path / "lake"
     first = command(tmp_path, "run", **of(queue, MG_LAKE_URI=str(lake)))
     assert first.returncode == 0, first.stderr

@@ -23,8 +23,8 @@ from mg_lakehouse.dagster.partitions import today
 from mg_lakehouse.events.catalogue import Column
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.settings import Settings, load_settings
-from mg_lakehouse.testing.queue import EmbeddedQueue
 from mg_lakehouse.testing.samples import samples
+from mg_lakehouse.testing.sqs import SqsEmulator
 from mg_lakehouse_tests.events.frames import bundle, item
 from mg_lakehouse_tests.gold.helpers import MARTS
 from mg_lakehouse_tests.lake.feeds import rows_of
@@ -34,15 +34,15 @@ NAMES = Names()
 
 
 @pytest.fixture
-def queue(monkeypatch: pytest.MonkeyPatch) -> Iterator[EmbeddedQueue]:
-    with EmbeddedQueue() as embedded:
+def queue(monkeypatch: pytest.MonkeyPatch) -> Iterator[SqsEmulator]:
+    with SqsEmulator() as embedded:
         for name, value in embedded.environment.items():
             monkeypatch.setenv(name, value)
         yield embedded
 
 
 @pytest.fixture
-def settings(queue: EmbeddedQueue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+def settings(queue: SqsEmulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.setenv("MG_LAKE_URI", str(tmp_path / "lake"))
     monkeypatch.chdir(tmp_path)
     return load_settings()
@@ -59,7 +59,7 @@ def ingest(settings: Settings, instance: dg.DagsterInstance, **options: Any) -> 
     return job.execute_in_process(instance=instance, **{"partition_key": today(), "raise_on_error": False, **options})
 
 
-def test_an_ingest_drains_flattens_and_reports(queue: EmbeddedQueue, settings: Settings, instance: dg.DagsterInstance) -> None:
+def test_an_ingest_drains_flattens_and_reports(queue: SqsEmulator, settings: Settings, instance: dg.DagsterInstance) -> None:
     queue.publish(samples().values())
     result = ingest(settings, instance)
     assert result.success
@@ -87,7 +87,7 @@ def test_an_ingest_drains_flattens_and_reports(queue: EmbeddedQueue, settings: S
 
 
 def test_a_new_column_is_told_of_and_stops_neither_silver_nor_gold(
-    queue: EmbeddedQueue, settings: Settings, instance: dg.DagsterInstance
+    queue: SqsEmulator, settings: Settings, instance: dg.DagsterInstance
 ) -> None:
     def run(activity: str) -> dg.ExecuteInProcessResult:
         queue.publish([bundle(item("ClickActivity", ActivityId=activity, RequestId="j1", RecipientId=activity, LinkTheme="dark"))])
@@ -114,7 +114,7 @@ def _added(result: dg.ExecuteInProcessResult, key: dg.AssetKey) -> object:
 
 
 def test_a_release_that_is_older_than_the_lake_receives_nothing(
-    queue: EmbeddedQueue, settings: Settings, instance: dg.DagsterInstance
+    queue: SqsEmulator, settings: Settings, instance: dg.DagsterInstance
 ) -> None:
     """Its rows would lack a column, and be taken for rows that have nothing in it."""
     Lake(settings.lake_uri).ensure(replace(EVENT_FEED, schema=pl.Schema({**EVENT_FEED.schema, "sent_by": pl.String()})))
@@ -134,7 +134,7 @@ def test_a_release_that_is_older_than_the_lake_receives_nothing(
     assert not flattened.success
 
 
-def test_the_budget_of_a_run_is_kept(queue: EmbeddedQueue, settings: Settings, instance: dg.DagsterInstance) -> None:
+def test_the_budget_of_a_run_is_kept(queue: SqsEmulator, settings: Settings, instance: dg.DagsterInstance) -> None:
     queue.publish(["<ActivityItems/>"] * 25)
     config = {"ops": {NAMES.event_feed.to_python_identifier(): {"config": {"max_messages": 12}}}}
     assert ingest(settings, instance, run_config=config).success
@@ -142,7 +142,7 @@ def test_the_budget_of_a_run_is_kept(queue: EmbeddedQueue, settings: Settings, i
     assert queue.depth() == 13
 
 
-def test_a_past_day_cannot_be_received_again(queue: EmbeddedQueue, settings: Settings, instance: dg.DagsterInstance) -> None:
+def test_a_past_day_cannot_be_received_again(queue: SqsEmulator, settings: Settings, instance: dg.DagsterInstance) -> None:
     queue.publish(["<ActivityItems/>"])
     result = ingest(settings, instance, partition_key="2026-01-01", asset_selection=[NAMES.event_feed])
     assert result.success
@@ -159,7 +159,7 @@ def broken(*_: object, **__: object) -> Conservation:
 
 
 def test_a_failed_blocking_check_keeps_gold_from_building(
-    queue: EmbeddedQueue, settings: Settings, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+    queue: SqsEmulator, settings: Settings, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The automation runs gold after a good batch, and not after one whose conservation check failed."""
     definitions = build_definitions(settings)
@@ -217,7 +217,7 @@ def test_a_failed_blocking_check_keeps_gold_from_building(
 
 
 def test_a_failed_blocking_check_stops_what_lies_behind_it_in_the_same_run(
-    queue: EmbeddedQueue, settings: Settings, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+    queue: SqsEmulator, settings: Settings, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(checks, "conservation", broken)
     definitions = build_definitions(settings)
@@ -232,7 +232,7 @@ def test_a_failed_blocking_check_stops_what_lies_behind_it_in_the_same_run(
 
 
 def test_executing_a_failed_check_again_sets_gold_free(
-    queue: EmbeddedQueue, settings: Settings, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+    queue: SqsEmulator, settings: Settings, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key = dg.AssetCheckKey(NAMES.silver("rejected_items"), checks.CONSERVATION)
     queue.publish(samples().values())
@@ -249,7 +249,7 @@ def test_executing_a_failed_check_again_sets_gold_free(
     assert check.metadata["items"].value == 17
 
 
-def test_an_hour_that_does_not_balance_blocks_gold(queue: EmbeddedQueue, settings: Settings, instance: dg.DagsterInstance) -> None:
+def test_an_hour_that_does_not_balance_blocks_gold(queue: SqsEmulator, settings: Settings, instance: dg.DagsterInstance) -> None:
     queue.publish(samples().values())
     assert ingest(settings, instance).success
     job = build_definitions(settings).resolve_job_def(RECONCILIATION_JOB)
@@ -268,7 +268,7 @@ def test_an_hour_that_does_not_balance_blocks_gold(queue: EmbeddedQueue, setting
     assert checks.failed_blocking_check(NAMES, instance) == reconciliation_key(NAMES)
 
 
-def test_the_standing_checks_see_a_copied_row(queue: EmbeddedQueue, settings: Settings, instance: dg.DagsterInstance) -> None:
+def test_the_standing_checks_see_a_copied_row(queue: SqsEmulator, settings: Settings, instance: dg.DagsterInstance) -> None:
     queue.publish(samples().values())
     assert ingest(settings, instance).success
     lake = Lake(settings.lake_uri)
@@ -285,7 +285,7 @@ def test_the_standing_checks_see_a_copied_row(queue: EmbeddedQueue, settings: Se
     assert failed() == {("clicks", "unique_activity_id_ever"), ("clicks", "schema_as_catalogued")}
 
 
-def test_a_queue_that_is_gone_fails_the_run_in_one_sentence(queue: EmbeddedQueue, settings: Settings, instance: dg.DagsterInstance) -> None:
+def test_a_queue_that_is_gone_fails_the_run_in_one_sentence(queue: SqsEmulator, settings: Settings, instance: dg.DagsterInstance) -> None:
     gone = settings.model_copy(update={"queue_url": f"{queue.queue_url}-gone"})
     result = ingest(gone, instance)
     assert not result.success

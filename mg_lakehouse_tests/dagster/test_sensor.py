@@ -14,7 +14,7 @@ from mg_lakehouse.dagster.resources import EventFeedResource
 from mg_lakehouse.dagster.sensors import decide
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.sources.sqs import QueueDepth
-from mg_lakehouse.testing.queue import EmbeddedQueue
+from mg_lakehouse.testing.sqs import SqsEmulator
 from mg_lakehouse_tests.dagster.ticks import tick
 
 SETTINGS = Settings(sensor_messages=100, sensor_seconds=30)
@@ -39,8 +39,8 @@ def test_the_decision(visible: int, running: bool, since: float | None, start: b
 
 
 @pytest.fixture
-def queue(monkeypatch: pytest.MonkeyPatch) -> Iterator[EmbeddedQueue]:
-    with EmbeddedQueue() as embedded:
+def queue(monkeypatch: pytest.MonkeyPatch) -> Iterator[SqsEmulator]:
+    with SqsEmulator() as embedded:
         for name, value in embedded.environment.items():
             monkeypatch.setenv(name, value)
         yield embedded
@@ -50,7 +50,7 @@ def evaluate(instance: dg.DagsterInstance, url: str | None) -> dg.RunRequest | s
     return tick(build_definitions(SETTINGS, resources={"event_feed": EventFeedResource(queue_url=url)}), "event_feed_sensor", instance)
 
 
-def test_it_starts_an_ingest_of_today_when_messages_wait(queue: EmbeddedQueue) -> None:
+def test_it_starts_an_ingest_of_today_when_messages_wait(queue: SqsEmulator) -> None:
     queue.publish(["<ActivityItems/>"])
     with dg.DagsterInstance.ephemeral() as instance:
         request = evaluate(instance, queue.queue_url)
@@ -61,7 +61,7 @@ def test_it_starts_an_ingest_of_today_when_messages_wait(queue: EmbeddedQueue) -
     assert queue.depth() == 1
 
 
-def test_it_never_starts_a_second_ingest(queue: EmbeddedQueue) -> None:
+def test_it_never_starts_a_second_ingest(queue: SqsEmulator) -> None:
     queue.publish(["<ActivityItems/>"])
     with dg.DagsterInstance.ephemeral() as instance:
         for status in (dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED):
@@ -72,7 +72,7 @@ def test_it_never_starts_a_second_ingest(queue: EmbeddedQueue) -> None:
             instance.delete_run(run.run_id)
 
 
-def test_looking_twice_takes_nothing(queue: EmbeddedQueue) -> None:
+def test_looking_twice_takes_nothing(queue: SqsEmulator) -> None:
     queue.publish(["<ActivityItems/>"] * 3)
     with dg.DagsterInstance.ephemeral() as instance:
         evaluate(instance, queue.queue_url)
@@ -88,7 +88,7 @@ def test_without_a_queue_it_skips_and_says_what_to_set() -> None:
     assert "MG_QUEUE_URL" in skipped
 
 
-def test_a_queue_that_does_not_exist_is_a_reason_not_a_crash(queue: EmbeddedQueue) -> None:
+def test_a_queue_that_does_not_exist_is_a_reason_not_a_crash(queue: SqsEmulator) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         skipped = evaluate(instance, queue.queue_url + "-gone")
     assert isinstance(skipped, str)

@@ -22,9 +22,9 @@ from mg_lakehouse.dagster.stalls import Stall, find_stall
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.sources.sqs import QueueDepth
+from mg_lakehouse.testing.sqs import SqsEmulator
 from mg_lakehouse_tests.dagster.homes import POOLS_ONLY, add_run, beat_ago, home, take
 from mg_lakehouse_tests.lake.feeds import bundles, receive
-from mg_lakehouse_tests.standins.sqs import SqsStandIn
 
 NAMES = Names()
 WAITING = QueueDepth(7, 0, 0)
@@ -131,7 +131,7 @@ def test_our_own_sentence_on_the_last_failure_is_said_and_nobody_elses(
 class Ticks:
     """Ticks of the sensor, whose cursor goes on."""
 
-    def __init__(self, instance: dg.DagsterInstance, lake: Lake, sqs: SqsStandIn, **settings: Any) -> None:
+    def __init__(self, instance: dg.DagsterInstance, lake: Lake, sqs: SqsEmulator, **settings: Any) -> None:
         self.instance = instance
         self.cursor: str | None = None
         self._definitions = build_definitions(
@@ -163,15 +163,15 @@ class Ticks:
 
 
 @pytest.fixture
-def sqs(monkeypatch: pytest.MonkeyPatch) -> Iterator[SqsStandIn]:
-    with SqsStandIn(seed=1) as standin:
-        for name, value in standin.environment.items():
+def sqs(monkeypatch: pytest.MonkeyPatch) -> Iterator[SqsEmulator]:
+    with SqsEmulator(seed=1) as emulator:
+        for name, value in emulator.environment.items():
             monkeypatch.setenv(name, value)
-        yield standin
+        yield emulator
 
 
 def test_the_sensor_stores_an_outcome_when_it_changes_and_not_at_each_tick(
-    instance: dg.DagsterInstance, lake: Lake, sqs: SqsStandIn
+    instance: dg.DagsterInstance, lake: Lake, sqs: SqsEmulator
 ) -> None:
     ticks = Ticks(instance, lake, sqs)
     sqs.publish(bundles(3))
@@ -192,7 +192,7 @@ def test_the_sensor_stores_an_outcome_when_it_changes_and_not_at_each_tick(
     assert [each.passed for each in ticks.evaluations()] == [True, False, True]
 
 
-def test_the_check_tells_a_home_of_before_what_it_lacks(tmp_path: Path, lake: Lake, sqs: SqsStandIn) -> None:
+def test_the_check_tells_a_home_of_before_what_it_lacks(tmp_path: Path, lake: Lake, sqs: SqsEmulator) -> None:
     with home(tmp_path / "old", POOLS_ONLY) as old:
         ticks = Ticks(old, lake, sqs)
         ticks.tick()
@@ -200,7 +200,7 @@ def test_the_check_tells_a_home_of_before_what_it_lacks(tmp_path: Path, lake: La
     assert "free_slots_after_run_end_seconds" in evaluation.metadata["instance"].value
 
 
-def test_the_sensor_ends_dead_runs_where_the_others_are_stopped(instance: dg.DagsterInstance, lake: Lake, sqs: SqsStandIn) -> None:
+def test_the_sensor_ends_dead_runs_where_the_others_are_stopped(instance: dg.DagsterInstance, lake: Lake, sqs: SqsEmulator) -> None:
     dead = add_run(instance)
     beat_ago(instance, dead, 600, asked=30)
     said = Ticks(instance, lake, sqs).tick()
@@ -208,7 +208,7 @@ def test_the_sensor_ends_dead_runs_where_the_others_are_stopped(instance: dg.Dag
     assert f"Run {dead[:8]} (ingest), whose heart stopped 10 minutes ago" in said
 
 
-def test_a_lake_that_cannot_be_asked_is_the_reason(instance: dg.DagsterInstance, tmp_path: Path, sqs: SqsStandIn) -> None:
+def test_a_lake_that_cannot_be_asked_is_the_reason(instance: dg.DagsterInstance, tmp_path: Path, sqs: SqsEmulator) -> None:
     log = tmp_path / "lake" / "bronze" / "event_feed" / "_delta_log"
     log.mkdir(parents=True)
     (log / "00000000000000000000.json").write_text("no log")

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from mg_lakehouse.testing.queue import EmbeddedQueue
 from mg_lakehouse.testing.samples import samples
+from mg_lakehouse.testing.sqs import SqsEmulator
 from mg_lakehouse_tests.cli.commands import environment
 from mg_lakehouse_tests.docs.consoles import blocks, fenced, look
 from mg_lakehouse_tests.docs.pages import DOCS
@@ -26,8 +26,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def queue() -> Iterator[EmbeddedQueue]:
-    with EmbeddedQueue() as embedded:
+def queue() -> Iterator[SqsEmulator]:
+    with SqsEmulator() as embedded:
         embedded.publish(samples().values())
         yield embedded
 
@@ -43,7 +43,7 @@ def test_a_stranger_gets_from_nothing_to_an_answer(folder: Path) -> None:
     assert len((folder / "jobs.csv").read_text().splitlines()) > 10
 
 
-def test_operations_do_what_the_page_says(folder: Path, queue: EmbeddedQueue) -> None:
+def test_operations_do_what_the_page_says(folder: Path, queue: SqsEmulator) -> None:
     items = "".join(
         f"<DeliveredMessageActivity><ActivityId>saved-{number}</ActivityId><Timestamp>2026-03-01T10:00:00Z</Timestamp>"
         "<RequestId>saved-job</RequestId></DeliveredMessageActivity>"

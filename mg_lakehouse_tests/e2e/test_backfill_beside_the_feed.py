@@ -27,7 +27,7 @@ from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.settings import Settings, load_settings
 from mg_lakehouse.testing.feed.feed import Feed, FeedPlan, generate
 from mg_lakehouse.testing.feed.truth import TrueRow
-from mg_lakehouse.testing.queue import EmbeddedQueue
+from mg_lakehouse.testing.sqs import SqsEmulator
 from mg_lakehouse.testing.web_service import ActivityApi, daily_files
 from mg_lakehouse_tests.e2e.reckoned import KEY, LINEAGE, ZONE, gold_of, unlike
 from mg_lakehouse_tests.lake.feeds import rows_of
@@ -93,7 +93,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Done]:
     published = [bundle.body for index, bundle in enumerate(feed.bundles) if index % LOST]
     files = {key: items for key, items in daily_files(feed).items() if key[1] in TYPES}
     brought, lost = split(feed, published)
-    with EmbeddedQueue() as queue, ActivityApi(files, today=lambda: LAST + timedelta(days=1)) as api:
+    with SqsEmulator() as queue, ActivityApi(files, today=lambda: LAST + timedelta(days=1)) as api:
         of_lake = {"MG_LAKE_URI": str(folder / "lake"), "MG_PII_KEY": KEY, "MG_BUSINESS_TIMEZONE": ZONE, "MG_AS_OF": AS_OF.isoformat()}
         variables = queue.environment | api.environment | of_lake | {"MG_ACTIVITY_TYPES": ",".join(TYPES)}
         with set_environment(variables), dg.DagsterInstance.ephemeral() as instance:
@@ -120,7 +120,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Done]:
             yield Done(Lake(settings.lake_uri), settings, brought, lost, fetched, numbers, said, queue.depth())
 
 
-def publish(queue: EmbeddedQueue, bodies: list[str]) -> None:
+def publish(queue: SqsEmulator, bodies: list[str]) -> None:
     """Bundles in five parts, each when the one before has been received: the feed is still running when the files come."""
     size = -(-len(bodies) // 5)
     for first in range(0, len(bodies), size):

@@ -27,7 +27,7 @@ from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.serving.sandbox.sandbox import AdHoc, ad_hoc
 from mg_lakehouse.settings import Settings, load_settings
 from mg_lakehouse.testing.feed.feed import Feed, FeedPlan, generate
-from mg_lakehouse.testing.queue import EmbeddedQueue
+from mg_lakehouse.testing.sqs import SqsEmulator
 from mg_lakehouse_tests.e2e.reckoned import KEY, LINEAGE, SEEDS, ZONE, gold_of, unlike
 from mg_lakehouse_tests.gold.helpers import WITH_ADDRESSES
 from mg_lakehouse_tests.lake.feeds import rows_of
@@ -60,10 +60,10 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
     bodies = [bundle.body for bundle in feed.bundles]
     half = len(bodies) // 2
     variables = {"MG_LAKE_URI": lake.root, "MG_PII_KEY": KEY, "MG_BUSINESS_TIMEZONE": ZONE, "MG_AS_OF": AS_OF.isoformat()}
-    with EmbeddedQueue() as queue, set_environment(queue.environment | variables):
+    with SqsEmulator() as queue, set_environment(queue.environment | variables):
         published = 0
         for part in (bodies[:half], bodies[half:]):
-            published += queue.publish(part, duplicates=0.05, seed=7)
+            published += len(queue.publish(part, duplicates=0.05, seed=7))
             result = run_once(load_settings(dotenv=None))
             assert result.failures == ()
         left = queue.depth()

@@ -19,11 +19,11 @@ from mg_lakehouse.lake import duck
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.silver.update import flatten_new
 from mg_lakehouse.testing.feed.feed import FeedPlan, generate
-from mg_lakehouse.testing.queue import EmbeddedQueue
+from mg_lakehouse.testing.s3 import S3Server
 from mg_lakehouse.testing.samples import samples
+from mg_lakehouse.testing.sqs import SqsEmulator
 from mg_lakehouse_tests.cli.commands import command, environment, sentence
 from mg_lakehouse_tests.gold.helpers import DERIVED, rows_of, settings
-from mg_lakehouse_tests.standins.s3 import S3Server
 
 pytestmark = pytest.mark.e2e
 
@@ -32,7 +32,7 @@ NOWHERE: Final = "http://127.0.0.1:9"
 PII: Final = {"MG_PII_KEY": "a key that only tests use", "MG_AS_OF": (END + timedelta(hours=5)).isoformat()}
 
 
-def variables_of(queue: EmbeddedQueue, server: S3Server, **more: str) -> dict[str, str]:
+def variables_of(queue: SqsEmulator, server: S3Server, **more: str) -> dict[str, str]:
     """One endpoint for the queue, one for the lake, and nobody at the one for everything else."""
     aws = {**queue.environment, **server.environment}
     return {**aws, **PII, "AWS_ENDPOINT_URL": NOWHERE, "AWS_ENDPOINT_URL_SQS": queue.endpoint_url, **more}
@@ -63,11 +63,11 @@ def done(request: pytest.FixtureRequest, s3_server: S3Server, tmp_path_factory: 
     lake = Lake(s3_server.make_bucket(f"pipeline-{request.param}") + "/some/prefix")
     bodies = bodies_of(request.param)
     half = len(bodies) // 2
-    with EmbeddedQueue() as queue:
+    with SqsEmulator() as queue:
         variables = variables_of(queue, s3_server, MG_LAKE_URI=lake.uri)
         published = 0
         for part in (bodies[:half], bodies[half:]):
-            published += queue.publish(part, duplicates=0.05, seed=7)
+            published += len(queue.publish(part, duplicates=0.05, seed=7))
             ran = command(folder, "run", **variables)
             assert ran.returncode == 0, ran.stdout + ran.stderr
         status = command(folder, "status", **variables)
@@ -137,8 +137,8 @@ def test_duckdb_and_polars_read_the_same(done: Done) -> None:
 
 
 @pytest.fixture
-def queue() -> Iterator[EmbeddedQueue]:
-    with EmbeddedQueue() as embedded:
+def queue() -> Iterator[SqsEmulator]:
+    with SqsEmulator() as embedded:
         embedded.publish(list(samples().values())[:3])
         yield embedded
 
@@ -173,7 +173,7 @@ def queue() -> Iterator[EmbeddedQueue]:
     ],
 )
 def test_wrong_use_is_one_sentence_and_leaves_the_queue_untouched(
-    s3_server: S3Server, queue: EmbeddedQueue, tmp_path: Path, wrong: dict[str, str], expected: str
+    s3_server: S3Server, queue: SqsEmulator, tmp_path: Path, wrong: dict[str, str], expected: str
 ) -> None:
     if "wrong-use" not in {bucket["Name"] for bucket in s3_server.client().list_buckets()["Buckets"]}:
         s3_server.make_bucket("wrong-use")

@@ -18,7 +18,7 @@ import yaml
 
 from mg_lakehouse.lake.duck import connect
 from mg_lakehouse.lake.lake import Lake
-from mg_lakehouse.testing.queue import EmbeddedQueue
+from mg_lakehouse.testing.sqs import SqsEmulator
 from mg_lakehouse_tests.events.frames import bundle, item
 from mg_lakehouse_tests.lake.feeds import rows_of
 
@@ -79,14 +79,15 @@ def run(project: Path, *command: str, **variables: str) -> subprocess.CompletedP
 @pytest.fixture(scope="module")
 def outcome(project: Path) -> Iterator[Mapping[str, Any]]:
     """Two deliveries and a bounce wait in the one queue, a delivery in the other. Activity and job ids are the same in both accounts."""
-    with EmbeddedQueue(name="marketing") as marketing, EmbeddedQueue(name="transactional") as transactional:
-        marketing.publish([bundle(delivery("a1"), delivery("a2")), bundle(bounce("a3"))])
-        transactional.publish([bundle(delivery("a1"))])
-        addresses = {"MARKETING_QUEUE_URL": marketing.queue_url, "TRANSACTIONAL_QUEUE_URL": transactional.queue_url}
-        known = {name: value for name, value in marketing.environment.items() if name.startswith("AWS_")}
+    with SqsEmulator(name="marketing") as sqs:
+        transactional = sqs.account.create("transactional")
+        sqs.publish([bundle(delivery("a1"), delivery("a2")), bundle(bounce("a3"))])
+        transactional.send(bundle(delivery("a1")))
+        addresses = {"MARKETING_QUEUE_URL": sqs.queue_url, "TRANSACTIONAL_QUEUE_URL": sqs.account.url_of(transactional)}
+        known = {name: value for name, value in sqs.environment.items() if name.startswith("AWS_")}
         done = run(project, sys.executable, "-c", RUN, MARKETING_PII_KEY=MARKETING_KEY, **addresses, **known)
         assert done.returncode == 0, done.stderr[-4_000:]
-        yield {**json.loads(done.stdout.splitlines()[-1]), "left": (marketing.depth(), transactional.depth())}
+        yield {**json.loads(done.stdout.splitlines()[-1]), "left": (sqs.depth(), sum(transactional.counts()))}
 
 
 def test_all_of_it_loads_where_nothing_is_set(project: Path) -> None:

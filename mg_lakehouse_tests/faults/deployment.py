@@ -16,10 +16,10 @@ from typing import Final
 import dagster as dg
 
 from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.testing.addresses import free_ports
+from mg_lakehouse.testing.sqs import SqsEmulator
 from mg_lakehouse_tests.cli.commands import environment
 from mg_lakehouse_tests.dagster.homes import PACKAGED
-from mg_lakehouse_tests.standins.addresses import free_ports
-from mg_lakehouse_tests.standins.sqs import SqsStandIn
 from mg_lakehouse_tests.waiting import wait_until
 
 _START_SECONDS: Final = 10
@@ -34,7 +34,7 @@ load_from:
 class Deployment:
     """A code server, which starts the runs, and the daemon, which has it start them."""
 
-    def __init__(self, folder: Path, sqs: SqsStandIn, *, config: str = PACKAGED, variables: Mapping[str, str]) -> None:
+    def __init__(self, folder: Path, sqs: SqsEmulator, *, config: str = PACKAGED, variables: Mapping[str, str]) -> None:
         (self._port,) = free_ports(1)
         self.folder, self.lake = folder, Lake(str(folder / "lake"))
         self.home = folder / "home"
@@ -114,7 +114,7 @@ def _command(process: int) -> bytes:
 
 
 @contextmanager
-def deployed(folder: Path, sqs: SqsStandIn, *, config: str = PACKAGED, **variables: str) -> Iterator[Deployment]:
+def deployed(folder: Path, sqs: SqsEmulator, *, config: str = PACKAGED, **variables: str) -> Iterator[Deployment]:
     """Have a deployment run within."""
     deployment = Deployment(folder, sqs, config=config, variables=variables)
     try:

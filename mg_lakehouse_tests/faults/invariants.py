@@ -19,7 +19,7 @@ from mg_lakehouse.location import Layer
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.sources.sqs import EventQueue
 from mg_lakehouse.testing.feed.feed import Feed
-from mg_lakehouse_tests.standins.sqs import Queue, SqsStandIn, VirtualClock
+from mg_lakehouse.testing.sqs import Queue, SqsEmulator, VirtualClock
 
 
 def column(lake: Lake, layer: Layer, table: str, name: str) -> list[str]:
@@ -105,7 +105,7 @@ def everything_arrived(lake: Lake, published: Collection[str], feed: Feed, sent:
 
 
 def drain_until_nothing_is_left(
-    sqs: SqsStandIn, clock: VirtualClock, queue: EventQueue, lake: Lake, settings: Settings, *, rounds: int = 40
+    sqs: SqsEmulator, clock: VirtualClock, queue: EventQueue, lake: Lake, settings: Settings, *, rounds: int = 40
 ) -> list[DrainReport]:
     """Drain, let every message that is held come back, and drain again, until the queue holds nothing."""
     reports: list[DrainReport] = []

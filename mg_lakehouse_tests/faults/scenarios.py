@@ -23,11 +23,11 @@ from mg_lakehouse.silver.slices import slices_of
 from mg_lakehouse.silver.update import flatten_new
 from mg_lakehouse.sources.sqs import EventQueue
 from mg_lakehouse.testing.samples import samples
+from mg_lakehouse.testing.sqs import Fault, SqsEmulator, VirtualClock
 from mg_lakehouse_tests.faults.invariants import column, in_bronze_once, nothing_is_twice
 from mg_lakehouse_tests.lake.feeds import batch, receive
-from mg_lakehouse_tests.standins.sqs import Fault, SqsStandIn, VirtualClock
 
-Scenario = Callable[[Lake, SqsStandIn], None]
+Scenario = Callable[[Lake, SqsEmulator], None]
 
 BODIES: Final = {f"m{number}": f"<ActivityItems><!-- {number} --></ActivityItems>" for number in range(7)}
 
@@ -66,7 +66,7 @@ def die() -> None:
     raise Died
 
 
-def the_answer_of_a_commit_is_lost(lake: Lake, _: SqsStandIn) -> None:
+def the_answer_of_a_commit_is_lost(lake: Lake, _: SqsEmulator) -> None:
     """The append landed, and whoever asked for it is told that it failed."""
     with at(Failpoint.COMMIT_LANDED, fail):
         receipt = append_batch(lake, batch(BODIES, batch_id="one"), "one")
@@ -74,14 +74,14 @@ def the_answer_of_a_commit_is_lost(lake: Lake, _: SqsStandIn) -> None:
     assert receipt == (set(BODIES), 0), "a batch that landed is not known as its own"
 
 
-def a_commit_fails(lake: Lake, _: SqsStandIn) -> None:
+def a_commit_fails(lake: Lake, _: SqsEmulator) -> None:
     """The append did not land; the next try does."""
     with at(Failpoint.COMMIT_LOOKED, fail):
         assert append_batch(lake, batch(BODIES, batch_id="one"), "one") == (set(BODIES), 0)
     in_bronze_once(lake, set(BODIES))
 
 
-def another_consumer_commits_in_between(lake: Lake, _: SqsStandIn) -> None:
+def another_consumer_commits_in_between(lake: Lake, _: SqsEmulator) -> None:
     """Two consumers hold the same messages; both looked, and neither saw them in bronze."""
     lake.ensure(EVENT_FEED)
 
@@ -95,7 +95,7 @@ def another_consumer_commits_in_between(lake: Lake, _: SqsStandIn) -> None:
     assert receipt == (set(), len(BODIES))
 
 
-def the_tables_properties_change_in_between(lake: Lake, _: SqsStandIn) -> None:
+def the_tables_properties_change_in_between(lake: Lake, _: SqsEmulator) -> None:
     """A commit of metadata aborts every append that is in flight; the next try goes through."""
     lake.ensure(EVENT_FEED)
 
@@ -108,7 +108,7 @@ def the_tables_properties_change_in_between(lake: Lake, _: SqsStandIn) -> None:
     in_bronze_once(lake, set(BODIES))
 
 
-def the_tables_are_compacted_in_between(lake: Lake, _: SqsStandIn) -> None:
+def the_tables_are_compacted_in_between(lake: Lake, _: SqsEmulator) -> None:
     """Maintenance brings small files together while a batch and a slice are being committed."""
     bodies = list(samples().values())
     for number in range(3):
@@ -130,7 +130,7 @@ def the_tables_are_compacted_in_between(lake: Lake, _: SqsStandIn) -> None:
     _silver_is_whole(lake)
 
 
-def the_process_dies_before_its_commit(lake: Lake, sqs: SqsStandIn) -> None:
+def the_process_dies_before_its_commit(lake: Lake, sqs: SqsEmulator) -> None:
     """Nothing is in bronze, so everything must be in the queue."""
     sqs.publish(BODIES.values())
     with at(Failpoint.COMMIT_LOOKED, die), _dying():
@@ -139,7 +139,7 @@ def the_process_dies_before_its_commit(lake: Lake, sqs: SqsStandIn) -> None:
     assert len(sqs.queue.message_ids()) == len(BODIES), "a message is neither in the queue nor in bronze"
 
 
-def the_process_dies_before_its_deletes(lake: Lake, sqs: SqsStandIn) -> None:
+def the_process_dies_before_its_deletes(lake: Lake, sqs: SqsEmulator) -> None:
     """Everything is in both; what is delivered again is absorbed, and deleted with its new handle."""
     published = sqs.publish(BODIES.values())
     with at(Failpoint.BATCH_COMMITTED, die), _dying():
@@ -151,7 +151,7 @@ def the_process_dies_before_its_deletes(lake: Lake, sqs: SqsStandIn) -> None:
     assert sqs.queue.message_ids() == []
 
 
-def a_delete_fails_in_part(lake: Lake, sqs: SqsStandIn) -> None:
+def a_delete_fails_in_part(lake: Lake, sqs: SqsEmulator) -> None:
     """SQS answers with success and a list of what it did not delete."""
     sqs.publish(BODIES.values())
     failing = sqs.faults.add(Fault.ENTRY_FAILED, "DeleteMessageBatch", count=2)
@@ -161,7 +161,7 @@ def a_delete_fails_in_part(lake: Lake, sqs: SqsStandIn) -> None:
     assert sqs.queue.message_ids() == [], "a message whose delete failed was forgotten"
 
 
-def silver_dies_between_two_tables(lake: Lake, _: SqsStandIn, *, nth: int = 5) -> None:
+def silver_dies_between_two_tables(lake: Lake, _: SqsEmulator, *, nth: int = 5) -> None:
     """Some tables have the slice and some have not; the next run gives each what it lacks."""
     receive(lake, list(samples().values()))
     with at(Failpoint.COMMIT_LANDED, die, about="silver", nth=nth), _dying():
@@ -170,14 +170,14 @@ def silver_dies_between_two_tables(lake: Lake, _: SqsStandIn, *, nth: int = 5) -
     _silver_is_whole(lake)
 
 
-def the_answer_of_a_silver_commit_is_lost(lake: Lake, _: SqsStandIn) -> None:
+def the_answer_of_a_silver_commit_is_lost(lake: Lake, _: SqsEmulator) -> None:
     receive(lake, list(samples().values()))
     with at(Failpoint.COMMIT_LANDED, fail, about="silver/clicks"):
         flatten_new(lake)
     _silver_is_whole(lake)
 
 
-def another_run_flattens_in_between(lake: Lake, _: SqsStandIn) -> None:
+def another_run_flattens_in_between(lake: Lake, _: SqsEmulator) -> None:
     """Both looked at the same table; the other one commits first."""
     receive(lake, list(samples().values()))
 
@@ -190,7 +190,7 @@ def another_run_flattens_in_between(lake: Lake, _: SqsStandIn) -> None:
     _silver_is_whole(lake)
 
 
-def a_run_is_overtaken_in_the_middle_of_its_slice(lake: Lake, _: SqsStandIn) -> None:
+def a_run_is_overtaken_in_the_middle_of_its_slice(lake: Lake, _: SqsEmulator) -> None:
     """It is about to commit two messages to its third table, when another brings all tables up to the first message alone.
 
     The ledgers of the two must not overlap, or conservation would count items twice and block gold over nothing.
@@ -247,12 +247,12 @@ def _flatten_up_to(lake: Lake, version: int) -> None:
         flatten_new(lake)
 
 
-def _drain(lake: Lake, sqs: SqsStandIn) -> DrainReport:
+def _drain(lake: Lake, sqs: SqsEmulator) -> DrainReport:
     settings = Settings(queue_url=sqs.queue_url, wait_seconds=0, receivers=1, batch_messages=10, visibility_seconds=_VISIBILITY)
     return drain(EventQueue(sqs.client(), sqs.queue_url), lake, settings)
 
 
-def _let_go_of_what_is_held(sqs: SqsStandIn) -> None:
+def _let_go_of_what_is_held(sqs: SqsEmulator) -> None:
     assert isinstance(sqs.clock, VirtualClock)
     sqs.clock.advance(_VISIBILITY + 1)
 

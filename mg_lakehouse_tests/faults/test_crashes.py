@@ -17,9 +17,9 @@ from deltalake import DeltaTable
 from mg_lakehouse.lake.failpoints import Failpoint
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.testing.feed.feed import Feed, FeedPlan, generate
+from mg_lakehouse.testing.sqs import Fault, SqsEmulator, VirtualClock
 from mg_lakehouse_tests.faults.consumer import KILLED, VISIBILITY, Crash, start_consumer
 from mg_lakehouse_tests.faults.invariants import Guard, everything_arrived, nothing_is_lost, nothing_is_twice
-from mg_lakehouse_tests.standins.sqs import Fault, SqsStandIn, VirtualClock
 
 END: Final = datetime(2026, 3, 20, 12, tzinfo=UTC)
 DEADLINE: Final = 60
@@ -28,7 +28,7 @@ DEADLINE: Final = 60
 class Trial:
     """A queue with a generated feed in it, which outlives its consumers, and an empty lake."""
 
-    def __init__(self, sqs: SqsStandIn, lake: Lake, seed: int) -> None:
+    def __init__(self, sqs: SqsEmulator, lake: Lake, seed: int) -> None:
         self.sqs = sqs
         self.lake = lake
         self.feed: Feed = generate(FeedPlan(seed=seed, events=600, start=END - timedelta(days=3), end=END))
@@ -91,9 +91,9 @@ class Trial:
 
 
 @pytest.fixture
-def sqs() -> Iterator[SqsStandIn]:
-    with SqsStandIn(clock=VirtualClock(), seed=1) as standin:
-        yield standin
+def sqs() -> Iterator[SqsEmulator]:
+    with SqsEmulator(clock=VirtualClock(), seed=1) as emulator:
+        yield emulator
 
 
 POINTS: Final = [
@@ -114,7 +114,7 @@ POINTS: Final = [
 
 
 @pytest.mark.parametrize("crash", POINTS, ids=str)
-def test_a_consumer_killed_anywhere_loses_and_doubles_nothing(sqs: SqsStandIn, tmp_path: Path, crash: Crash) -> None:
+def test_a_consumer_killed_anywhere_loses_and_doubles_nothing(sqs: SqsEmulator, tmp_path: Path, crash: Crash) -> None:
     trial = Trial(sqs, Lake(str(tmp_path / "lake")), seed=1)
     assert trial.run(crash) == [KILLED]
     trial.finish()
@@ -122,7 +122,7 @@ def test_a_consumer_killed_anywhere_loses_and_doubles_nothing(sqs: SqsStandIn, t
 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_consumer_killed_with_a_parquet_file_and_no_commit_leaves_an_orphan_and_nothing_else(
-    sqs: SqsStandIn, tmp_path: Path, seed: int
+    sqs: SqsEmulator, tmp_path: Path, seed: int
 ) -> None:
     """The nth file of the lake is there, or begun; its commit mostly is not."""
     trial = Trial(sqs, Lake(str(tmp_path / "lake")), seed)
@@ -136,7 +136,7 @@ def test_a_consumer_killed_with_a_parquet_file_and_no_commit_leaves_an_orphan_an
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_a_consumer_killed_at_any_moment_loses_and_doubles_nothing(sqs: SqsStandIn, tmp_path: Path, seed: int) -> None:
+def test_a_consumer_killed_at_any_moment_loses_and_doubles_nothing(sqs: SqsEmulator, tmp_path: Path, seed: int) -> None:
     rng = Random(seed)
     trial = Trial(sqs, Lake(str(tmp_path / "lake")), seed)
     for _ in range(3):
@@ -146,7 +146,7 @@ def test_a_consumer_killed_at_any_moment_loses_and_doubles_nothing(sqs: SqsStand
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_four_consumers_killed_again_and_again_lose_and_double_nothing(sqs: SqsStandIn, tmp_path: Path, seed: int) -> None:
+def test_four_consumers_killed_again_and_again_lose_and_double_nothing(sqs: SqsEmulator, tmp_path: Path, seed: int) -> None:
     rng = Random(seed)
     trial = Trial(sqs, Lake(str(tmp_path / "lake")), seed)
     trial.have_sqs_deliver_twice(seed)
@@ -159,7 +159,7 @@ def test_four_consumers_killed_again_and_again_lose_and_double_nothing(sqs: SqsS
 @pytest.mark.faults
 @pytest.mark.parametrize("seed", range(100, 108))
 @pytest.mark.parametrize("crash", [None, *POINTS], ids=str)
-def test_the_long_matrix(sqs: SqsStandIn, tmp_path: Path, crash: Crash | None, seed: int) -> None:
+def test_the_long_matrix(sqs: SqsEmulator, tmp_path: Path, crash: Crash | None, seed: int) -> None:
     """One consumer killed at the point, then four at once with the point among theirs; `None` stands for random moments."""
     rng = Random(seed)
     trial = Trial(sqs, Lake(str(tmp_path / "lake")), seed)

@@ -17,12 +17,12 @@ from mg_lakehouse.dagster.liveness import UNFINISHED
 from mg_lakehouse.dagster.names import Names
 from mg_lakehouse.dagster.run_heartbeats import beating
 from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.testing.sqs import SqsEmulator
 from mg_lakehouse_tests.cli.commands import COMMAND, environment
 from mg_lakehouse_tests.dagster.homes import POOLS_ONLY, add_run, hearts_of, holder, home, take
 from mg_lakehouse_tests.events.frames import bundle, item
 from mg_lakehouse_tests.faults.deployment import Deployment, deployed
 from mg_lakehouse_tests.faults.invariants import column, in_bronze_once, nothing_is_twice
-from mg_lakehouse_tests.standins.sqs import SqsStandIn
 from mg_lakehouse_tests.waiting import wait_until
 
 WITHIN: Final = 120
@@ -38,9 +38,9 @@ SMALL: Final = {
 
 
 @pytest.fixture
-def sqs() -> Iterator[SqsStandIn]:
-    with SqsStandIn(seed=1) as standin:
-        yield standin
+def sqs() -> Iterator[SqsEmulator]:
+    with SqsEmulator(seed=1) as emulator:
+        yield emulator
 
 
 def opens(first: int, count: int) -> list[str]:
@@ -48,7 +48,7 @@ def opens(first: int, count: int) -> list[str]:
     return [bundle(item("OpenActivity", ActivityId=f"open-{number}", RequestId="job", EmailAddress="a@b.example")) for number in numbers]
 
 
-def at_a_delete(sqs: SqsStandIn, act: Callable[[], None]) -> None:
+def at_a_delete(sqs: SqsEmulator, act: Callable[[], None]) -> None:
     """Have something happen once, in the middle of an ingest: a batch is committed and is about to be deleted."""
 
     def once(_: Sequence[str]) -> None:
@@ -58,11 +58,11 @@ def at_a_delete(sqs: SqsStandIn, act: Callable[[], None]) -> None:
     sqs.queue.before_delete = once
 
 
-def everything_is_in_silver(deployment: Deployment, sqs: SqsStandIn, published: Sequence[str]) -> bool:
+def everything_is_in_silver(deployment: Deployment, sqs: SqsEmulator, published: Sequence[str]) -> bool:
     return not sqs.queue.message_ids() and len(column(deployment.lake, "silver", "opens", "activity_id")) == len(published)
 
 
-def test_a_group_that_is_killed_in_an_ingest_goes_on_when_it_is_started_again(sqs: SqsStandIn, tmp_path: Path) -> None:
+def test_a_group_that_is_killed_in_an_ingest_goes_on_when_it_is_started_again(sqs: SqsEmulator, tmp_path: Path) -> None:
     """The short form: daemon, code server and run die at once, as with a host. The run would stay STARTED in its pool for ever."""
     published = sqs.publish(opens(0, 100))
     with deployed(tmp_path, sqs, **SMALL, MG_HEARTBEAT_SECONDS="0.5") as deployment:
@@ -83,7 +83,7 @@ def test_a_group_that_is_killed_in_an_ingest_goes_on_when_it_is_started_again(sq
     in_bronze_once(deployment.lake, published)
 
 
-def run_command(sqs: SqsStandIn, folder: Path, *arguments: str, heartbeat: str | None = "0.5") -> subprocess.Popen[str]:
+def run_command(sqs: SqsEmulator, folder: Path, *arguments: str, heartbeat: str | None = "0.5") -> subprocess.Popen[str]:
     """`mg-lakehouse run` in the home of this folder."""
     variables = {**sqs.environment, **SMALL, "MG_LAKE_URI": str(folder / "lake"), "DAGSTER_HOME": str(folder / "home")}
     return subprocess.Popen(
@@ -107,7 +107,7 @@ def said_until(process: subprocess.Popen[str], words: str) -> str:
     return said
 
 
-def test_a_killed_command_does_not_keep_the_next_one_waiting(sqs: SqsStandIn, tmp_path: Path) -> None:
+def test_a_killed_command_does_not_keep_the_next_one_waiting(sqs: SqsEmulator, tmp_path: Path) -> None:
     published = sqs.publish(opens(0, 100))
     with home(tmp_path / "home") as instance:
         first = run_command(sqs, tmp_path)
@@ -129,7 +129,9 @@ def test_a_killed_command_does_not_keep_the_next_one_waiting(sqs: SqsStandIn, tm
 
 
 @pytest.mark.parametrize("sign", [signal.SIGTERM, None, pytest.param(signal.SIGINT, marks=pytest.mark.faults)])
-def test_a_command_says_whom_it_waits_for_and_ends_when_it_is_told_to(sqs: SqsStandIn, tmp_path: Path, sign: signal.Signals | None) -> None:
+def test_a_command_says_whom_it_waits_for_and_ends_when_it_is_told_to(
+    sqs: SqsEmulator, tmp_path: Path, sign: signal.Signals | None
+) -> None:
     """The place is held by a run that lives. Without a signal its own patience ends it."""
     sqs.publish(opens(0, 10))
     with home(tmp_path / "home", POOLS_ONLY) as instance:
@@ -162,7 +164,7 @@ KILLED: Final = {
 @pytest.mark.faults
 @pytest.mark.parametrize("killed", KILLED)
 @pytest.mark.parametrize("pool", ["mg_bronze", "mg_silver", "mg_gold"])
-def test_ingest_and_gold_are_at_work_again_within_two_minutes(sqs: SqsStandIn, tmp_path: Path, pool: str, killed: str) -> None:
+def test_ingest_and_gold_are_at_work_again_within_two_minutes(sqs: SqsEmulator, tmp_path: Path, pool: str, killed: str) -> None:
     """With the packaged configuration. What was killed is started again, as by a supervisor, and nothing else is done."""
     published = sqs.publish(opens(0, 100))
     with deployed(tmp_path, sqs, **SMALL) as deployment:
@@ -174,7 +176,7 @@ def test_ingest_and_gold_are_at_work_again_within_two_minutes(sqs: SqsStandIn, t
 
 @pytest.mark.faults
 @pytest.mark.parametrize("pool", ["mg_bronze", "mg_gold"])
-def test_the_daemon_goes_on_behind_a_command_that_was_killed(sqs: SqsStandIn, tmp_path: Path, pool: str) -> None:
+def test_the_daemon_goes_on_behind_a_command_that_was_killed(sqs: SqsEmulator, tmp_path: Path, pool: str) -> None:
     published = sqs.publish(opens(0, 100))
     deployment = Deployment(tmp_path, sqs, variables=SMALL)
     try:
@@ -187,7 +189,7 @@ def test_the_daemon_goes_on_behind_a_command_that_was_killed(sqs: SqsStandIn, tm
         deployment.end()
 
 
-def when_held(instance: dg.DagsterInstance, sqs: SqsStandIn, pool: str, kill: Callable[[], None]) -> Callable[[], bool]:
+def when_held(instance: dg.DagsterInstance, sqs: SqsEmulator, pool: str, kill: Callable[[], None]) -> Callable[[], bool]:
     """Kill while a run holds the pool; what this gives says whether it was done. Of bronze in the middle of its deletes."""
     done: list[bool] = []
 
@@ -206,7 +208,7 @@ def when_held(instance: dg.DagsterInstance, sqs: SqsStandIn, pool: str, kill: Ca
     return held
 
 
-def goes_on(deployment: Deployment, sqs: SqsStandIn, published: list[str]) -> None:
+def goes_on(deployment: Deployment, sqs: SqsEmulator, published: list[str]) -> None:
     """From now on more messages come: they are ingested, and gold is at work."""
     killed_at = datetime.now(UTC)
     published += sqs.publish(opens(len(published), 50))

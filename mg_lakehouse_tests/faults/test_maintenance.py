@@ -26,11 +26,11 @@ from mg_lakehouse.maintenance.run import maintain
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.silver.update import flatten_new
 from mg_lakehouse.testing.feed.feed import FeedPlan, generate
+from mg_lakehouse.testing.s3 import S3Server
 from mg_lakehouse.testing.samples import samples
 from mg_lakehouse_tests.cli.commands import environment
 from mg_lakehouse_tests.faults.invariants import column, in_bronze_once, nothing_is_twice
 from mg_lakehouse_tests.lake.feeds import receive
-from mg_lakehouse_tests.standins.s3 import S3Server
 
 NOW: Final = datetime.now(UTC)
 

@@ -30,11 +30,11 @@ from mg_lakehouse.silver.rebuild import rederive
 from mg_lakehouse.silver.update import flatten_new
 from mg_lakehouse.sources.sqs import EventQueue
 from mg_lakehouse.testing.feed.feed import Feed, FeedPlan, generate
+from mg_lakehouse.testing.sqs import SqsEmulator, VirtualClock
 from mg_lakehouse_tests.cli.commands import environment
 from mg_lakehouse_tests.faults.consumer import KILLED, VISIBILITY, Crash
 from mg_lakehouse_tests.faults.invariants import column, everything_arrived, in_bronze_once, nothing_is_twice
 from mg_lakehouse_tests.faults.power import Left, OnDisk, cut, watched, watcher
-from mg_lakehouse_tests.standins.sqs import SqsStandIn, VirtualClock
 
 END: Final = datetime(2026, 3, 20, 12, tzinfo=UTC)
 
@@ -70,15 +70,15 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def sqs() -> Iterator[SqsStandIn]:
-    with SqsStandIn(clock=VirtualClock(), seed=1) as standin:
-        yield standin
+def sqs() -> Iterator[SqsEmulator]:
+    with SqsEmulator(clock=VirtualClock(), seed=1) as emulator:
+        yield emulator
 
 
 class PowerGuard:
     """Stands at a queue's deletes: notes each message that would be gone if the lights went out now, with all that was not synced."""
 
-    def __init__(self, sqs: SqsStandIn, lake: Path, log: Path, folder: Path) -> None:
+    def __init__(self, sqs: SqsEmulator, lake: Path, log: Path, folder: Path) -> None:
         self._lake, self._log, self._folder = lake, log, folder
         self._looks = 0
         self.lost: list[str] = []
@@ -91,13 +91,13 @@ class PowerGuard:
         self.lost += [message_id for message_id in deleting if message_id not in held]
 
 
-def feed_of(sqs: SqsStandIn) -> tuple[Feed, list[int], set[str]]:
+def feed_of(sqs: SqsEmulator) -> tuple[Feed, list[int], set[str]]:
     feed = generate(FeedPlan(seed=5, events=900, start=END - timedelta(days=3), end=END))
     numbers = [*range(len(feed.bundles)), 0, 1, 2]
     return feed, numbers, set(sqs.publish([feed.bundles[number].body for number in numbers]))
 
 
-def consume(library: Path, sqs: SqsStandIn, lake: Path, log: Path, *, crash: Crash | None = None) -> int:
+def consume(library: Path, sqs: SqsEmulator, lake: Path, log: Path, *, crash: Crash | None = None) -> int:
     """A consumer in a process of its own that dies at a point; its exit code."""
     given = json.dumps([str(lake), dict(sqs.environment), None if crash is None else asdict(crash)])
     command = [sys.executable, "-c", _CONSUMER, given]
@@ -113,7 +113,7 @@ def consume(library: Path, sqs: SqsStandIn, lake: Path, log: Path, *, crash: Cra
     return done.returncode
 
 
-def let_go(sqs: SqsStandIn) -> None:
+def let_go(sqs: SqsEmulator) -> None:
     assert isinstance(sqs.clock, VirtualClock)
     sqs.clock.advance(VISIBILITY + 1)
 
@@ -133,7 +133,7 @@ def put_right(lake: Lake) -> None:
         list(rederive(lake, [datetime.fromisoformat(day).date() for day in days], tables=removed))
 
 
-def go_on(lake: Lake, sqs: SqsStandIn) -> int:
+def go_on(lake: Lake, sqs: SqsEmulator) -> int:
     """Drain and flatten what is left, and put right what is refused; how often it was."""
     settings = Settings(queue_url=sqs.queue_url, wait_seconds=0, receivers=1, batch_messages=5, visibility_seconds=VISIBILITY)
 
@@ -181,7 +181,7 @@ def nothing_is_twice_but_in_feeds(lake: Lake) -> None:
 
 @pytest.mark.parametrize("left", ["names", *(pytest.param(left, marks=pytest.mark.faults) for left in ("nothing", "halves", "anything"))])
 @pytest.mark.parametrize("crash", POINTS, ids=str)
-def test_a_power_cut_anywhere_loses_nothing(sqs: SqsStandIn, tmp_path: Path, library: Path, crash: Crash, left: Left) -> None:
+def test_a_power_cut_anywhere_loses_nothing(sqs: SqsEmulator, tmp_path: Path, library: Path, crash: Crash, left: Left) -> None:
     feed, sent, published = feed_of(sqs)
     before, log = tmp_path / "before" / "lake", tmp_path / "synced"
     before.parent.mkdir()
@@ -196,7 +196,7 @@ def test_a_power_cut_anywhere_loses_nothing(sqs: SqsStandIn, tmp_path: Path, lib
     is_whole(after, published, feed, sent, accounts=not refused)
 
 
-def test_what_a_commit_names_is_on_disk_before_its_messages_are_deleted(sqs: SqsStandIn, tmp_path: Path, library: Path) -> None:
+def test_what_a_commit_names_is_on_disk_before_its_messages_are_deleted(sqs: SqsEmulator, tmp_path: Path, library: Path) -> None:
     """Data files, log entries, and every folder down to them, of a lake whose parents are new as well."""
     _, _, published = feed_of(sqs)
     (tmp_path / "disk").mkdir()
@@ -213,7 +213,7 @@ def test_what_a_commit_names_is_on_disk_before_its_messages_are_deleted(sqs: Sqs
     assert os.environ.get("LD_PRELOAD") is None
 
 
-def test_nothing_is_deleted_where_a_sync_fails(sqs: SqsStandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_deleted_where_a_sync_fails(sqs: SqsEmulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A disk that fails says so at the sync at last; the second sync of the same file would succeed, over content that is gone."""
     _, _, published = feed_of(sqs)
     lake = Lake(str(tmp_path / "lake"))

@@ -16,10 +16,10 @@ from mg_lakehouse.bronze.event_feed import drain
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.sources.sqs import EventQueue
+from mg_lakehouse.testing.sqs import Fault, SqsEmulator
 from mg_lakehouse_tests.cli.commands import COMMAND, environment, sentence
 from mg_lakehouse_tests.faults.invariants import Guard, column, in_bronze_once
 from mg_lakehouse_tests.lake.feeds import bundles
-from mg_lakehouse_tests.standins.sqs import Fault, SqsStandIn
 
 SETTINGS: Final = Settings(wait_seconds=0, visibility_seconds=300)
 
@@ -36,9 +36,9 @@ print(report.new, report.already)
 
 
 @pytest.fixture
-def sqs() -> Iterator[SqsStandIn]:
-    with SqsStandIn(seed=1) as standin:
-        yield standin
+def sqs() -> Iterator[SqsEmulator]:
+    with SqsEmulator(seed=1) as emulator:
+        yield emulator
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def lake(tmp_path: Path) -> Lake:
     return Lake(str(tmp_path / "lake"))
 
 
-def start(tmp_path: Path, sqs: SqsStandIn, lake: Lake, *arguments: str, **variables: str) -> subprocess.Popen[str]:
+def start(tmp_path: Path, sqs: SqsEmulator, lake: Lake, *arguments: str, **variables: str) -> subprocess.Popen[str]:
     own = {**sqs.environment, "MG_LAKE_URI": lake.root, **variables}
     return subprocess.Popen(
         arguments, cwd=tmp_path, env=environment(tmp_path, **own), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -62,7 +62,9 @@ def ended(process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])
-def test_a_run_that_is_stopped_hands_back_what_it_did_not_commit(sqs: SqsStandIn, lake: Lake, tmp_path: Path, sign: signal.Signals) -> None:
+def test_a_run_that_is_stopped_hands_back_what_it_did_not_commit(
+    sqs: SqsEmulator, lake: Lake, tmp_path: Path, sign: signal.Signals
+) -> None:
     """The signal comes while the first batch is being deleted and more is held: that batch is finished, the rest is back at once."""
 
     def stop(deleting: Sequence[str]) -> None:
@@ -87,7 +89,7 @@ def test_a_run_that_is_stopped_hands_back_what_it_did_not_commit(sqs: SqsStandIn
     assert guard.lost == []
 
 
-def test_two_deployments_on_one_queue_and_one_lake_stay_exact(sqs: SqsStandIn, lake: Lake, tmp_path: Path) -> None:
+def test_two_deployments_on_one_queue_and_one_lake_stay_exact(sqs: SqsEmulator, lake: Lake, tmp_path: Path) -> None:
     """Both hold many of the same messages, and their commits race."""
     published = sqs.publish(bundles(600))
     guard = Guard(sqs.queue, lake)

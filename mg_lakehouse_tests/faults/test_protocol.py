@@ -18,23 +18,23 @@ from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.silver import commit as silver
 from mg_lakehouse.silver.slices import Slice
 from mg_lakehouse.sources.sqs import EventQueue
+from mg_lakehouse.testing.sqs import SqsEmulator, VirtualClock
 from mg_lakehouse_tests.faults.scenarios import SCENARIOS, silver_dies_between_two_tables
-from mg_lakehouse_tests.standins.sqs import SqsStandIn, VirtualClock
 
 
 @pytest.fixture
-def sqs() -> Iterator[SqsStandIn]:
-    with SqsStandIn(clock=VirtualClock()) as standin:
-        yield standin
+def sqs() -> Iterator[SqsEmulator]:
+    with SqsEmulator(clock=VirtualClock()) as emulator:
+        yield emulator
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_the_protocol_holds_when(sqs: SqsStandIn, tmp_path: Path, scenario: str) -> None:
+def test_the_protocol_holds_when(sqs: SqsEmulator, tmp_path: Path, scenario: str) -> None:
     SCENARIOS[scenario](Lake(str(tmp_path / "lake")), sqs)
 
 
 @pytest.mark.parametrize("nth", range(1, 17))
-def test_silver_resumes_after_a_death_between_any_two_tables(sqs: SqsStandIn, tmp_path: Path, nth: int) -> None:
+def test_silver_resumes_after_a_death_between_any_two_tables(sqs: SqsEmulator, tmp_path: Path, nth: int) -> None:
     """The 15 good samples fill a table each, and `rejected_items` comes last: 16 commits."""
     lake = Lake(str(tmp_path / "lake"))
     silver_dies_between_two_tables(lake, sqs, nth=nth)
@@ -123,7 +123,7 @@ BREAKS: Final[dict[str, tuple[Any, str, Any, str]]] = {
 
 
 @pytest.mark.parametrize("name", BREAKS)
-def test_the_suite_sees(sqs: SqsStandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_the_suite_sees(sqs: SqsEmulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     owner, attribute, broken, scenario = BREAKS[name]
     monkeypatch.setattr(owner, attribute, broken)
     with pytest.raises(AssertionError):

@@ -17,9 +17,9 @@ from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.silver.update import flatten_new
 from mg_lakehouse.sources.sqs import Delivery, EventQueue
+from mg_lakehouse.testing.sqs import Fault, Rule, SqsEmulator, VirtualClock
 from mg_lakehouse_tests.faults.invariants import Guard, drain_until_nothing_is_left, in_bronze_once
 from mg_lakehouse_tests.lake.feeds import bundles, rows_of
-from mg_lakehouse_tests.standins.sqs import Fault, Rule, SqsStandIn, VirtualClock
 
 SETTINGS: Final = Settings(wait_seconds=1, batch_messages=50, receivers=3, visibility_seconds=30)
 MESSAGES: Final = 200
@@ -51,9 +51,9 @@ def clock() -> VirtualClock:
 
 
 @pytest.fixture
-def sqs(clock: VirtualClock) -> Iterator[SqsStandIn]:
-    with SqsStandIn(clock=clock, seed=1) as standin:
-        yield standin
+def sqs(clock: VirtualClock) -> Iterator[SqsEmulator]:
+    with SqsEmulator(clock=clock, seed=1) as emulator:
+        yield emulator
 
 
 @pytest.fixture
@@ -61,16 +61,16 @@ def lake(tmp_path: Path) -> Lake:
     return Lake(str(tmp_path / "lake"))
 
 
-def queue_of(sqs: SqsStandIn, *, attempts: int = 1) -> EventQueue:
+def queue_of(sqs: SqsEmulator, *, attempts: int = 1) -> EventQueue:
     return EventQueue(sqs.client(attempts=attempts), sqs.queue_url)
 
 
-def switch_on(sqs: SqsStandIn, faults: list[tuple[Fault, str, float]], seed: int) -> list[Rule]:
+def switch_on(sqs: SqsEmulator, faults: list[tuple[Fault, str, float]], seed: int) -> list[Rule]:
     return [sqs.faults.add(fault, call, probability=probability, seed=seed, seconds=0.05) for fault, call, probability in faults]
 
 
 @pytest.mark.parametrize("name", SINGLE)
-def test_each_fault_loses_nothing_and_doubles_nothing(sqs: SqsStandIn, clock: VirtualClock, lake: Lake, name: str) -> None:
+def test_each_fault_loses_nothing_and_doubles_nothing(sqs: SqsEmulator, clock: VirtualClock, lake: Lake, name: str) -> None:
     published = sqs.publish(bundles(MESSAGES))
     guard = Guard(sqs.queue, lake)
     rules = switch_on(sqs, SINGLE[name], seed=7)
@@ -81,7 +81,7 @@ def test_each_fault_loses_nothing_and_doubles_nothing(sqs: SqsStandIn, clock: Vi
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_all_faults_together_lose_nothing_and_double_nothing(sqs: SqsStandIn, clock: VirtualClock, lake: Lake, seed: int) -> None:
+def test_all_faults_together_lose_nothing_and_double_nothing(sqs: SqsEmulator, clock: VirtualClock, lake: Lake, seed: int) -> None:
     """Half of the seeds with boto3's own repetitions, as in production, half without."""
     published = sqs.publish(bundles(MESSAGES))
     guard = Guard(sqs.queue, lake)
@@ -94,7 +94,7 @@ def test_all_faults_together_lose_nothing_and_double_nothing(sqs: SqsStandIn, cl
 
 
 def test_a_slow_commit_does_not_let_its_messages_go(
-    sqs: SqsStandIn, clock: VirtualClock, lake: Lake, monkeypatch: pytest.MonkeyPatch
+    sqs: SqsEmulator, clock: VirtualClock, lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The commit takes several visibility timeouts: the clock moves on by 0.3 of one with each ten that the heartbeat extends."""
     settings = SETTINGS.model_copy(update={"visibility_seconds": 1, "batch_messages": 10})
@@ -118,7 +118,7 @@ def test_a_slow_commit_does_not_let_its_messages_go(
     in_bronze_once(lake, published)
 
 
-def test_receiving_pauses_where_the_committer_falls_behind(sqs: SqsStandIn, lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_receiving_pauses_where_the_committer_falls_behind(sqs: SqsEmulator, lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     """Four bodies fill a batch, and four more may wait; what four receivers are about then comes on top, and no more of the 300."""
     settings = SETTINGS.model_copy(update={"batch_bytes": 4 * 65_536, "receivers": 4})
     most = (4 + 9) + (4 + 9) + 4 * 10
@@ -140,7 +140,7 @@ def test_receiving_pauses_where_the_committer_falls_behind(sqs: SqsStandIn, lake
 
 
 @pytest.mark.parametrize("wait_seconds", [0, 1], ids=["short polling", "long polling"])
-def test_at_the_in_flight_quota_a_drain_commits_what_it_has_and_goes_on(sqs: SqsStandIn, lake: Lake, wait_seconds: int) -> None:
+def test_at_the_in_flight_quota_a_drain_commits_what_it_has_and_goes_on(sqs: SqsEmulator, lake: Lake, wait_seconds: int) -> None:
     """Short polling is answered with an error there and long polling with nothing, which is not an empty queue."""
     sqs.queue.in_flight_limit = 50
     published = sqs.publish(bundles(500))
@@ -150,7 +150,7 @@ def test_at_the_in_flight_quota_a_drain_commits_what_it_has_and_goes_on(sqs: Sqs
     in_bronze_once(lake, published)
 
 
-def test_where_others_hold_all_that_may_be_in_flight_a_drain_says_so(sqs: SqsStandIn, lake: Lake) -> None:
+def test_where_others_hold_all_that_may_be_in_flight_a_drain_says_so(sqs: SqsEmulator, lake: Lake) -> None:
     sqs.queue.in_flight_limit = 10
     sqs.publish(bundles(20))
     assert len(sqs.queue.receive()) == 10
@@ -158,7 +158,7 @@ def test_where_others_hold_all_that_may_be_in_flight_a_drain_says_so(sqs: SqsSta
         drain(queue_of(sqs), lake, SETTINGS.model_copy(update={"wait_seconds": 0}))
 
 
-def test_the_newest_handle_deletes_whatever_order_deliveries_arrive_in(sqs: SqsStandIn, lake: Lake) -> None:
+def test_the_newest_handle_deletes_whatever_order_deliveries_arrive_in(sqs: SqsEmulator, lake: Lake) -> None:
     """Two receivers race: what the second got may reach the committer first, and the older handle deletes nothing."""
 
     class Reversed(EventQueue):
@@ -174,7 +174,7 @@ def test_the_newest_handle_deletes_whatever_order_deliveries_arrive_in(sqs: SqsS
     in_bronze_once(lake, published)
 
 
-def test_a_delete_that_fails_costs_its_own_ten(sqs: SqsStandIn, lake: Lake) -> None:
+def test_a_delete_that_fails_costs_its_own_ten(sqs: SqsEmulator, lake: Lake) -> None:
     """Fifty messages are five calls; the one that was dropped is made again, and no other."""
     sqs.publish(bundles(50))
     sqs.faults.add(Fault.DROPPED, "DeleteMessageBatch", count=1, skip=1)
@@ -184,7 +184,7 @@ def test_a_delete_that_fails_costs_its_own_ten(sqs: SqsStandIn, lake: Lake) -> N
     assert sqs.queue.message_ids() == []
 
 
-def test_entries_that_sqs_failed_to_delete_are_deleted_by_the_same_drain(sqs: SqsStandIn, lake: Lake) -> None:
+def test_entries_that_sqs_failed_to_delete_are_deleted_by_the_same_drain(sqs: SqsEmulator, lake: Lake) -> None:
     """Otherwise each would stay hidden for its whole timeout and come again."""
     published = sqs.publish(bundles(50))
     rule = sqs.faults.add(Fault.ENTRY_FAILED, "DeleteMessageBatch", count=7, skip=5)
@@ -194,7 +194,7 @@ def test_entries_that_sqs_failed_to_delete_are_deleted_by_the_same_drain(sqs: Sq
     assert sorted(sqs.queue.deleted) == sorted(published)
 
 
-def test_entries_that_cannot_be_deleted_are_counted(sqs: SqsStandIn, clock: VirtualClock, lake: Lake) -> None:
+def test_entries_that_cannot_be_deleted_are_counted(sqs: SqsEmulator, clock: VirtualClock, lake: Lake) -> None:
     sqs.publish(bundles(50))
     failing = sqs.faults.add(Fault.ENTRY_FAILED, "DeleteMessageBatch")
     report = drain(queue_of(sqs), lake, SETTINGS)
@@ -206,7 +206,7 @@ def test_entries_that_cannot_be_deleted_are_counted(sqs: SqsStandIn, clock: Virt
     assert (again.new, again.already, again.deleted) == (0, 50, 50)
 
 
-def test_a_body_that_does_not_match_its_checksum_is_neither_kept_nor_deleted(sqs: SqsStandIn, clock: VirtualClock, lake: Lake) -> None:
+def test_a_body_that_does_not_match_its_checksum_is_neither_kept_nor_deleted(sqs: SqsEmulator, clock: VirtualClock, lake: Lake) -> None:
     published = sqs.publish(bundles(20))
     sqs.faults.add(Fault.WRONG_MD5, "ReceiveMessage", count=3)
     report = drain(queue_of(sqs), lake, SETTINGS)
@@ -217,7 +217,7 @@ def test_a_body_that_does_not_match_its_checksum_is_neither_kept_nor_deleted(sqs
     in_bronze_once(lake, published)
 
 
-def test_a_hand_back_that_fails_costs_its_own_ten(sqs: SqsStandIn, lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hand_back_that_fails_costs_its_own_ten(sqs: SqsEmulator, lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise PermanentError("the lake is closed")
 
@@ -229,7 +229,7 @@ def test_a_hand_back_that_fails_costs_its_own_ten(sqs: SqsStandIn, lake: Lake, m
     assert sqs.queue.counts() == (40, 10, 0)
 
 
-def test_bodies_at_the_limit_come_through_to_the_byte(sqs: SqsStandIn, clock: VirtualClock, lake: Lake) -> None:
+def test_bodies_at_the_limit_come_through_to_the_byte(sqs: SqsEmulator, clock: VirtualClock, lake: Lake) -> None:
     """A mebibyte of text with characters of four bytes, and one of each below it."""
     open_tag, close = "<ActivityItems>", "</ActivityItems>"
     room = 1_048_576 - len(open_tag) - len(close)
@@ -241,7 +241,7 @@ def test_bodies_at_the_limit_come_through_to_the_byte(sqs: SqsStandIn, clock: Vi
     assert sorted(rows["body"]) == sorted(bodies)
 
 
-def test_a_message_from_the_future_is_kept_as_any_other(sqs: SqsStandIn, clock: VirtualClock, lake: Lake) -> None:
+def test_a_message_from_the_future_is_kept_as_any_other(sqs: SqsEmulator, clock: VirtualClock, lake: Lake) -> None:
     """The queue's clock is an hour ahead of ours: received before it was sent, delivered again, and still one row."""
     clock.advance(3600)
     published = sqs.publish(bundles(20))
@@ -263,7 +263,7 @@ def clicks(first: int, count: int) -> str:
     return f"<ActivityItems>{items}</ActivityItems>"
 
 
-def test_bundles_of_thousands_of_items_come_through(sqs: SqsStandIn, clock: VirtualClock, lake: Lake) -> None:
+def test_bundles_of_thousands_of_items_come_through(sqs: SqsEmulator, clock: VirtualClock, lake: Lake) -> None:
     """Three bundles near the mebibyte that SQS takes, each delivered twice: every item is one row."""
     bodies = [clicks(number * 4_800, 4_800) for number in range(3)]
     assert all(1_000_000 < len(body.encode()) <= 1_048_576 for body in bodies)
@@ -277,7 +277,7 @@ def test_bundles_of_thousands_of_items_come_through(sqs: SqsStandIn, clock: Virt
 
 
 def test_a_message_that_went_to_the_dead_letters_and_back_is_two_in_bronze_and_one_in_silver(
-    sqs: SqsStandIn, clock: VirtualClock, lake: Lake
+    sqs: SqsEmulator, clock: VirtualClock, lake: Lake
 ) -> None:
     """It was committed and could not be deleted; its redrive is a new message to SQS, with the same body."""
     dead = sqs.account.create("dead-letters")

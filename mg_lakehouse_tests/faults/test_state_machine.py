@@ -1,6 +1,6 @@
 """Hypothesis plays the queue, the consumers, the store and the machine against each other, step by step, in one process.
 
-The queue is the stand-in's model on a clock of its own, the tables are real, and the steps are the protocol's: receive, commit, delete, flatten.
+The queue is the emulator's model on a clock of its own, the tables are real, and the steps are the protocol's: receive, commit, delete, flatten.
 Between any two of them a consumer may die, an answer may be lost, another consumer may be faster, or time may pass.
 """
 
@@ -26,10 +26,10 @@ from mg_lakehouse.lake.failpoints import Failpoint
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.silver.update import flatten_new
 from mg_lakehouse.testing.samples import samples
+from mg_lakehouse.testing.sqs.clock import VirtualClock
+from mg_lakehouse.testing.sqs.model import Delivered, Queue
 from mg_lakehouse_tests.faults.invariants import column, nothing_is_lost, nothing_is_twice
 from mg_lakehouse_tests.faults.scenarios import Died, die, fail
-from mg_lakehouse_tests.standins.sqs.clock import VirtualClock
-from mg_lakehouse_tests.standins.sqs.model import Delivered, Queue
 
 BODIES = list(samples().values())
 FAULTS = st.sampled_from([None, None, "answer lost", "failed", "dies before", "dies after"])

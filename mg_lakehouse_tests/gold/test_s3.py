@@ -14,8 +14,8 @@ from mg_lakehouse.gold import dbt_project
 from mg_lakehouse.lake import duck
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.settings import Settings
+from mg_lakehouse.testing.s3 import S3Server
 from mg_lakehouse_tests.gold.helpers import DERIVED, append, event, one, replaced, rows_of, run_dbt, table
-from mg_lakehouse_tests.standins.s3 import S3Server
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,9 @@ import pytest
 from mg_lakehouse._util.environment import set_environment
 from mg_lakehouse.events.catalogue import silver_tables
 from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.testing.s3 import S3Server
+from mg_lakehouse.testing.s3_proxy import FaultProxy, Request
 from mg_lakehouse_tests.gold.helpers import MARTS, append, build, event
-from mg_lakehouse_tests.standins.s3 import S3Server
-from mg_lakehouse_tests.standins.s3_proxy import FaultProxy, Request
 
 FIRST = [
     event("deliveries", recipient_id="1", email="ada@gmail.com"),

@@ -36,11 +36,11 @@ from mg_lakehouse.silver.rebuild import rederive
 from mg_lakehouse.silver.report import TableCount
 from mg_lakehouse.silver.tables import silver_spec
 from mg_lakehouse.silver.update import flatten_new, flatten_sources
+from mg_lakehouse.testing.s3 import S3Server
 from mg_lakehouse_tests.events.frames import bundle, item
 from mg_lakehouse_tests.faults.scenarios import at
 from mg_lakehouse_tests.lake.feeds import START, batch, receive
 from mg_lakehouse_tests.lake.releases import later_release
-from mg_lakehouse_tests.standins.s3 import S3Server
 
 DAY = timedelta(days=1)
 THEME = Column("link_theme", "string", "Theme that the link was shown in.", ("LinkTheme",))

@@ -30,10 +30,10 @@ from mg_lakehouse.settings import Settings, check_settings
 from mg_lakehouse.silver.rebuild import rederive
 from mg_lakehouse.silver.report import TableCount
 from mg_lakehouse.silver.update import flatten_new
+from mg_lakehouse.testing.s3 import S3Server
 from mg_lakehouse_tests.events.frames import bundle, item
 from mg_lakehouse_tests.gold.helpers import run_dbt
 from mg_lakehouse_tests.lake.feeds import START, batch, receive
-from mg_lakehouse_tests.standins.s3 import S3Server
 
 DAY = timedelta(days=1)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qs
 
-from mg_lakehouse_tests.standins.s3_proxy import Request
+from mg_lakehouse.testing.s3_proxy import Request
 
 __all__ = ["Policy", "Right", "rights_of"]
 

@@ -22,15 +22,14 @@ from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.sources.heartbeat import Heartbeat
 from mg_lakehouse.sources.sqs import EventQueue
-from mg_lakehouse.testing.queue import EmbeddedQueue
+from mg_lakehouse.testing.s3 import S3Server
+from mg_lakehouse.testing.s3_proxy import FaultProxy, Request, Rule
 from mg_lakehouse.testing.samples import samples
+from mg_lakehouse.testing.sqs import SqsEmulator
 from mg_lakehouse_tests.cli.commands import command, environment
 from mg_lakehouse_tests.faults.scenarios import Died, at, die
 from mg_lakehouse_tests.lake.feeds import batch
 from mg_lakehouse_tests.security.iam import Policy, Right, rights_of
-from mg_lakehouse_tests.standins.s3 import S3Server
-from mg_lakehouse_tests.standins.s3_proxy import FaultProxy, Request, Rule
-from mg_lakehouse_tests.standins.sqs import SqsStandIn
 
 BUCKET, PREFIX = "least-privilege", "some/prefix"
 POLICY: Final = Policy({"BUCKET": BUCKET, "PREFIX": PREFIX})
@@ -43,7 +42,7 @@ def test_it_allows_exactly_what_the_code_calls_of_sqs(tmp_path: Path) -> None:
     def note(params: dict[str, Any], model: Any, **_: Any) -> None:
         called.add(f"sqs:{re.sub('Batch$', '', model.name)}")
 
-    with EmbeddedQueue() as embedded:
+    with SqsEmulator() as embedded:
         client = embedded.client()
         client.meta.events.register("before-call.sqs", note)
         queue = EventQueue(client, embedded.queue_url)
@@ -70,7 +69,7 @@ def requests(s3_server: S3Server, s3_proxy: FaultProxy, tmp_path_factory: pytest
     """All that the project asks of S3: an ingest, a build of gold, what the commands and analysts read, and the vacuum of maintenance."""
     folder = tmp_path_factory.mktemp("run")
     lake = Lake(f"{s3_server.make_bucket(BUCKET)}/{PREFIX}")
-    with SqsStandIn(seed=1) as sqs:
+    with SqsEmulator(seed=1) as sqs:
         variables = {
             **sqs.environment,
             **s3_proxy.environment,

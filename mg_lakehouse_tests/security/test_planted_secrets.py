@@ -11,7 +11,7 @@ import pytest
 from deltalake import DeltaTable
 
 from mg_lakehouse.testing.feed.feed import FeedPlan, generate
-from mg_lakehouse.testing.queue import EmbeddedQueue
+from mg_lakehouse.testing.sqs import SqsEmulator
 from mg_lakehouse_tests.cli.commands import command
 from mg_lakehouse_tests.e2e.test_end_to_end import END
 
@@ -45,7 +45,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     folder = tmp_path_factory.mktemp("secrets")
     (folder / "home").mkdir()
     (folder / "temp").mkdir()
-    with EmbeddedQueue() as queue:
+    with SqsEmulator() as queue:
         queue.publish(
             [PLANTED, *(bundle.body for bundle in generate(FeedPlan(seed=9, events=300, start=END - timedelta(days=2), end=END)).bundles)]
         )

@@ -24,10 +24,10 @@ from mg_lakehouse.serving.sandbox.sandbox import AdHoc, QueryError, ad_hoc
 from mg_lakehouse.serving.views import build_catalog, shown_tables, snapshot_statements
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.silver.update import flatten_new
+from mg_lakehouse.testing.s3 import S3Server
 from mg_lakehouse_tests.cli.commands import COMMAND, command, environment, sentence
 from mg_lakehouse_tests.events.frames import bundle, item
 from mg_lakehouse_tests.lake.feeds import fill, receive, rows_of
-from mg_lakehouse_tests.standins.s3 import S3Server
 from mg_lakehouse_tests.waiting import until_busy
 
 SECRET = "a key that no query may see"

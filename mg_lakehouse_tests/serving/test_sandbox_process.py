@@ -20,10 +20,10 @@ from mg_lakehouse.serving.sandbox import landlock
 from mg_lakehouse.serving.sandbox.sandbox import AdHoc, QueryError, ad_hoc
 from mg_lakehouse.serving.sandbox.start import child_environment, order_for
 from mg_lakehouse.settings import Settings
+from mg_lakehouse.testing.s3 import S3Server
+from mg_lakehouse.testing.s3_proxy import FaultProxy
 from mg_lakehouse_tests.lake.feeds import fill
 from mg_lakehouse_tests.security.unread import unread
-from mg_lakehouse_tests.standins.s3 import S3Server
-from mg_lakehouse_tests.standins.s3_proxy import FaultProxy
 from mg_lakehouse_tests.waiting import until_busy, wait_until
 
 ENDLESS = "select count(*) from range(1000000000000) a(x) where hash(x) = 1"

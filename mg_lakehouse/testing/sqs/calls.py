@@ -14,10 +14,10 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from mg_lakehouse_tests.standins.sqs.clock import Clock
-from mg_lakehouse_tests.standins.sqs.errors import SqsError, invalid
-from mg_lakehouse_tests.standins.sqs.faults import Fault, Faults
-from mg_lakehouse_tests.standins.sqs.model import ACCOUNT, LONGEST_VISIBILITY, Delivered, Queue
+from mg_lakehouse.testing.sqs.clock import Clock
+from mg_lakehouse.testing.sqs.errors import SqsError, invalid
+from mg_lakehouse.testing.sqs.faults import Fault, Faults
+from mg_lakehouse.testing.sqs.model import ACCOUNT, LONGEST_VISIBILITY, Delivered, Queue
 
 __all__ = ["Account"]
 
@@ -74,7 +74,7 @@ class Account:
             SqsError: what the server answers with instead.
         """
         if name not in self._calls:
-            raise SqsError("UnsupportedOperation", f"The stand-in does not know the call {name}.")
+            raise SqsError("UnsupportedOperation", f"The emulator does not know the call {name}.")
         return self._calls[name](request)
 
     def url_of(self, queue: Queue) -> str:
@@ -230,7 +230,7 @@ class Account:
             "Body": message.body,
         }
         system = {
-            "SenderId": "AIDASTANDIN",
+            "SenderId": "AIDAEMULATOR",
             "SentTimestamp": str(int(message.sent_at * 1000)),
             "ApproximateReceiveCount": str(delivered.receive_count),
             "ApproximateFirstReceiveTimestamp": str(int((message.first_received_at or 0) * 1000)),
@@ -377,7 +377,7 @@ def _attribute_bytes(value: Mapping[str, str]) -> bytes:
 
 def _attributes_md5(attributes: Mapping[str, Mapping[str, str]]) -> str:
     """As the developer guide has it: name, type and value by name, each with its length before it."""
-    digest = hashlib.md5()
+    digest = hashlib.md5(usedforsecurity=False)
     for name, value in sorted(attributes.items()):
         for part in (name.encode(), value["DataType"].encode()):
             digest.update(struct.pack("!I", len(part)) + part)

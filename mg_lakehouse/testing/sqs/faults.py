@@ -46,6 +46,7 @@ class Rule:
         self._rng = Random(f"{self.fault.name} {self.seed}")
 
     def strikes(self, fault: Fault, call: str) -> bool:
+        """Whether the fault strikes this call; counts it if so."""
         if self.fault is not fault or (self.calls is not None and call not in self.calls):
             return False
         if self.skip:

@@ -30,13 +30,13 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Final, NamedTuple
 
-from mg_lakehouse_tests.standins.sqs.clock import Clock
-from mg_lakehouse_tests.standins.sqs.errors import SqsError, invalid
+from mg_lakehouse.testing.addresses import REGION
+from mg_lakehouse.testing.sqs.clock import Clock
+from mg_lakehouse.testing.sqs.errors import SqsError, invalid
 
-__all__ = ["ACCOUNT", "REGION", "Counts", "Delivered", "Message", "Queue"]
+__all__ = ["ACCOUNT", "Counts", "Delivered", "Message", "Queue"]
 
 ACCOUNT: Final = "000000000000"
-REGION: Final = "us-east-1"
 LONGEST_VISIBILITY: Final = 43_200
 
 
@@ -124,7 +124,7 @@ class Queue:
         """Put a message into the queue."""
         now = self.clock.now()
         delay = self.delay_seconds if delay_seconds is None else delay_seconds
-        digest = hashlib.md5(body.encode("utf-8", "surrogatepass")).hexdigest()
+        digest = hashlib.md5(body.encode("utf-8", "surrogatepass"), usedforsecurity=False).hexdigest()
         message = Message(str(uuid.uuid4()), body, digest, dict(attributes or {}), now, now + delay)
         with self._lock:
             self._put(message)

@@ -1,4 +1,4 @@
-"""The stand-in for SQS and moto's server give the same answers to the same calls, and the expected ones are written here.
+"""The SQS emulator and moto's server give the same answers to the same calls, and the expected ones are written here.
 
 Where moto departs from SQS's documentation, the case says what moto answers and why that is not SQS's answer.
 """
@@ -7,20 +7,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import uuid
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+import boto3
 import pytest
+from botocore.config import Config
 from botocore.exceptions import ClientError
+from moto.server import ThreadedMotoServer
 
-from mg_lakehouse.testing.queue import EmbeddedQueue
-from mg_lakehouse_tests.standins.sqs import SqsStandIn
+from mg_lakehouse.testing.sqs import SqsEmulator
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
-BODY: Final = '<ActivityItems>ä € 𝄞 &amp; "quoted" \\ <RequestId>1</RequestId></ActivityItems>'
+BODY: Final = '<ActivityItems>ä € 𝄞 &amp; "quoted" \\</ActivityItems>'
 BODY_MD5: Final = hashlib.md5(BODY.encode()).hexdigest()
 # The lengths and values by hand: name, type and value of each attribute, each after its length in four bytes.
 ATTRIBUTES: Final[dict[str, Any]] = {
@@ -82,6 +85,18 @@ def a_message_comes_as_it_was_sent(client: SQSClient, url: str) -> Any:
         message["MD5OfMessageAttributes"],
         "Attributes" in message,
     )
+
+
+def request_ids_in_a_body_come_as_they_were_sent(client: SQSClient, url: str) -> Any:
+    body = "<ActivityItems><RequestId>1</RequestId><ClickActivity/><RequestId>2</RequestId></ActivityItems>"
+    send(client, url, body)
+    return [message["Body"] == body for message in receive(client, url)]
+
+
+def ends_of_lines_and_blanks_come_as_they_were_sent(client: SQSClient, url: str) -> Any:
+    body = "\ufeff \r\n\r\t<ActivityItems>\u2028\u0085\x7f\ufffd</ActivityItems>\n "
+    send(client, url, body)
+    return [message["Body"] == body for message in receive(client, url)]
 
 
 def system_attributes_come_when_asked_for(client: SQSClient, url: str) -> Any:
@@ -274,6 +289,13 @@ GONE: Final = (f"{PREFIX}NonExistentQueue", 400)
 
 CASES: Final = [
     Case(a_message_comes_as_it_was_sent, (BODY_MD5, ATTRIBUTES_MD5, True, BODY, BODY_MD5, ATTRIBUTES, ATTRIBUTES_MD5, False)),
+    Case(
+        request_ids_in_a_body_come_as_they_were_sent,
+        [True],
+        moto=[False],
+        moto_is_wrong="It writes its own id over all between the first RequestId and the last (5.2.5, BaseResponse._enrich_response).",
+    ),
+    Case(ends_of_lines_and_blanks_come_as_they_were_sent, [True]),
     Case(system_attributes_come_when_asked_for, (True, "1", {"ApproximateReceiveCount": "2"}, ["SentTimestamp"], True)),
     Case(a_received_message_is_hidden_and_each_receive_gives_a_new_handle, (([], (0, 1, 0)), (1, 0, 0), True, True)),
     Case(a_delete_removes_and_may_be_repeated, (["success", "success"], (0, 0, 0))),
@@ -354,15 +376,27 @@ NAMES: Final = [case.act.__name__ for case in CASES]
 
 
 @pytest.fixture(scope="module")
-def standin() -> Iterator[SqsStandIn]:
-    with SqsStandIn(name="first") as server:
-        yield server
+def emulator() -> Iterator[SQSClient]:
+    with SqsEmulator(name="first") as server:
+        yield server.client()
 
 
 @pytest.fixture(scope="module")
-def moto() -> Iterator[EmbeddedQueue]:
-    with EmbeddedQueue() as queue:
-        yield queue
+def moto() -> Iterator[SQSClient]:
+    """moto as it is, over a socket as well. Its server logs a line for each request."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield boto3.session.Session().client(
+        "sqs",
+        endpoint_url=f"http://{host}:{port}",
+        region_name="us-east-1",
+        aws_access_key_id="moto",
+        aws_secret_access_key="moto",
+        config=Config(proxies={}, retries={"total_max_attempts": 1}, parameter_validation=False),
+    )
+    server.stop()
 
 
 def in_a_queue_of_its_own(client: SQSClient, act: Callable[[SQSClient, str], Any]) -> Any:
@@ -374,11 +408,11 @@ def in_a_queue_of_its_own(client: SQSClient, act: Callable[[SQSClient, str], Any
 
 
 @pytest.mark.parametrize("case", CASES, ids=NAMES)
-def test_the_stand_in_answers_as_sqs_does(standin: SqsStandIn, case: Case) -> None:
-    assert in_a_queue_of_its_own(standin.client(), case.act) == case.expected
+def test_the_stand_in_answers_as_sqs_does(emulator: SQSClient, case: Case) -> None:
+    assert in_a_queue_of_its_own(emulator, case.act) == case.expected
 
 
 @pytest.mark.parametrize("case", CASES, ids=NAMES)
-def test_moto_agrees_or_is_known_to_be_wrong(moto: EmbeddedQueue, case: Case) -> None:
+def test_moto_agrees_or_is_known_to_be_wrong(moto: SQSClient, case: Case) -> None:
     assert bool(case.moto_is_wrong) == (case.moto is not None)
-    assert in_a_queue_of_its_own(moto.client(), case.act) == (case.moto if case.moto_is_wrong else case.expected)
+    assert in_a_queue_of_its_own(moto, case.act) == (case.moto if case.moto_is_wrong else case.expected)

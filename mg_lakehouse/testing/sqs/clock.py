@@ -1,4 +1,4 @@
-"""The time that a stand-in goes by: the machine's, or one that a test moves."""
+"""The time that an emulator goes by: the machine's, or one that a test moves."""
 
 from __future__ import annotations
 
@@ -13,9 +13,13 @@ class Clock(Protocol):
     """Seconds since 1970, and whether they pass by themselves."""
 
     @property
-    def passes(self) -> bool: ...
+    def passes(self) -> bool:
+        """Whether time goes on by itself; where it does not, a long poll is answered at once."""
+        ...
 
-    def now(self) -> float: ...
+    def now(self) -> float:
+        """Seconds since 1970."""
+        ...
 
 
 class RealClock:
@@ -27,6 +31,7 @@ class RealClock:
         self._offset = time.time() - time.monotonic()
 
     def now(self) -> float:
+        """Seconds since 1970."""
         return self._offset + time.monotonic()
 
 
@@ -40,9 +45,11 @@ class VirtualClock:
         self._lock = threading.Lock()
 
     def now(self) -> float:
+        """Seconds since 1970."""
         with self._lock:
             return self._now
 
     def advance(self, seconds: float) -> None:
+        """Let so many seconds pass."""
         with self._lock:
             self._now += seconds

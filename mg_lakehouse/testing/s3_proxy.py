@@ -29,7 +29,7 @@ from types import TracebackType
 from typing import Any, Final, Literal, NamedTuple, Self
 from urllib.parse import unquote, urlsplit
 
-from mg_lakehouse_tests.standins.addresses import HOST, environment_of
+from mg_lakehouse.testing.addresses import HOST, s3_environment
 
 __all__ = ["FaultProxy", "Request", "Rule"]
 
@@ -89,7 +89,7 @@ class FaultProxy:
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "mg_lakehouse_tests.standins.s3_proxy", self._upstream],
+            [sys.executable, "-m", "mg_lakehouse.testing.s3_proxy", self._upstream],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -115,7 +115,7 @@ class FaultProxy:
     @property
     def environment(self) -> dict[str, str]:
         """The standard variables with which any process of this machine uses the server through the proxy."""
-        return environment_of(self._endpoint_url)
+        return s3_environment(self._endpoint_url)
 
     @contextmanager
     def rules(self, *rules: Rule) -> Iterator[None]:
@@ -137,7 +137,7 @@ class FaultProxy:
     def _ask(self, method: str, body: Any = None, *, where: str = _CONTROL) -> Any:
         data = None if body is None else json.dumps(body).encode()
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        request = urllib.request.Request(self._endpoint_url + where, method=method, data=data)
+        request = urllib.request.Request(self._endpoint_url + where, method=method, data=data)  # noqa: S310 - our own address
         with opener.open(request, timeout=10) as answer:
             return json.load(answer)
 

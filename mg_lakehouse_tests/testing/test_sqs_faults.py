@@ -1,4 +1,4 @@
-"""Each fault of the SQS stand-in does what it says, seen through boto3 with its retries off; and time, which moto has not."""
+"""Each fault of the SQS emulator does what it says, seen through boto3 with its retries off; and time, which moto has not."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError, ConnectionClosedError
 
-from mg_lakehouse_tests.standins.sqs import Fault, SqsStandIn, VirtualClock
+from mg_lakehouse.testing.sqs import Fault, SqsEmulator, VirtualClock
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -22,27 +22,27 @@ def clock() -> VirtualClock:
 
 
 @pytest.fixture
-def sqs(clock: VirtualClock) -> Iterator[SqsStandIn]:
-    with SqsStandIn(clock=clock, visibility_seconds=30) as standin:
-        yield standin
+def sqs(clock: VirtualClock) -> Iterator[SqsEmulator]:
+    with SqsEmulator(clock=clock, visibility_seconds=30) as emulator:
+        yield emulator
 
 
 @pytest.fixture
-def client(sqs: SqsStandIn) -> SQSClient:
+def client(sqs: SqsEmulator) -> SQSClient:
     return sqs.client()
 
 
-def receive(sqs: SqsStandIn, client: SQSClient, **options: Any) -> list[Any]:
+def receive(sqs: SqsEmulator, client: SQSClient, **options: Any) -> list[Any]:
     return client.receive_message(QueueUrl=sqs.queue_url, **{"MaxNumberOfMessages": 10, **options}).get("Messages", [])
 
 
-def delete(sqs: SqsStandIn, client: SQSClient, messages: list[Any]) -> list[Any]:
+def delete(sqs: SqsEmulator, client: SQSClient, messages: list[Any]) -> list[Any]:
     """Delete in one call; the entries that failed."""
     entries: Any = [{"Id": str(number), "ReceiptHandle": message["ReceiptHandle"]} for number, message in enumerate(messages)]
     return client.delete_message_batch(QueueUrl=sqs.queue_url, Entries=entries).get("Failed", [])
 
 
-def test_a_lost_answer_of_a_receive_hides_messages_that_nobody_has(sqs: SqsStandIn, client: SQSClient, clock: VirtualClock) -> None:
+def test_a_lost_answer_of_a_receive_hides_messages_that_nobody_has(sqs: SqsEmulator, client: SQSClient, clock: VirtualClock) -> None:
     sqs.publish(["a", "b"])
     rule = sqs.faults.add(Fault.ANSWER_LOST, "ReceiveMessage", count=1)
     with pytest.raises(ConnectionClosedError):
@@ -53,7 +53,7 @@ def test_a_lost_answer_of_a_receive_hides_messages_that_nobody_has(sqs: SqsStand
     assert sorted(message["Body"] for message in receive(sqs, client)) == ["a", "b"]
 
 
-def test_a_lost_answer_of_a_delete_has_deleted(sqs: SqsStandIn, client: SQSClient) -> None:
+def test_a_lost_answer_of_a_delete_has_deleted(sqs: SqsEmulator, client: SQSClient) -> None:
     sqs.publish(["a"])
     messages = receive(sqs, client)
     sqs.faults.add(Fault.ANSWER_LOST, "DeleteMessageBatch", count=1)
@@ -63,7 +63,7 @@ def test_a_lost_answer_of_a_delete_has_deleted(sqs: SqsStandIn, client: SQSClien
     assert delete(sqs, client, messages) == []
 
 
-def test_a_dropped_connection_has_changed_nothing(sqs: SqsStandIn, client: SQSClient) -> None:
+def test_a_dropped_connection_has_changed_nothing(sqs: SqsEmulator, client: SQSClient) -> None:
     sqs.publish(["a"])
     rule = sqs.faults.add(Fault.DROPPED, count=2)
     for _ in range(2):
@@ -81,7 +81,7 @@ def test_a_dropped_connection_has_changed_nothing(sqs: SqsStandIn, client: SQSCl
         (Fault.INTERNAL_ERROR, "InternalFailure", 500),
     ],
 )
-def test_an_error_of_the_service_has_changed_nothing(sqs: SqsStandIn, client: SQSClient, fault: Fault, code: str, status: int) -> None:
+def test_an_error_of_the_service_has_changed_nothing(sqs: SqsEmulator, client: SQSClient, fault: Fault, code: str, status: int) -> None:
     sqs.publish(["a"])
     sqs.faults.add(fault, "ReceiveMessage", count=1)
     with pytest.raises(ClientError) as raised:
@@ -91,7 +91,7 @@ def test_an_error_of_the_service_has_changed_nothing(sqs: SqsStandIn, client: SQ
     assert len(receive(sqs, client)) == 1
 
 
-def test_boto3_tries_again_after_each_of_them(sqs: SqsStandIn) -> None:
+def test_boto3_tries_again_after_each_of_them(sqs: SqsEmulator) -> None:
     sqs.publish(["a"])
     rules = [sqs.faults.add(fault, count=1) for fault in (Fault.DROPPED, Fault.THROTTLED, Fault.INTERNAL_ERROR)]
     assert len(receive(sqs, sqs.client(attempts=4))) == 1
@@ -99,7 +99,7 @@ def test_boto3_tries_again_after_each_of_them(sqs: SqsStandIn) -> None:
     assert sqs.calls == {"ReceiveMessage": 4}
 
 
-def test_some_entries_of_a_batch_fail_by_the_servers_fault(sqs: SqsStandIn, client: SQSClient) -> None:
+def test_some_entries_of_a_batch_fail_by_the_servers_fault(sqs: SqsEmulator, client: SQSClient) -> None:
     sqs.publish(str(number) for number in range(10))
     messages = receive(sqs, client)
     sqs.faults.add(Fault.ENTRY_FAILED, "DeleteMessageBatch", count=3, skip=2)
@@ -109,7 +109,7 @@ def test_some_entries_of_a_batch_fail_by_the_servers_fault(sqs: SqsStandIn, clie
     assert delete(sqs, client, [messages[number] for number in (2, 3, 4)]) == []
 
 
-def test_a_deleted_message_comes_again(sqs: SqsStandIn, client: SQSClient) -> None:
+def test_a_deleted_message_comes_again(sqs: SqsEmulator, client: SQSClient) -> None:
     sqs.publish(["a", "b"])
     sqs.faults.add(Fault.DELETED_RETURNS, count=1)
     messages = receive(sqs, client, AttributeNames=["All"])
@@ -120,7 +120,7 @@ def test_a_deleted_message_comes_again(sqs: SqsStandIn, client: SQSClient) -> No
     assert again["Attributes"]["ApproximateReceiveCount"] == "2"
 
 
-def test_two_hold_the_same_message_at_once(sqs: SqsStandIn, client: SQSClient) -> None:
+def test_two_hold_the_same_message_at_once(sqs: SqsEmulator, client: SQSClient) -> None:
     sqs.publish(["a"])
     sqs.faults.add(Fault.DELIVERED_TWICE, count=1)
     (first,), (second,) = receive(sqs, client), receive(sqs, client)
@@ -131,7 +131,7 @@ def test_two_hold_the_same_message_at_once(sqs: SqsStandIn, client: SQSClient) -
     assert sqs.queue.message_ids() == []
 
 
-def test_a_receive_brings_a_message_twice(sqs: SqsStandIn, client: SQSClient) -> None:
+def test_a_receive_brings_a_message_twice(sqs: SqsEmulator, client: SQSClient) -> None:
     sqs.publish(["a"])
     sqs.faults.add(Fault.REPEATED, count=1)
     first, second = receive(sqs, client)
@@ -139,7 +139,7 @@ def test_a_receive_brings_a_message_twice(sqs: SqsStandIn, client: SQSClient) ->
     assert first["ReceiptHandle"] != second["ReceiptHandle"]
 
 
-def test_a_checksum_is_wrong_once(sqs: SqsStandIn, client: SQSClient) -> None:
+def test_a_checksum_is_wrong_once(sqs: SqsEmulator, client: SQSClient) -> None:
     sqs.publish(["a"])
     sqs.faults.add(Fault.WRONG_MD5, count=1)
     (wrong,) = receive(sqs, client, VisibilityTimeout=0)
@@ -148,14 +148,14 @@ def test_a_checksum_is_wrong_once(sqs: SqsStandIn, client: SQSClient) -> None:
     assert right["MD5OfBody"] == "0cc175b9c0f1b6a831c399e269772661"
 
 
-def test_a_receive_finds_nothing_where_something_waits(sqs: SqsStandIn, client: SQSClient) -> None:
+def test_a_receive_finds_nothing_where_something_waits(sqs: SqsEmulator, client: SQSClient) -> None:
     sqs.publish(["a"])
     sqs.faults.add(Fault.EMPTY, count=1)
     assert receive(sqs, client) == []
     assert len(receive(sqs, client)) == 1
 
 
-def test_a_slow_answer_does_not_hold_up_others(sqs: SqsStandIn) -> None:
+def test_a_slow_answer_does_not_hold_up_others(sqs: SqsEmulator) -> None:
     """The slow call would take an hour, so that another's answer shows that it did not wait."""
     sqs.publish(["a"])
     sqs.faults.add(Fault.SLOW, "ReceiveMessage", count=1, seconds=3600)
@@ -164,7 +164,7 @@ def test_a_slow_answer_does_not_hold_up_others(sqs: SqsStandIn) -> None:
     assert len(receive(sqs, sqs.client())) == 1
 
 
-def abandoned(sqs: SqsStandIn) -> None:
+def abandoned(sqs: SqsEmulator) -> None:
     """A receive that the end of the server cuts off."""
     with contextlib.suppress(BotoCoreError):
         receive(sqs, sqs.client())
@@ -172,7 +172,7 @@ def abandoned(sqs: SqsStandIn) -> None:
 
 def test_chance_is_the_same_for_the_same_seed() -> None:
     def struck(seed: int) -> list[bool]:
-        with SqsStandIn() as sqs:
+        with SqsEmulator() as sqs:
             sqs.faults.add(Fault.EMPTY, probability=0.3, seed=seed)
             return [sqs.faults.strike(Fault.EMPTY, "ReceiveMessage") is not None for _ in range(200)]
 
@@ -180,7 +180,7 @@ def test_chance_is_the_same_for_the_same_seed() -> None:
     assert 30 <= sum(struck(1)) <= 90
 
 
-def test_faults_stop_when_they_are_taken_back(sqs: SqsStandIn, client: SQSClient) -> None:
+def test_faults_stop_when_they_are_taken_back(sqs: SqsEmulator, client: SQSClient) -> None:
     sqs.publish(["a"])
     sqs.faults.add(Fault.EMPTY)
     assert receive(sqs, client) == []
@@ -189,7 +189,7 @@ def test_faults_stop_when_they_are_taken_back(sqs: SqsStandIn, client: SQSClient
 
 
 def test_a_message_returns_when_its_time_is_over_and_its_old_handle_is_worth_nothing(
-    sqs: SqsStandIn, client: SQSClient, clock: VirtualClock
+    sqs: SqsEmulator, client: SQSClient, clock: VirtualClock
 ) -> None:
     sqs.publish(["a"])
     (first,) = receive(sqs, client)
@@ -203,7 +203,7 @@ def test_a_message_returns_when_its_time_is_over_and_its_old_handle_is_worth_not
     assert sqs.queue.counts() == (0, 0, 0)
 
 
-def test_an_expired_handle_is_refused_where_a_queue_does_so(sqs: SqsStandIn, client: SQSClient, clock: VirtualClock) -> None:
+def test_an_expired_handle_is_refused_where_a_queue_does_so(sqs: SqsEmulator, client: SQSClient, clock: VirtualClock) -> None:
     sqs.publish(["a"])
     sqs.queue.refuse_expired_handles = True
     messages = receive(sqs, client)
@@ -213,7 +213,7 @@ def test_an_expired_handle_is_refused_where_a_queue_does_so(sqs: SqsStandIn, cli
     assert "expired" in failed["Message"]
 
 
-def test_a_message_is_extended_to_twelve_hours_and_no_further(sqs: SqsStandIn, client: SQSClient, clock: VirtualClock) -> None:
+def test_a_message_is_extended_to_twelve_hours_and_no_further(sqs: SqsEmulator, client: SQSClient, clock: VirtualClock) -> None:
     sqs.publish(["a"])
     handle = receive(sqs, client, VisibilityTimeout=43_200)[0]["ReceiptHandle"]
     clock.advance(43_000)
@@ -222,7 +222,7 @@ def test_a_message_is_extended_to_twelve_hours_and_no_further(sqs: SqsStandIn, c
         client.change_message_visibility(QueueUrl=sqs.queue_url, ReceiptHandle=handle, VisibilityTimeout=201)
 
 
-def test_the_in_flight_quota_is_an_error_of_short_polling_and_an_empty_answer_of_long(sqs: SqsStandIn, client: SQSClient) -> None:
+def test_the_in_flight_quota_is_an_error_of_short_polling_and_an_empty_answer_of_long(sqs: SqsEmulator, client: SQSClient) -> None:
     sqs.queue.in_flight_limit = 15
     sqs.publish(str(number) for number in range(20))
     held = receive(sqs, client)
@@ -235,7 +235,7 @@ def test_the_in_flight_quota_is_an_error_of_short_polling_and_an_empty_answer_of
     assert len(receive(sqs, client)) == 5
 
 
-def test_what_is_too_old_is_gone(sqs: SqsStandIn, client: SQSClient, clock: VirtualClock) -> None:
+def test_what_is_too_old_is_gone(sqs: SqsEmulator, client: SQSClient, clock: VirtualClock) -> None:
     sqs.queue.retention_seconds = 3600
     sqs.publish(["old"])
     clock.advance(1800)
@@ -245,7 +245,7 @@ def test_what_is_too_old_is_gone(sqs: SqsStandIn, client: SQSClient, clock: Virt
     assert sqs.queue.deleted == []
 
 
-def test_a_delayed_message_appears_in_time(sqs: SqsStandIn, client: SQSClient, clock: VirtualClock) -> None:
+def test_a_delayed_message_appears_in_time(sqs: SqsEmulator, client: SQSClient, clock: VirtualClock) -> None:
     client.send_message(QueueUrl=sqs.queue_url, MessageBody="a", DelaySeconds=60)
     clock.advance(59)
     assert receive(sqs, client) == []
@@ -255,7 +255,7 @@ def test_a_delayed_message_appears_in_time(sqs: SqsStandIn, client: SQSClient, c
 
 def test_messages_come_in_no_order_with_a_seed_and_each_once() -> None:
     def order(seed: int | None) -> list[str]:
-        with SqsStandIn(seed=seed, clock=VirtualClock()) as sqs:
+        with SqsEmulator(seed=seed, clock=VirtualClock()) as sqs:
             sqs.publish(str(number) for number in range(100))
             client = sqs.client()
             return [message["Body"] for _ in range(10) for message in receive(sqs, client)]
@@ -266,7 +266,7 @@ def test_messages_come_in_no_order_with_a_seed_and_each_once() -> None:
     assert sorted(order(1), key=int) == everything
 
 
-def test_redriven_messages_are_sent_anew(sqs: SqsStandIn, clock: VirtualClock) -> None:
+def test_redriven_messages_are_sent_anew(sqs: SqsEmulator, clock: VirtualClock) -> None:
     dead = sqs.account.create("dead-letters")
     sqs.queue.dead_letters, sqs.queue.max_receive_count = dead, 1
     (first,) = sqs.publish(["a"])
@@ -284,7 +284,7 @@ def test_redriven_messages_are_sent_anew(sqs: SqsStandIn, clock: VirtualClock) -
 
 
 def test_a_long_poll_ends_when_a_message_arrives() -> None:
-    with SqsStandIn() as sqs:
+    with SqsEmulator() as sqs:
         received: list[Any] = []
         receiving = threading.Thread(target=lambda: received.extend(receive(sqs, sqs.client(), WaitTimeSeconds=20)))
         receiving.start()
@@ -294,7 +294,7 @@ def test_a_long_poll_ends_when_a_message_arrives() -> None:
         assert [message["Body"] for message in received] == ["a"]
 
 
-def test_who_deletes_is_seen_before_it_happens(sqs: SqsStandIn, client: SQSClient) -> None:
+def test_who_deletes_is_seen_before_it_happens(sqs: SqsEmulator, client: SQSClient) -> None:
     ids = sqs.publish(["a", "b"])
     seen: list[tuple[list[str], int]] = []
     sqs.queue.before_delete = lambda deleting: seen.append((sorted(deleting), len(sqs.queue.message_ids())))

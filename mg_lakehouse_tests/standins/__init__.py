@@ -1,1 +1,0 @@
-"""Servers that stand in for AWS in tests, and faults that AWS shows only now and then."""
