@@ -6,7 +6,8 @@ import ast
 import re
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Final
@@ -16,14 +17,12 @@ PROJECT: Final = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 DEVELOPMENT: Final = {"bench", "dev", "docs"}
 
 NEVER_IMPORTED: Final = {
-    "dbt-core": "a program: gold runs it",
-    "dbt-duckdb": "a plugin of dbt",
-    "dagster-aws": "Dagster's resource for boto3",
     "dagster-graphql": "the UI's",
     "dagster-postgres": "named in a dagster.yaml",
     "dagster-webserver": "a program: the UI",
+    "duckdb-extension-delta": "found by DuckDB as a file",
+    "duckdb-extension-httpfs": "found by DuckDB as a file",
     "numpy": "DuckDB asks for it where a function of Python is called from SQL",
-    "sqlalchemy": "a bound for Dagster",
     "tzdata": "time zones where the system has none",
 }
 
@@ -41,9 +40,16 @@ def test_what_is_declared_is_imported_or_says_why_not() -> None:
 
 
 def imported() -> Iterator[tuple[str, str]]:
-    """Modules of the package, each with the top-level packages of others that it imports, wherever in it."""
+    """Modules of the package, each with the top-level packages of others that it imports, wherever in it but for type checkers alone."""
     for module in sorted((ROOT / "mg_lakehouse").rglob("*.py")):
-        for node in ast.walk(ast.parse(module.read_text())):
+        tree = ast.parse(module.read_text())
+        for_types = {
+            inner
+            for node in ast.walk(tree)
+            if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+            for inner in ast.walk(node)
+        }
+        for node in set(ast.walk(tree)) - for_types:
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             if isinstance(node, ast.ImportFrom) and node.module and not node.level:
                 names = [node.module]
@@ -52,7 +58,13 @@ def imported() -> Iterator[tuple[str, str]]:
 
 
 def distributions(package: str) -> set[str]:
-    return {normal(name) for name in packages_distributions().get(package, ())}
+    return {normal(name) for name in installed().get(package, ())}
+
+
+@cache
+def installed() -> Mapping[str, list[str]]:
+    """Top-level packages, each with the distributions that bring it: some seconds, for all of the environment is read."""
+    return packages_distributions()
 
 
 def extras() -> dict[str, list[str]]:
