@@ -20,7 +20,10 @@ def in_order(identifier: str) -> tuple[str, int]:
     return identifier[0], int(identifier[1:])
 
 
-@pytest.mark.parametrize("identifier", sorted(PAGES, key=in_order))
+IN_ORDER = sorted(PAGES, key=in_order)
+
+
+@pytest.mark.parametrize("identifier", IN_ORDER)
 def test_each_decision_has_a_title_a_date_a_status_and_a_reason(identifier: str) -> None:
     title, blank, dated, blank_too, *reason = PAGES[identifier].read_text().splitlines()
     assert title.startswith(f"# {identifier} · ")
