@@ -30,6 +30,7 @@ lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/typos
+	$(BIN)/lint-imports --no-cache
 
 format: $(INSTALLED)  ## Put the code into shape
 	$(BIN)/ruff check --fix .
@@ -61,7 +62,7 @@ bench-peers: $(INSTALLED)  # dlt and Spark, each in an environment of its own
 	$(BIN)/python -m benchmarks peers
 
 # With the timestamp, an environment is made once and again only when what it holds changes.
-$(INSTALLED): pyproject.toml constraints.txt mg_lakehouse/events/_plain.pyx mg_lakehouse/events/_starts.pyx
+$(INSTALLED): pyproject.toml constraints.txt mg_lakehouse/events/fast/_scan.pyx mg_lakehouse/events/_item_count.pyx
 	@command -v $(PYTHON) > /dev/null || { echo "$(PYTHON) was not found: install Python 3.11, or say PYTHON=/path/to/python3.11"; exit 1; }
 	@echo "Installing into $(VENV) ..."
 	@$(PYTHON) -m venv $(VENV)

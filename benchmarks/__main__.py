@@ -19,7 +19,7 @@ from benchmarks.harness.machine import describe
 from benchmarks.harness.outcome import Outcome, now_text
 from benchmarks.harness.peers import install
 from benchmarks.harness.processes import ROOT, WorkFailedError
-from mg_lakehouse.signals import handling
+from mg_lakehouse._util.signals import handling
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 

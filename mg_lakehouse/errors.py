@@ -1,6 +1,6 @@
 """The errors that a user meets, sorted once into permanent and transient.
 
-Clients at the edge (:mod:`mg_lakehouse.stores`) translate what boto3, delta-rs and dbt raise into these;
+Clients at the edge (:mod:`mg_lakehouse.lake`, :mod:`mg_lakehouse.sources`) translate what boto3, delta-rs and dbt raise into these;
 everything inside looks only at the class. Each text is one sentence that names the thing and the remedy,
 and never holds message content, an address or a credential.
 """

@@ -42,7 +42,7 @@ def test_the_wheel_has_the_dbt_project_and_the_samples(tmp_path: Path) -> None:
     ]
     expected = {f"mg_lakehouse/{path.as_posix()}" for path in sources if (ROOT / path).is_file()}
     expected |= {"mg_lakehouse/dbt_project/dbt_project.yml", "mg_lakehouse/dbt_project/profiles.yml", "mg_lakehouse/dagster.yaml"}
-    expected |= {"mg_lakehouse/demo/samples/01_ClickActivity.xml", "mg_lakehouse/py.typed"}
+    expected |= {"mg_lakehouse/testing/samples/01_ClickActivity.xml", "mg_lakehouse/py.typed"}
     assert len(expected) > 40
     assert expected - names == set()
     assert [name for name in names if re.fullmatch(r"mg_lakehouse/events/_plain\..*\.so", name)], "the fast reading was not compiled"

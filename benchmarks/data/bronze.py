@@ -13,9 +13,10 @@ from typing import Final
 import polars as pl
 
 from benchmarks.data.feed import earlier
-from mg_lakehouse.events.schemas import BRONZE_SCHEMA, TIMESTAMP
-from mg_lakehouse.stores.bronze import append_batch
-from mg_lakehouse.stores.lake import Lake
+from mg_lakehouse.bronze.append import append_batch
+from mg_lakehouse.bronze.tables import BRONZE_SCHEMA
+from mg_lakehouse.events.schemas import TIMESTAMP
+from mg_lakehouse.lake.lake import Lake
 
 __all__ = ["RECEIVED", "copy_lake", "fill", "messages", "repeated"]
 

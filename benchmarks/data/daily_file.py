@@ -12,9 +12,9 @@ from typing import Final, NamedTuple
 import polars as pl
 
 from benchmarks.data.feed import fresh_ids
-from mg_lakehouse.demo.activity_api import ActivityApi
+from mg_lakehouse.bronze.account_activity import FileKey
 from mg_lakehouse.events.catalogue import event_of_table, table_of_activity_type
-from mg_lakehouse.stores.account_activity import FileKey
+from mg_lakehouse.testing.web_service import ActivityApi
 
 __all__ = ["KEY", "DailyFile", "write_daily_file"]
 

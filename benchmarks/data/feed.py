@@ -15,12 +15,12 @@ from typing import Final, Literal
 
 import polars as pl
 
-from mg_lakehouse.demo.behaviour import Happening, context_request, job_errors, message
-from mg_lakehouse.demo.feed import FeedPlan, generate
-from mg_lakehouse.demo.jobs import make_jobs
-from mg_lakehouse.demo.people import person
-from mg_lakehouse.demo.writing import Style, write_item
 from mg_lakehouse.events.catalogue import event_of_element
+from mg_lakehouse.testing.feed.behaviour import Happening, context_request, job_errors, message
+from mg_lakehouse.testing.feed.feed import FeedPlan, generate
+from mg_lakehouse.testing.feed.jobs import make_jobs
+from mg_lakehouse.testing.feed.people import person
+from mg_lakehouse.testing.feed.writing import Style, write_item
 
 __all__ = ["Mix", "bodies", "earlier", "fresh_ids"]
 

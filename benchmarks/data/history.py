@@ -20,10 +20,11 @@ import polars as pl
 from deltalake import ColumnProperties, CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
 
 from benchmarks.data.columns import Ints, addresses, agents, emails, job_ids, person_of, recipients, urls, uuids
+from mg_lakehouse.bronze.tables import BRONZE_SCHEMA, EVENT_FEED
 from mg_lakehouse.events.catalogue import REJECTED_ITEMS
-from mg_lakehouse.events.schemas import BRONZE_SCHEMA, TIMESTAMP, silver_schema
-from mg_lakehouse.stores.lake import Lake
-from mg_lakehouse.stores.tables import EVENT_FEED, silver_spec
+from mg_lakehouse.events.schemas import TIMESTAMP, silver_schema
+from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.silver.tables import silver_spec
 
 __all__ = ["LAST_DAY", "LONGEST_DAYS", "ROWS_A_DAY", "SHARES", "History"]
 

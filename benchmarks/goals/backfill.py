@@ -10,8 +10,8 @@ from benchmarks.goals.context import Context
 from benchmarks.goals.tables import memory_plot, mib, verdict
 from benchmarks.harness.outcome import Outcome, Reached, Table
 from benchmarks.harness.processes import Done, run, work_command
+from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.settings import Settings
-from mg_lakehouse.stores.lake import Lake
 
 TITLE: Final = "Backfill: a day's backlog in one go"
 _PART: Final = 4

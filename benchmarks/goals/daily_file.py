@@ -11,9 +11,9 @@ from benchmarks.goals.context import Context
 from benchmarks.goals.tables import memory_plot, mib, verdict
 from benchmarks.harness.outcome import Outcome, Reached, Table
 from benchmarks.harness.processes import Done, WorkFailedError, run, work_command
-from mg_lakehouse.demo.activity_api import ActivityApi
-from mg_lakehouse.stores.account_activity import files_in_bronze
-from mg_lakehouse.stores.lake import Lake
+from mg_lakehouse.bronze.account_activity import files_in_bronze
+from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.testing.web_service import ActivityApi
 
 TITLE: Final = "Daily files: one of any size into bronze"
 _PART: Final = 4

@@ -15,7 +15,7 @@ from benchmarks.harness.outcome import Outcome, Reached
 from benchmarks.harness.peers import Peer, available
 from benchmarks.harness.processes import Done, WorkFailedError, run, work_command
 from mg_lakehouse.events.catalogue import EVENTS
-from mg_lakehouse.stores.lake import Lake
+from mg_lakehouse.lake.lake import Lake
 
 TITLE: Final = "Bronze to silver, end to end with Delta writes"
 _OURS: Final = "mg_lakehouse"

@@ -27,10 +27,10 @@ from benchmarks.harness.memory import MemoryCurve
 from benchmarks.harness.outcome import Curve, Outcome, Plot, Reached, Table
 from benchmarks.harness.processes import WorkFailedError
 from benchmarks.work.steady_feed import SteadyFeed, recipient, steady_feed
-from mg_lakehouse.services import service
+from mg_lakehouse.gold.dbt_project import ensure_manifest
+from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.serving.services import service
 from mg_lakehouse.settings import Settings
-from mg_lakehouse.stores.dbt_project import ensure_manifest
-from mg_lakehouse.stores.lake import Lake
 from mg_lakehouse_tests.standins.addresses import free_ports
 
 TITLE: Final = "Freshness: from the queue to gold"

@@ -27,11 +27,11 @@ from benchmarks.goals.tables import mib
 from benchmarks.harness.compare import Spread
 from benchmarks.harness.outcome import Outcome
 from benchmarks.harness.processes import Done, WorkFailedError, run, work_command
-from mg_lakehouse.dbt_plugin import definition_parts
+from mg_lakehouse.gold.commit import digest
+from mg_lakehouse.gold.dbt_plugin import definition_parts
+from mg_lakehouse.gold.dbt_project import project_dir
+from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.settings import Settings
-from mg_lakehouse.stores.dbt_project import project_dir
-from mg_lakehouse.stores.gold import digest
-from mg_lakehouse.stores.lake import Lake
 
 _SILVER_BATCHES: Final = 7
 _TURNS: Final = 2

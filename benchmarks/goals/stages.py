@@ -10,7 +10,7 @@ from benchmarks.goals.context import Context
 from benchmarks.harness.compare import Spread
 from benchmarks.harness.outcome import Curve, Outcome, Plot, Table
 from benchmarks.harness.processes import Done, run, work_command
-from mg_lakehouse.stores.lake import Lake
+from mg_lakehouse.lake.lake import Lake
 
 TITLE: Final = "Where the time goes"
 _WHOLE: Final = "bronze to silver, whole"

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from benchmarks.work.timing import timed
+from mg_lakehouse.bronze.event_feed import drain
+from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.settings import Settings
-from mg_lakehouse.stores.drain import drain
-from mg_lakehouse.stores.lake import Lake
-from mg_lakehouse.stores.queue import open_queue
+from mg_lakehouse.sources.sqs import open_queue
 
 __all__ = ["drain_queue"]
 

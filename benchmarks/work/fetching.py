@@ -9,10 +9,10 @@ from datetime import date
 from typing import Any
 
 from benchmarks.work.timing import timed
+from mg_lakehouse.bronze.account_activity import FileKey, fetch_activity
+from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.settings import Settings
-from mg_lakehouse.stores.account_activity import FileKey, fetch_activity
-from mg_lakehouse.stores.lake import Lake
-from mg_lakehouse.stores.web_service import open_web_service
+from mg_lakehouse.sources.web_service import open_web_service
 
 __all__ = ["fetch_daily_file"]
 

@@ -10,10 +10,10 @@ import polars as pl
 
 from benchmarks.data.bronze import fill
 from benchmarks.work.timing import timed
+from mg_lakehouse.gold import dbt_project
+from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.settings import Settings
-from mg_lakehouse.stores import dbt_project
-from mg_lakehouse.stores.lake import Lake
-from mg_lakehouse.stores.silver import flatten_new
+from mg_lakehouse.silver.update import flatten_new
 
 __all__ = ["build"]
 

@@ -13,8 +13,9 @@ import polars as pl
 from benchmarks.data.bronze import fill
 from benchmarks.peers.lxml_loop import bronze_to_silver
 from benchmarks.work.timing import timed
-from mg_lakehouse.stores.lake import Lake
-from mg_lakehouse.stores.silver import SilverReport, flatten_new
+from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.silver.report import SilverReport
+from mg_lakehouse.silver.update import flatten_new
 
 __all__ = ["batches", "lxml_loop", "ours"]
 

@@ -20,8 +20,8 @@ from benchmarks.work.silver import ours
 from benchmarks.work.timing import Timed, timed
 from mg_lakehouse.events.dedupe import first_received
 from mg_lakehouse.events.flatten import flatten
-from mg_lakehouse.events.typing import type_cells
-from mg_lakehouse.stores.lake import Lake
+from mg_lakehouse.events.strict.cast import type_cells
+from mg_lakehouse.lake.lake import Lake
 
 __all__ = ["stages"]
 

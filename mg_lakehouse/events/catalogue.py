@@ -3,7 +3,7 @@
 Parsing, silver schemas, Dagster asset specs, column tags and dbt sources are all derived from
 :data:`EVENTS`, so a new event type is one entry here and nothing else. No other module may name an
 event type. The contract behind it grows and does not change: column names and types are what users query. A table that exists gets a new column at
-its end (:meth:`mg_lakehouse.stores.lake.Lake.ensure`).
+its end (:meth:`mg_lakehouse.lake.lake.Lake.ensure`).
 
 Sources: MessageGears' "Real-Time Event Feed" document (v3.1), and, for elements the document does
 not show, the schema in its public Java SDK.

@@ -1,8 +1,8 @@
 """From bronze rows to silver rows: bodies in, one frame per event table out, nothing lost on the way.
 
-Pure: a frame of messages goes in, frames come out. Bodies are unwrapped first (:mod:`mg_lakehouse.events.envelopes`). Plain items take the fast reading (:mod:`mg_lakehouse.events.plain`), all others
-the strict one (:mod:`mg_lakehouse.events.reader`, :mod:`mg_lakehouse.events.extract`, :mod:`mg_lakehouse.events.typing`). What came of each message
-is held against a count that knows no reader (:mod:`mg_lakehouse.events.starts`). De-duplication is
+Pure: a frame of messages goes in, frames come out. Bodies are unwrapped first (:mod:`mg_lakehouse.events.formats.envelopes`). Plain items take the fast reading (:mod:`mg_lakehouse.events.fast.reader`), all others
+the strict one (:mod:`mg_lakehouse.events.strict.reader`, :mod:`mg_lakehouse.events.strict.extract`, :mod:`mg_lakehouse.events.strict.cast`). What came of each message
+is held against a count that knows no reader (:mod:`mg_lakehouse.events.item_count`). De-duplication is
 :mod:`mg_lakehouse.events.dedupe`'s business, commits are the stores'.
 """
 
@@ -20,14 +20,14 @@ import polars as pl
 import pyarrow as pa
 
 from mg_lakehouse.events.catalogue import REJECTED_ITEMS, UNRECOGNIZED, silver_tables
-from mg_lakehouse.events.envelopes import unwrap, unwrap_all
-from mg_lakehouse.events.extract import RAW_REJECTIONS, Extractor
-from mg_lakehouse.events.plain import NOTHING_PLAIN, PlainReading, read_plain
-from mg_lakehouse.events.reader import Body
-from mg_lakehouse.events.rejection import Reason
+from mg_lakehouse.events.fast.reader import NOTHING_PLAIN, PlainReading, read_plain
+from mg_lakehouse.events.formats.envelopes import unwrap, unwrap_all
+from mg_lakehouse.events.item_count import starts_of
+from mg_lakehouse.events.rejects import Reason
 from mg_lakehouse.events.schemas import in_arrow, silver_schema
-from mg_lakehouse.events.starts import starts_of
-from mg_lakehouse.events.typing import type_cells
+from mg_lakehouse.events.strict.cast import type_cells
+from mg_lakehouse.events.strict.extract import RAW_REJECTIONS, Extractor
+from mg_lakehouse.events.strict.reader import Body
 
 __all__ = ["Flattened", "flatten", "fragments"]
 

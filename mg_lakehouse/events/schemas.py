@@ -1,8 +1,4 @@
-"""Polars and Delta schemas, derived from the catalogue.
-
-The silver schemas follow :mod:`mg_lakehouse.events.catalogue`; the bronze schema is declared here and
-grows by nullable columns only: one is a metadata commit, after which every append in flight looks again.
-"""
+"""Polars schemas of the silver tables, derived from the catalogue, and the Polars type of each of its types."""
 
 from __future__ import annotations
 
@@ -14,52 +10,29 @@ import pyarrow as pa
 
 from mg_lakehouse.events.catalogue import Column, ColumnType, columns_of
 
-__all__ = ["ACTIVITY_SCHEMA", "BRONZE_SCHEMA", "ERRORS", "LOADED_SCHEMA", "PARTITION_COLUMN", "TIMESTAMP", "in_arrow", "silver_schema"]
+__all__ = ["ERRORS", "TIMESTAMP", "dtype_of", "dtype_of_sql", "in_arrow", "silver_schema", "sql_type_of"]
 
 TIMESTAMP: Final = pl.Datetime("us", "UTC")
 ERRORS: Final = pl.List(pl.Struct({"error_code": pl.String, "error_message": pl.String}))
-PARTITION_COLUMN: Final = "received_date"
 
-_DTYPES: Final[dict[ColumnType, pl.DataType]] = {
-    "string": pl.String(),
-    "int": pl.Int64(),
-    "timestamp": TIMESTAMP,
-    "date": pl.Date(),
-    "bool": pl.Boolean(),
-    "errors": ERRORS,
+_TYPES: Final[dict[ColumnType, tuple[pl.DataType, str]]] = {
+    "string": (pl.String(), "varchar"),
+    "int": (pl.Int64(), "bigint"),
+    "timestamp": (TIMESTAMP, "timestamptz"),
+    "date": (pl.Date(), "date"),
+    "bool": (pl.Boolean(), "boolean"),
+    "errors": (ERRORS, "struct(error_code varchar, error_message varchar)[]"),
 }
+"""By type of the catalogue, what Polars and DuckDB call it."""
 
-BRONZE_SCHEMA: Final = pl.Schema(
-    {
-        "message_id": pl.String(),
-        "body": pl.String(),
-        "body_sha256": pl.String(),
-        "sent_at": TIMESTAMP,
-        "received_at": TIMESTAMP,
-        "receive_count": pl.Int64(),
-        "attributes": pl.String(),
-        "queue": pl.String(),
-        "batch_id": pl.String(),
-        "received_date": pl.Date(),
-        "envelope": pl.String(),
-    }
-)
-"""``bronze/event_feed``: one row per SQS message, the body as received. ``attributes`` is a JSON object; ``envelope`` names what the body's XML is in."""
-
-ACTIVITY_SCHEMA: Final = pl.Schema(
-    {
-        **BRONZE_SCHEMA,
-        "activity_date": pl.Date(),
-        "activity_type": pl.String(),
-        "file_sha256": pl.String(),
-        "part": pl.Int64(),
-        "parts": pl.Int64(),
-    }
-)
-"""``bronze/account_activity``: one row per bundle that was cut out of a daily file. ``parts`` stands in a file's last bundle only."""
-
-LOADED_SCHEMA: Final = pl.Schema({**BRONZE_SCHEMA, "file_name": pl.String(), "part": pl.Int64()})
-"""``bronze/loaded_files``: one row per bundle of a file that somebody loaded. When it was sent nobody knows: ``sent_at`` is null."""
+_GOLD_TYPES: Final[dict[str, pl.DataType]] = {
+    **{sql: dtype for dtype, sql in _TYPES.values()},
+    "timestamp with time zone": TIMESTAMP,
+    "double": pl.Float64(),
+    "varchar[]": pl.List(pl.String()),
+    "date[]": pl.List(pl.Date()),
+}
+"""By the name that a dbt model's contract has for it; gold has types that silver has not."""
 
 
 def in_arrow(texts: pl.Series) -> pa.LargeStringArray:
@@ -71,7 +44,21 @@ def in_arrow(texts: pl.Series) -> pa.LargeStringArray:
 
 def dtype_of(column: Column) -> pl.DataType:
     """Polars dtype of a column of the catalogue."""
-    return _DTYPES[column.type]
+    return _TYPES[column.type][0]
+
+
+def sql_type_of(column: Column) -> str:
+    """DuckDB's name of the type of a column of the catalogue."""
+    return _TYPES[column.type][1]
+
+
+def dtype_of_sql(name: str) -> pl.DataType:
+    """Polars dtype of a column by DuckDB's name of its type, in any case.
+
+    Raises:
+        KeyError: no table of ours has a column of this type.
+    """
+    return _GOLD_TYPES[name.lower()]
 
 
 @cache

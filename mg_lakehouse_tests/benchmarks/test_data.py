@@ -20,9 +20,9 @@ from benchmarks.data.writing import bundled
 from benchmarks.peers import lxml_loop
 from benchmarks.work.flattening import differences
 from mg_lakehouse.events.flatten import flatten
-from mg_lakehouse.stores.lake import Lake
-from mg_lakehouse.stores.silver import flatten_new
-from mg_lakehouse_tests.stores.feeds import rows_of
+from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.silver.update import flatten_new
+from mg_lakehouse_tests.lake.feeds import rows_of
 
 EVENTS = 2_000
 HISTORY = History(2, rows_a_day=1_000)

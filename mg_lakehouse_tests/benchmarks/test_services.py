@@ -12,12 +12,12 @@ from benchmarks.data.feed import bodies
 from benchmarks.harness.processes import run, work_command
 from benchmarks.work.queue_process import filled_queue
 from benchmarks.work.steady_feed import NEW, recipient, steady_feed
-from mg_lakehouse.services import service
+from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.serving.services import service
 from mg_lakehouse.settings import Settings
-from mg_lakehouse.stores.lake import Lake
-from mg_lakehouse.stores.queue import EventQueue, open_queue
+from mg_lakehouse.sources.sqs import EventQueue, open_queue
 from mg_lakehouse_tests.events.frames import flat
-from mg_lakehouse_tests.stores.feeds import rows_of
+from mg_lakehouse_tests.lake.feeds import rows_of
 from mg_lakehouse_tests.ui.services import processes_of_group
 from mg_lakehouse_tests.waiting import wait_until
 

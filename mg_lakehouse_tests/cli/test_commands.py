@@ -8,14 +8,15 @@ from pathlib import Path
 import pytest
 from deltalake import DeltaTable
 
-from mg_lakehouse import __version__
-from mg_lakehouse.demo.queue import EmbeddedQueue
-from mg_lakehouse.demo.samples import samples
-from mg_lakehouse.stores.lake import Lake
-from mg_lakehouse.stores.silver import flatten_new
+from mg_lakehouse._version import __version__
+from mg_lakehouse.cli.app import COMMANDS, LazyGroup
+from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.silver.update import flatten_new
+from mg_lakehouse.testing.queue import EmbeddedQueue
+from mg_lakehouse.testing.samples import samples
 from mg_lakehouse_tests.cli.commands import command
 from mg_lakehouse_tests.events.frames import bundle, item
-from mg_lakehouse_tests.stores.feeds import START, bundles, receive
+from mg_lakehouse_tests.lake.feeds import START, bundles, receive
 
 
 @pytest.fixture
@@ -195,3 +196,12 @@ def test_backfill_says_what_it_would_do_does_it_and_has_nothing_more_to_do(tmp_p
     assert "1 days of tables differed from what bronze gives. Gold follows with its next build." in words(done.stdout)
     again = command(tmp_path, *arguments, "--to", "2026-03-02", "--table", "clicks")
     assert words(again.stdout) == "2 days, 1 rows: silver is what bronze gives."
+
+
+def test_the_list_of_commands_says_of_each_how_its_own_help_begins() -> None:
+    """The list is written down, so that it need import no command; and it is complete."""
+    for name, (_, line) in COMMANDS.items():
+        command = LazyGroup().get_command(None, name)
+        assert command is not None
+        assert (command.help or "").split("\n\n")[0].replace("\n", " ") == line
+    assert LazyGroup().get_command(None, "unknown") is None

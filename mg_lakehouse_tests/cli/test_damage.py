@@ -11,12 +11,12 @@ import polars as pl
 import pytest
 from deltalake import DeltaTable
 
-from mg_lakehouse.demo.queue import EmbeddedQueue
-from mg_lakehouse.demo.samples import samples
-from mg_lakehouse.stores.lake import Lake
+from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.testing.queue import EmbeddedQueue
+from mg_lakehouse.testing.samples import samples
 from mg_lakehouse_tests.cli.commands import command, sentence
 from mg_lakehouse_tests.cli.test_commands import words
-from mg_lakehouse_tests.stores.feeds import rows_of
+from mg_lakehouse_tests.lake.feeds import rows_of
 
 BODIES: Final = list(samples().values())
 

@@ -16,11 +16,12 @@ from typing import Final
 
 import pytest
 
-from mg_lakehouse.demo.queue import EmbeddedQueue
 from mg_lakehouse.errors import PermanentError
-from mg_lakehouse.stores.lake import Lake, store_error
+from mg_lakehouse.lake.errors import store_error
+from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.testing.queue import EmbeddedQueue
 from mg_lakehouse_tests.cli.commands import COMMAND, command, environment
-from mg_lakehouse_tests.stores.feeds import rows_of
+from mg_lakehouse_tests.lake.feeds import rows_of
 
 MESSAGES: Final = 10
 FULL: Final = "cannot be written: the disk is full, or a limit on its files is reached. Free some space."

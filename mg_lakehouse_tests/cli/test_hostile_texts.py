@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from mg_lakehouse.stores.lake import Lake
+from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse_tests.cli.commands import COMMAND, command, environment, sentence
 from mg_lakehouse_tests.events.frames import bundle, item
-from mg_lakehouse_tests.sinks.hostile import HOSTILE, MOVING
-from mg_lakehouse_tests.sinks.laws import hides
-from mg_lakehouse_tests.stores.feeds import rows_of
+from mg_lakehouse_tests.lake.feeds import rows_of
+from mg_lakehouse_tests.util.escaping_laws import hides
+from mg_lakehouse_tests.util.hostile import HOSTILE, MOVING
 
 RED = "\x9b31m\x1b[2J\u202e"
 
@@ -112,7 +112,7 @@ def test_rows_on_a_terminal_show_what_they_hold(tmp_path: Path, form: str) -> No
 
 
 def test_rows_in_a_pipe_are_to_the_letter(tmp_path: Path) -> None:
-    from mg_lakehouse.sinks import from_csv
+    from mg_lakehouse._util.escaping import from_csv
 
     done = subprocess.run(
         [COMMAND, "sql", ROWS, "--format", "csv"], cwd=tmp_path, env=environment(tmp_path), capture_output=True, check=True, timeout=120

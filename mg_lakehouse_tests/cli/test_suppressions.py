@@ -13,10 +13,10 @@ import polars as pl
 import pytest
 import yaml
 
+from mg_lakehouse.gold.dbt_project import project_dir
+from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.serving.suppression_filter import Reason
 from mg_lakehouse.settings import Settings
-from mg_lakehouse.stores.dbt_project import project_dir
-from mg_lakehouse.stores.lake import Lake
-from mg_lakehouse.suppressions import Reason
 from mg_lakehouse_tests.cli.commands import command, sentence
 from mg_lakehouse_tests.gold.helpers import append, build, event
 

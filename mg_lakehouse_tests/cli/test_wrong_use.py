@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from deltalake import DeltaTable
 
-from mg_lakehouse.demo.queue import EmbeddedQueue
-from mg_lakehouse.demo.samples import samples
+from mg_lakehouse.testing.queue import EmbeddedQueue
+from mg_lakehouse.testing.samples import samples
 from mg_lakehouse_tests.cli.commands import command, sentence
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from lxml import etree
 
-from mg_lakehouse.demo.breaking import BROKEN_BODIES
-from mg_lakehouse.demo.feed import Feed, FeedPlan, generate
-from mg_lakehouse.demo.samples import MALFORMED, samples
 from mg_lakehouse.events.catalogue import EVENTS, LINEAGE_COLUMNS, columns_of
+from mg_lakehouse.testing.feed.breaking import BROKEN_BODIES
+from mg_lakehouse.testing.feed.feed import Feed, FeedPlan, generate
+from mg_lakehouse.testing.samples import MALFORMED, samples
 
 _SILENT = {"source", "message_id", "item_index", "received_at", "received_date"}
 

@@ -8,10 +8,10 @@ from typing import Any
 import polars as pl
 import pytest
 
-from mg_lakehouse.demo.feed import Feed, FeedPlan, generate
-from mg_lakehouse.demo.truth import TrueRow
 from mg_lakehouse.events.flatten import Flattened, flatten
-from mg_lakehouse_tests.reckoning.compare import difference
+from mg_lakehouse.testing.feed.feed import Feed, FeedPlan, generate
+from mg_lakehouse.testing.feed.truth import TrueRow
+from mg_lakehouse_tests.oracle.compare import difference
 
 _PLACE = ("message_id", "item_index")
 _RECEIVED = datetime(2026, 3, 21, tzinfo=UTC)

@@ -15,9 +15,9 @@ from urllib.parse import urlsplit
 import boto3
 import pytest
 
-from mg_lakehouse.demo.feed import FeedPlan, generate
-from mg_lakehouse.demo.queue import EmbeddedQueue, trickle
 from mg_lakehouse.errors import ConfigurationError
+from mg_lakehouse.testing.feed.feed import FeedPlan, generate
+from mg_lakehouse.testing.queue import EmbeddedQueue, trickle
 
 
 def _received(queue: EmbeddedQueue) -> list[str]:

@@ -35,10 +35,10 @@ from typing import Any
 
 import pytest
 
-from mg_lakehouse_tests.reckoning.compare import difference
-from mg_lakehouse_tests.reckoning.events import hashed
-from mg_lakehouse_tests.reckoning.gold import PRIMARY_KEYS, expected_gold
-from mg_lakehouse_tests.reckoning.jobs import percentile
+from mg_lakehouse_tests.oracle.compare import difference
+from mg_lakehouse_tests.oracle.events import hashed
+from mg_lakehouse_tests.oracle.gold import PRIMARY_KEYS, expected_gold
+from mg_lakehouse_tests.oracle.jobs import percentile
 
 Row = dict[str, Any]
 Gold = dict[str, list[Row]]

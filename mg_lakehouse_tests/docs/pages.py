@@ -14,11 +14,14 @@ import polars as pl
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
+from mg_lakehouse.audit.tables import RECONCILIATION
+from mg_lakehouse.bronze.tables import BRONZE_SPECS
 from mg_lakehouse.events.catalogue import EVENTS, REJECTED_ITEMS, SET_ASIDE, Column, columns_of, silver_tables
+from mg_lakehouse.gold.dbt_project import build, ensure_manifest, gold_models
+from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.lake.tables import TableSpec
 from mg_lakehouse.settings import Settings
-from mg_lakehouse.stores.dbt_project import build, ensure_manifest, gold_models
-from mg_lakehouse.stores.lake import Lake, TableSpec
-from mg_lakehouse.stores.tables import BRONZE_SPECS, RECONCILIATION, silver_spec
+from mg_lakehouse.silver.tables import silver_spec
 
 __all__ = ["DOCS", "metrics_page", "settings_page", "tables_page"]
 

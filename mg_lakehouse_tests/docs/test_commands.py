@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from mg_lakehouse.demo.queue import EmbeddedQueue
-from mg_lakehouse.demo.samples import samples
+from mg_lakehouse.testing.queue import EmbeddedQueue
+from mg_lakehouse.testing.samples import samples
 from mg_lakehouse_tests.cli.commands import environment
 from mg_lakehouse_tests.docs.consoles import blocks, fenced, look
 from mg_lakehouse_tests.docs.pages import DOCS

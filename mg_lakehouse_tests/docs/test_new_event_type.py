@@ -25,7 +25,7 @@ def copy(tmp_path: Path) -> Path:
     command = tmp_path / "bin" / "mg-lakehouse"
     command.parent.mkdir()
     command.write_text(
-        f"#!{sys.executable}\nimport sys\nsys.path.insert(0, {str(tmp_path)!r})\nfrom mg_lakehouse.cli import main\nmain()\n"
+        f"#!{sys.executable}\nimport sys\nsys.path.insert(0, {str(tmp_path)!r})\nfrom mg_lakehouse.cli.app import main\nmain()\n"
     )
     command.chmod(0o755)
     return tmp_path

@@ -6,10 +6,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from mg_lakehouse.stores.lake import Lake
-from mg_lakehouse_tests.reckoning.compare import difference
-from mg_lakehouse_tests.reckoning.gold import NOT_RECKONED, OF_RECEIPT, PRIMARY_KEYS, expected_gold
-from mg_lakehouse_tests.stores.feeds import rows_of
+from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse_tests.lake.feeds import rows_of
+from mg_lakehouse_tests.oracle.compare import difference
+from mg_lakehouse_tests.oracle.gold import NOT_RECKONED, OF_RECEIPT, PRIMARY_KEYS, expected_gold
 
 __all__ = ["KEY", "LINEAGE", "SEEDS", "ZONE", "gold_of", "unlike"]
 

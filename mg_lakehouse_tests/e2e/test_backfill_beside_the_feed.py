@@ -15,22 +15,22 @@ from typing import Any, Final
 import dagster as dg
 import pytest
 
-from mg_lakehouse.definitions import build_definitions
-from mg_lakehouse.demo.activity_api import ActivityApi, daily_files
-from mg_lakehouse.demo.feed import Feed, FeedPlan, generate
-from mg_lakehouse.demo.queue import EmbeddedQueue
-from mg_lakehouse.demo.truth import TrueRow
-from mg_lakehouse.environment import set_environment
+from mg_lakehouse._util.environment import set_environment
+from mg_lakehouse.audit.conservation import conservation
+from mg_lakehouse.bronze.tables import BRONZE_TABLES
+from mg_lakehouse.dagster.build import build_definitions
+from mg_lakehouse.dagster.jobs import ACTIVITY_JOB, ACTIVITY_REPORT_JOB
+from mg_lakehouse.dagster.partitions import activity_range
+from mg_lakehouse.dagster.run_pass import run_once
 from mg_lakehouse.events.catalogue import silver_tables
-from mg_lakehouse.jobs import ACTIVITY_JOB, ACTIVITY_REPORT_JOB
-from mg_lakehouse.partitions import activity_range
-from mg_lakehouse.running import run_once
+from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.settings import Settings, load_settings
-from mg_lakehouse.stores.audit import conservation
-from mg_lakehouse.stores.lake import Lake
-from mg_lakehouse.stores.tables import BRONZE_TABLES
+from mg_lakehouse.testing.feed.feed import Feed, FeedPlan, generate
+from mg_lakehouse.testing.feed.truth import TrueRow
+from mg_lakehouse.testing.queue import EmbeddedQueue
+from mg_lakehouse.testing.web_service import ActivityApi, daily_files
 from mg_lakehouse_tests.e2e.reckoned import KEY, LINEAGE, ZONE, gold_of, unlike
-from mg_lakehouse_tests.stores.feeds import rows_of
+from mg_lakehouse_tests.lake.feeds import rows_of
 from mg_lakehouse_tests.waiting import wait_until
 
 pytestmark = pytest.mark.e2e
@@ -46,7 +46,7 @@ LOST: Final = 7
 PIPELINE: Final = """
 import sys
 from pathlib import Path
-from mg_lakehouse.running import run_once
+from mg_lakehouse.dagster.run_pass import run_once
 from mg_lakehouse.settings import load_settings
 
 while not Path("stop").exists():

@@ -1,7 +1,7 @@
 """A whole feed over a real socket, through Dagster, against an independent reckoning, row for row.
 
-The expected rows come from what the generator decided (:mod:`mg_lakehouse.demo.truth`) and from plain Python over it
-(:mod:`mg_lakehouse_tests.reckoning`); neither has read the XML or run the SQL.
+The expected rows come from what the generator decided (:mod:`mg_lakehouse.testing.feed.truth`) and from plain Python over it
+(:mod:`mg_lakehouse_tests.oracle`); neither has read the XML or run the SQL.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ import polars as pl
 import pytest
 from pydantic import SecretStr
 
-from mg_lakehouse.demo.feed import Feed, FeedPlan, generate
-from mg_lakehouse.demo.queue import EmbeddedQueue
-from mg_lakehouse.environment import set_environment
+from mg_lakehouse._util.environment import set_environment
+from mg_lakehouse.dagster.run_pass import run_once
 from mg_lakehouse.events.catalogue import silver_tables
-from mg_lakehouse.running import run_once
+from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.serving.sandbox.sandbox import AdHoc, ad_hoc
 from mg_lakehouse.settings import Settings, load_settings
-from mg_lakehouse.stores.ad_hoc import AdHoc, ad_hoc
-from mg_lakehouse.stores.lake import Lake
+from mg_lakehouse.testing.feed.feed import Feed, FeedPlan, generate
+from mg_lakehouse.testing.queue import EmbeddedQueue
 from mg_lakehouse_tests.e2e.reckoned import KEY, LINEAGE, SEEDS, ZONE, gold_of, unlike
 from mg_lakehouse_tests.gold.helpers import WITH_ADDRESSES
-from mg_lakehouse_tests.reckoning.compare import difference
-from mg_lakehouse_tests.reckoning.conservation import items_begun, unaccounted
-from mg_lakehouse_tests.reckoning.gold import PRIMARY_KEYS
-from mg_lakehouse_tests.reckoning.silver import expected_rejected, expected_rows
-from mg_lakehouse_tests.stores.feeds import rows_of
+from mg_lakehouse_tests.lake.feeds import rows_of
+from mg_lakehouse_tests.oracle.compare import difference
+from mg_lakehouse_tests.oracle.conservation import items_begun, unaccounted
+from mg_lakehouse_tests.oracle.gold import PRIMARY_KEYS
+from mg_lakehouse_tests.oracle.silver import expected_rejected, expected_rows
 
 pytestmark = pytest.mark.e2e
 

@@ -11,15 +11,16 @@ from typing import Final
 import polars as pl
 import pytest
 
-from mg_lakehouse.demo.feed import FeedPlan, generate
-from mg_lakehouse.demo.queue import EmbeddedQueue
-from mg_lakehouse.demo.samples import samples
-from mg_lakehouse.environment import set_environment
+from mg_lakehouse._util.environment import set_environment
+from mg_lakehouse.bronze.append import append_batch
 from mg_lakehouse.events.catalogue import silver_tables
-from mg_lakehouse.stores import dbt_project, duck
-from mg_lakehouse.stores.bronze import append_batch
-from mg_lakehouse.stores.lake import Lake
-from mg_lakehouse.stores.silver import flatten_new
+from mg_lakehouse.gold import dbt_project
+from mg_lakehouse.lake import duck
+from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.silver.update import flatten_new
+from mg_lakehouse.testing.feed.feed import FeedPlan, generate
+from mg_lakehouse.testing.queue import EmbeddedQueue
+from mg_lakehouse.testing.samples import samples
 from mg_lakehouse_tests.cli.commands import command, environment, sentence
 from mg_lakehouse_tests.gold.helpers import DERIVED, rows_of, settings
 from mg_lakehouse_tests.standins.s3 import S3Server

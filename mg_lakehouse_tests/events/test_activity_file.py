@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lxml import etree
 
-from mg_lakehouse.events.activity_file import ActivityFileReader, FileBundle
+from mg_lakehouse.events.formats.xml_file import ActivityFileReader, FileBundle
 
 HEAD = (
     '<?xml version="1.0" encoding="UTF-8"?>\n<AccountActivityResponse xmlns="http://messagegears.com/3.1/webService"><RequestId>a1</RequestId>'

@@ -16,14 +16,14 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from mg_lakehouse._util.dates import FIRST_MOMENT, LAST_MOMENT, moved, of_milliseconds, shifted, span_of_day
 from mg_lakehouse.events.schemas import TIMESTAMP
-from mg_lakehouse.stores.days import FIRST_MOMENT, LAST_MOMENT, moved, of_milliseconds, shifted, span_of_day
-from mg_lakehouse.stores.files import spans_around
-from mg_lakehouse.stores.lake import Lake
-from mg_lakehouse.stores.rederive import rederive
-from mg_lakehouse.stores.silver import flatten_new
+from mg_lakehouse.lake.file_stats import spans_around
+from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.silver.rebuild import rederive
+from mg_lakehouse.silver.update import flatten_new
 from mg_lakehouse_tests.events.frames import bundle, flat, item
-from mg_lakehouse_tests.stores.feeds import START, receive, rows_of
+from mg_lakehouse_tests.lake.feeds import START, receive, rows_of
 
 GIVEN = sorted((Path(__file__).parents[1] / "fixtures" / "times").glob("*.xml"))
 

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from mg_lakehouse.events.csv_feed import csv_items, known_type, read_header
 from mg_lakehouse.events.flatten import Flattened
+from mg_lakehouse.events.formats.csv import csv_items, known_type, read_header
 from mg_lakehouse_tests.events.frames import bundle, flat, item, only_row
 
 COLUMNS = ["ActivityId", "Timestamp", "RequestId", "EmailAddress", "CampaignId", "Url", "UrlId", "Microsite", "JobCategory"]

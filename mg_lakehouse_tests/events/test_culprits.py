@@ -81,7 +81,7 @@ def test_what_fails_on_content_is_told_by_its_type_and_never_by_its_text(kind: t
 
 
 def test_the_reason_names_our_line_that_met_it() -> None:
-    from mg_lakehouse.events.typing import parse_int
+    from mg_lakehouse.events.strict.cast import parse_int
 
     with pytest.raises(ContentError) as raised, content_errors():
         parse_int(None)  # type: ignore[arg-type]

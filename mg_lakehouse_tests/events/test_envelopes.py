@@ -13,9 +13,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from mg_lakehouse.demo.samples import samples
-from mg_lakehouse.events.envelopes import envelope_of, unwrap
 from mg_lakehouse.events.flatten import Flattened, fragments
+from mg_lakehouse.events.formats.envelopes import envelope_of, unwrap
+from mg_lakehouse.testing.samples import samples
 from mg_lakehouse_tests.events.envelopes_grammar import wrapped
 from mg_lakehouse_tests.events.frames import bundle, flat, item
 from mg_lakehouse_tests.events.test_plain import bodies

@@ -11,12 +11,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal, assert_series_equal
 
-from mg_lakehouse.demo.feed import FeedPlan, generate
-from mg_lakehouse.demo.samples import samples
 from mg_lakehouse.events import flatten as flattening
 from mg_lakehouse.events.catalogue import EVENTS
-from mg_lakehouse.events.plain import read_plain
-from mg_lakehouse.events.scanner import Slice, item_slices
+from mg_lakehouse.events.fast.reader import read_plain
+from mg_lakehouse.events.strict.scanner import Slice, item_slices
+from mg_lakehouse.testing.feed.feed import FeedPlan, generate
+from mg_lakehouse.testing.samples import samples
 from mg_lakehouse_tests.events.frames import bundle, flat, item, messages
 from mg_lakehouse_tests.security.laws import assert_fast_equals_strict
 
@@ -291,7 +291,7 @@ def test_a_bundle_of_many_items_whose_text_is_kept_is_cut_once(odd: str, monkeyp
         cuts.append(1)
         return item_slices(body)
 
-    monkeypatch.setattr("mg_lakehouse.events.reader.item_slices", count)
+    monkeypatch.setattr("mg_lakehouse.events.strict.reader.item_slices", count)
     flattened = flat(bundle(*[odd] * 300), bundle(*[odd] * 299))
     assert flattened.items == 599
     assert len(cuts) == 2

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from mg_lakehouse.demo.samples import samples
 from mg_lakehouse.events.catalogue import columns_of
+from mg_lakehouse.testing.samples import samples
 from mg_lakehouse_tests.events.frames import RECEIVED_AT, flat, only_row
 
 MAC = "Mozilla/5.0 (Macintosh; U; Intel Mac OS X 10_6_4; en-us) AppleWebKit/533.17.8 (KHTML, like Gecko) Version/5.0.1 Safari/533.17.8"

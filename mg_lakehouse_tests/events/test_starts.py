@@ -9,9 +9,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from mg_lakehouse.demo.feed import FeedPlan, generate
+from mg_lakehouse.events.item_count import count_starts, starts_of
 from mg_lakehouse.events.schemas import in_arrow
-from mg_lakehouse.events.starts import count_starts, starts_of
+from mg_lakehouse.testing.feed.feed import FeedPlan, generate
 from mg_lakehouse_tests.events.frames import bundle, item, messages
 from mg_lakehouse_tests.events.test_plain import bodies as odd_bodies
 from mg_lakehouse_tests.security.laws import assert_fast_equals_strict

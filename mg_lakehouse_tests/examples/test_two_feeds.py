@@ -16,11 +16,11 @@ from typing import Any, Final
 import pytest
 import yaml
 
-from mg_lakehouse.demo.queue import EmbeddedQueue
-from mg_lakehouse.stores.duck import connect
-from mg_lakehouse.stores.lake import Lake
+from mg_lakehouse.lake.duck import connect
+from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.testing.queue import EmbeddedQueue
 from mg_lakehouse_tests.events.frames import bundle, item
-from mg_lakehouse_tests.stores.feeds import rows_of
+from mg_lakehouse_tests.lake.feeds import rows_of
 
 EXAMPLE: Final = Path(__file__).parents[2] / "examples" / "two_feeds"
 BIN: Final = Path(sys.executable).parent
@@ -30,7 +30,7 @@ MARKETING_KEY: Final = "the key of the marketing lake"
 RUN: Final = """
 import json
 import dagster as dg
-from mg_lakehouse.partitions import today
+from mg_lakehouse.dagster.partitions import today
 from two_feeds.definitions import defs
 
 definitions, found = defs(), {}

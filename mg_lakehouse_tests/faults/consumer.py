@@ -13,17 +13,17 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Final
 
+from mg_lakehouse.bronze.account_activity import FileKey, fetch_activity
+from mg_lakehouse.bronze.event_feed import drain
+from mg_lakehouse.bronze.loaded_files import load_files
+from mg_lakehouse.lake import failpoints
+from mg_lakehouse.lake.failpoints import Failpoint
+from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.settings import Settings, load_settings
-from mg_lakehouse.stores import failpoints
-from mg_lakehouse.stores.account_activity import FileKey, fetch_activity
-from mg_lakehouse.stores.drain import drain
-from mg_lakehouse.stores.failpoints import Failpoint
-from mg_lakehouse.stores.lake import Lake
-from mg_lakehouse.stores.loading import load_files
-from mg_lakehouse.stores.queue import open_queue
-from mg_lakehouse.stores.rederive import rederive
-from mg_lakehouse.stores.silver import flatten_new
-from mg_lakehouse.stores.web_service import open_web_service
+from mg_lakehouse.silver.rebuild import rederive
+from mg_lakehouse.silver.update import flatten_new
+from mg_lakehouse.sources.sqs import open_queue
+from mg_lakehouse.sources.web_service import open_web_service
 
 KILLED: Final = -signal.SIGKILL
 VISIBILITY: Final = 30

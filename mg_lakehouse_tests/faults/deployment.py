@@ -15,9 +15,9 @@ from typing import Final
 
 import dagster as dg
 
-from mg_lakehouse.stores.lake import Lake
-from mg_lakehouse_tests.assets.homes import PACKAGED
+from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse_tests.cli.commands import environment
+from mg_lakehouse_tests.dagster.homes import PACKAGED
 from mg_lakehouse_tests.standins.addresses import free_ports
 from mg_lakehouse_tests.standins.sqs import SqsStandIn
 from mg_lakehouse_tests.waiting import wait_until

@@ -10,14 +10,15 @@ from typing import Any
 
 import polars as pl
 
-from mg_lakehouse.demo.feed import Feed
+from mg_lakehouse.audit.conservation import conservation
+from mg_lakehouse.bronze.event_feed import DrainReport, drain
 from mg_lakehouse.errors import TransientError
 from mg_lakehouse.events.catalogue import REJECTED_ITEMS, silver_tables
+from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.location import Layer
 from mg_lakehouse.settings import Settings
-from mg_lakehouse.stores.audit import conservation
-from mg_lakehouse.stores.drain import DrainReport, drain
-from mg_lakehouse.stores.lake import Lake, Layer
-from mg_lakehouse.stores.queue import EventQueue
+from mg_lakehouse.sources.sqs import EventQueue
+from mg_lakehouse.testing.feed.feed import Feed
 from mg_lakehouse_tests.standins.sqs import Queue, SqsStandIn, VirtualClock
 
 

@@ -8,21 +8,24 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
+from unittest.mock import patch
 
-from mg_lakehouse.demo.samples import samples
+from mg_lakehouse.audit.conservation import conservation
+from mg_lakehouse.bronze.append import append_batch
+from mg_lakehouse.bronze.event_feed import DrainReport, drain
+from mg_lakehouse.bronze.tables import EVENT_FEED
+from mg_lakehouse.lake import failpoints
+from mg_lakehouse.lake.failpoints import Failpoint
+from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.location import Layer
 from mg_lakehouse.settings import Settings
-from mg_lakehouse.stores import failpoints, silver
-from mg_lakehouse.stores.audit import conservation
-from mg_lakehouse.stores.bronze import append_batch
-from mg_lakehouse.stores.drain import DrainReport, drain
-from mg_lakehouse.stores.failpoints import Failpoint
-from mg_lakehouse.stores.lake import Lake, Layer
-from mg_lakehouse.stores.queue import EventQueue
-from mg_lakehouse.stores.silver import flatten_new
-from mg_lakehouse.stores.tables import EVENT_FEED
+from mg_lakehouse.silver.slices import slices_of
+from mg_lakehouse.silver.update import flatten_new
+from mg_lakehouse.sources.sqs import EventQueue
+from mg_lakehouse.testing.samples import samples
 from mg_lakehouse_tests.faults.invariants import column, in_bronze_once, nothing_is_twice
+from mg_lakehouse_tests.lake.feeds import batch, receive
 from mg_lakehouse_tests.standins.sqs import Fault, SqsStandIn, VirtualClock
-from mg_lakehouse_tests.stores.feeds import batch, receive
 
 Scenario = Callable[[Lake, SqsStandIn], None]
 
@@ -235,16 +238,13 @@ def _silver_is_whole(lake: Lake) -> None:
 
 def _flatten_up_to(lake: Lake, version: int) -> None:
     """A run that began when bronze stood at `version`."""
-    real = silver._slices  # what a run that opened bronze earlier would cut
+    real = slices_of  # what a run that opened bronze earlier would cut
 
     def shorter(bronze: Any, start: int, target: int, **options: Any) -> Any:
         return real(bronze, start, min(target, version), **options)
 
-    silver._slices = shorter
-    try:
+    with patch("mg_lakehouse.silver.update.slices_of", shorter):
         flatten_new(lake)
-    finally:
-        silver._slices = real
 
 
 def _drain(lake: Lake, sqs: SqsStandIn) -> DrainReport:

@@ -14,9 +14,9 @@ from typing import Final
 import pytest
 from deltalake import DeltaTable
 
-from mg_lakehouse.demo.feed import Feed, FeedPlan, generate
-from mg_lakehouse.stores.failpoints import Failpoint
-from mg_lakehouse.stores.lake import Lake
+from mg_lakehouse.lake.failpoints import Failpoint
+from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.testing.feed.feed import Feed, FeedPlan, generate
 from mg_lakehouse_tests.faults.consumer import KILLED, VISIBILITY, Crash, start_consumer
 from mg_lakehouse_tests.faults.invariants import Guard, everything_arrived, nothing_is_lost, nothing_is_twice
 from mg_lakehouse_tests.standins.sqs import Fault, SqsStandIn, VirtualClock

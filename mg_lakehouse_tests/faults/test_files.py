@@ -9,15 +9,15 @@ import polars as pl
 import pytest
 from deltalake import DeltaTable
 
-from mg_lakehouse.demo.activity_api import ActivityApi
-from mg_lakehouse.stores.account_activity import FileKey, files_in_bronze
-from mg_lakehouse.stores.failpoints import Failpoint
-from mg_lakehouse.stores.lake import Lake
-from mg_lakehouse.stores.reconcile import reconcile_sources
-from mg_lakehouse.stores.silver import flatten_new, flatten_sources
+from mg_lakehouse.audit.hourly_balance import reconcile_sources
+from mg_lakehouse.bronze.account_activity import FileKey, files_in_bronze
+from mg_lakehouse.lake.failpoints import Failpoint
+from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.silver.update import flatten_new, flatten_sources
+from mg_lakehouse.testing.web_service import ActivityApi
 from mg_lakehouse_tests.events.frames import bundle, item
 from mg_lakehouse_tests.faults.consumer import KILLED, Crash, start_file_work
-from mg_lakehouse_tests.stores.feeds import START, receive, rows_of
+from mg_lakehouse_tests.lake.feeds import START, receive, rows_of
 
 DAY = date(2026, 3, 1)
 

@@ -15,8 +15,8 @@ from typing import Any, Final, NamedTuple
 import pytest
 
 from mg_lakehouse.errors import PermanentError
-from mg_lakehouse.stores.failpoints import Failpoint
-from mg_lakehouse.stores.lake import Lake
+from mg_lakehouse.lake.failpoints import Failpoint
+from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse_tests.cli.commands import environment
 from mg_lakehouse_tests.faults.consumer import KILLED, Crash, start_build
 from mg_lakehouse_tests.faults.power import Left, cut, watched, watcher
@@ -155,7 +155,7 @@ def test_builds_killed_at_any_moment_again_and_again_are_finished_by_the_next(la
 
 _WATCHED_BUILD: Final = """
 import sys
-from mg_lakehouse.stores.failpoints import Failpoint
+from mg_lakehouse.lake.failpoints import Failpoint
 from mg_lakehouse_tests.faults import consumer
 consumer._build(sys.argv[1], consumer.Crash(Failpoint.COMMIT_LANDED, int(sys.argv[2]), "gold/"))
 """

@@ -12,13 +12,13 @@ from typing import Final
 import dagster as dg
 import pytest
 
-from mg_lakehouse.hearts import beating
-from mg_lakehouse.jobs import GOLD_JOB
-from mg_lakehouse.liveness import UNFINISHED
-from mg_lakehouse.names import Names
-from mg_lakehouse.stores.lake import Lake
-from mg_lakehouse_tests.assets.homes import POOLS_ONLY, add_run, hearts_of, holder, home, take
+from mg_lakehouse.dagster.jobs import GOLD_JOB
+from mg_lakehouse.dagster.liveness import UNFINISHED
+from mg_lakehouse.dagster.names import Names
+from mg_lakehouse.dagster.run_heartbeats import beating
+from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse_tests.cli.commands import COMMAND, environment
+from mg_lakehouse_tests.dagster.homes import POOLS_ONLY, add_run, hearts_of, holder, home, take
 from mg_lakehouse_tests.events.frames import bundle, item
 from mg_lakehouse_tests.faults.deployment import Deployment, deployed
 from mg_lakehouse_tests.faults.invariants import column, in_bronze_once, nothing_is_twice

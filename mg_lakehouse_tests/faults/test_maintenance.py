@@ -17,26 +17,27 @@ from typing import Final
 import polars as pl
 import pytest
 
-from mg_lakehouse.demo.feed import FeedPlan, generate
-from mg_lakehouse.demo.samples import samples
-from mg_lakehouse.environment import set_environment
+from mg_lakehouse._util.environment import set_environment
+from mg_lakehouse.audit.conservation import conservation
 from mg_lakehouse.events.catalogue import silver_tables
+from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.location import Layer
+from mg_lakehouse.maintenance.run import maintain
 from mg_lakehouse.settings import Settings
-from mg_lakehouse.stores.audit import conservation
-from mg_lakehouse.stores.lake import Lake, Layer
-from mg_lakehouse.stores.maintenance import maintain
-from mg_lakehouse.stores.silver import flatten_new
+from mg_lakehouse.silver.update import flatten_new
+from mg_lakehouse.testing.feed.feed import FeedPlan, generate
+from mg_lakehouse.testing.samples import samples
 from mg_lakehouse_tests.cli.commands import environment
 from mg_lakehouse_tests.faults.invariants import column, in_bronze_once, nothing_is_twice
+from mg_lakehouse_tests.lake.feeds import receive
 from mg_lakehouse_tests.standins.s3 import S3Server
-from mg_lakehouse_tests.stores.feeds import receive
 
 NOW: Final = datetime.now(UTC)
 
 MAINTAIN: Final = """
 from mg_lakehouse.settings import load_settings
-from mg_lakehouse.stores.lake import Lake
-from mg_lakehouse.stores.maintenance import maintain
+from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.maintenance.run import maintain
 
 settings = load_settings().model_copy(update={"small_files": 2})
 while True:

@@ -18,18 +18,18 @@ from typing import Final
 
 import pytest
 
-from mg_lakehouse.demo.feed import Feed, FeedPlan, generate
+from mg_lakehouse.audit.hourly_balance import reconcile_sources
+from mg_lakehouse.bronze.event_feed import drain
 from mg_lakehouse.errors import PermanentError
 from mg_lakehouse.events.catalogue import silver_tables
+from mg_lakehouse.lake.failpoints import Failpoint
+from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.maintenance.repair import planned_repair, repair
 from mg_lakehouse.settings import Settings
-from mg_lakehouse.stores.drain import drain
-from mg_lakehouse.stores.failpoints import Failpoint
-from mg_lakehouse.stores.lake import Lake
-from mg_lakehouse.stores.queue import EventQueue
-from mg_lakehouse.stores.reconcile import reconcile_sources
-from mg_lakehouse.stores.rederive import rederive
-from mg_lakehouse.stores.repair import planned_repair, repair
-from mg_lakehouse.stores.silver import flatten_new
+from mg_lakehouse.silver.rebuild import rederive
+from mg_lakehouse.silver.update import flatten_new
+from mg_lakehouse.sources.sqs import EventQueue
+from mg_lakehouse.testing.feed.feed import Feed, FeedPlan, generate
 from mg_lakehouse_tests.cli.commands import environment
 from mg_lakehouse_tests.faults.consumer import KILLED, VISIBILITY, Crash
 from mg_lakehouse_tests.faults.invariants import column, everything_arrived, in_bronze_once, nothing_is_twice
@@ -54,7 +54,7 @@ POINTS: Final = [
 _CONSUMER: Final = """
 import json, sys
 from mg_lakehouse_tests.faults import consumer
-from mg_lakehouse.stores.failpoints import Failpoint
+from mg_lakehouse.lake.failpoints import Failpoint
 root, environment, crash = json.loads(sys.argv[1])
 crash = crash and consumer.Crash(Failpoint(crash["point"]), crash["nth"], crash["about"])
 consumer._consume(root, environment, crash)

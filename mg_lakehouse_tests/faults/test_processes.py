@@ -12,22 +12,22 @@ from typing import Final
 
 import pytest
 
+from mg_lakehouse.bronze.event_feed import drain
+from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.settings import Settings
-from mg_lakehouse.stores.drain import drain
-from mg_lakehouse.stores.lake import Lake
-from mg_lakehouse.stores.queue import EventQueue
+from mg_lakehouse.sources.sqs import EventQueue
 from mg_lakehouse_tests.cli.commands import COMMAND, environment, sentence
 from mg_lakehouse_tests.faults.invariants import Guard, column, in_bronze_once
+from mg_lakehouse_tests.lake.feeds import bundles
 from mg_lakehouse_tests.standins.sqs import Fault, SqsStandIn
-from mg_lakehouse_tests.stores.feeds import bundles
 
 SETTINGS: Final = Settings(wait_seconds=0, visibility_seconds=300)
 
 DRAIN: Final = """
 from mg_lakehouse.settings import load_settings
-from mg_lakehouse.stores.drain import drain
-from mg_lakehouse.stores.lake import Lake
-from mg_lakehouse.stores.queue import open_queue
+from mg_lakehouse.bronze.event_feed import drain
+from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.sources.sqs import open_queue
 
 settings = load_settings()
 report = drain(open_queue(settings), Lake(settings.lake_uri), settings)

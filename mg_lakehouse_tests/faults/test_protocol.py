@@ -10,10 +10,14 @@ import polars as pl
 import pytest
 from deltalake import CommitProperties, write_deltalake
 
-from mg_lakehouse.stores import bronze, commit, drain, silver
-from mg_lakehouse.stores.failpoints import Failpoint, reached
-from mg_lakehouse.stores.lake import Lake
-from mg_lakehouse.stores.queue import EventQueue
+from mg_lakehouse.bronze import append as bronze
+from mg_lakehouse.bronze import event_feed as drain
+from mg_lakehouse.lake import commit
+from mg_lakehouse.lake.failpoints import Failpoint, reached
+from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.silver import commit as silver
+from mg_lakehouse.silver.slices import Slice
+from mg_lakehouse.sources.sqs import EventQueue
 from mg_lakehouse_tests.faults.scenarios import SCENARIOS, silver_dies_between_two_tables
 from mg_lakehouse_tests.standins.sqs import SqsStandIn, VirtualClock
 
@@ -110,7 +114,7 @@ BREAKS: Final[dict[str, tuple[Any, str, Any, str]]] = {
     ),
     "silver's exception decides": (silver, "commit_once", decide_from_the_exception, "the_answer_of_a_silver_commit_is_lost"),
     "an overtaken run goes on": (
-        silver._Slice,
+        Slice,
         "is_cut_by",
         believe_in_the_plan,
         "a_run_is_overtaken_in_the_middle_of_its_slice",

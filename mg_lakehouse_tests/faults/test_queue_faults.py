@@ -10,16 +10,16 @@ from typing import Any, Final
 import polars as pl
 import pytest
 
+from mg_lakehouse.bronze.append import BatchReceipt, Uncommitted, append_batch
+from mg_lakehouse.bronze.event_feed import drain
 from mg_lakehouse.errors import PermanentError, TransientError
+from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.settings import Settings
-from mg_lakehouse.stores.bronze import BatchReceipt, Uncommitted, append_batch
-from mg_lakehouse.stores.drain import drain
-from mg_lakehouse.stores.lake import Lake
-from mg_lakehouse.stores.queue import Delivery, EventQueue
-from mg_lakehouse.stores.silver import flatten_new
+from mg_lakehouse.silver.update import flatten_new
+from mg_lakehouse.sources.sqs import Delivery, EventQueue
 from mg_lakehouse_tests.faults.invariants import Guard, drain_until_nothing_is_left, in_bronze_once
+from mg_lakehouse_tests.lake.feeds import bundles, rows_of
 from mg_lakehouse_tests.standins.sqs import Fault, Rule, SqsStandIn, VirtualClock
-from mg_lakehouse_tests.stores.feeds import bundles, rows_of
 
 SETTINGS: Final = Settings(wait_seconds=1, batch_messages=50, receivers=3, visibility_seconds=30)
 MESSAGES: Final = 200
@@ -107,7 +107,7 @@ def test_a_slow_commit_does_not_let_its_messages_go(
             seen_by_another.extend(sqs.queue.receive())
         return append_batch(lake, batch, batch_id, uncommitted)
 
-    monkeypatch.setattr("mg_lakehouse.stores.drain.append_batch", slow)
+    monkeypatch.setattr("mg_lakehouse.bronze.event_feed.append_batch", slow)
     published = sqs.publish(bundles(25))
     started = clock.now()
     report = drain(queue_of(sqs), lake, settings)
@@ -131,7 +131,7 @@ def test_receiving_pauses_where_the_committer_falls_behind(sqs: SqsStandIn, lake
         held.append(sqs.queue.counts().in_flight)
         return append_batch(lake, batch, batch_id, uncommitted)
 
-    monkeypatch.setattr("mg_lakehouse.stores.drain.append_batch", slow)
+    monkeypatch.setattr("mg_lakehouse.bronze.event_feed.append_batch", slow)
     body = f"<ActivityItems><!-- {'x' * 65_536} --></ActivityItems>"
     published = sqs.publish([body] * 300)
     assert drain(queue_of(sqs), lake, settings).deleted == 300
@@ -221,7 +221,7 @@ def test_a_hand_back_that_fails_costs_its_own_ten(sqs: SqsStandIn, lake: Lake, m
     def refuse(*_: object) -> None:
         raise PermanentError("the lake is closed")
 
-    monkeypatch.setattr("mg_lakehouse.stores.drain.append_batch", refuse)
+    monkeypatch.setattr("mg_lakehouse.bronze.event_feed.append_batch", refuse)
     sqs.publish(bundles(50))
     sqs.faults.add(Fault.DROPPED, "ChangeMessageVisibilityBatch", count=1, skip=1)
     with pytest.raises(PermanentError, match="closed"):

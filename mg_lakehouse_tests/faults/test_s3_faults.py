@@ -20,20 +20,20 @@ import pytest
 from _pytest.mark.structures import ParameterSet
 from botocore.exceptions import ClientError
 
-from mg_lakehouse.demo.samples import samples
-from mg_lakehouse.environment import set_environment
+from mg_lakehouse._util.environment import set_environment
+from mg_lakehouse.bronze.append import BatchReceipt, append_batch
 from mg_lakehouse.errors import LakehouseError, PermanentError
 from mg_lakehouse.events.catalogue import silver_tables
-from mg_lakehouse.stores import dbt_project
-from mg_lakehouse.stores.bronze import BatchReceipt, append_batch
-from mg_lakehouse.stores.lake import Lake
-from mg_lakehouse.stores.silver import flatten_new
+from mg_lakehouse.gold import dbt_project
+from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.silver.update import flatten_new
+from mg_lakehouse.testing.samples import samples
 from mg_lakehouse_tests.faults.invariants import in_bronze_once
 from mg_lakehouse_tests.gold.helpers import MARTS, append, event, run_dbt, settings, table, version
 from mg_lakehouse_tests.gold.helpers import rows_of as gold_rows
+from mg_lakehouse_tests.lake.feeds import batch, receive
 from mg_lakehouse_tests.standins.s3 import S3Server
 from mg_lakehouse_tests.standins.s3_proxy import Fault, FaultProxy, Rule
-from mg_lakehouse_tests.stores.feeds import batch, receive
 
 LOG: Final = r"/_delta_log/\d+\.json$"
 DATA: Final = r"\.parquet$"

@@ -18,14 +18,14 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule, run_state_machine_as_test
 
-from mg_lakehouse.demo.samples import samples
-from mg_lakehouse.events.schemas import BRONZE_SCHEMA
-from mg_lakehouse.stores import failpoints
-from mg_lakehouse.stores.audit import conservation
-from mg_lakehouse.stores.bronze import append_batch
-from mg_lakehouse.stores.failpoints import Failpoint
-from mg_lakehouse.stores.lake import Lake
-from mg_lakehouse.stores.silver import flatten_new
+from mg_lakehouse.audit.conservation import conservation
+from mg_lakehouse.bronze.append import append_batch
+from mg_lakehouse.bronze.tables import BRONZE_SCHEMA
+from mg_lakehouse.lake import failpoints
+from mg_lakehouse.lake.failpoints import Failpoint
+from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.silver.update import flatten_new
+from mg_lakehouse.testing.samples import samples
 from mg_lakehouse_tests.faults.invariants import column, nothing_is_lost, nothing_is_twice
 from mg_lakehouse_tests.faults.scenarios import Died, die, fail
 from mg_lakehouse_tests.standins.sqs.clock import VirtualClock

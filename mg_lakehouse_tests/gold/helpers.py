@@ -14,14 +14,14 @@ from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 from dbt.cli.main import dbtRunner
 from deltalake import DeltaTable, write_deltalake
 
-from mg_lakehouse.environment import set_environment
+from mg_lakehouse._util.environment import set_environment
 from mg_lakehouse.events.catalogue import columns_of
 from mg_lakehouse.events.schemas import silver_schema
+from mg_lakehouse.gold.commit import gold_spec
+from mg_lakehouse.gold.dbt_project import AS_OF, NOT_BUILT, dbt_environment, ensure_manifest
+from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.settings import Settings
-from mg_lakehouse.stores.dbt_project import AS_OF, NOT_BUILT, dbt_environment, ensure_manifest
-from mg_lakehouse.stores.gold import gold_spec
-from mg_lakehouse.stores.lake import Lake
-from mg_lakehouse.stores.tables import silver_spec
+from mg_lakehouse.silver.tables import silver_spec
 
 PII_KEY: Final = "a key that only tests use"
 NOON: Final = datetime(2026, 3, 10, 12, tzinfo=UTC)

@@ -9,10 +9,11 @@ from typing import Any, Final
 import duckdb
 import polars as pl
 
-from mg_lakehouse.stores import duck, gold
-from mg_lakehouse.stores.gold_model import Model
-from mg_lakehouse.stores.gold_scope import Scopes
-from mg_lakehouse.stores.lake import Lake
+from mg_lakehouse.gold import commit as gold
+from mg_lakehouse.gold.model import Model
+from mg_lakehouse.gold.planner import Scopes
+from mg_lakehouse.lake import duck
+from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse_tests.gold.helpers import MARTS, NOON
 
 DAY: Final = timedelta(days=1)

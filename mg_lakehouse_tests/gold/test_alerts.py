@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import pytest
 
-from mg_lakehouse.stores.alerts import ALERTS, Alert, Thresholds, find_alerts, share_bounds
-from mg_lakehouse.stores.lake import Lake
+from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.serving.alerts import ALERTS, Alert, Thresholds, find_alerts, share_bounds
 from mg_lakehouse_tests.gold.helpers import NOON, Event, append, build, event
 
 DAY: Final = timedelta(days=1)

@@ -9,8 +9,8 @@ import pytest
 from deltalake import write_deltalake
 
 from mg_lakehouse.events.schemas import TIMESTAMP, silver_schema
-from mg_lakehouse.stores.lake import Lake
-from mg_lakehouse.stores.tables import silver_spec
+from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.silver.tables import silver_spec
 from mg_lakehouse_tests.gold.helpers import append, build, event, table
 
 SECONDS_OF_YEAR_10000 = 253_402_300_800

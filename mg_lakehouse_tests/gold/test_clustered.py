@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from mg_lakehouse.stores import gold_clustered
-from mg_lakehouse.stores.gold_model import Model
-from mg_lakehouse.stores.lake import Lake
+from mg_lakehouse.gold import clustered as gold_clustered
+from mg_lakehouse.gold.model import Model
+from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse_tests.gold.helpers import NOON, append, event
 from mg_lakehouse_tests.gold.sessions import DAY, Session, make, model
 

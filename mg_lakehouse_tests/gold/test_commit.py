@@ -12,13 +12,15 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
 
-from mg_lakehouse.environment import set_environment
-from mg_lakehouse.stores import dbt_project, failpoints, gold
-from mg_lakehouse.stores.commit import OvertakenError
-from mg_lakehouse.stores.dbt_project import AS_OF, NOT_BUILT
-from mg_lakehouse.stores.failpoints import Failpoint
-from mg_lakehouse.stores.gold import Included
-from mg_lakehouse.stores.lake import Lake
+from mg_lakehouse._util.environment import set_environment
+from mg_lakehouse.gold import commit as gold
+from mg_lakehouse.gold import dbt_project
+from mg_lakehouse.gold.commit import Included
+from mg_lakehouse.gold.dbt_project import AS_OF, NOT_BUILT
+from mg_lakehouse.lake import failpoints
+from mg_lakehouse.lake.commit import OvertakenError
+from mg_lakehouse.lake.failpoints import Failpoint
+from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse_tests.faults.scenarios import at, fail
 from mg_lakehouse_tests.gold.helpers import DERIVED, NOON, NUMBERS, append, build, event, rows_of, run_dbt, settings, table, version
 

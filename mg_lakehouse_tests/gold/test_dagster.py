@@ -9,12 +9,12 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from mg_lakehouse.definitions import build_definitions
-from mg_lakehouse.environment import set_environment
-from mg_lakehouse.names import Names
+from mg_lakehouse._util.environment import set_environment
+from mg_lakehouse.dagster.build import build_definitions
+from mg_lakehouse.dagster.names import Names
+from mg_lakehouse.gold.dbt_project import project_dir, target_dir
+from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.settings import Settings
-from mg_lakehouse.stores.dbt_project import project_dir, target_dir
-from mg_lakehouse.stores.lake import Lake
 from mg_lakehouse_tests.gold.helpers import PII_KEY, append, event, one, settings, table
 
 

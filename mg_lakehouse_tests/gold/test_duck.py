@@ -14,8 +14,8 @@ import duckdb
 import pytest
 
 from mg_lakehouse.errors import ConfigurationError
-from mg_lakehouse.stores import duck
-from mg_lakehouse.stores.lake import Lake
+from mg_lakehouse.lake import duck
+from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse_tests.gold.helpers import append, event
 
 SPILL = "create table t as select range as a, md5(range::varchar) as b from range(2_000_000)"
@@ -31,7 +31,7 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
 
 def python(program: str, lake: Lake, *, ends_with: int = 0, **environment: str) -> str:
     """What a program prints that has `c`, a connection to the lake, in a process of its own."""
-    begin = f"from mg_lakehouse.stores import duck\nfrom mg_lakehouse.stores.lake import Lake\nc = duck.connect(Lake({lake.root!r}))\n"
+    begin = f"from mg_lakehouse.lake import duck\nfrom mg_lakehouse.lake.lake import Lake\nc = duck.connect(Lake({lake.root!r}))\n"
     done = subprocess.run(
         [sys.executable, "-c", begin + program], env=os.environ | environment, capture_output=True, text=True, check=False, timeout=120
     )

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import pytest
 
-from mg_lakehouse.stores.lake import Lake
+from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse_tests.gold.helpers import NOON, Event, append, build, event, one, table
 
 HOUR: Final = 3_600

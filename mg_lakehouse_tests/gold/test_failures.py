@@ -15,13 +15,13 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from jinja2 import Environment
 
+from mg_lakehouse.gold.dbt_project import project_dir
+from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.settings import Settings
-from mg_lakehouse.stores.dbt_project import project_dir
-from mg_lakehouse.stores.lake import Lake
-from mg_lakehouse.stores.silver import flatten_new
+from mg_lakehouse.silver.update import flatten_new
 from mg_lakehouse_tests.events.frames import bundle, item
 from mg_lakehouse_tests.gold.helpers import NOON, append, build, event, one, replaced, table
-from mg_lakehouse_tests.stores.feeds import START, receive
+from mg_lakehouse_tests.lake.feeds import START, receive
 
 DAY: Final = timedelta(days=1)
 TODAY: Final = NOON.date()

@@ -10,10 +10,10 @@ import polars as pl
 import pytest
 from deltalake import DeltaTable
 
+from mg_lakehouse.gold import commit as gold
+from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.maintenance.compaction import planned_rewrites, small_files
 from mg_lakehouse.settings import Settings
-from mg_lakehouse.stores import gold
-from mg_lakehouse.stores.compaction import planned_rewrites, small_files
-from mg_lakehouse.stores.lake import Lake
 from mg_lakehouse_tests.gold.helpers import NUMBERS, table
 
 JOBS: Final = [f"job-{number:03}" for number in range(60)]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from mg_lakehouse.stores.lake import Lake
+from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse_tests.gold.helpers import NOON, Event, append, build, event, table, version
 
 DAY = timedelta(days=1)

@@ -19,10 +19,12 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from mg_lakehouse.events.catalogue import columns_of
+from mg_lakehouse.gold import clustered as gold_clustered
+from mg_lakehouse.gold import commit as gold
+from mg_lakehouse.gold import dbt_project
+from mg_lakehouse.gold.dbt_project import AS_OF, NOT_BUILT, project_dir
+from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.settings import Settings
-from mg_lakehouse.stores import dbt_project, gold, gold_clustered
-from mg_lakehouse.stores.dbt_project import AS_OF, NOT_BUILT, project_dir
-from mg_lakehouse.stores.lake import Lake
 from mg_lakehouse_tests.gold.helpers import (
     DERIVED,
     NOON,
@@ -39,8 +41,8 @@ from mg_lakehouse_tests.gold.helpers import (
     versions,
 )
 from mg_lakehouse_tests.gold.helpers import settings as gold_settings
-from mg_lakehouse_tests.reckoning.compare import difference
-from mg_lakehouse_tests.reckoning.gold import NOT_RECKONED, PRIMARY_KEYS, expected_gold
+from mg_lakehouse_tests.oracle.compare import difference
+from mg_lakehouse_tests.oracle.gold import NOT_RECKONED, PRIMARY_KEYS, expected_gold
 
 DAY: Final = 86_400
 OF_EVENTS: Final = tuple(name for name in DERIVED if name not in {"dim_bounce_categories", "metric_dictionary"})

@@ -7,9 +7,9 @@ import re
 
 import yaml
 
+from mg_lakehouse.gold.dbt_project import project_dir
+from mg_lakehouse.gold.user_agents import SCANNERS
 from mg_lakehouse.settings import Settings
-from mg_lakehouse.stores.dbt_project import project_dir
-from mg_lakehouse.stores.user_agents import SCANNERS
 
 RULES = {1: "b1518f010c2c66d8"}
 """Digest of the rules of the newest version. Where it differs, raise `machine_rules_version` and put both here."""

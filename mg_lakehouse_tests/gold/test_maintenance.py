@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from mg_lakehouse.gold import staging as gold_staging
+from mg_lakehouse.lake import commit
+from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.maintenance.run import TableReport, maintain
 from mg_lakehouse.settings import Settings
-from mg_lakehouse.stores import commit, gold_staging
-from mg_lakehouse.stores.lake import Lake
-from mg_lakehouse.stores.maintenance import TableReport, maintain
 from mg_lakehouse_tests.gold.helpers import MARTS, NOON, append, build, event, replaced, rows_of, run_dbt
 
 FIRST = [event("deliveries", number, request=f"j{number}", recipient_id="1", email="ada@gmail.com") for number in range(8)]

@@ -9,7 +9,7 @@ from typing import Any, Final
 import polars as pl
 import pytest
 
-from mg_lakehouse.stores.lake import Lake
+from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse_tests.gold.helpers import NOON, Event, append, build, event, one, table
 
 BROWSER: Final = "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7)"

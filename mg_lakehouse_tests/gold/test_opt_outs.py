@@ -20,9 +20,9 @@ import polars as pl
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
-from mg_lakehouse.stores.lake import Lake
-from mg_lakehouse.stores.suppressions import export_stream
-from mg_lakehouse.suppressions import Wanted
+from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.serving.suppression_filter import Wanted
+from mg_lakehouse.serving.suppressions import export_stream
 from mg_lakehouse_tests.gold.helpers import NOON, PII_KEY, Event, append, event, log_text, one, rows_of, run_dbt, table
 
 HOUR: Final = 3_600

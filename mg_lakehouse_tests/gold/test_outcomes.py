@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from mg_lakehouse.stores.lake import Lake
+from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse_tests.gold.helpers import NOON, Event, append, build, event, one, table
 
 APPLE = "Mozilla/5.0"

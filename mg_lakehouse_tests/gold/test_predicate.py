@@ -10,10 +10,10 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from mg_lakehouse.stores import gold
-from mg_lakehouse.stores.gold import gold_spec
-from mg_lakehouse.stores.gold_model import Model, Plan
-from mg_lakehouse.stores.lake import Lake
+from mg_lakehouse.gold import commit as gold
+from mg_lakehouse.gold.commit import gold_spec
+from mg_lakehouse.gold.model import Model, Plan
+from mg_lakehouse.lake.lake import Lake
 
 DAY = date(2026, 3, 10)
 MIDNIGHT = datetime(2026, 3, 11, tzinfo=UTC)

@@ -16,13 +16,14 @@ import pytest
 import yaml
 from deltalake import DeltaTable, write_deltalake
 
+from mg_lakehouse._util.temp_folders import OwnFolder
 from mg_lakehouse.errors import ConfigurationError
+from mg_lakehouse.gold import commit as gold
+from mg_lakehouse.gold import dbt_project
+from mg_lakehouse.gold.dbt_project import NOT_BUILT, BuildResult, project_dir
+from mg_lakehouse.gold.pii_key import hmac_pads
+from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.settings import Settings
-from mg_lakehouse.stores import dbt_project, gold
-from mg_lakehouse.stores.dbt_project import NOT_BUILT, BuildResult, project_dir
-from mg_lakehouse.stores.folders import OwnFolder
-from mg_lakehouse.stores.lake import Lake
-from mg_lakehouse.stores.pii_key import hmac_pads
 from mg_lakehouse_tests.gold.helpers import MARTS, PII_KEY, WITH_ADDRESSES, append, event, log_text, run_dbt, settings, table
 
 EMAIL, PHONE, DEVICE = "ada.lovelace@gmail.com", "+15550142857", "device-8f14e45f"

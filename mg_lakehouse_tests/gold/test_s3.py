@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from mg_lakehouse.environment import set_environment
+from mg_lakehouse._util.environment import set_environment
 from mg_lakehouse.errors import ConfigurationError
+from mg_lakehouse.gold import dbt_project
+from mg_lakehouse.lake import duck
+from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.settings import Settings
-from mg_lakehouse.stores import dbt_project, duck
-from mg_lakehouse.stores.lake import Lake
 from mg_lakehouse_tests.gold.helpers import DERIVED, append, event, one, replaced, rows_of, run_dbt, table
 from mg_lakehouse_tests.standins.s3 import S3Server
 

@@ -10,9 +10,9 @@ from typing import Final
 
 import pytest
 
-from mg_lakehouse.environment import set_environment
+from mg_lakehouse._util.environment import set_environment
 from mg_lakehouse.events.catalogue import silver_tables
-from mg_lakehouse.stores.lake import Lake
+from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse_tests.gold.helpers import MARTS, append, build, event
 from mg_lakehouse_tests.standins.s3 import S3Server
 from mg_lakehouse_tests.standins.s3_proxy import FaultProxy, Request

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from mg_lakehouse.stores import gold
-from mg_lakehouse.stores.gold_model import Input, Model, Plan
-from mg_lakehouse.stores.lake import Lake
-from mg_lakehouse.stores.tables import silver_spec
+from mg_lakehouse.gold import commit as gold
+from mg_lakehouse.gold.model import Input, Model, Plan
+from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.silver.tables import silver_spec
 from mg_lakehouse_tests.gold.helpers import NOON, append, build, event
 from mg_lakehouse_tests.gold.sessions import DAY, Session, make, model
 

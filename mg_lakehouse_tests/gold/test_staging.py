@@ -8,7 +8,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from mg_lakehouse.stores.gold_staging import StagedRows
+from mg_lakehouse.gold.staging import StagedRows
 
 Row = tuple[str | None, int]
 

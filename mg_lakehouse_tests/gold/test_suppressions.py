@@ -10,7 +10,7 @@ from typing import Any, Final
 import polars as pl
 import pytest
 
-from mg_lakehouse.stores.lake import Lake
+from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse_tests.gold.helpers import NOON, PII_KEY, Event, append, build, event, log_text, one, table
 
 JOB: Final = "b81-spring"

@@ -12,11 +12,11 @@ import polars as pl
 import pytest
 from deltalake import CommitProperties, DeltaTable, write_deltalake
 
-from mg_lakehouse.stores import gold
-from mg_lakehouse.stores.gold_model import Model, Scope
-from mg_lakehouse.stores.lake import Lake
-from mg_lakehouse.stores.ledger import SliceLedger
-from mg_lakehouse.stores.tables import silver_spec
+from mg_lakehouse.gold import commit as gold
+from mg_lakehouse.gold.model import Model, Scope
+from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.lake.ledger import SliceLedger
+from mg_lakehouse.silver.tables import silver_spec
 from mg_lakehouse_tests.gold.helpers import NOON, append, event
 from mg_lakehouse_tests.gold.sessions import DAY, Session, make
 

@@ -20,96 +20,95 @@ class Break(NamedTuple):
     tests: tuple[str, ...]
 
 
-_STORES: Final = "mg_lakehouse_tests/stores"
-_BRONZE: Final = f"{_STORES}/test_bronze.py"
-_DRAIN: Final = f"{_STORES}/test_drain.py"
-_SILVER: Final = f"{_STORES}/test_silver.py"
-_ASIDE: Final = f"{_STORES}/test_set_aside.py"
-_GROWTH: Final = f"{_STORES}/test_growth.py"
-_PATHS: Final = f"{_STORES}/test_paths.py"
-_REPAIR: Final = f"{_STORES}/test_repair.py"
-_RECONCILE: Final = f"{_STORES}/test_reconcile.py"
-_MAINTENANCE: Final = f"{_STORES}/test_maintenance.py"
+_BRONZE: Final = "mg_lakehouse_tests/bronze/test_append.py"
+_DRAIN: Final = "mg_lakehouse_tests/bronze/test_event_feed.py"
+_SILVER: Final = "mg_lakehouse_tests/silver/test_update.py"
+_ASIDE: Final = "mg_lakehouse_tests/silver/test_set_aside.py"
+_GROWTH: Final = "mg_lakehouse_tests/lake/test_growth.py"
+_PATHS: Final = "mg_lakehouse_tests/lake/test_paths.py"
+_REPAIR: Final = "mg_lakehouse_tests/maintenance/test_repair.py"
+_RECONCILE: Final = "mg_lakehouse_tests/audit/test_hourly_balance.py"
+_MAINTENANCE: Final = "mg_lakehouse_tests/maintenance/test_run.py"
 _GOLD: Final = "mg_lakehouse_tests/gold/test_commit.py"
 _PREDICATE: Final = "mg_lakehouse_tests/gold/test_predicate.py"
-_SINKS: Final = "mg_lakehouse_tests/sinks/test_sinks.py"
+_SINKS: Final = "mg_lakehouse_tests/util/test_escaping.py"
 
 BREAKS: Final = (
     # Every item that begins in a body is somewhere.
     Break(
         "the strict reader skips an item",
-        "mg_lakehouse/events/reader.py",
+        "mg_lakehouse/events/strict/reader.py",
         "for index, node in enumerate(bundle.items):\n",
         "for index, node in enumerate(bundle.items[1:]):\n",
         ("mg_lakehouse_tests/events/test_starts.py::test_no_item_begins_that_the_readers_do_not_place",),
     ),
     Break(
         "the fast reader skips an item without a word",
-        "mg_lakehouse/events/plain.py",
+        "mg_lakehouse/events/fast/reader.py",
         "rows = _rows(scanned)\n",
         "rows = {table: frame.slice(1) for table, frame in _rows(scanned).items()}\n",
         ("mg_lakehouse_tests/events/test_starts.py::test_no_item_begins_that_the_readers_do_not_place",),
     ),
     Break(
         "only the first bundle of a response is visited",
-        "mg_lakehouse/events/reader.py",
+        "mg_lakehouse/events/strict/reader.py",
         "if child_name in ENVELOPES:",
         "if child_name in ENVELOPES and not self.is_one:",
         ("mg_lakehouse_tests/events/test_envelopes.py::test_every_bundle_of_a_response_is_read",),
     ),
     Break(
         "what falls short of the count is not seen in the ledger",
-        "mg_lakehouse/stores/ledger.py",
+        "mg_lakehouse/lake/ledger.py",
         "return 0 if self.counted is None else self.counted - self.items",
         "return 0",
-        ("mg_lakehouse_tests/stores/test_coverage.py::test_an_item_that_is_in_no_row_and_no_reject_blocks_gold_and_fails_the_books",),
+        ("mg_lakehouse_tests/audit/test_item_coverage.py::test_an_item_that_is_in_no_row_and_no_reject_blocks_gold_and_fails_the_books",),
     ),
     Break(
         "rejects of text stand in for items that are nowhere",
         "mg_lakehouse/events/flatten.py",
         'rejections.filter(begins)["message"]',
         'rejections["message"]',
-        ("mg_lakehouse_tests/stores/test_coverage.py::test_what_a_reader_overlooks_is_a_reject_of_its_message_and_balances",),
+        ("mg_lakehouse_tests/audit/test_item_coverage.py::test_what_a_reader_overlooks_is_a_reject_of_its_message_and_balances",),
     ),
     Break(
         "items are cut out of JSON",
-        "mg_lakehouse/events/envelopes.py",
+        "mg_lakehouse/events/formats/envelopes.py",
         'raise _RefusedError(f"JSON that is no envelope and holds no XML',
         'return None, json.dumps(value)[json.dumps(value).find("<") :]\n    raise _RefusedError(f"JSON that is no envelope and holds no XML',
         ("mg_lakehouse_tests/events/test_envelopes.py::test_a_body_without_xml_is_one_reject_that_says_what_it_is",),
     ),
     Break(
         "a gzip unpacks as far as it goes",
-        "mg_lakehouse/events/unpacking.py",
+        "mg_lakehouse/events/formats/unpacking.py",
         "        if limit < 0:\n            raise TooFarError\n",
         "",
         ("mg_lakehouse_tests/events/test_envelopes.py::test_a_body_without_xml_is_one_reject_that_says_what_it_is",),
     ),
     Break(
         "what stands between the bundles of a file is passed over",
-        "mg_lakehouse/events/activity_file.py",
+        "mg_lakehouse/events/formats/xml_file.py",
         "if not text.strip() or not (self._inside or self._is_more_than_head(text)):",
         "if not text.strip() or not self._inside:",
-        ("mg_lakehouse_tests/stores/test_loading.py::test_what_stands_between_bundles_is_a_reject_and_costs_none_of_them",),
+        ("mg_lakehouse_tests/bronze/test_loaded_files.py::test_what_stands_between_bundles_is_a_reject_and_costs_none_of_them",),
     ),
     # Deleting only after the commit, and with the handle that deletes.
     Break(
         "the oldest receipt handle deletes",
-        "mg_lakehouse/stores/drain.py",
+        "mg_lakehouse/bronze/event_feed.py",
         "if message.receive_count >= self._latest.get(message.message_id, (0, ''))[0]:".replace("''", '""'),
         "if message.message_id not in self._latest:",
         (f"{_DRAIN}::test_a_message_received_twice_is_deleted_by_its_newest_handle",),
     ),
     Break(
         "the last receipt handle to arrive deletes",
-        "mg_lakehouse/stores/drain.py",
+        "mg_lakehouse/bronze/event_feed.py",
         'if message.receive_count >= self._latest.get(message.message_id, (0, ""))[0]:',
         "if True:",
         (f"{_DRAIN}::test_a_message_received_twice_is_deleted_by_its_newest_handle",),
     ),
     Break(
         "messages are deleted before their commit",
-        "mg_lakehouse/stores/drain.py",
+        "mg_lakehouse/bronze/event_feed.py",
         "        receipt = append_batch(",
         "        self._deletes.start({self._latest[message][1]: handles for message, handles in self._handles.items()})\n"
         "        self._deletes.settle()\n"
@@ -118,14 +117,14 @@ BREAKS: Final = (
     ),
     Break(
         "a body that does not match its checksum is taken",
-        "mg_lakehouse/stores/queue.py",
+        "mg_lakehouse/sources/sqs.py",
         "return expected is None or hashlib.md5(body, usedforsecurity=False).hexdigest() == expected",
         "return True",
         (f"{_DRAIN}::test_a_body_that_was_damaged_on_the_way_stays_in_the_queue",),
     ),
     Break(
         "what failed to delete is forgotten",
-        "mg_lakehouse/stores/deleting.py",
+        "mg_lakehouse/sources/deletes.py",
         "return Deleted(len(handles) - len(remaining), len(remaining))",
         "return Deleted(len(handles), 0)",
         (f"{_DRAIN}::test_a_message_that_could_not_be_deleted_comes_again_and_is_absorbed",),
@@ -133,57 +132,57 @@ BREAKS: Final = (
     # Committed means on disk, and a damaged table is refused.
     Break(
         "a commit is not synced before its messages are deleted",
-        "mg_lakehouse/stores/commit.py",
+        "mg_lakehouse/lake/commit.py",
         "        make_durable(handle)\n        checkpoint(handle)",
         "        checkpoint(handle)",
         ("mg_lakehouse_tests/faults/test_power_cuts.py::test_what_a_commit_names_is_on_disk_before_its_messages_are_deleted",),
     ),
     Break(
         "an empty entry of a log is a commit of nothing",
-        "mg_lakehouse/stores/damage.py",
+        "mg_lakehouse/lake/damage.py",
         '        return "empty"\n    try:\n        actions_of(content)',
         "        return None\n    try:\n        actions_of(content)",
         (f"{_REPAIR}::test_a_batch_that_was_being_written_does_not_take_the_place_of_the_lost_one",),
     ),
     Break(
         "a batch that silver has read is committed anew",
-        "mg_lakehouse/stores/repair.py",
+        "mg_lakehouse/maintenance/repair.py",
         "    versions = dict(zip(reversed(known),",
         "    versions = dict(zip(known[:0],",
         (f"{_REPAIR}::test_a_batch_that_was_being_written_does_not_take_the_place_of_the_lost_one",),
     ),
     Break(
         "a backfill removes rows whose messages bronze lost",
-        "mg_lakehouse/stores/rederive.py",
+        "mg_lakehouse/silver/rebuild.py",
         "    _refuse_without_bronze(lake, day, removed, what)\n",
         "",
-        (f"{_STORES}/test_rederive.py::test_rows_whose_message_bronze_has_not_are_never_removed",),
+        ("mg_lakehouse_tests/silver/test_rebuild.py::test_rows_whose_message_bronze_has_not_are_never_removed",),
     ),
     # The commit protocol.
     Break(
         "bronze has no fencing lane",
-        "mg_lakehouse/stores/bronze.py",
+        "mg_lakehouse/bronze/append.py",
         "transactions = (Transaction(LANE, lane + 1), Transaction(marker, 1, last_updated=int(time.time() * 1000)))",
         "transactions = (Transaction(marker, 1, last_updated=int(time.time() * 1000)),)",
         (f"{_BRONZE}::test_a_commit_in_between_makes_the_other_look_again",),
     ),
     Break(
         "silver has no fencing lane",
-        "mg_lakehouse/stores/silver.py",
+        "mg_lakehouse/silver/commit.py",
         "transactions = (Transaction(part.app, part.high), Transaction(_LANE, lane + 1))",
         "transactions = (Transaction(part.app, part.high),)",
         (f"{_SILVER}::test_two_sources_that_flatten_one_activity_at_once_give_one_row",),
     ),
     Break(
         "silver keeps no progress",
-        "mg_lakehouse/stores/silver.py",
+        "mg_lakehouse/silver/commit.py",
         "return Append(lacking, (Transaction(part.app, part.high),), None, ledger.metadata())",
         "return Append(lacking, (), None, ledger.metadata())",
         (f"{_SILVER}::test_only_what_is_new_is_flattened",),
     ),
     Break(
         "a batch whose answer was lost is not known again",
-        "mg_lakehouse/stores/bronze.py",
+        "mg_lakehouse/bronze/append.py",
         "if handle.transaction_version(marker) is not None:",
         "if False:",
         (
@@ -193,42 +192,42 @@ BREAKS: Final = (
     ),
     Break(
         "an overtaken slice of an event table goes on",
-        "mg_lakehouse/stores/silver.py",
-        "        if part.is_cut_by(has):\n            raise _OvertakenError\n        lacking = among",
+        "mg_lakehouse/silver/commit.py",
+        "        if part.is_cut_by(has):\n            raise OvertakenError\n        lacking = among",
         "        lacking = among",
         (f"{_SILVER}::test_a_slice_that_another_run_overtook_is_cut_anew",),
     ),
     Break(
         "an overtaken slice of rejects goes on",
-        "mg_lakehouse/stores/silver.py",
-        "        if part.is_cut_by(has):\n            raise _OvertakenError\n        lacking = rows",
+        "mg_lakehouse/silver/commit.py",
+        "        if part.is_cut_by(has):\n            raise OvertakenError\n        lacking = rows",
         "        lacking = rows",
         (f"{_SILVER}::test_a_slice_of_rejects_that_another_run_overtook_is_cut_anew",),
     ),
     Break(
         "rejects say that a slice is done before its tables have it",
-        "mg_lakehouse/stores/silver.py",
+        "mg_lakehouse/silver/commit.py",
         "    part, messages, flattened, unread = read\n    results",
         "    part, messages, flattened, unread = read\n    _commit_rejected(lake, read, flattened.rejected, 0)\n    results",
         (f"{_SILVER}::test_a_run_that_dies_between_two_tables_is_resumed_without_loss_or_copy",),
     ),
     Break(
         "a replacement lands behind a compaction that it did not see",
-        "mg_lakehouse/stores/commit.py",
+        "mg_lakehouse/lake/commit.py",
         "max_commit_retries=None if replacement.others_may_commit else 0",
         "max_commit_retries=None",
         (f"{_GOLD}::test_a_compaction_in_between_costs_another_try",),
     ),
     Break(
         "a build overwrites another build's newer rows",
-        "mg_lakehouse/stores/gold.py",
+        "mg_lakehouse/gold/commit.py",
         "        if made:\n            raise OvertakenError(",
         "        if False:\n            raise OvertakenError(",
         (f"{_GOLD}::test_a_build_in_between_is_never_overwritten",),
     ),
     Break(
         "a gold commit whose answer was lost is made twice or refused",
-        "mg_lakehouse/stores/gold.py",
+        "mg_lakehouse/gold/commit.py",
         "        if commit_id in made:\n",
         "        if False:\n",
         (f"{_GOLD}::test_a_commit_whose_answer_is_lost_is_known_as_its_own",),
@@ -257,21 +256,21 @@ BREAKS: Final = (
     ),
     Break(
         "a copy from another source is looked for at its very time only",
-        "mg_lakehouse/stores/neighbours.py",
+        "mg_lakehouse/silver/candidates.py",
         "_OTHER_SOURCE: Final = timedelta(days=1)",
         "_OTHER_SOURCE: Final = timedelta(minutes=1)",
-        ("mg_lakehouse_tests/stores/test_neighbours.py", f"{_SILVER}::test_a_copy_from_another_source_is_a_duplicate_whatever_it_says"),
+        ("mg_lakehouse_tests/silver/test_candidates.py", f"{_SILVER}::test_a_copy_from_another_source_is_a_duplicate_whatever_it_says"),
     ),
     Break(
         "the newest rows are not looked at for ids that occur twice",
-        "mg_lakehouse/stores/audit.py",
+        "mg_lakehouse/audit/uniqueness.py",
         "stream = handle.load_cdf(above + 1, handle.version(),",
         "stream = handle.load_cdf(above + 2, handle.version(),",
         (f"{_SILVER}::test_an_id_that_occurs_twice_is_seen_among_the_new_rows_and_in_the_whole_table",),
     ),
     Break(
         "an id that occurs twice passes",
-        "mg_lakehouse/stores/audit.py",
+        "mg_lakehouse/audit/uniqueness.py",
         'filter(pl.col("len") > 1)',
         'filter(pl.col("len") > 2)',
         (f"{_SILVER}::test_an_id_that_occurs_twice_is_seen_among_the_new_rows_and_in_the_whole_table",),
@@ -279,42 +278,42 @@ BREAKS: Final = (
     # The books.
     Break(
         "the books of two sources are added up into one",
-        "mg_lakehouse/stores/reconcile.py",
+        "mg_lakehouse/audit/hourly_balance.py",
         "wrong = sum(each.unbalanced_sources or not each.balances for each in (self, other))",
         "wrong = 0",
         (f"{_RECONCILE}::test_what_one_source_lacks_is_not_made_up_by_what_another_has_twice",),
     ),
     Break(
         "a third source forgets that the first two did not balance",
-        "mg_lakehouse/stores/reconcile.py",
+        "mg_lakehouse/audit/hourly_balance.py",
         "wrong = sum(each.unbalanced_sources or not each.balances for each in (self, other))",
         "wrong = sum(each.messages_missing != 0 or each.items_missing != 0 for each in (self, other))",
         (f"{_RECONCILE}::test_books_of_three_sources_remember_each_that_did_not_balance",),
     ),
     Break(
         "a batch of exchanged messages balances",
-        "mg_lakehouse/stores/reconcile.py",
+        "mg_lakehouse/audit/hourly_balance.py",
         "if whole and ids_digest(found.get(batch.ledger.batch_id, [])) != batch.ledger.ids:",
         "if False:",
         (f"{_RECONCILE}::test_a_message_that_was_exchanged_is_seen_by_the_digest_alone",),
     ),
     Break(
         "conservation believes the ledger against Delta",
-        "mg_lakehouse/stores/audit.py",
+        "mg_lakehouse/audit/conservation.py",
         "return self.difference == 0 and not self.miscounted and not self.unbalanced_sources",
         "return self.difference == 0 and not self.unbalanced_sources",
         (f"{_SILVER}::test_conservation_shows_a_lost_row",),
     ),
     Break(
         "conservation of two sources forgets who miscounted",
-        "mg_lakehouse/stores/audit.py",
+        "mg_lakehouse/audit/conservation.py",
         "tuple(dict.fromkeys((*self.miscounted, *other.miscounted))),",
         "self.miscounted,",
         (f"{_SILVER}::test_conservation_of_two_sources_holds_where_each_does",),
     ),
     Break(
         "items that one source lost are made up by another's copies",
-        "mg_lakehouse/stores/audit.py",
+        "mg_lakehouse/audit/conservation.py",
         "sum(each.unbalanced_sources or each.difference != 0 for each in (self, other)),",
         "0,",
         (f"{_SILVER}::test_conservation_of_two_sources_holds_where_each_does",),
@@ -322,63 +321,63 @@ BREAKS: Final = (
     # What gold replaces, and what its makers may still need.
     Break(
         "rows of no job are replaced on all days",
-        "mg_lakehouse/stores/gold_model.py",
+        "mg_lakehouse/gold/model.py",
         'f"(request_id IS NULL AND {_delta_day(self.model.orphan_day, self.days)})"',
         '"(request_id IS NULL)"',
         (f"{_PREDICATE}::test_a_refresh_replaces_the_rows_of_its_keys_and_no_others",),
     ),
     Break(
         "rows of a job are replaced on the days of what belongs to none",
-        "mg_lakehouse/stores/gold_model.py",
+        "mg_lakehouse/gold/model.py",
         'f"(request_id IS NULL AND {_delta_day(self.model.orphan_day, self.days)})"',
         "_delta_day(self.model.orphan_day, self.days)",
         (f"{_PREDICATE}::test_a_refresh_replaces_the_rows_of_its_keys_and_no_others",),
     ),
     Break(
         "all jobs between two touched ones are replaced",
-        "mg_lakehouse/stores/gold.py",
+        "mg_lakehouse/gold/commit.py",
         "AND {column} IN ({', '.join(_quoted(key) for key in ordered)}))\"",
         'AND {column} IS NOT NULL)"',
         (f"{_PREDICATE}::test_a_refresh_replaces_the_rows_of_its_keys_and_no_others",),
     ),
     Break(
         "a key with a quote ends the predicate",
-        "mg_lakehouse/stores/gold.py",
+        "mg_lakehouse/gold/commit.py",
         """return "'" + value.replace("'", "''") + "'\"""",
         """return "'" + value + "'\"""",
         (f"{_PREDICATE}::test_a_refresh_replaces_the_rows_of_its_keys_and_no_others",),
     ),
     Break(
         "an instant before midnight belongs to the next day",
-        "mg_lakehouse/stores/days.py",
+        "mg_lakehouse/_util/dates.py",
         "return first, moved(_in_utc(datetime.combine(day + timedelta(days=1), time(), zone), LAST_MOMENT), -timedelta(microseconds=1))",
         "return first, _in_utc(datetime.combine(day + timedelta(days=1), time(), zone), LAST_MOMENT)",
         (f"{_PREDICATE}::test_a_refresh_replaces_the_rows_of_its_keys_and_no_others",),
     ),
     Break(
         "what silver has not read is not held",
-        "mg_lakehouse/stores/retention.py",
+        "mg_lakehouse/maintenance/retention.py",
         'return _hold("silver", bronze, silver_progress(lake, bronze))',
         "return None",
         (f"{_MAINTENANCE}::test_what_silver_has_not_flattened_is_never_removed",),
     ),
     Break(
         "files that a reader needs go with the days alone",
-        "mg_lakehouse/stores/retention.py",
+        "mg_lakehouse/maintenance/retention.py",
         "ages = [keep, *(now - hold.rows_at + _MARGIN for hold in holds if hold.rows_at is not None)]",
         "ages = [keep]",
         (f"{_MAINTENANCE}::test_what_silver_has_not_flattened_is_never_removed",),
     ),
     Break(
         "log entries that a reader needs go with the days alone",
-        "mg_lakehouse/stores/retention.py",
+        "mg_lakehouse/maintenance/retention.py",
         "        if hold.commit_at <= oldest:\n            return hold",
         "        if False:\n            return hold",
         (f"{_MAINTENANCE}::test_what_silver_has_not_flattened_is_never_removed",),
     ),
     Break(
         "a model that is up to date holds, one that lags does not",
-        "mg_lakehouse/stores/retention.py",
+        "mg_lakehouse/maintenance/retention.py",
         "    if unread <= 0:\n        return None",
         "    if unread > 0:\n        return None",
         (f"{_MAINTENANCE}::test_what_silver_has_not_flattened_is_never_removed",),
@@ -386,42 +385,42 @@ BREAKS: Final = (
     # Text of others.
     Break(
         "Slack reads mentions in a job's name",
-        "mg_lakehouse/sinks.py",
+        "mg_lakehouse/_util/escaping.py",
         'return _EMOJI.sub(":\\u2060", cut.translate(_ENTITIES))',
         "return cut",
         (f"{_SINKS}::test_slack_reads_no_mention_no_link_and_no_emoji",),
     ),
     Break(
         "a formula reaches the spreadsheet",
-        "mg_lakehouse/stores/output.py",
+        "mg_lakehouse/lake/rows_out.py",
         "for_csv(str(value))",
         "str(value)",
         (f"{_SINKS}::test_every_law_holds_of_the_corpus",),
     ),
     Break(
         "a phone number is no longer found on the list",
-        "mg_lakehouse/sinks.py",
+        "mg_lakehouse/_util/escaping.py",
         "    if _ADDRESS.fullmatch(cell):\n        return cell\n",
         "",
         (f"{_SINKS}::test_a_cell_that_calls_nothing_stays_to_the_letter",),
     ),
     Break(
         "controls reach the terminal",
-        "mg_lakehouse/console.py",
+        "mg_lakehouse/_util/console.py",
         "return super().render_str(for_terminal(text), **options)",
         "return super().render_str(text, **options)",
         (f"{_SINKS}::test_every_law_holds_of_the_corpus",),
     ),
     Break(
         "names of files are markup",
-        "mg_lakehouse/console.py",
+        "mg_lakehouse/_util/console.py",
         "markup=False, emoji=False",
         "markup=True, emoji=True",
         (f"{_SINKS}::test_names_are_no_markup",),
     ),
     Break(
         "settings of the SQL prompt can be changed",
-        "mg_lakehouse/stores/asking.py",
+        "mg_lakehouse/serving/sandbox/answer.py",
         '    connection.execute("set lock_configuration = true")\n',
         "",
         ("mg_lakehouse_tests/security/test_sql_walls.py::test_settings_are_locked_where_nobody_reads_the_statement",),
@@ -429,21 +428,21 @@ BREAKS: Final = (
     # A catalogue that grows.
     Break(
         "an older release writes rows that lack a column",
-        "mg_lakehouse/stores/lake.py",
+        "mg_lakehouse/lake/tables.py",
         "if unknown := [name for name in found if name not in spec.schema]:",
         "if unknown := []:",
         (f"{_GROWTH}::test_an_older_release_writes_nothing_and_says_why",),
     ),
     Break(
         "a copy of what an older catalogue read is a conflict",
-        "mg_lakehouse/stores/silver.py",
+        "mg_lakehouse/silver/commit.py",
         "    return pl.concat([found, reread(found, table)])",
         "    return found",
         (f"{_GROWTH}::test_copies_of_what_an_older_release_read_are_copies_and_no_conflicts",),
     ),
     Break(
         "files of before a column are read as if they had it",
-        "mg_lakehouse/stores/lake.py",
+        "mg_lakehouse/lake/lake.py",
         '            missing_columns="insert",',
         '            missing_columns="raise",',
         (f"{_GROWTH}::test_backfill_fills_the_column_of_the_days_before_and_nothing_else",),
@@ -451,7 +450,7 @@ BREAKS: Final = (
     # One odd message never stops the others, and is counted.
     Break(
         "a year that no calendar has is a time",
-        "mg_lakehouse/events/typing.py",
+        "mg_lakehouse/events/strict/cast.py",
         '_YEAR: Final = "(?:19|20|21)[0-9]{2}"',
         '_YEAR: Final = "[0-9]{4}"',
         ("mg_lakehouse_tests/events/test_calendar.py::test_what_comes_behind_it_is_flattened",),
@@ -472,21 +471,21 @@ BREAKS: Final = (
     ),
     Break(
         "items that are set aside are in no account",
-        "mg_lakehouse/stores/silver.py",
+        "mg_lakehouse/silver/commit.py",
         '"set_aside": set_aside,',
         '"set_aside": 0,',
         (f"{_ASIDE}::test_the_rest_of_the_slice_goes_on",),
     ),
     Break(
         "what an earlier try left out of a table is forgotten",
-        "mg_lakehouse/stores/silver.py",
+        "mg_lakehouse/silver/commit.py",
         "            left_out = pl.concat([left_out, among.kept])\n",
         "",
         (f"{_ASIDE}::test_a_run_killed_at_any_commit_is_gone_on_with",),
     ),
     Break(
         "duplicates of what was set aside are in no account",
-        "mg_lakehouse/stores/rederive.py",
+        "mg_lakehouse/silver/rebuild.py",
         "            retried.found(table, rows, kept, conflicts)",
         "            pass",
         (f"{_ASIDE}::test_retried_they_are_rows_rejects_and_duplicates_and_the_books_balance",),
@@ -494,14 +493,14 @@ BREAKS: Final = (
     # A path is text.
     Break(
         "addresses of files stay URLs",
-        "mg_lakehouse/stores/location.py",
+        "mg_lakehouse/location.py",
         "    return unquote(uri.removeprefix(_FILE))\n",
         "    return uri.removeprefix(_FILE)\n",
         (f"{_PATHS}::test_where_the_lake_is_counts_and_not_how_it_is_written",),
     ),
     Break(
         "names of files are patterns to DuckDB",
-        "mg_lakehouse/stores/duck.py",
+        "mg_lakehouse/lake/duck.py",
         "file.translate(_PATTERN) for file in files",
         "file for file in files",
         (f"{_PATHS}::test_a_name_is_no_pattern_that_finds_a_copy_too",),

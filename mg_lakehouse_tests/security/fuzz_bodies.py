@@ -16,8 +16,8 @@ import atheris
 with atheris.instrument_imports(include=["mg_lakehouse.events"]):
     from mg_lakehouse_tests.security.laws import check
 
-from mg_lakehouse.demo.samples import samples
 from mg_lakehouse.events.catalogue import EVENTS
+from mg_lakehouse.testing.samples import samples
 
 
 def one(data: bytes) -> None:

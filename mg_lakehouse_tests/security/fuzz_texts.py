@@ -10,10 +10,10 @@ from pathlib import Path
 
 import atheris
 
-with atheris.instrument_imports(include=["mg_lakehouse.sinks"]):
-    from mg_lakehouse_tests.sinks.laws import check
+with atheris.instrument_imports(include=["mg_lakehouse._util.escaping"]):
+    from mg_lakehouse_tests.util.escaping_laws import check
 
-from mg_lakehouse_tests.sinks.hostile import HARMLESS_CELLS, HOSTILE
+from mg_lakehouse_tests.util.hostile import HARMLESS_CELLS, HOSTILE
 
 
 def one(data: bytes) -> None:

@@ -20,11 +20,11 @@ import duckdb
 import polars as pl
 from deltalake import write_deltalake
 
-from mg_lakehouse.stores import duck
-from mg_lakehouse.stores.asking import Asking, names_of
-from mg_lakehouse.stores.catalog import attachments, tables_of, write_catalog
-from mg_lakehouse.stores.lake import Lake
-from mg_lakehouse_tests.stores.feeds import fill
+from mg_lakehouse.lake import duck
+from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.serving.sandbox.answer import Asking, names_of
+from mg_lakehouse.serving.views import attachments, tables_of, write_catalog
+from mg_lakehouse_tests.lake.feeds import fill
 
 __all__ = ["CANARY", "Scene", "calls", "scene", "unfenced"]
 

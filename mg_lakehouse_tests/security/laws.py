@@ -11,9 +11,9 @@ import polars as pl
 from polars.testing import assert_frame_equal, assert_series_equal
 
 from mg_lakehouse.events import flatten as flattening
-from mg_lakehouse.events.envelopes import unwrap_all
+from mg_lakehouse.events.fast.reader import NOTHING_PLAIN, read_plain
 from mg_lakehouse.events.flatten import Flattened, flatten
-from mg_lakehouse.events.plain import NOTHING_PLAIN, read_plain
+from mg_lakehouse.events.formats.envelopes import unwrap_all
 
 _NOW: Final = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mg_lakehouse.demo.samples import samples
 from mg_lakehouse.events.catalogue import EVENTS
+from mg_lakehouse.testing.samples import samples
 from mg_lakehouse_tests.security.laws import check
 
 SECRET = "planted-5f1c"

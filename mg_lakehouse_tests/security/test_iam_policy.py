@@ -11,26 +11,26 @@ from typing import Any, Final
 import polars as pl
 import pytest
 
-from mg_lakehouse.demo.queue import EmbeddedQueue
-from mg_lakehouse.demo.samples import samples
-from mg_lakehouse.environment import set_environment
+from mg_lakehouse._util.environment import set_environment
+from mg_lakehouse.bronze.append import append_batch
+from mg_lakehouse.bronze.event_feed import drain
+from mg_lakehouse.bronze.tables import EVENT_FEED
 from mg_lakehouse.errors import PermanentError
+from mg_lakehouse.lake import duck
+from mg_lakehouse.lake.failpoints import Failpoint
+from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.settings import Settings
-from mg_lakehouse.stores import duck
-from mg_lakehouse.stores.bronze import append_batch
-from mg_lakehouse.stores.drain import drain
-from mg_lakehouse.stores.failpoints import Failpoint
-from mg_lakehouse.stores.lake import Lake
-from mg_lakehouse.stores.queue import EventQueue
-from mg_lakehouse.stores.tables import EVENT_FEED
-from mg_lakehouse.stores.visibility import Heartbeat
+from mg_lakehouse.sources.heartbeat import Heartbeat
+from mg_lakehouse.sources.sqs import EventQueue
+from mg_lakehouse.testing.queue import EmbeddedQueue
+from mg_lakehouse.testing.samples import samples
 from mg_lakehouse_tests.cli.commands import command, environment
 from mg_lakehouse_tests.faults.scenarios import Died, at, die
+from mg_lakehouse_tests.lake.feeds import batch
 from mg_lakehouse_tests.security.iam import Policy, Right, rights_of
 from mg_lakehouse_tests.standins.s3 import S3Server
 from mg_lakehouse_tests.standins.s3_proxy import FaultProxy, Request, Rule
 from mg_lakehouse_tests.standins.sqs import SqsStandIn
-from mg_lakehouse_tests.stores.feeds import batch
 
 BUCKET, PREFIX = "least-privilege", "some/prefix"
 POLICY: Final = Policy({"BUCKET": BUCKET, "PREFIX": PREFIX})

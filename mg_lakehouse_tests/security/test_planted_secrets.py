@@ -10,8 +10,8 @@ import polars as pl
 import pytest
 from deltalake import DeltaTable
 
-from mg_lakehouse.demo.feed import FeedPlan, generate
-from mg_lakehouse.demo.queue import EmbeddedQueue
+from mg_lakehouse.testing.feed.feed import FeedPlan, generate
+from mg_lakehouse.testing.queue import EmbeddedQueue
 from mg_lakehouse_tests.cli.commands import command
 from mg_lakehouse_tests.e2e.test_end_to_end import END
 

@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mg_lakehouse.errors import QueryError
-from mg_lakehouse.stores.asking import Asking
-from mg_lakehouse.stores.sql_allowed import FUNCTIONS, TABLE_FUNCTIONS
+from mg_lakehouse.serving.sandbox.allowed import FUNCTIONS, TABLE_FUNCTIONS
+from mg_lakehouse.serving.sandbox.answer import Asking
 from mg_lakehouse_tests.security.hostile_sql import CANARY, Scene, scene, unfenced
 
 WORDS = sorted(

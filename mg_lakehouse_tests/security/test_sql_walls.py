@@ -9,9 +9,9 @@ import pyarrow as pa
 import pytest
 
 from mg_lakehouse.errors import QueryError
-from mg_lakehouse.stores import landlock
-from mg_lakehouse.stores.asking import Asking
-from mg_lakehouse.stores.location import Location
+from mg_lakehouse.location import Location
+from mg_lakehouse.serving.sandbox import landlock
+from mg_lakehouse.serving.sandbox.answer import Asking
 from mg_lakehouse_tests.security.hostile_sql import CANARY, Scene, calls, scene, unfenced
 from mg_lakehouse_tests.security.unread import Unread, unread
 

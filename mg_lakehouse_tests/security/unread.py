@@ -17,8 +17,8 @@ from pathlib import Path
 from threading import Timer
 from typing import Final
 
+from mg_lakehouse.location import Location
 from mg_lakehouse.settings import Settings
-from mg_lakehouse.stores.location import Location
 
 __all__ = ["Unread", "unread"]
 
@@ -57,7 +57,7 @@ class Unread:
             self._running = None
 
     def _start(self) -> tuple[subprocess.Popen[bytes], Connection]:
-        from mg_lakehouse.stores.query_starting import child_environment, order_for
+        from mg_lakehouse.serving.sandbox.start import child_environment, order_for
 
         order = order_for(self._lake, Settings(lake_uri=self._lake.uri), self._folder)
         ours, theirs = Pipe()
@@ -88,15 +88,15 @@ def unread(lake: Location, folder: Path) -> Iterator[Unread]:
 
 def main() -> None:
     """Run what comes over the pipe as it comes."""
-    from mg_lakehouse.stores.query_process import confine
+    from mg_lakehouse.serving.sandbox.process import confine
 
     pipe = Connection(int(sys.argv[1]))
     order = json.loads(pipe.recv_bytes())
     confine(order)
     import duckdb
 
-    from mg_lakehouse.stores.asking import opened
-    from mg_lakehouse.stores.lake import Lake
+    from mg_lakehouse.lake.lake import Lake
+    from mg_lakehouse.serving.sandbox.answer import opened
 
     with opened(Lake(order["lake"], resolved=order["resolved"]), [], None, Path(order["folder"])) as asking:
         pipe.send_bytes(b"true")

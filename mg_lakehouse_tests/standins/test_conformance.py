@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import pytest
 from botocore.exceptions import ClientError
 
-from mg_lakehouse.demo.queue import EmbeddedQueue
+from mg_lakehouse.testing.queue import EmbeddedQueue
 from mg_lakehouse_tests.standins.sqs import SqsStandIn
 
 if TYPE_CHECKING:

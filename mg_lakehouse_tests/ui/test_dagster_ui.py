@@ -15,10 +15,10 @@ from deltalake import DeltaTable
 from playwright.sync_api import Page, ViewportSize, expect
 
 from mg_lakehouse.events.catalogue import activity_types, silver_tables
-from mg_lakehouse.stores.lake import Lake
+from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse_tests.events.frames import bundle, item
 from mg_lakehouse_tests.gold.helpers import MARTS
-from mg_lakehouse_tests.stores.feeds import receive
+from mg_lakehouse_tests.lake.feeds import receive
 from mg_lakehouse_tests.ui.screenshots import EXPANDED
 from mg_lakehouse_tests.ui.services import Dev, browser, dev
 from mg_lakehouse_tests.waiting import wait_until

@@ -1,0 +1,1 @@
+"""Audit: what can be proved of the lake, and of what it was sent."""

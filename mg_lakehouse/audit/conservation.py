@@ -1,0 +1,98 @@
+"""Conservation: the items of bronze against what became of them, added up from the ledgers in the Delta logs.
+
+Only reads. Whether a number is a failure, and what it blocks, is the checks' business (:mod:`mg_lakehouse.dagster.checks`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from mg_lakehouse.events.catalogue import REJECTED_ITEMS
+from mg_lakehouse.lake.errors import store_errors
+from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.lake.ledger import Posted, SliceLedger, posted_slices
+from mg_lakehouse.silver.tables import EVENT_TABLES
+
+__all__ = ["Conservation", "conservation"]
+
+RECHECKED_VERSIONS: Final = 100
+"""Bronze versions that conservation is added up for when it is executed alone, without a batch. The logs are kept for as many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conservation:
+    """The sum of what bronze gave and of what became of it, over a range of bronze versions.
+
+    ``rows`` counts event rows, ``rejected`` rows of ``rejected_items`` (conflicting copies among them), ``set_aside`` items of messages that
+    could not be flattened for a reason that nobody foresaw. ``miscounted`` names the
+    tables whose ledger differs from what Delta counted when it wrote, ``unbalanced_sources`` counts those of a sum that do not add up by themselves.
+    ``uncovered`` counts items that begin in bodies, by a count that knows no reader, and are in no row and no reject.
+    """
+
+    messages: int
+    items: int
+    rows: int
+    duplicates: int
+    rejected: int
+    miscounted: tuple[str, ...]
+    unbalanced_sources: int = 0
+    set_aside: int = 0
+    uncovered: int = 0
+
+    @property
+    def difference(self) -> int:
+        """Items that are nowhere (positive) or twice (negative)."""
+        return self.items - self.rows - self.duplicates - self.rejected - self.set_aside
+
+    @property
+    def holds(self) -> bool:
+        """Whether every item is somewhere, once."""
+        return self.difference == 0 and not self.miscounted and not self.unbalanced_sources and not self.uncovered
+
+    def plus(self, other: Conservation) -> Conservation:
+        """The sum of two sources, which holds where each does: what one lacks is not made up by what another has twice."""
+        return Conservation(
+            self.messages + other.messages,
+            self.items + other.items,
+            self.rows + other.rows,
+            self.duplicates + other.duplicates,
+            self.rejected + other.rejected,
+            tuple(dict.fromkeys((*self.miscounted, *other.miscounted))),
+            sum(each.unbalanced_sources or each.difference != 0 for each in (self, other)),
+            self.set_aside + other.set_aside,
+            self.uncovered + other.uncovered,
+        )
+
+
+def conservation(lake: Lake, *, source: str = "event_feed", above: int) -> Conservation:
+    """Add up the ledgers of the bronze versions above ``above``.
+
+    Raises:
+        PermanentError, TransientError: the lake cannot be read.
+    """
+    slices = _posted(lake, REJECTED_ITEMS, source, above)
+    # A slice that another run is in the middle of is not summed up before `rejected_items`, which comes last, has it.
+    finished = max((posted.ledger.high for posted in slices), default=above)
+    messages = sum(posted.ledger.messages for posted in slices)
+    items = sum(posted.ledger.items for posted in slices)
+    rejected = sum(posted.ledger.rows for posted in slices)
+    rows = duplicates = 0
+    miscounted = [REJECTED_ITEMS] if any(posted.ledger.rows != posted.rows_added for posted in slices) else []
+    for table in EVENT_TABLES:
+        for posted in _posted(lake, table, source, above):
+            if posted.ledger.high > finished:
+                continue
+            if posted.ledger.rows != posted.rows_added and table not in miscounted:
+                miscounted.append(table)
+            rows, duplicates = rows + posted.ledger.rows, duplicates + posted.ledger.duplicates
+    set_aside, uncovered = sum(posted.ledger.set_aside for posted in slices), sum(posted.ledger.uncovered for posted in slices)
+    return Conservation(messages, items, rows, duplicates, rejected, tuple(miscounted), set_aside=set_aside, uncovered=uncovered)
+
+
+def _posted(lake: Lake, table: str, source: str, above: int) -> list[Posted[SliceLedger]]:
+    handle = lake.open("silver", table)
+    if handle is None:
+        return []
+    with store_errors(f"silver/{table} in the lake {lake.uri}"):
+        return list(posted_slices(handle, source, above))

@@ -1,0 +1,327 @@
+"""Hour by hour: what the queue gave against what is in bronze, and what bronze holds against what became of it.
+
+Three sources that know nothing of each other are added up: the accounts in bronze's commits (what was received), the rows that stand in
+the tables now, and the accounts in silver's commits (items seen, duplicates dropped). All hours are UTC hours of receiving.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import polars as pl
+from deltalake import DeltaTable
+
+from mg_lakehouse.audit.item_coverage import coverage
+from mg_lakehouse.bronze.read_progress import silver_progress
+from mg_lakehouse.bronze.tables import BRONZE_TABLES
+from mg_lakehouse.events.catalogue import REJECTED_ITEMS, SET_ASIDE
+from mg_lakehouse.events.schemas import TIMESTAMP
+from mg_lakehouse.lake.damage import refuse_hollow
+from mg_lakehouse.lake.errors import store_errors
+from mg_lakehouse.lake.file_stats import files_between
+from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.lake.ledger import (
+    REDERIVED,
+    SKEW,
+    BatchLedger,
+    Posted,
+    RetryLedger,
+    SliceLedger,
+    commits_of,
+    committed_at,
+    hours_of,
+    ids_digest,
+    log_begins,
+    posted,
+    posted_batches,
+    posted_slices,
+    since,
+)
+from mg_lakehouse.lake.log_files import log_of
+from mg_lakehouse.location import Layer
+from mg_lakehouse.silver.tables import EVENT_TABLES
+
+__all__ = ["HourBalance", "Reconciliation", "reconcile", "reconcile_sources"]
+
+_READERS: Final = 8
+_TYPES: Final = {"received_at": TIMESTAMP, "items": pl.Int64()}
+
+
+class HourBalance(NamedTuple):
+    """An hour's books. Messages: ``received`` by the accounts, ``in_bronze`` as rows, ``waiting`` of them to be flattened. Then items."""
+
+    hour: str
+    received: int
+    in_bronze: int
+    waiting: int
+    items: int
+    rows: int
+    rejected: int
+    duplicates: int
+    set_aside: int = 0
+    unbalanced_sources: int = 0
+
+    def plus(self, other: HourBalance) -> HourBalance:
+        """The books of two sources of the same hour as one, which balance where each does."""
+        counts = (mine + theirs for mine, theirs in zip(self[1:-1], other[1:-1], strict=True))
+        wrong = sum(each.unbalanced_sources or not each.balances for each in (self, other))
+        return HourBalance._make((self.hour, *counts, wrong))
+
+    @property
+    def messages_missing(self) -> int:
+        """Messages that were received and are not in bronze; negative where bronze has more."""
+        return self.received - self.in_bronze
+
+    @property
+    def items_missing(self) -> int:
+        """Items that are nowhere; negative where something is counted twice."""
+        return self.items - self.rows - self.rejected - self.duplicates - self.set_aside
+
+    @property
+    def balances(self) -> bool:
+        """Whether nothing is missing and nothing is twice."""
+        return self.messages_missing == self.items_missing == self.unbalanced_sources == 0
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciliation:
+    """The hours that hold anything, in order, and the ids of batches whose messages are not those that were committed."""
+
+    hours: tuple[HourBalance, ...]
+    changed_batches: tuple[str, ...]
+    asked_since: datetime | None = None
+    """The begin of the first hour that was asked for."""
+    proved_since: datetime | None = None
+    """The begin of the first hour from which on every log still tells all; ``None`` where that is none of those that were asked for."""
+    without_message: int = 0
+    """Messages of the hours that were asked for that silver has rows of, and bronze has not."""
+    uncovered: int = 0
+    """Items that begin in bodies, by a count that knows no reader, and are in no row and no reject."""
+    overlooked: tuple[str, ...] = ()
+    """Ids of messages that were rejected because not all of their items were read: the books balance with them."""
+
+    @property
+    def balances(self) -> bool:
+        """Whether every hour that could be proved does, every batch is as it was committed, all items are somewhere, and bronze has the messages of silver's rows."""
+        nothing_else = not (self.uncovered or self.changed_batches or self.without_message)
+        return nothing_else and all(hour.balances for hour in self.hours)
+
+    @property
+    def proves_all(self) -> bool:
+        """Whether the logs tell of all hours that were asked for."""
+        return self.proved_since is not None and self.proved_since == self.asked_since
+
+
+def reconcile(lake: Lake, first: datetime, last: datetime, *, source: str = "event_feed") -> Reconciliation:
+    """Balance the hours from that of ``first`` to that of ``last``, both included, as far as the Delta logs go back, and say how far that is.
+
+    Raises:
+        PermanentError: a table is damaged, or cannot be read.
+        TransientError: the store did not answer.
+    """
+    asked = _Span(_hour(first), _hour(last) + timedelta(hours=1) - timedelta(microseconds=1))
+    _refuse_hollow_logs(lake, source)
+    bronze = lake.open("bronze", source)
+    span = _as_far_as_logs_go(lake, bronze, asked)
+    proved_since = None if span is None else span.first
+    if bronze is None:
+        return Reconciliation((), (), asked.first, proved_since, _without_message(lake, source, asked))
+    finished = silver_progress(lake, bronze)
+    with store_errors(f"bronze/{source} in the lake {lake.uri}"):
+        held = _rows(lake, bronze, asked, "message_id", "batch_id", "received_at")
+        if span is None:
+            return Reconciliation((), (), asked.first, None, _without_message(lake, source, asked, held, finished))
+        batches = list(since(posted_batches(bronze), span.first))
+    with ThreadPoolExecutor(_READERS) as pool:
+        silver = list(pool.map(lambda table: _table(lake, table, source, finished, span), (*EVENT_TABLES, REJECTED_ITEMS)))
+    rejected = silver.pop()
+    received = _sum(posted.ledger.hours for posted in batches)
+    waiting = _sum(posted.ledger.hours for posted in batches if posted.version > finished)
+    in_bronze = Counter(hours_of(held["received_at"]))
+    rows = _sum(found.rows for found in silver)
+    aside = _set_aside(lake, source, finished, span)
+    duplicates = _sum([*(found.account for found in silver), aside.duplicates])
+    items = _sum([rejected.account, aside.items])
+    hours = sorted(hour for hour in {*received, *in_bronze, *items, *rows, *rejected.rows} if span.holds(hour))
+    columns = (received, in_bronze, waiting, items, rows, rejected.rows, duplicates, aside.rows)
+    balances = (HourBalance(hour, *(column[hour] for column in columns)) for hour in hours)
+    lacking = _without_message(lake, source, asked, held, finished)
+    return Reconciliation(tuple(balances), tuple(_changed(batches, held, span)), asked.first, proved_since, lacking)
+
+
+def reconcile_sources(lake: Lake, first: datetime, last: datetime) -> Reconciliation:
+    """Balance some hours as :func:`reconcile` does, of all bronze tables together.
+
+    Each is balanced by itself before that: what one lacks is not made up by what another has too many.
+
+    Raises:
+        PermanentError, TransientError: the lake cannot be read.
+    """
+    hours: dict[str, HourBalance] = {}
+    changed: list[str] = []
+    each_source = [reconcile(lake, first, last, source=source) for source in BRONZE_TABLES]
+    for found in each_source:
+        changed += found.changed_batches
+        for each in found.hours:
+            known = hours.get(each.hour)
+            hours[each.hour] = each if known is None else known.plus(each)
+    proved = [found.proved_since for found in each_source if found.proved_since is not None]
+    return Reconciliation(
+        tuple(hours[hour] for hour in sorted(hours)),
+        tuple(changed),
+        each_source[0].asked_since,
+        max(proved) if len(proved) == len(each_source) else None,
+        sum(found.without_message for found in each_source),
+        **coverage(lake, _hour(first), _hour(last) + timedelta(hours=1))._asdict(),
+    )
+
+
+class _Span(NamedTuple):
+    """Whole hours, from the first to the last microsecond."""
+
+    first: datetime
+    last: datetime
+
+    def holds(self, hour: str) -> bool:
+        return self.first <= datetime.fromisoformat(f"{hour}:00+00:00") <= self.last
+
+
+def _refuse_hollow_logs(lake: Lake, source: str) -> None:
+    """Refuse a log with an entry of no bytes: it would be a commit of nothing, before a checkpoint too."""
+    if not lake.is_local:
+        return
+    tables: list[tuple[Layer, str]] = [("bronze", source), *(("silver", table) for table in (*EVENT_TABLES, REJECTED_ITEMS, SET_ASIDE))]
+    for layer, table in tables:
+        folder = Path(lake.uri_of(layer, table))
+        if log_of(folder).is_dir():
+            refuse_hollow(folder, f"{layer}/{table} in the lake {lake.uri}")
+
+
+def _as_far_as_logs_go(lake: Lake, bronze: DeltaTable | None, span: _Span) -> _Span | None:
+    """The hours of a span that every table's log still accounts for: maintenance removes old entries. ``None`` where none is left."""
+    silver = [lake.open("silver", table) for table in (*EVENT_TABLES, REJECTED_ITEMS)]
+    first = span.first
+    for handle in (bronze, *silver):
+        if handle is None:
+            continue
+        layer = "bronze" if handle is bronze else "silver"
+        with store_errors(f"{layer}/{handle.metadata().name} in the lake {lake.uri}"):
+            reaches = any(committed_at(commit) < first - SKEW for commit in commits_of(handle))
+            if not reaches and (begins := _accounts_begin(handle)) is not None:
+                first = max(first, _hour(begins) + timedelta(hours=1))
+    return span._replace(first=first) if first <= span.last else None
+
+
+def _accounts_begin(handle: DeltaTable) -> datetime | None:
+    """When the oldest account of a log was written; ``None`` where it has all. One that a backfill made anew has none of what came before."""
+    oldest = deque(commits_of(handle), maxlen=2)
+    if oldest[-1]["version"] == 0 and REDERIVED in oldest[0]:
+        return committed_at(oldest[0])
+    return log_begins(handle)
+
+
+def _without_message(lake: Lake, source: str, span: _Span, held: pl.DataFrame | None = None, finished: int = 0) -> int:
+    """Messages that silver has rows of, of slices up to bronze's version ``finished``, and that are not among those that bronze held."""
+    found: set[str] = set()
+    ids = pl.LazyFrame(schema={"message_id": pl.String}) if held is None else held.lazy().select("message_id")
+    for table in (*EVENT_TABLES, REJECTED_ITEMS, SET_ASIDE):
+        handle = lake.open("silver", table)
+        if handle is None:
+            continue
+        with store_errors(f"silver/{table} in the lake {lake.uri}"):
+            if held is not None:
+                _close_books(handle, posted_slices(handle, source, above=finished), finished)
+            files = files_between(handle, "received_at", [span])
+            if files:
+                rows = lake.scan(files, handle).filter(pl.col("received_at").is_between(*span) & (pl.col("source") == source))
+                lacking = rows.select("message_id").join(ids, on="message_id", how="anti").unique().collect(engine="streaming")
+                found.update(lacking["message_id"])
+    return len(found)
+
+
+def _close_books(handle: DeltaTable, accounts: Iterable[Posted[SliceLedger]], finished: int) -> list[Posted[SliceLedger]]:
+    """Go back to the last whole slice, and give the accounts up to it: what another run is in the middle of is in some tables and not in others."""
+    known = list(accounts)
+    if ahead := [each.version for each in known if each.ledger.high > finished]:
+        handle.load_as_version(min(ahead) - 1)
+    return [each for each in known if each.ledger.high <= finished]
+
+
+class _Table(NamedTuple):
+    """A silver table's rows by hour, and what its accounts say of each: duplicates, or items for ``rejected_items``."""
+
+    rows: Counter[str]
+    account: Counter[str]
+
+
+def _table(lake: Lake, table: str, source: str, finished: int, span: _Span) -> _Table:
+    handle = lake.open("silver", table)
+    if handle is None:
+        return _Table(Counter(), Counter())
+    with store_errors(f"silver/{table} in the lake {lake.uri}"):
+        accounts = _closed(handle, source, finished, span)
+        rows = _rows(lake, handle, span, "received_at", "source").filter(pl.col("source") == source)
+    return _Table(Counter(hours_of(rows["received_at"])), _sum(each.ledger.hours for each in accounts))
+
+
+def _closed(handle: DeltaTable, source: str, finished: int, span: _Span) -> list[Posted[SliceLedger]]:
+    """Accounts of the span, of the slices that all tables have; the handle is set back to the last of them."""
+    return _close_books(handle, since(posted_slices(handle, source), span.first), finished)
+
+
+class _SetAside(NamedTuple):
+    """By hour: items that are set aside, and of messages that were, and were flattened after all, the duplicates and the items not counted before."""
+
+    rows: Counter[str]
+    duplicates: Counter[str]
+    items: Counter[str]
+
+
+def _set_aside(lake: Lake, source: str, finished: int, span: _Span) -> _SetAside:
+    handle = lake.open("silver", SET_ASIDE)
+    if handle is None:
+        return _SetAside(Counter(), Counter(), Counter())
+    with store_errors(f"silver/{SET_ASIDE} in the lake {lake.uri}"):
+        _closed(handle, source, finished, span)
+        retries = [each.ledger for each in since(posted(handle, RetryLedger), span.first)]
+        rows = _rows(lake, handle, span, "received_at", "source", "items").filter(pl.col("source") == source)
+    times = rows.select(pl.col("received_at").repeat_by("items").explode().drop_nulls()).to_series()
+    return _SetAside(
+        Counter(hours_of(times)),
+        _sum(each.duplicates.get(source, {}) for each in retries),
+        _sum(each.items.get(source, {}) for each in retries),
+    )
+
+
+def _rows(lake: Lake, handle: DeltaTable, span: _Span, *columns: str) -> pl.DataFrame:
+    """Some columns of the rows that were received between two times."""
+    files = files_between(handle, "received_at", [span])
+    if not files:
+        return pl.DataFrame(schema={name: _TYPES.get(name, pl.String()) for name in columns})
+    return lake.scan(files, handle).filter(pl.col("received_at").is_between(*span)).select(columns).collect(engine="streaming")
+
+
+def _changed(batches: list[Posted[BatchLedger]], held: pl.DataFrame, span: _Span) -> Iterator[str]:
+    """Batches that lie within the hours and whose message ids are not those of their account."""
+    found = {str(of): list(ids) for of, ids in held.group_by("batch_id").agg("message_id").iter_rows()}
+    for batch in batches:
+        whole = all(span.holds(hour) for hour in batch.ledger.hours)
+        if whole and ids_digest(found.get(batch.ledger.batch_id, [])) != batch.ledger.ids:
+            yield batch.ledger.batch_id
+
+
+def _hour(time: datetime) -> datetime:
+    return time.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+
+
+def _sum(counts: Iterable[Mapping[str, int]]) -> Counter[str]:
+    total: Counter[str] = Counter()
+    for each in counts:
+        total.update(each)
+    return total

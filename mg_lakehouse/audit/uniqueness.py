@@ -1,0 +1,43 @@
+"""Uniqueness: no activity id occurs twice, in new rows or in a whole table."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from mg_lakehouse.lake.errors import store_errors
+from mg_lakehouse.lake.file_stats import all_files
+from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.silver.candidates import rows_near
+
+__all__ = ["repeated_ids", "repeated_new_ids"]
+
+
+def repeated_new_ids(lake: Lake, table: str, *, above: int) -> int:
+    """Activity ids that occur more than once, among those that the table's versions above ``above`` added.
+
+    Reads back what was committed. The cost follows the new rows: only rows near their times are looked at.
+    """
+    handle = lake.open("silver", table)
+    if handle is None or handle.version() <= above:
+        return 0
+    with store_errors(f"silver/{table} in the lake {lake.uri}"):
+        stream = handle.load_cdf(above + 1, handle.version(), columns=["activity_id", "event_at", "source"], allow_out_of_range=True)
+        new = pl.DataFrame(stream.read_all())
+        near = None if new.is_empty() else rows_near(lake, handle, new["event_at"], new["source"].unique().to_list())
+        if near is None:
+            return 0
+        return _repeated(near.select("activity_id").join(new.lazy().select("activity_id").unique(), on="activity_id", how="semi"))
+
+
+def repeated_ids(lake: Lake, table: str) -> int:
+    """Activity ids that occur more than once in the whole table."""
+    handle = lake.open("silver", table)
+    if handle is None or not (files := all_files(handle)):
+        return 0
+    with store_errors(f"silver/{table} in the lake {lake.uri}"):
+        return _repeated(lake.scan(files, handle).select("activity_id"))
+
+
+def _repeated(ids: pl.LazyFrame) -> int:
+    repeated = ids.group_by("activity_id").len().filter(pl.col("len") > 1).select(pl.len())
+    return int(repeated.collect(engine="streaming").item())

@@ -1,0 +1,1 @@
+"""Bronze: raw XML as it came, one row per message id."""

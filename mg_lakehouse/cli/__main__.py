@@ -1,0 +1,5 @@
+"""``python -m mg_lakehouse.cli``: the command line where its script is not on the path."""
+
+from mg_lakehouse.cli.app import main
+
+main()

@@ -1,0 +1,161 @@
+"""Commands about the lake: ``status``, ``reconcile``, ``backfill``, ``retry``, ``maintain``, ``repair``, ``catalog``, ``docs``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mg_lakehouse._util.progress import Step, announce
+from mg_lakehouse.audit.hourly_balance import reconcile_sources
+from mg_lakehouse.bronze.tables import BRONZE_TABLES
+from mg_lakehouse.cli.output import err, out, progress_bars
+from mg_lakehouse.cli.tables import print_maintenance, print_reconciliation, print_rederived, print_repairs, print_status
+from mg_lakehouse.dagster.interrupts import in_a_sentence
+from mg_lakehouse.errors import ConfigurationError
+from mg_lakehouse.events.catalogue import SET_ASIDE
+from mg_lakehouse.gold.dbt_project import generate_docs
+from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.lake.rows_out import draft
+from mg_lakehouse.maintenance.repair import planned_repair
+from mg_lakehouse.maintenance.repair import repair as mend
+from mg_lakehouse.maintenance.run import maintain as upkeep
+from mg_lakehouse.serving.catalog_file import catalog_file
+from mg_lakehouse.serving.status import read_status
+from mg_lakehouse.serving.views import build_catalog, shown_tables, snapshot_statements
+from mg_lakehouse.settings import Settings, load_settings
+from mg_lakehouse.silver.rebuild import asked_days, rederive
+from mg_lakehouse.silver.set_aside import count_set_aside, said_of, set_aside_days
+
+
+def status() -> None:
+    """Show rows, age and lag of every table, what was rejected, and what waits in the queue."""
+    print_status(out, read_status(load_settings()))
+
+
+def reconcile(
+    hours: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=24 * 30, help="How many hours back, this one included. By default 24, or as many of them as the logs still tell of."
+        ),
+    ] = None,
+) -> None:
+    """Add up what the queue gave, bronze, silver, rejected and duplicates, hour by hour, and say which hours that proves.
+
+    Exit status 1 where an hour does not balance, where silver has rows of messages that bronze has not, or where --hours asks for more than can be proved.
+    """
+    now = datetime.now(UTC)
+    found = reconcile_sources(Lake(load_settings().lake_uri), now - timedelta(hours=(hours or 24) - 1), now)
+    print_reconciliation(out, found)
+    if not found.balances or (hours is not None and not found.proves_all):
+        raise typer.Exit(1)
+
+
+def backfill(
+    first: Annotated[datetime, typer.Option("--from", formats=["%Y-%m-%d"], help="First UTC day of receipt.")],
+    last: Annotated[
+        datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="Last UTC day, included; by default the first.")
+    ] = None,
+    table: Annotated[list[str] | None, typer.Option(help="Silver table to make anew; several by repeating it, all by default.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would change, and change nothing.")] = False,
+) -> None:
+    """Make days of silver anew from bronze, and say what changed. Gold follows with its next build."""
+    settings = load_settings()
+    _rebuild(settings, asked_days(first.date(), (last or first).date(), tables=table), table or None, dry_run=dry_run)
+
+
+def retry(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would change, and change nothing.")] = False,
+) -> None:
+    """Flatten again the messages that were set aside because flattening them failed, and say what changed. Exit status 1 where some fail still."""
+    settings = load_settings()
+    lake = Lake(settings.lake_uri)
+    days = set_aside_days(lake)
+    if not days:
+        out.print("No message is set aside.")
+        return
+    _rebuild(settings, days, None, dry_run=dry_run)
+
+
+def _rebuild(settings: Settings, days: Sequence[date], tables: Sequence[str] | None, *, dry_run: bool) -> None:
+    """Make days of silver anew, and say what changed; end with status 1 where messages of them are set aside then."""
+    with progress_bars({"backfill": "messages flattened again"}), in_a_sentence():
+        made = list(
+            rederive(
+                Lake(settings.lake_uri),
+                days,
+                tables=tables,
+                dry_run=dry_run,
+                slice_bytes=settings.flatten_bytes,
+                progress=lambda messages: announce(Step("backfill", messages, "messages flattened again")),
+            )
+        )
+    print_rederived(out, made, dry_run=dry_run)
+    if not dry_run and any(each.table == SET_ASIDE and each.rows for each in made):
+        err.alarm("Failed", said_of(count_set_aside(Lake(settings.lake_uri))))
+        raise typer.Exit(1)
+
+
+def maintain(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
+    today_only: Annotated[bool, typer.Option("--today-only", help="Merge today's small files and nothing else.")] = False,
+) -> None:
+    """Compact the tables and remove what nobody needs any more: replaced files, orphans of killed writers, old log entries."""
+    settings = load_settings()
+    reports = []
+    with progress_bars({"maintain": "tables"}), in_a_sentence():
+        for done, report in enumerate(upkeep(Lake(settings.lake_uri), settings, full=not today_only, dry_run=dry_run), start=1):
+            announce(Step("maintain", done, f"tables, {report.layer}/{report.table}"))
+            reports.append(report)
+    print_maintenance(out, reports, dry_run=dry_run)
+
+
+def repair(
+    layer: Annotated[str, typer.Argument(help="bronze: the tables of the other layers are removed when they are damaged, and made anew.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do it. Without, it is said what would be done.")] = False,
+) -> None:
+    """Repair bronze after a power cut or a failing disk: damaged commits are set aside, their data files taken in again. Nothing is deleted."""
+    if layer != "bronze":
+        raise typer.BadParameter(
+            "Only bronze is repaired: what refuses a damaged table of another layer says how to make it anew.", param_hint="layer"
+        )
+    lake = Lake(load_settings().lake_uri)
+    repairs = [(mend if yes else planned_repair)(lake, table) for table in BRONZE_TABLES]
+    print_repairs(out, repairs, done=yes)
+    if any(each.unreadable for each in repairs):
+        raise typer.Exit(1)
+
+
+def catalog(
+    snapshot: Annotated[
+        Path | None,
+        typer.Option(dir_okay=False, help="Write views over the Parquet files of this moment, for a DuckDB without the Delta extension."),
+    ] = None,
+) -> None:
+    """Make the catalogue of views anew, as each build of gold does, and views.sql beside it for a DuckDB of your own."""
+    settings = load_settings()
+    lake = Lake(settings.lake_uri)
+    if snapshot is not None:
+        with draft(snapshot) as written:
+            written.write_text("".join(f"{each};\n" for each in snapshot_statements(shown_tables(lake, settings))), encoding="utf-8")
+        out.print(f"Written to {snapshot}.", soft_wrap=True)
+        return
+    path = catalog_file(settings)
+    if path is None:
+        raise ConfigurationError("A lake on S3 has no catalogue of its own: set MG_CATALOG to a file of this machine.")
+    tables = build_catalog(lake, settings, path)
+    out.print(f"{len(tables)} tables are in {path}.", soft_wrap=True, highlight=False)
+
+
+def docs(
+    output: Annotated[Path, typer.Option(help="File to write.")] = Path("gold.html"),
+) -> None:
+    """Write dbt's documentation of gold as one page: models, columns, tests, lineage."""
+    settings = load_settings()
+    with progress_bars():
+        generate_docs(Lake(settings.lake_uri), settings, output)
+    out.print(f"Written to {output}.", soft_wrap=True)

@@ -1,0 +1,68 @@
+"""Commands that run the pipeline: ``run``, ``load``. Dagster is imported where they run: it takes seconds, and ``--help`` does not need it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mg_lakehouse._util.progress import Step, announce
+from mg_lakehouse.bronze.loaded_files import load_files
+from mg_lakehouse.cli.output import Wait, conclude, out, output_aside, progress_bars
+from mg_lakehouse.cli.tables import print_loaded, print_pass
+from mg_lakehouse.dagster.interrupts import in_a_sentence
+from mg_lakehouse.events.formats.csv import known_type
+from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.settings import load_settings
+
+
+def run(
+    max_messages: Annotated[int | None, typer.Option(min=1, help="Receive no more messages than this.")] = None,
+    max_seconds: Annotated[float | None, typer.Option(min=0.1, help="Receive no longer than this, in seconds.")] = None,
+    wait: Wait = 300.0,
+) -> None:
+    """Drain the queue until it is empty, flatten, and build gold: one pass through Dagster, in this process."""
+    from mg_lakehouse.dagster.run_pass import run_once  # noqa: PLC0415
+
+    settings = load_settings()
+    with progress_bars(), output_aside() as log:
+        result = run_once(settings, max_messages=max_messages, max_seconds=max_seconds, wait_seconds=wait)
+    print_pass(out, result)
+    conclude(result, log)
+
+
+def load(
+    files: Annotated[list[Path], typer.Argument(help="Files, or - for standard input.", dir_okay=False, allow_dash=True)],
+    activity: Annotated[
+        str | None, typer.Option("--type", help="What the rows of a CSV file are that does not say so, such as opens or CLICKS.")
+    ] = None,
+    bronze_only: Annotated[bool, typer.Option("--bronze-only", help="Flatten nothing and build nothing yet.")] = False,
+    wait: Wait = 300.0,
+) -> None:
+    """Load files of the feed: XML or CSV, plain, gzip or zip. What was loaded before is passed over. Then flatten and build gold."""
+    from mg_lakehouse.dagster.run_pass import flatten_and_build  # noqa: PLC0415
+
+    element = None if activity is None else known_type(activity)
+    if activity is not None and element is None:
+        raise typer.BadParameter(f"{activity} is no activity of the feed.", param_hint="--type")
+    settings = load_settings()
+    with progress_bars({"load": "items loaded"}), in_a_sentence():
+        loaded = list(
+            load_files(
+                Lake(settings.lake_uri),
+                settings,
+                [sys.stdin.buffer if str(file) == "-" else file for file in files],
+                activity=element,
+                progress=lambda items: announce(Step("load", items, "items loaded")),
+            )
+        )
+    print_loaded(out, loaded)
+    if any(each.new for each in loaded) and not bronze_only:
+        with progress_bars(), output_aside() as log:
+            result = flatten_and_build(settings, wait_seconds=wait)
+        print_pass(out, result)
+        conclude(result, log)
+    if any(each.failure for each in loaded):
+        raise typer.Exit(1)

@@ -1,0 +1,96 @@
+"""The prompt of ``mg-lakehouse sql``: statements over several lines, with history and completion where ``prompt_toolkit`` is installed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+from mg_lakehouse.errors import PermanentError
+from mg_lakehouse.serving.sandbox.sandbox import AdHoc
+
+__all__ = ["run_prompt"]
+
+_KEYWORDS: Final = ("select", "from", "where", "group by", "order by", "having", "limit", "join", "using", "with", "as", "on", "desc", "distinct", "count(*)", "describe", "summarize", "at (version => ")  # fmt: skip
+_HELP: Final = (
+    "A statement ends with `;`. `.tables` lists tables, `.schema TABLE` its columns, `.quit` or Ctrl-D ends. Ctrl-C stops a statement."
+)
+
+_PLAIN: Final = "Completion and history come with: pip install 'mg-lakehouse[prompt]'."
+
+
+def run_prompt(asked: AdHoc, show: Callable[[str], None], say: Callable[[str], None]) -> None:
+    """Ask for statements until the end of input. ``show`` runs one and shows its rows, ``say`` prints a text."""
+    editor = _line_editor(asked.names())
+    read = editor or input
+    say(_HELP if editor else f"{_HELP} {_PLAIN}")
+    pending = ""
+    while True:
+        try:
+            line = read("   ...> " if pending else "lake=> ")
+        except KeyboardInterrupt:
+            pending = ""
+            continue
+        except EOFError:
+            return
+        if not pending and line.strip().startswith("."):
+            if line.strip() in (".quit", ".exit"):
+                return
+            statement = _dotted(line.split())
+            if statement is None:
+                say(_HELP)
+                continue
+        else:
+            pending = f"{pending}\n{line}".strip()
+            if not pending.endswith(";"):
+                continue
+            statement, pending = pending, ""
+        try:
+            show(statement)
+        except PermanentError as error:
+            say(str(error))
+        except KeyboardInterrupt:
+            asked.interrupt()
+            say("Stopped.")
+
+
+def _line_editor(names: Sequence[str]) -> Callable[[str], str] | None:
+    """A function that shows a prompt and returns the line that was typed, with completion and history; none without the extra ``prompt``."""
+    try:
+        from prompt_toolkit import PromptSession, auto_suggest, completion, history  # noqa: PLC0415
+    except ImportError:
+        return None
+    session: PromptSession[str] = PromptSession(
+        history=history.FileHistory(str(_history())),
+        completer=completion.WordCompleter([*_KEYWORDS, *names], ignore_case=True, pattern=None, sentence=False, WORD=True),
+        auto_suggest=auto_suggest.AutoSuggestFromHistory(),
+        complete_while_typing=False,
+    )
+    return session.prompt
+
+
+def _dotted(words: list[str]) -> str | None:
+    if words[0] == ".tables":
+        return (
+            'select schema_name as layer, view_name as "table", comment as description from duckdb_views() where not internal order by 1, 2'
+        )
+    if words[0] == ".schema" and len(words) == 2:
+        layer, _, table = words[1].rpartition(".")
+        where = f"table_name = '{_quoted(table)}'" + (f" and schema_name = '{_quoted(layer)}'" if layer else "")
+        return f'select schema_name as layer, column_name as "column", data_type as type, comment as description from duckdb_columns() where not internal and database_name = current_database() and {where} order by schema_name, column_index'
+    return None
+
+
+def _quoted(name: str) -> str:
+    return name.replace("'", "''")
+
+
+def _history() -> Path:
+    """The history of this user, that nobody else may read: a statement can hold an address."""
+    folder = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "mg-lakehouse"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    file = folder / "sql_history"
+    file.touch(mode=0o600)
+    file.chmod(0o600)
+    return file

@@ -1,0 +1,50 @@
+"""Commands that ask: ``sql`` and ``dashboard``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mg_lakehouse.cli.output import out
+from mg_lakehouse.cli.prompt import run_prompt
+from mg_lakehouse.cli.rows import QueryFormat, answer
+from mg_lakehouse.location import Location
+from mg_lakehouse.serving.dashboard.serve import serve
+from mg_lakehouse.serving.sandbox.sandbox import ad_hoc
+from mg_lakehouse.settings import load_settings
+
+
+def sql(
+    statement: Annotated[str | None, typer.Argument(help="What to ask; by default standard input, or a prompt on a terminal.")] = None,
+    file: Annotated[
+        Path | None, typer.Option("--file", "-f", exists=True, dir_okay=False, help="File of statements; the last one's rows are shown.")
+    ] = None,
+    file_format: Annotated[QueryFormat, typer.Option("--format", help="How rows are written.")] = "table",
+    output: Annotated[Path | None, typer.Option(dir_okay=False, help="File to write to, for its owner's eyes only.")] = None,
+) -> None:
+    """Ask the lake in SQL: views bronze.*, silver.* and gold.*, read-only, and nothing outside of the lake."""
+    if file is not None:
+        statement = file.read_text(encoding="utf-8")
+    if statement is None and not sys.stdin.isatty():
+        statement = sys.stdin.read()
+    settings = load_settings()
+    with ad_hoc(Location(settings.lake_uri), settings) as asked:
+        if statement is not None:
+            answer(asked, statement, file_format, output)
+            return
+        run_prompt(
+            asked,
+            lambda said: answer(asked, said, file_format, output),
+            lambda text: out.print(text, highlight=False, soft_wrap=True),
+        )
+
+
+def dashboard(
+    port: Annotated[int, typer.Option(min=1, max=65_535, help="Port of the page.")] = 2718,
+    host: Annotated[str, typer.Option(help="Address to listen at; the page asks nobody who they are.")] = "127.0.0.1",
+) -> None:
+    """Show jobs, bounces, the suppression list and the feed as a page that refreshes itself."""
+    serve(load_settings(), out, host=host, port=port)

@@ -1,0 +1,1 @@
+"""Dagster: when things happen, and what the UI says of them."""

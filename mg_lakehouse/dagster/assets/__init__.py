@@ -1,0 +1,1 @@
+"""The assets: thin definitions that read, call, write and report."""

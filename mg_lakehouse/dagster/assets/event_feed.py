@@ -1,0 +1,109 @@
+"""The queue as an external asset, and the bronze asset that drains it."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+
+from mg_lakehouse._util.progress import Step, hearing
+from mg_lakehouse.bronze.event_feed import DrainReport, drain
+from mg_lakehouse.bronze.tables import BRONZE_COLUMNS
+from mg_lakehouse.dagster.interrupts import put_off
+from mg_lakehouse.dagster.names import Names
+from mg_lakehouse.dagster.partitions import RECEIVED_DATE, today
+from mg_lakehouse.dagster.reporting import OWNERS, RETRY_TRANSIENT, as_failure, column_schema, table_metadata
+from mg_lakehouse.dagster.resources import FeedResources
+from mg_lakehouse.settings import Settings
+
+__all__ = ["DrainConfig", "build_event_feed", "queue_spec"]
+
+
+class DrainConfig(dg.Config):
+    """Budget of one drain. Without one, it ends when it has received as many messages as waited when it began."""
+
+    max_messages: int | None = Field(default=None, ge=1, description="Receive no more messages than this.")
+    max_seconds: float | None = Field(default=None, gt=0, description="Receive no longer than this, in seconds; by default MG_MAX_SECONDS.")
+    until_empty: bool = Field(default=False, description="Go on until the queue is empty, whatever arrives meanwhile.")
+
+
+def queue_spec(settings: Settings) -> dg.AssetSpec:
+    """The queue, which others fill: an external asset."""
+    names = Names(settings.feed)
+    return dg.AssetSpec(
+        names.queue,
+        description="The Amazon SQS queue that MessageGears sends its event feed to: small XML bundles, at least once, in no order.",
+        group_name=names.group("messagegears"),
+        kinds={"sqs"},
+        owners=list(OWNERS),
+        metadata={"queue": settings.queue_url or "not set: MG_QUEUE_URL"},
+    )
+
+
+def build_event_feed(settings: Settings) -> dg.AssetsDefinition:
+    """The asset ``bronze/event_feed``."""
+    names = Names(settings.feed)
+    resources = FeedResources(names)
+
+    @dg.asset(
+        key=names.event_feed,
+        deps=[names.queue],
+        partitions_def=RECEIVED_DATE,
+        # A received day is received once: a backfill of bronze would start a run for each day and change nothing.
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        description="Messages of the event feed as received, one row per message id. Only today's partition can be materialized: "
+        "a past day cannot be received again.",
+        group_name=names.group("bronze"),
+        kinds={"deltalake", "sqs"},
+        owners=list(OWNERS),
+        metadata={"dagster/column_schema": column_schema(BRONZE_COLUMNS["event_feed"])},
+        pool=names.pool("bronze"),
+        required_resource_keys=resources.keys_of_op("lake", "event_feed", "progress"),
+        retry_policy=RETRY_TRANSIENT,
+        freshness_policy=dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=24), warn_window=timedelta(hours=6)),
+    )
+    def event_feed(context: dg.AssetExecutionContext, config: DrainConfig) -> dg.MaterializeResult[Any]:
+        if context.partition_keys[-1] != today():
+            note = f"A past day cannot be received again; nothing was changed. Materialize {today()} to drain the queue."
+            context.log.warning(note)
+            return dg.MaterializeResult(metadata={"note": note})
+        with as_failure():
+            queue, lake, progress = resources.queue(context, settings), resources.lake(context), resources.progress(context)
+            # A stopped run finishes the commit that it is at, deletes what is committed and hands the rest back.
+            with put_off() as stop, hearing(context.log.info):
+                report = drain(
+                    queue,
+                    lake,
+                    settings,
+                    max_messages=config.max_messages,
+                    max_seconds=config.max_seconds,
+                    until_empty=config.until_empty,
+                    stop=stop,
+                    progress=lambda so_far: progress.report(context.log, Step("bronze", so_far.received, "messages received")),
+                )
+            if report.corrupted:
+                context.log.warning("%s messages did not match SQS's checksum and were left in the queue.", report.corrupted)
+            room = {"in_flight_head_room": queue.depth().head_room}
+            return dg.MaterializeResult(metadata={**_numbers(report), **room, **table_metadata(lake, "bronze", "event_feed")})
+
+    return event_feed
+
+
+def _numbers(report: DrainReport) -> dict[str, Any]:
+    numbers: dict[str, Any] = {
+        "messages_received": report.received,
+        "messages_new": report.new,
+        "messages_already_in_bronze": report.already,
+        "messages_deleted": report.deleted,
+        "delete_failures": report.delete_failures,
+        "checksum_mismatches": report.corrupted,
+        "commits": report.commits,
+        "bytes": report.bytes,
+    }
+    if report.first_sent_at and report.last_sent_at:
+        numbers["first_sent_at"] = dg.MetadataValue.timestamp(report.first_sent_at)
+        numbers["last_sent_at"] = dg.MetadataValue.timestamp(report.last_sent_at)
+        numbers["oldest_message_seconds"] = round((datetime.now(UTC) - report.first_sent_at).total_seconds(), 1)
+    if report.least_margin_seconds is not None:
+        numbers["least_visibility_margin_seconds"] = round(report.least_margin_seconds, 1)
+    return numbers

@@ -1,0 +1,169 @@
+"""The silver assets: one per event table and ``rejected_items``, in one op, so that a bundle is read and parsed once."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
+from typing import Any, Final
+
+import dagster as dg
+from pydantic import Field
+
+from mg_lakehouse._util.progress import Step, hearing
+from mg_lakehouse.bronze.tables import BRONZE_SPECS
+from mg_lakehouse.dagster.checks.silver import silver_check_results, silver_check_specs
+from mg_lakehouse.dagster.names import Names
+from mg_lakehouse.dagster.partitions import RECEIVED_DATE, today
+from mg_lakehouse.dagster.reporting import OWNERS, RETRY_TRANSIENT, as_failure, column_schema, table_metadata
+from mg_lakehouse.dagster.resources import FeedResources
+from mg_lakehouse.events.catalogue import REJECTED_ITEMS, columns_of, event_of_table, silver_tables
+from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.settings import Settings
+from mg_lakehouse.silver.rebuild import Rederived, rederive
+from mg_lakehouse.silver.report import SilverReport, TableCount, merged
+from mg_lakehouse.silver.tables import silver_spec
+from mg_lakehouse.silver.update import flatten_sources
+
+__all__ = ["SilverConfig", "build_silver", "only_new"]
+
+_REJECTED_DESCRIPTION: Final = (
+    "What could not become a row of an event table, one row per item or unreadable message, with the reason and the text."
+)
+
+
+class SilverConfig(dg.Config):
+    """What is done with the chosen days of receipt, beside flattening what bronze has and silver lacks."""
+
+    rederive: bool | None = Field(
+        default=None, description="Make the chosen days anew from bronze. By default the past ones, for today's are still being received."
+    )
+    dry_run: bool = Field(default=False, description="Say what making them anew would change, and change nothing.")
+
+
+_OP: Final = "silver"
+
+
+def only_new(names: Names) -> dict[str, dg.Config]:
+    """Config by op of a run that brings what is new: queued before midnight and started after it, it must not make all of yesterday anew."""
+    return {names.of(_OP): SilverConfig(rederive=False)}
+
+
+def build_silver(settings: Settings) -> dg.AssetsDefinition:
+    """The silver assets, all made by one op."""
+    names = Names(settings.feed)
+    resources = FeedResources(names)
+
+    @dg.multi_asset(
+        name=names.of(_OP),
+        specs=[_spec(names, table) for table in silver_tables()],
+        check_specs=silver_check_specs(names),
+        partitions_def=RECEIVED_DATE,
+        # Progress is by bronze's version: one run brings any number of partitions up to date.
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        can_subset=True,
+        pool=names.pool("silver"),
+        required_resource_keys=resources.keys_of_op("lake", "progress"),
+        retry_policy=RETRY_TRANSIENT,
+    )
+    def silver(context: dg.AssetExecutionContext, config: SilverConfig) -> Iterator[Any]:
+        selected = [table for table in silver_tables() if names.silver(table) in context.selected_asset_keys]
+        with as_failure():
+            store, progress = resources.lake(context), resources.progress(context)
+            with hearing(context.log.info):
+                # Of bronze too: an older release would take what a newer one received for what it knows.
+                added = store.bring_up([*BRONZE_SPECS, *(silver_spec(table) for table in selected)])
+            before = {table: -1 if handle is None else handle.version() for table, handle in store.open_all("silver", selected).items()}
+            reports = flatten_sources(
+                store,
+                tables=selected,
+                slice_bytes=settings.flatten_bytes,
+                progress=lambda so_far: progress.report(context.log, Step("silver", so_far.items, "events flattened")),
+            )
+            made = list(
+                rederive(
+                    store,
+                    _days_to_rederive(context.partition_keys if _has_partitions(context) else (), config),
+                    tables=selected,
+                    dry_run=config.dry_run,
+                    slice_bytes=settings.flatten_bytes,
+                    progress=lambda messages: progress.report(context.log, Step("silver", messages, "messages flattened again")),
+                )
+            )
+            report = merged(list(reports.values()))
+            checks = list(silver_check_results(names, store, reports, before, context.selected_asset_check_keys))
+            # The check that nothing was lost goes first, and each check with its table: nobody sees the tables new and the checks old.
+            for table in sorted(selected, key=lambda table: table != REJECTED_ITEMS):
+                own = [check for check in checks if check.asset_key == names.silver(table)]
+                yield dg.MaterializeResult(
+                    names.silver(table),
+                    metadata=_metadata(store, table, report, reports) | _columns_added(table, added) | _rederived(table, made),
+                    check_results=own,
+                )
+            yield from (check for check in checks if check.asset_key not in context.selected_asset_keys)
+
+    return silver
+
+
+def _has_partitions(context: dg.AssetExecutionContext) -> bool:
+    """A check that is executed alone has none."""
+    return bool(context.has_partition_key or context.has_partition_key_range)
+
+
+def _days_to_rederive(partitions: Sequence[str], config: SilverConfig) -> list[date]:
+    days = [date.fromisoformat(key) for key in partitions]
+    if config.rederive is None:
+        return [day for day in days if day < date.fromisoformat(today())]
+    return days if config.rederive else []
+
+
+def _columns_added(table: str, added: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """The columns that the catalogue has and the table lacked."""
+    return {"columns_added": ", ".join(added[table])} if table in added else {}
+
+
+def _rederived(table: str, made: Sequence[Rederived]) -> dict[str, Any]:
+    """What making days anew changed in a table, or would."""
+    own = [each for each in made if each.table == table]
+    if not own:
+        return {}
+    changed = [each for each in own if each.changed]
+    return {
+        "days_rederived": len(own),
+        "days_changed": len(changed),
+        "rows_rederived": sum(each.rows for each in own),
+        "rows_put_right": sum(each.added for each in own),
+        "rows_removed_or_replaced": sum(each.removed for each in own),
+        "changed_days": ", ".join(each.day.isoformat() for each in changed[:31]) or "none",
+    }
+
+
+def _spec(names: Names, table: str) -> dg.AssetSpec:
+    return dg.AssetSpec(
+        names.silver(table),
+        deps=[names.event_feed, _daily_files(names), names.loaded_files],
+        description=_REJECTED_DESCRIPTION if table == REJECTED_ITEMS else event_of_table(table).description,
+        group_name=names.group("silver"),
+        kinds={"deltalake", "polars"},
+        owners=list(OWNERS),
+        metadata={"dagster/column_schema": column_schema(columns_of(table))},
+        skippable=True,
+    )
+
+
+def _daily_files(names: Names) -> dg.AssetDep:
+    """A day of receipt may hold files of any day; to list all of them for each table would cost an ingest a second."""
+    return dg.AssetDep(names.account_activity, partition_mapping=dg.LastPartitionMapping())
+
+
+def _metadata(lake: Lake, table: str, report: SilverReport, reports: Mapping[str, SilverReport]) -> dict[str, Any]:
+    if table == REJECTED_ITEMS:
+        numbers: dict[str, Any] = {
+            "rows_added": sum(report.rejected.values()),
+            "messages": report.messages,
+            "items": report.items,
+            "rejected": dict(report.rejected),
+            "set_aside": dict(report.set_aside),
+        }
+    else:
+        count = report.tables.get(table, TableCount())
+        numbers = {"rows_added": count.rows, "duplicates_dropped": count.duplicates, "conflicts_rejected": count.conflicts}
+    versions = {f"{source}_version": each.to_version for source, each in reports.items()}
+    return {**numbers, **versions, **table_metadata(lake, "silver", table)}

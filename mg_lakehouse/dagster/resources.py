@@ -1,0 +1,168 @@
+"""Dagster resources: the lake, the queue, where progress is shown, and the heartbeat of a run.
+
+They carry addresses, never credentials: those stay in the environment, where boto3 and the settings find them. An op asks
+:class:`FeedResources` for its own feed's, for a project may hold several feeds, and Dagster has one name for one resource.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, Self
+
+import dagster as dg
+from dagster_aws.utils import ResourceWithBoto3Configuration
+from dagster_dbt import DbtCliResource
+from pydantic import Field
+
+from mg_lakehouse._util.progress import Step, announce
+from mg_lakehouse.dagster.names import Names
+from mg_lakehouse.dagster.run_heartbeats import beating
+from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.settings import Settings
+from mg_lakehouse.sources.sqs import EventQueue, open_queue
+from mg_lakehouse.sources.web_service import WebService, open_web_service
+
+__all__ = [
+    "EventFeedResource",
+    "FeedResources",
+    "HeartbeatResource",
+    "LakeResource",
+    "ProgressResource",
+    "ResourceName",
+    "WebServiceResource",
+]
+
+ResourceName = Literal["lake", "event_feed", "web_service", "dbt", "progress", "slack", "heartbeat"]
+
+
+class LakeResource(dg.ConfigurableResource[Any]):
+    """The lake that assets read and write."""
+
+    uri: str = Field(description="Root of the lake: a folder or an s3:// address.")
+
+    def get(self) -> Lake:
+        """A client of the lake."""
+        return Lake(self.uri)
+
+
+class EventFeedResource(ResourceWithBoto3Configuration):
+    """The SQS queue that MessageGears sends its event feed to."""
+
+    queue_url: str | None = Field(default=None, description="Address of the queue.")
+
+    def get(self, settings: Settings) -> EventQueue:
+        """A client of the queue. Makes no call.
+
+        Raises:
+            ConfigurationError: no queue is set, or the AWS settings are unusable.
+        """
+        return open_queue(
+            settings.model_copy(update={"queue_url": self.queue_url}),
+            region_name=self.region_name,
+            endpoint_url=self.endpoint_url,
+            profile_name=self.profile_name,
+            access_key_id=self.aws_access_key_id,
+            secret_access_key=self.aws_secret_access_key,
+            session_token=self.aws_session_token,
+            verify=self.verify,
+        )
+
+
+class WebServiceResource(dg.ConfigurableResource[Any]):
+    """MessageGears' web service. Its key is the settings', and in no config of a run."""
+
+    url: str = Field(description="Address of the web service.")
+
+    def get(self, settings: Settings) -> WebService:
+        """A client of the account that the settings name. Makes no call.
+
+        Raises:
+            ConfigurationError: account or key is not set.
+        """
+        return open_web_service(settings.model_copy(update={"api_url": self.url}))
+
+
+class ProgressResource(dg.ConfigurableResource[Any]):
+    """Where long work says how far it is: the run's log, and the listeners of this process."""
+
+    def report(self, log: dg.DagsterLogManager, step: Step) -> None:
+        """Say how far a stage is, in numbers only."""
+        log.info(str(step))
+        announce(step)
+
+
+class HeartbeatResource(dg.ConfigurableResource[Any]):
+    """The heartbeat of a run, while a process of it is at work: every op and check of ours has it, whatever started the run."""
+
+    every: float = Field(default=5.0, description="Seconds between two beats.")
+
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[Self]:
+        """Have it beat. In a sensor's context there is no run."""
+        if context.instance is None or context.run is None:
+            yield self
+            return
+        with beating(context.instance, context.run.run_id, self.every):
+            yield self
+
+
+class _Context(Protocol):
+    """What ops, checks and sensors are given."""
+
+    @property
+    def resources(self) -> Any: ...
+
+
+@dataclass(frozen=True, slots=True)
+class FeedResources:
+    """A feed's resources in the context of an op, a check or a sensor."""
+
+    names: Names
+
+    def keys(self, *wanted: ResourceName) -> set[str]:
+        """Dagster's names of resources, to be required."""
+        return {self.names.of(name) for name in wanted}
+
+    def keys_of_op(self, *wanted: ResourceName) -> set[str]:
+        """Those of an op or a check, whose run has a heartbeat."""
+        return self.keys(*wanted, "heartbeat")
+
+    def lake(self, context: _Context) -> Lake:
+        """A client of the lake."""
+        resource: LakeResource = self._of(context, "lake")
+        return resource.get()
+
+    def queue(self, context: _Context, settings: Settings) -> EventQueue:
+        """A client of the queue.
+
+        Raises:
+            ConfigurationError: no queue is set, or the AWS settings are unusable.
+        """
+        resource: EventFeedResource = self._of(context, "event_feed")
+        return resource.get(settings)
+
+    def web_service(self, context: _Context, settings: Settings) -> WebService:
+        """A client of MessageGears' web service.
+
+        Raises:
+            ConfigurationError: account or key is not set.
+        """
+        resource: WebServiceResource = self._of(context, "web_service")
+        return resource.get(settings)
+
+    def dbt(self, context: _Context) -> DbtCliResource:
+        """Dbt's command line."""
+        resource: DbtCliResource = self._of(context, "dbt")
+        return resource
+
+    def progress(self, context: _Context) -> ProgressResource:
+        """Where progress is told."""
+        resource: ProgressResource = self._of(context, "progress")
+        return resource
+
+    def slack(self, context: _Context) -> Any:
+        """The resource of ``dagster-slack``."""
+        return self._of(context, "slack")
+
+    def _of(self, context: _Context, name: ResourceName) -> Any:
+        return getattr(context.resources, self.names.of(name))

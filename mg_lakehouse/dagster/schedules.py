@@ -1,0 +1,126 @@
+"""Schedules: what runs by the clock, behind what runs by events.
+
+Those of the daily files are stopped where there are no credentials, and one that somebody starts says which setting is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
+from typing import Final, NamedTuple
+from zoneinfo import ZoneInfo
+
+import dagster as dg
+
+from mg_lakehouse.audit.tables import RECONCILIATION
+from mg_lakehouse.dagster.assets.maintenance import MAINTENANCE_JOB, todays_small_files
+from mg_lakehouse.dagster.assets.vendor_totals import DaysConfig
+from mg_lakehouse.dagster.jobs import ACTIVITY_JOB, ACTIVITY_REPORT_JOB, ALERTS_JOB, GOLD_JOB, RECONCILIATION_JOB, STANDING_CHECKS_JOB
+from mg_lakehouse.dagster.names import Names
+from mg_lakehouse.dagster.partitions import activity_range
+from mg_lakehouse.settings import Settings
+from mg_lakehouse.sources.web_service import missing_credentials
+
+__all__ = ["build_schedules"]
+
+_COMPACTION: Final = "compaction_hourly"
+
+
+class _Schedule(NamedTuple):
+    """When a job runs, in UTC; those of daily files in ``MG_ACTIVITY_TIMEZONE``, for their last ``days`` days."""
+
+    name: str
+    job: str
+    cron: str
+    description: str
+    days: int = 0
+
+
+_SCHEDULES: Final = (
+    _Schedule("reconciliation_hourly", RECONCILIATION_JOB, "13 * * * *", "Balances the last hours, before gold's catch-up."),
+    _Schedule(
+        "gold_catch_up",
+        GOLD_JOB,
+        "23 * * * *",
+        "Builds gold once an hour, whatever the automation missed: a crash between a commit and its event, a job whose maturity changed by time alone.",
+    ),
+    _Schedule("alerts_hourly", ALERTS_JOB, "33 * * * *", "Looks for alerts, behind gold's catch-up."),
+    _Schedule(_COMPACTION, MAINTENANCE_JOB, "37 * * * *", "Merges the small files that today's batches leave."),
+    _Schedule(
+        "maintenance_daily",
+        MAINTENANCE_JOB,
+        "47 2 * * *",
+        "Compacts and sorts the day that closed, removes replaced files and orphans, and cleans the logs.",
+    ),
+    _Schedule("standing_checks_daily", STANDING_CHECKS_JOB, "41 5 * * *", "Checks whole silver tables once a day."),
+)
+
+_DAILY_FILES: Final = (
+    # MessageGears says that a day's files are there after 8 o'clock of the next. None of these times is an hour that a change of the
+    # clock leaves out or has twice.
+    _Schedule("activity_daily", ACTIVITY_JOB, "47 8 * * *", "Fetches yesterday's files.", days=1),
+    _Schedule("activity_weekly", ACTIVITY_JOB, "17 9 * * 0", "Fetches what is missing of the last 8 days' files.", days=8),
+    # An hour and a half later the report on what they fetched.
+    _Schedule("activity_report_daily", ACTIVITY_REPORT_JOB, "17 10 * * *", "Compares yesterday's files with the queue.", days=1),
+    _Schedule(
+        "activity_report_weekly",
+        ACTIVITY_REPORT_JOB,
+        "47 10 * * 0",
+        "Compares the last 8 days' files with the queue, which brings some events late.",
+        days=8,
+    ),
+)
+
+
+def build_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
+    """All schedules of a feed. They run unless somebody stops them, or lack credentials."""
+    names = Names(settings.feed)
+    by_clock = [
+        dg.ScheduleDefinition(
+            name=names.of(each.name),
+            job_name=names.of(each.job),
+            cron_schedule=each.cron,
+            run_config=todays_small_files(names) if each.name == _COMPACTION else None,
+            default_status=dg.DefaultScheduleStatus.RUNNING,
+            description=each.description,
+        )
+        for each in _SCHEDULES
+    ]
+    return [*by_clock, *(_of_daily_files(settings, each) for each in _DAILY_FILES)]
+
+
+def _of_daily_files(settings: Settings, schedule: _Schedule) -> dg.ScheduleDefinition:
+    names, missing = Names(settings.feed), missing_credentials(settings)
+    zone = ZoneInfo(settings.activity_timezone)
+
+    @dg.schedule(
+        name=names.of(schedule.name),
+        job_name=names.of(schedule.job),
+        cron_schedule=schedule.cron,
+        execution_timezone=settings.activity_timezone,
+        default_status=dg.DefaultScheduleStatus.STOPPED if missing else dg.DefaultScheduleStatus.RUNNING,
+        description=f"{schedule.description} Stopped until MG_ACCOUNT_ID and MG_API_KEY are set.",
+    )
+    def scheduled(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        if missing:
+            return dg.SkipReason(f"Daily files need MessageGears' credentials: set {' and '.join(missing)}.")
+        days = _last_days(context.scheduled_execution_time.astimezone(zone), schedule.days)
+        days = [day for day in days if day >= settings.activity_start_date]
+        if not days:
+            return dg.SkipReason(f"The first day to fetch files of, MG_ACTIVITY_START_DATE, is {settings.activity_start_date}.")
+        if schedule.job == ACTIVITY_JOB:
+            return dg.RunRequest(tags=activity_range(settings, days[0], days[-1]))
+        return dg.RunRequest(run_config=_report_config(names, days))
+
+    return scheduled
+
+
+def _report_config(names: Names, days: Sequence[date]) -> dg.RunConfig:
+    config = DaysConfig(first_day=days[0].isoformat(), last_day=days[-1].isoformat())
+    check, table = names.queue_lost_nothing, names.gold(RECONCILIATION.name)
+    return dg.RunConfig(ops={f"{check.asset_key.to_python_identifier()}_{check.name}": config, table.to_python_identifier(): config})
+
+
+def _last_days(now: datetime, count: int) -> list[date]:
+    """The last days that have ended by the clock of ``now``."""
+    return [now.date() - timedelta(days=back) for back in range(count, 0, -1)]

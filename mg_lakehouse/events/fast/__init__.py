@@ -1,0 +1,1 @@
+"""The fast path: items of the common shape, read by a compiled scanner, column by column."""

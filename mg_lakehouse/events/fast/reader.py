@@ -1,0 +1,158 @@
+"""The fast reading of plain items: a batch of bodies to typed rows, column by column, with no Python per event.
+
+An item is plain when it is of the catalogue, has an id and a time, each of its children fills a column, no column is filled twice, numbers, times and
+booleans are written as machines write them, and there is nothing else: no attribute, comment, unknown child, error list, no entity but XML's own five. Whether it is so is proved byte by byte
+by a machine that is compiled (``_plain.pyx``). An item that is not plain is parsed alone, as the strict reader would; a bundle in which
+anything but its items is out of the ordinary, or whose tags do not balance, is left to the strict reader
+(:mod:`mg_lakehouse.events.strict.reader`) as a whole. Both give the same rows, which a property test holds: they differ in speed only.
+
+Where the package was installed without a C compiler there is no machine, and no item is plain.
+"""
+
+from __future__ import annotations
+
+import logging
+from functools import cache
+from typing import Final, NamedTuple
+
+import polars as pl
+import pyarrow as pa
+
+from mg_lakehouse.events.fast.grammar import Slot, grammar
+from mg_lakehouse.events.schemas import TIMESTAMP, in_arrow
+from mg_lakehouse.events.strict.cast import typed_schema
+from mg_lakehouse.events.strict.reader import Item, read_item
+from mg_lakehouse.events.strict.scanner import ENVELOPES
+
+try:
+    from mg_lakehouse.events.fast import _scan as machine
+except ImportError:  # pragma: no cover  (installed without a compiler)
+    machine = None  # type: ignore[assignment]
+    logging.getLogger(__name__).warning(
+        "The fast reading was not compiled when mg-lakehouse was installed, so flattening is several times slower; install a C compiler "
+        "and the headers of Python (Debian: gcc python3-dev), then mg-lakehouse again."
+    )
+
+__all__ = ["NOTHING_PLAIN", "OddItem", "PlainReading", "read_plain"]
+
+
+class OddItem(NamedTuple):
+    """An item that is not plain, parsed, and the position of its body in the batch."""
+
+    body: int
+    item: Item
+
+
+class PlainReading(NamedTuple):
+    """What the bodies of a batch hold whose items could be told apart.
+
+    ``bodies`` (UInt32, ascending) are their positions in the batch, ``items`` (UInt32) how many items each of them has. ``rows`` has one
+    frame per event table with plain items, with the columns of :func:`~mg_lakehouse.events.strict.cast.typed_schema`, ordered by message and
+    position; ``odd`` are the items that are not plain.
+    """
+
+    bodies: pl.Series
+    items: pl.Series
+    rows: dict[str, pl.DataFrame]
+    odd: list[OddItem]
+
+
+NOTHING_PLAIN: Final = PlainReading(pl.Series(dtype=pl.UInt32), pl.Series(dtype=pl.UInt32), {}, [])
+
+
+def read_plain(bodies: pl.Series | pa.LargeStringArray) -> PlainReading:
+    """Read those of some bodies (String, or Arrow's ``large_string``) whose items can be told apart by their tags alone."""
+    if machine is None or not len(bodies):  # pragma: no branch
+        return NOTHING_PLAIN
+    _, starts, data = (bodies if isinstance(bodies, pa.LargeStringArray) else in_arrow(bodies)).buffers()
+    if starts is None or data is None:
+        return NOTHING_PLAIN
+    scanned = machine.scan(_rules(), memoryview(data).cast("B"), memoryview(starts).cast("B").cast("q")[: len(bodies) + 1])
+    odd, broken = _parsed(scanned.odd(), data)
+    plain = _numbers(scanned.plain, pa.uint8()).cast(pl.Boolean)
+    rows = _rows(scanned)
+    if broken:
+        plain = plain.scatter(sorted(broken), values=False)
+        rows = {table: frame.filter(plain.gather(frame["message"])) for table, frame in rows.items()}
+    kept = plain.arg_true().cast(pl.UInt32)
+    return PlainReading(kept, _numbers(scanned.counts, pa.uint32()).gather(kept), rows, [each for each in odd if each.body not in broken])
+
+
+@cache
+def _rules() -> machine.Grammar:
+    rules = grammar()
+    bits, types = [slot.bit for slot in rules.slots], [machine.TYPES.index(slot.type) for slot in rules.slots]
+    return machine.Grammar(
+        rules.items, rules.table_of, len(rules.tables), rules.children, rules.slot_of, bits, types, rules.needed, rules.one_of
+    )
+
+
+def _parsed(found: list[tuple[int, int, int, int, int]], data: pa.Buffer) -> tuple[list[OddItem], set[int]]:
+    """The odd items, each parsed alone; and the bodies of those that are not well-formed, which are whole only by chance, or that hold another bundle."""
+    parsed: list[OddItem] = []
+    broken: set[int] = set()
+    for body, position, start, end, prefix in found:
+        if body in broken:
+            continue
+        text = data[start:end].to_pybytes()
+        if prefix:  # all tags have it, and nothing else begins like a tag
+            bound = text[1 : 1 + prefix]
+            text = text.replace(b"</" + bound, b"</").replace(b"<" + bound, b"<")
+        item = read_item(text.decode(), position)
+        if item is None or item.element in ENVELOPES:  # whose items are the bundle's
+            broken.add(body)
+        else:
+            parsed.append(OddItem(body, item))
+    return parsed, broken
+
+
+def _rows(scanned: machine.Scanned) -> dict[str, pl.DataFrame]:
+    """Rows of each table with plain items."""
+    rules = grammar()
+    places = zip(rules.tables, scanned.rows, scanned.places(), strict=True)
+    found = {
+        table: {"message": _numbers(bodies, pa.uint32()), "item_index": _numbers(positions, pa.int64())}
+        for table, height, (bodies, positions) in places
+        if height
+    }
+    for number, buffers in scanned.columns([slot.table for slot in rules.slots]).items():
+        slot = rules.slots[number]
+        found[rules.tables[slot.table]].update(_columns(slot, scanned.rows[slot.table], buffers))
+    return {table: _frame(table, known) for table, known in found.items()}
+
+
+def _columns(slot: Slot, height: int, buffers: tuple[bytearray, ...]) -> dict[str, pl.Series]:
+    """What a slot fills: its column, and of the event's time also the date and the offset."""
+    if slot.type == "string":
+        texts, offsets, valid = buffers
+        return {slot.column: _series(pa.large_utf8(), height, valid, offsets, texts)}
+    values, valid = buffers[:2]
+    series = _series(pa.int64(), height, valid, values)
+    if slot.type != "timestamp":
+        return {slot.column: series.cast(pl.Boolean) if slot.type == "bool" else series}
+    times = series.cast(TIMESTAMP)
+    if slot.column != "event_at":
+        return {slot.column: times}
+    minutes, zoned = buffers[2:]
+    return {"event_at": times, "event_date": times.dt.date(), "utc_offset_minutes": _series(pa.int64(), height, zoned, minutes)}
+
+
+def _frame(table: str, known: dict[str, pl.Series]) -> pl.DataFrame:
+    height = known["message"].len()
+    known["is_inferred"] = _constant(pl.Boolean(), height, value=False)
+    return pl.DataFrame({name: known[name] if name in known else _constant(dtype, height) for name, dtype in typed_schema(table).items()})
+
+
+def _constant(dtype: pl.DataType, height: int, *, value: bool | None = None) -> pl.Series:
+    # `pl.repeat` asks the query engine, which took as long as scanning the bodies.
+    return pl.Series([value], dtype=dtype).new_from_index(0, height)
+
+
+def _numbers(data: bytearray, dtype: pa.DataType) -> pl.Series:
+    """Numbers as they stand in memory."""
+    return _series(dtype, len(data) * 8 // dtype.bit_width, None, data)
+
+
+def _series(dtype: pa.DataType, height: int, *buffers: bytearray | None) -> pl.Series:
+    """A series over buffers in Arrow's layout, validity first, without copying them."""
+    return pl.Series(pa.Array.from_buffers(dtype, height, [None if buffer is None else pa.py_buffer(buffer) for buffer in buffers]))

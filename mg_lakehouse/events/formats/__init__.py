@@ -1,0 +1,1 @@
+"""What events come in: CSV, daily files, envelopes, archives."""

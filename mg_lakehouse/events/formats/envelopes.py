@@ -1,0 +1,228 @@
+r"""What a message's body holds: the XML of the feed as it is, or within what carried it.
+
+A topic of SNS, a rule of EventBridge or a pipe puts the XML into JSON, and a sender who is short of room into gzip and base64, one in the other. Each is
+opened and its escapes are decoded as JSON does, never read as they stand: an address is not ``jos\u00e9@``. A body that holds no XML at all is
+rejected as a whole, in a sentence that says what it is and what to do; it never costs another message anything. Pure; bronze keeps bodies as received.
+"""
+
+from __future__ import annotations
+
+import binascii
+import csv
+import json
+import re
+from typing import Any, Final, NamedTuple
+
+import polars as pl
+
+from mg_lakehouse.events.formats.csv import read_header
+from mg_lakehouse.events.formats.unpacking import DamagedError, TooFarError, gunzipped
+from mg_lakehouse.events.formats.xml_file import encoding_of
+
+__all__ = ["Opened", "Unwrapped", "envelope_of", "unwrap", "unwrap_all"]
+
+_MOST_LAYERS: Final = 16
+
+# Nothing printable of ASCII stands in front of the first tag. What may is what a wrong encoding makes of a byte order mark, and other blanks.
+_XML: Final = r"^[^!-~\x1f]*(?:<|$)"
+_IS_XML: Final = re.compile(_XML)
+_BLANKS: Final = "\ufeff \t\r\n"
+_BASE64: Final = re.compile(r"[A-Za-z0-9+/_\-\s]{8,}={0,2}")
+_GZIP: Final = "\x1f\x8b"
+_BEGINS: Final = (b"<", b"{", b"[", b'"', b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffd]")
+
+_SNS_CONTROL: Final = ("SubscriptionConfirmation", "UnsubscribeConfirmation")
+
+_LOAD_IT: Final = "load the object with `mg-lakehouse load`"
+_AS_IT_IS: Final = "Have the bundles sent as they are, or in an envelope of SNS, SQS or EventBridge."
+
+
+class Unwrapped(NamedTuple):
+    """The XML of a body, and the ``envelope`` that it was in, the outermost first as in ``eventbridge+sns``; ``None`` where in none.
+
+    With a ``refusal``, the sentence that says why there is no XML, ``text`` is the body.
+    """
+
+    text: str
+    envelope: str | None
+    refusal: str | None = None
+
+
+class Opened(NamedTuple):
+    """The bodies of a batch with nothing around them. Of ``refused``, by their positions, ``texts`` (String) has empty ones."""
+
+    texts: pl.Series
+    refused: dict[int, str]
+
+
+class _RefusedError(Exception):
+    """The body holds no XML; the text is the sentence."""
+
+
+def unwrap(body: str) -> Unwrapped:
+    """The XML that a body holds. Nothing raises."""
+    layers: list[str] = []
+    content: Any = body
+    try:
+        for _ in range(_MOST_LAYERS):
+            if isinstance(content, str) and _IS_XML.match(content):
+                return Unwrapped(content if content is body else _text(content), "+".join(layers) or None)
+            layer, content = _of_text(content) if isinstance(content, str) else _of_value(content, within="eventbridge" in layers[-1:])
+            layers += [layer] if layer else []
+        raise _RefusedError(f"More than {_MOST_LAYERS} envelopes, one in the other. {_AS_IT_IS}")  # noqa: TRY301  one way out
+    except _RefusedError as refused:
+        return Unwrapped(body, "+".join(layers) or None, str(refused))
+
+
+def envelope_of(body: str) -> str | None:
+    """Name of the envelope that a body's XML is in; ``None`` where in none."""
+    return None if _IS_XML.match(body) else unwrap(body).envelope
+
+
+def unwrap_all(bodies: pl.Series) -> Opened:
+    """The bodies (String) of a batch unwrapped. Where all are XML as they are, which is nearly always, it costs one look at their begins."""
+    odd = (~bodies.str.contains(_XML)).arg_true()
+    if odd.is_empty():
+        return Opened(bodies, {})
+    opened = {index: unwrap(body) for index, body in zip(odd, bodies.gather(odd), strict=True)}
+    texts = ["" if each.refusal else each.text for each in opened.values()]
+    return Opened(bodies.clone().scatter(odd, texts), {index: each.refusal for index, each in opened.items() if each.refusal})
+
+
+def _text(content: str) -> str:
+    """A text as bronze takes it: a lone surrogate, which JSON can spell, is none."""
+    return content if content.isascii() else content.encode("utf-8", "replace").decode()
+
+
+def _of_text(text: str) -> tuple[str | None, Any]:
+    """What a text that is no XML holds, and the name of the layer that was taken off."""
+    stripped = text.strip(_BLANKS)
+    if stripped.startswith(_GZIP):
+        return "gzip", _unzipped(_bytes(stripped))
+    if stripped[0] in '{["':
+        found = _json(stripped)
+        if found is not None:
+            return ("json" if isinstance(found[0], str) else None), found[0]
+    if _BASE64.fullmatch(stripped) and (data := _of_base64(stripped)) is not None:
+        return ("gzip", _unzipped(data)) if data.startswith(_GZIP.encode("latin-1")) else ("base64", _decoded(data))
+    raise _RefusedError(_kind(stripped))
+
+
+def _bytes(text: str) -> bytes:
+    try:
+        return text.encode("latin-1")
+    except UnicodeEncodeError as error:
+        raise _RefusedError("A gzip whose bytes were taken for text, which destroyed it: have it sent in base64.") from error
+
+
+def _unzipped(data: bytes) -> str:
+    try:
+        return _decoded(gunzipped(data))
+    except TooFarError as error:
+        raise _RefusedError("A gzip that unpacks to far more than events do, which is refused.") from error
+    except DamagedError as error:
+        raise _RefusedError("A gzip that is damaged or broke off: have it sent again.") from error
+
+
+def _decoded(data: bytes) -> str:
+    try:
+        return data.decode(encoding_of(data[:256]))
+    except (UnicodeDecodeError, LookupError) as error:
+        raise _RefusedError("Bytes that are no text in the encoding that they declare, or in UTF-8: have them declare theirs.") from error
+
+
+def _of_base64(text: str) -> bytes | None:
+    """The bytes that a text is the base64 of, ``None`` where it is none or they are nothing that is looked for: many a word is base64."""
+    signs = "".join(text.split()).rstrip("=").replace("-", "+").replace("_", "/")
+    try:
+        data = binascii.a2b_base64(signs + "=" * (-len(signs) % 4))
+    except binascii.Error:
+        return None
+    if data.startswith(_GZIP.encode("latin-1")) or data.lstrip(b" \t\r\n").startswith(_BEGINS):
+        return data
+    again = data.decode("ascii", "replace").strip(_BLANKS)
+    return data if _BASE64.fullmatch(again) and _of_base64(again) is not None else None
+
+
+def _json(text: str) -> tuple[Any] | None:
+    """The JSON that a text is; ``None`` where it is none and may be something else."""
+    decoder = json.JSONDecoder(strict=False, object_pairs_hook=_object)
+    try:
+        value, end = decoder.raw_decode(text)
+    except (ValueError, RecursionError) as error:
+        if text[0] == '"' and _is_csv(text):
+            return None
+        raise _RefusedError("JSON that is damaged, broke off or is nested too deep: have it sent again.") from error
+    if not text[end:].strip():
+        return (value,)
+    if text[0] == '"' and _is_csv(text):
+        return None
+    raise _RefusedError(f"Several values of JSON, one behind the other: have each sent as a message of its own. {_AS_IT_IS}")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        # One of the two would be lost without a word.
+        raise _RefusedError(f"JSON in which a name stands twice in an object, so that it cannot be told which counts. {_AS_IT_IS}")
+    return found
+
+
+def _of_value(value: Any, *, within: bool) -> tuple[str | None, Any]:
+    """What a value of JSON holds, and the name of the envelope that it is, if it is one; ``within`` says that it is the detail of an event."""
+    _refuse_what_holds_nothing(value)
+    match value:
+        case [only] | {"Records": [only]}:
+            return None, only["Sns"] if isinstance(only, dict) and "Sns" in only else only
+        case {"Message": str() as text, "Type": "Notification"} | {"Message": str() as text, "TopicArn": _}:
+            return "sns", text
+        case {"detail-type": _, "detail": detail}:
+            return "eventbridge", detail
+        case (
+            {"body": str() as text, "messageId": _}
+            | {"body": str() as text, "eventSource": "aws:sqs"}
+            | {"Body": str() as text, "MessageId": _}
+        ):
+            return "sqs", text
+        case dict() if within:
+            texts = [text for text in value.values() if isinstance(text, str) and text.lstrip(_BLANKS).startswith("<")]
+            if len(texts) == 1:
+                return None, texts[0]
+            raise _RefusedError(f"An event whose detail holds {len(texts)} texts of XML, and one is expected. {_AS_IT_IS}")
+    raise _RefusedError(f"JSON that is no envelope and holds no XML: the feed has to be set to XML. {_AS_IT_IS}")
+
+
+def _refuse_what_holds_nothing(value: Any) -> None:
+    """Refuse what AWS sends that is known to hold no events, or more than one body."""
+    match value:
+        case [str() as kind, dict()] if kind.endswith("S3Pointer"):
+            raise _RefusedError(
+                f"A pointer of the SQS extended client to an object of S3, which holds the body: {_LOAD_IT}, and have messages sent without pointers."
+            )
+        case {"eventSource": "aws:s3"} | {"Records": [{"eventSource": "aws:s3"}, *_]} | {"detail-type": _, "source": "aws.s3"}:
+            raise _RefusedError(f"A notification of an object of S3, which holds no events of the feed: {_LOAD_IT}.")
+        case {"Service": "Amazon S3", "Event": "s3:TestEvent"}:
+            raise _RefusedError("A test event of S3, which holds no events of the feed: nothing is to be done.")
+        case {"Type": str() as kind} if kind in _SNS_CONTROL:
+            raise _RefusedError(f"A {kind} of SNS, which holds no events: have whoever owns the topic confirm the subscription.")
+        case [_, _, *_] | {"Records": [_, _, *_]}:
+            raise _RefusedError("A list of several records in one body: have each sent as a message of its own.")
+
+
+def _kind(text: str) -> str:
+    """What a text is that is none of those that can be opened."""
+    if text.startswith("PK\x03\x04"):
+        return "A zip, which a body cannot carry whole: load it with `mg-lakehouse load`."
+    if _is_csv(text):
+        return "CSV, which is read from files only: load it with `mg-lakehouse load`, or have the queue's feed set to XML."
+    if _CONTROL.search(text):
+        return f"Bytes that are no text. {_AS_IT_IS}"
+    return f"Text that is no XML, JSON, base64 or CSV of the feed. {_AS_IT_IS}"
+
+
+def _is_csv(text: str) -> bool:
+    try:
+        return read_header(next(csv.reader(text[:65_536].splitlines()[:1]), [])) is not None
+    except csv.Error:
+        return False

@@ -1,0 +1,1 @@
+"""The strict reading: any XML that is one, whatever its shape, through lxml."""

@@ -1,0 +1,1 @@
+"""Gold: what a dbt model looks at in a build, and the commit of what it gave."""

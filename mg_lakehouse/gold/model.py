@@ -1,0 +1,145 @@
+"""What a gold model is, and what a build does with it: the plan, the rows that its commit replaces, the keys that it looks at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from typing import Final, Literal
+
+from deltalake import DeltaTable
+
+from mg_lakehouse._util.dates import span_of_day
+from mg_lakehouse.gold import commit as gold
+from mg_lakehouse.gold.commit import Included
+from mg_lakehouse.gold.job_files import JobDays
+from mg_lakehouse.lake.tables import TableSpec
+
+__all__ = ["Input", "Keys", "Mode", "Model", "Plan", "Scope"]
+
+Mode = Literal["full", "incremental", "unchanged"]
+Scope = Literal["requests", "days", "event_days", "received_days", "whole", "additions", "changes", "static"]
+
+_DAY_COLUMNS: Final[dict[Scope, str]] = {"days": "event_date", "event_days": "event_date", "received_days": "received_date"}
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """A gold table that a model reads. ``orphan_day`` is its column that says which UTC day a row is of, a date or a time, where it has one."""
+
+    name: str
+    orphan_day: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A gold model as the dbt project declares it.
+
+    ``scope`` is what the model is kept up to date by:
+
+    - ``requests``: the rows of touched jobs, and of touched days for what belongs to no job.
+    - ``days``: the rows of touched days of gold inputs, each touching the ``days_after`` that follow and looking at the ``days_before``.
+    - ``event_days``, ``received_days``: the days of the events, or of the receipt, of the silver rows that changed. Gold inputs are seen whole.
+    - ``whole``: all rows, whenever any input changed.
+    - ``additions``: what the silver rows that came say and the table lacks is added. Of silver the columns ``reads`` are seen. Where a row of the
+      same ``keys`` comes anew, all rows of the same ``replaced_by`` as the build's are replaced. It is built anew where silver lost a row.
+    - ``changes``: nothing is replaced; what the gold inputs' own change feeds say since the last build is looked at, and rows are added.
+    - ``static``: no events at all.
+
+    ``also_touched`` is a query of ``request_id, event_date``: of jobs, and of days of what belongs to no job, whose rows became untrue though no silver row
+    of theirs changed. It may read ``own`` and the gold inputs by name. ``touched_by`` are gold inputs that are seen whole; the query finds what changed
+    in one since the model's newest commit as ``changed_<input>``.
+    ``exported_by`` is the time by which rows are exported since the export before: a commit notes where a row came with a time that such an export
+    had passed (:mod:`mg_lakehouse.gold.exports`).
+    ``counts_duplicates`` gives the model ``scoped_duplicates``: what the ledgers of silver say was dropped.
+    """
+
+    spec: TableSpec
+    scope: Scope
+    silver: tuple[str, ...] = ()
+    gold: tuple[Input, ...] = ()
+    orphan_day: str | None = None
+    days_after: int = 0
+    days_before: int = 0
+    also_touched: str | None = None
+    touched_by: tuple[str, ...] = ()
+    counts_duplicates: bool = False
+    reads: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
+    replaced_by: str | None = None
+    exported_by: str | None = None
+    definition: int = 0
+    full_refresh: bool = False
+
+    @property
+    def name(self) -> str:
+        """The table's name."""
+        return self.spec.name
+
+    @property
+    def day_column(self) -> str | None:
+        """The column of the days that a build replaces, for a scope of days."""
+        return _DAY_COLUMNS.get(self.scope)
+
+    @property
+    def schema(self) -> str:
+        """The DuckDB schema of the model's views, quoted."""
+        return f'"scope_{self.name}"'
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a build does with a model, and what its commit will say. ``requests`` and ``days`` are sorted, ``parts`` what it is built in.
+
+    ``build_id`` is what the rows of a model of changes bear; no other build has it.
+    """
+
+    model: Model
+    mode: Mode
+    handle: DeltaTable | None
+    included: Mapping[str, Included] = field(default_factory=dict)
+    requests: Sequence[str] = ()
+    days: Sequence[date] = ()
+    parts: int = 1
+    build_id: str = ""
+
+    @property
+    def predicate(self) -> str | None:
+        """SQL of the rows that the commit replaces; ``None`` for all."""
+        if self.mode == "full":
+            return None
+        if self.model.scope == "changes":
+            return f"build_id = '{self.build_id}'"
+        if self.model.day_column is not None:
+            return f"{self.model.day_column} IN ({_delta_dates(self.days)})"
+        parts = [gold.replace_predicate("request_id", self.requests)] if self.requests else []
+        if self.days and self.model.orphan_day is not None:
+            parts.append(f"(request_id IS NULL AND {_delta_day(self.model.orphan_day, self.days)})")
+        return " OR ".join(parts)
+
+
+def _delta_dates(days: Sequence[date]) -> str:
+    return ", ".join(f"DATE '{day}'" for day in days)
+
+
+def _delta_day(column: str, days: Sequence[date]) -> str:
+    """SQL of delta-rs for a date column, or the UTC date of a time column, being one of ``days``."""
+    if column.endswith("_date"):
+        return f"{column} IN ({_delta_dates(days)})"
+    bounds = (map(datetime.isoformat, span_of_day(day, UTC)) for day in days)
+    spans = (f"({column} >= '{first}' AND {column} <= '{last}')" for first, last in bounds)
+    return f"({' OR '.join(spans)})"
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The keys whose rows a model looks at: some jobs, and some days for what belongs to no job, both sorted.
+
+    They stand in the DuckDB tables ``<name>requests`` and ``<name>days`` of the model's schema too. ``job_days`` are by input the days
+    on which the jobs have rows there: all of them, or the input is missing.
+    """
+
+    name: str
+    requests: Sequence[str]
+    days: Sequence[date]
+    job_days: Mapping[str, JobDays] = field(default_factory=dict)

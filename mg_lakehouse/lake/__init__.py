@@ -1,0 +1,1 @@
+"""The ground: Delta and DuckDB, no business."""

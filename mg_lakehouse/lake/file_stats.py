@@ -1,0 +1,98 @@
+"""The data files of a table, chosen by the statistics in its log: what a look-up need not open costs nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import polars as pl
+from deltalake import DeltaTable
+
+from mg_lakehouse._util.dates import FIRST_MOMENT, LAST_MOMENT, moved
+from mg_lakehouse.events.schemas import TIMESTAMP
+from mg_lakehouse.location import address_of
+
+__all__ = ["Span", "all_files", "coarsened", "data_files", "files_between", "may_differ", "meets", "spans_around", "within"]
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+Span = tuple[datetime, datetime]
+"""A closed span of time."""
+
+_CUT: Final = timedelta(microseconds=999)
+"""Delta cuts times in statistics to milliseconds: a file's greatest time may be that much later than its log says."""
+
+_MANY: Final = 128
+"""Spans that files are chosen by, at most: more make no difference to the choice."""
+
+
+def files_between(handle: DeltaTable, column: str, spans: Sequence[Span]) -> list[str]:
+    """Addresses of the data files whose statistics of ``column`` meet one of the spans.
+
+    A file without statistics of the column is always among them.
+    """
+    return data_files(handle, column).filter(meets(column, spans))["address"].to_list()
+
+
+def all_files(handle: DeltaTable, partition: tuple[str, str] | None = None) -> list[str]:
+    """Addresses of all data files, or of those of one partition, by its column and the value's text."""
+    uris = handle.file_uris() if partition is None else handle.file_uris(file_pruning_predicate=[(partition[0], "=", partition[1])])
+    return [address_of(uri) for uri in uris]
+
+
+def data_files(handle: DeltaTable, *columns: str) -> pl.DataFrame:
+    """The ``address`` of each data file, and for each column its least and greatest value there, null where there are no statistics.
+
+    The values are in ``min.<column>`` and ``max.<column>``, for :func:`meets` and :func:`may_differ` to look at.
+    """
+    actions = pl.DataFrame(handle.get_add_actions(flatten=True))
+    root = address_of(handle.table_uri).rstrip("/")
+    bounds = [f"{bound}.{column}" for column in columns for bound in ("min", "max")]
+    known = [pl.col(bound) if bound in actions.columns else pl.lit(None).alias(bound) for bound in bounds]
+    return actions.select(pl.lit(f"{root}/").add(pl.col("path")).alias("address"), *known)
+
+
+def meets(column: str, spans: Sequence[Span]) -> pl.Expr:
+    """Whether a file can hold a row whose ``column``, a time, lies in one of the spans, which are in order and apart from each other."""
+    low, high = pl.col(f"min.{column}").cast(TIMESTAMP), pl.col(f"max.{column}").cast(TIMESTAMP) + _CUT
+    first, last = (pl.lit(pl.Series(bounds, dtype=TIMESTAMP)) for bounds in ([span[0] for span in spans], [span[1] for span in spans]))
+    # Spans that begin before the file's end, and of them those that end before its begin: two look-ups, however many spans there are.
+    some = first.search_sorted(high, side="right") > last.search_sorted(low, side="left")
+    return some | low.is_null() | high.is_null()
+
+
+def may_differ(column: str, value: str) -> pl.Expr:
+    """Whether a file can hold a row whose ``column`` is another than ``value``."""
+    return ~((pl.col(f"min.{column}") == value) & (pl.col(f"max.{column}") == value)).fill_null(value=False)
+
+
+def within(column: str, spans: Sequence[Span]) -> pl.Expr:
+    """Whether a row's ``column``, a time, lies in one of the spans. Of a file, only the row groups that can hold one are read."""
+    return pl.any_horizontal(*(pl.col(column).is_between(_instant(first), _instant(last)) for first, last in spans))
+
+
+def _instant(at: datetime) -> pl.Expr:
+    """A time as a literal; Polars (2.1) makes a frame to make one of a time with a zone, 0.4 ms each."""
+    return pl.lit((at - _EPOCH) // timedelta(microseconds=1), dtype=pl.Int64).cast(TIMESTAMP)
+
+
+def spans_around(times: pl.Series, margin: timedelta) -> list[Span]:
+    """Spans in order that hold each of some times with a margin on both sides, merged where they meet, and :func:`coarsened` to ``_MANY``.
+
+    Times and margins that leave the years 1 to 9999 end at their first or last moment.
+    """
+    ordered = times.drop_nulls().clip(FIRST_MOMENT, LAST_MOMENT).unique().sort()
+    if ordered.is_empty():
+        return []
+    widest = ordered.diff().to_frame("gap").with_row_index().filter(pl.col("gap") > 2 * margin).top_k(_MANY - 1, by="gap")["index"].sort()
+    starts = ordered.gather([0, *widest])
+    ends = ordered.gather([*(widest - 1), ordered.len() - 1])
+    return [(moved(first, -margin), moved(last, margin)) for first, last in zip(starts, ends, strict=True)]
+
+
+def coarsened(spans: Sequence[Span], at_most: int) -> list[Span]:
+    """Spans in order, merged over the least gaps between them until they are no more than ``at_most``."""
+    gaps = sorted(range(1, len(spans)), key=lambda place: spans[place - 1][1] - spans[place][0])
+    cuts = sorted(gaps[: at_most - 1])
+    return [(spans[start][0], spans[end - 1][1]) for start, end in zip([0, *cuts], [*cuts, len(spans)], strict=True)] if spans else []

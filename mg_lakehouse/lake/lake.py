@@ -1,0 +1,199 @@
+"""The lake: where its Delta tables are, and how they are opened and created.
+
+All that is known about table properties is here, about locations and credentials in :mod:`mg_lakehouse.location`. The exactly-once
+commit is :mod:`mg_lakehouse.lake.commit`; what the tables hold is the catalogue's business.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+from deltalake import DeltaTable, PostCommitHookProperties
+from deltalake.exceptions import DeltaError, TableNotFoundError
+
+from mg_lakehouse._util.progress import remark
+from mg_lakehouse.errors import ConfigurationError
+from mg_lakehouse.lake.damage import refuse_damage, refuse_new_damage
+from mg_lakehouse.lake.errors import store_error, store_errors
+from mg_lakehouse.lake.tables import (
+    STATISTICS_PROPERTY,
+    TableSpec,
+    columns_of_table,
+    delta_schema,
+    missing_columns,
+    missing_statistics,
+    refuse_newer_contract,
+    refuse_unread_features,
+    table_properties,
+)
+from mg_lakehouse.location import Layer, Location, fault_of
+
+__all__ = ["NO_HOOKS", "Lake"]
+
+_OPENED_AT_ONCE: Final = 8
+
+_GROWTHS: Final = 5
+"""Tries to add columns. Each that fails met another's commit, and after two of the same release there is nothing left to add."""
+
+# A hook that fails after the commit landed would look like a failed commit. Checkpoints are made beside the
+# pipeline (see `checkpoint` in the module of commits), where a failure costs nothing.
+NO_HOOKS: Final = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Lake(Location):
+    """The Delta tables of a lake root."""
+
+    def open(self, layer: Layer, table: str) -> DeltaTable | None:
+        """The table at its newest version, or ``None`` where it was never written.
+
+        Raises:
+            PermanentError: access is refused, a file of the table is damaged, or it was written by a newer contract, or with a feature that changes
+                how files are read.
+            TransientError: the store did not answer.
+        """
+        what = f"{layer}/{table} in the lake {self.uri}"
+        folder = Path(self.uri_of(layer, table)) if self.is_local else None
+        if folder is not None:
+            if folder.is_symlink() and (fault := fault_of(os.path.realpath(folder))):
+                raise ConfigurationError(f"{what} is a link: {fault}.")
+            if not folder.joinpath("_delta_log").is_dir():
+                refuse_damage(folder, what)
+                return None
+        try:
+            handle = DeltaTable(self.uri_of(layer, table), storage_options=self.storage_options())
+        except (DeltaError, OSError) as error:
+            if folder is not None:
+                with suppress(OSError):  # what delta-rs said of it stands
+                    refuse_damage(folder, what)
+            if isinstance(error, TableNotFoundError):
+                return None
+            raise store_error(error, what) from error
+        if folder is not None:
+            with store_errors(what):
+                refuse_new_damage(folder, handle, what)
+        refuse_newer_contract(handle, what)
+        refuse_unread_features(handle, what)
+        return handle
+
+    def open_all(self, layer: Layer, tables: Sequence[str]) -> dict[str, DeltaTable | None]:
+        """Some tables of a layer by name, opened side by side: most of an opening is waiting for the store.
+
+        Raises:
+            PermanentError, TransientError: as for :meth:`open`.
+        """
+        with ThreadPoolExecutor(_OPENED_AT_ONCE) as pool:
+            return dict(zip(tables, pool.map(lambda table: self.open(layer, table), tables), strict=True))
+
+    def created(self, spec: TableSpec) -> DeltaTable:
+        """The table as it is, created with its schema and properties where it does not exist.
+
+        Safe when two create it at once: the loser of the race opens the winner's.
+
+        Raises:
+            PermanentError: access is refused, or the table was written by a newer contract.
+            TransientError: the store did not answer.
+        """
+        if (handle := self.open(spec.layer, spec.name)) is not None:
+            return handle
+        try:
+            handle = DeltaTable.create(
+                self.uri_of(spec.layer, spec.name),
+                delta_schema(spec),
+                mode="ignore",
+                partition_by=list(spec.partition_by),
+                name=spec.name,
+                description=spec.description,
+                configuration=table_properties(spec),
+                storage_options=self.storage_options(),
+                raise_if_key_not_exists=False,
+            )
+        except (DeltaError, OSError) as error:
+            if (handle := self.open(spec.layer, spec.name)) is not None:
+                return handle
+            raise store_error(error, f"{spec.layer}/{spec.name} in the lake {self.uri}") from error
+        return handle
+
+    def ensure(self, spec: TableSpec) -> DeltaTable:
+        """The table to write rows of ``spec`` to: created where it does not exist, and with the columns that it lacks.
+
+        Raises:
+            PermanentError: as for :meth:`created`; or the table has columns that ``spec`` does not know, or one of another type.
+            TransientError: the store did not answer.
+        """
+        return self._grown(self.created(spec), spec)[0]
+
+    def bring_up(self, specs: Sequence[TableSpec]) -> dict[str, tuple[str, ...]]:
+        """Add to those tables of ``specs`` that exist the columns that they lack. Returns the names of those that were added, by table.
+
+        Raises:
+            PermanentError, TransientError: as for :meth:`ensure`.
+        """
+
+        def grow(spec: TableSpec) -> tuple[str, ...]:
+            handle = self.open(spec.layer, spec.name)
+            return () if handle is None else self._grown(handle, spec)[1]
+
+        with ThreadPoolExecutor(_OPENED_AT_ONCE) as pool:
+            return {spec.name: added for spec, added in zip(specs, pool.map(grow, specs), strict=True) if added}
+
+    def _grown(self, handle: DeltaTable, spec: TableSpec) -> tuple[DeltaTable, tuple[str, ...]]:
+        """The table with all columns of ``spec``, and the names of those that were added: in one commit, which the others of a race find done.
+
+        A commit of metadata makes every append under way look again, so there is none where nothing is lacking. Columns that were there
+        keep their comments, and the table its properties: what they say is no row's business.
+        """
+        what = f"{spec.layer}/{spec.name} in the lake {self.uri}"
+        added: tuple[str, ...] = ()
+        failure: Exception | None = None
+        for _ in range(_GROWTHS):
+            lacking = missing_columns(handle, spec, what)
+            if not lacking:
+                return handle, added
+            try:
+                if (statistics := missing_statistics(handle, spec, lacking)) is not None:
+                    # First, so that a kill in between leaves nothing undone. Each is a commit of its own with delta-rs.
+                    handle.alter.set_table_properties({STATISTICS_PROPERTY: statistics}, post_commithook_properties=NO_HOOKS)
+                else:
+                    fields = [column for column in delta_schema(spec).fields if column.name in lacking]
+                    handle.alter.add_columns(fields, post_commithook_properties=NO_HOOKS)
+                    added = lacking
+                    remark(_told(spec, added))
+            except (DeltaError, OSError) as error:  # whatever it is, the table decides
+                failure = error
+            # Anew: a writer's compare-and-swap is on the handle that it looked at.
+            handle = self.open(spec.layer, spec.name) or handle
+        assert failure is not None
+        raise store_error(failure, what) from failure
+
+    def scan(self, files: Sequence[str], handle: DeltaTable) -> pl.LazyFrame:
+        """Lazy frame over some data files of a table, given by their addresses.
+
+        It has the table's columns but those of the partition, which are in no file. One that was added later is null in the files of before.
+        """
+        partition = set(handle.metadata().partition_columns)
+        schema = pl.Schema({name: dtype for name, dtype in columns_of_table(handle).items() if name not in partition})
+        return pl.scan_parquet(
+            list(files),
+            storage_options=self.storage_options() or None,
+            # Names are no patterns.
+            glob=False,
+            hive_partitioning=False,
+            schema=schema,
+            missing_columns="insert",
+            extra_columns="ignore",
+        )
+
+
+def _told(spec: TableSpec, added: Sequence[str]) -> str:
+    """That a table got columns, as a sentence."""
+    columns = f"the column {added[0]}" if len(added) == 1 else f"the columns {', '.join(added)}"
+    history = " `mg-lakehouse backfill` fills it for the days before." if spec.layer == "silver" else " It is null in the rows of before."
+    return f"{spec.layer}/{spec.name} got {columns}, which the catalogue has and the table lacked.{history}"

@@ -1,0 +1,114 @@
+"""Rows into files and streams: CSV, JSON and Parquet, and files that are there whole or not at all."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from numbers import Number
+from pathlib import Path
+from typing import Any, TextIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mg_lakehouse._util.escaping import for_csv
+from mg_lakehouse.errors import PermanentError
+
+__all__ = ["draft", "write_csv", "write_json", "write_parquet"]
+
+
+def write_csv(rows: pa.RecordBatchReader, stream: TextIO) -> int:
+    """Write rows with a header, and return how many they are. A text that a spreadsheet would take for a formula has an apostrophe before it."""
+    written = 0
+    write = _row_writer(stream)
+    write(rows.schema.names)
+    for batch in rows:
+        for row in zip(*map(_cells, batch.columns), strict=True):
+            write(row)
+        written += batch.num_rows
+    return written
+
+
+def _row_writer(stream: TextIO) -> Callable[[Sequence[Any]], object]:
+    """What writes a row. Python's writer (3.11) leaves a carriage return bare, at which readers end the row: one that holds it is quoted as a whole."""
+    plain = csv.writer(stream, lineterminator="\n")
+    quoted = csv.writer(stream, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+
+    def write(row: Sequence[Any]) -> object:
+        cells = [value if value is None or isinstance(value, Number) else for_csv(str(value)) for value in row]
+        return (quoted if any(isinstance(cell, str) and "\r" in cell for cell in cells) else plain).writerow(cells)
+
+    return write
+
+
+def write_json(rows: pa.RecordBatchReader, stream: TextIO) -> int:
+    """Write rows as one JSON array of objects, a line each, and return how many they are. Times are ISO 8601."""
+    written = 0
+    stream.write("[")
+    for batch in rows:
+        for row in zip(*map(_cells, batch.columns), strict=True):
+            item = dict(zip(batch.schema.names, row, strict=True))
+            stream.write(f"{',' if written else ''}\n{json.dumps(item, default=_json, ensure_ascii=False)}")
+            written += 1
+    stream.write("\n]\n" if written else "]\n")
+    return written
+
+
+def _cells(column: pa.Array[Any]) -> list[Any]:
+    """A column in Python's types. A time or date that Python cannot hold, of the year 10000 or with nanoseconds, is its text.
+
+    Raises:
+        OverflowError, ValueError: one stands within a list or struct.
+    """
+    try:
+        return column.to_pylist()
+    except (OverflowError, ValueError):
+        if not pa.types.is_temporal(column.type):
+            raise
+        return [_cell(value) for value in column]
+
+
+def _cell(value: pa.Scalar[Any]) -> Any:
+    try:
+        return value.as_py()
+    except (OverflowError, ValueError):
+        return value.cast(pa.string()).as_py()
+
+
+def _json(value: object) -> str:
+    return value.isoformat() if hasattr(value, "isoformat") else str(value)
+
+
+def write_parquet(rows: pa.RecordBatchReader, path: Path) -> int:
+    """Write rows to a file, and return how many they are."""
+    written = 0
+    with pq.ParquetWriter(path, rows.schema, compression="zstd") as writer:
+        for batch in rows:
+            writer.write_batch(batch)
+            written += batch.num_rows
+    return written
+
+
+@contextmanager
+def draft(path: Path) -> Iterator[Path]:
+    """A file beside ``path``, of mode 0600, that takes its place when the block ends and is gone when it fails.
+
+    Raises:
+        PermanentError: it cannot be written.
+    """
+    try:
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        file = Path(name)
+        try:
+            yield file
+            os.fsync(descriptor)
+            file.replace(path)
+        finally:
+            os.close(descriptor)
+            file.unlink(missing_ok=True)
+    except OSError as error:
+        raise PermanentError(f"The file {path} cannot be written ({error.strerror}): choose another.") from error

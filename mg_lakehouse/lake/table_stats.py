@@ -1,0 +1,41 @@
+"""Table stats: rows, version and age of a table, from its log alone."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+import polars as pl
+from deltalake import DeltaTable
+
+from mg_lakehouse.lake.errors import store_errors
+from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.location import Layer
+
+__all__ = ["TableStats", "table_stats"]
+
+
+class TableStats(NamedTuple):
+    """How a table stands. Times are UTC; ``newest_received_at`` is null where the table has no such column or no row."""
+
+    rows: int
+    version: int
+    updated_at: datetime
+    newest_received_at: datetime | None
+
+
+def table_stats(lake: Lake, layer: Layer, table: str) -> TableStats | None:
+    """How a table stands, from its log alone; ``None`` where it does not exist."""
+    handle = lake.open(layer, table)
+    if handle is None:
+        return None
+    actions = pl.DataFrame(handle.get_add_actions(flatten=True))
+    rows = 0 if actions.is_empty() else int(actions["num_records"].sum())
+    newest = actions["max.received_at"].max() if "max.received_at" in actions.columns else None
+    with store_errors(f"{layer}/{table} in the lake {lake.uri}"):
+        updated_at = _updated_at(handle)
+    return TableStats(rows, handle.version(), updated_at, newest if isinstance(newest, datetime) else None)
+
+
+def _updated_at(handle: DeltaTable) -> datetime:
+    return datetime.fromtimestamp(handle.history(1)[0]["timestamp"] / 1000, UTC)

@@ -1,0 +1,1 @@
+"""Maintenance: compaction, retention, repair."""

@@ -1,0 +1,146 @@
+"""Maintenance of a lake's tables: compaction, what is left of the past, checkpoints. Safe beside the pipeline, and at any moment to kill.
+
+Two depths: the small files of today, often; and everything, once a day, when no day is open but today. What a rewrite does is
+:mod:`mg_lakehouse.maintenance.compaction`'s business, what may be deleted :mod:`mg_lakehouse.maintenance.retention`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import polars as pl
+from deltalake import DeltaTable
+
+from mg_lakehouse.audit.conservation import RECHECKED_VERSIONS
+from mg_lakehouse.bronze.tables import BRONZE_TABLES
+from mg_lakehouse.events.catalogue import SET_ASIDE, silver_tables
+from mg_lakehouse.gold.dbt_project import gold_models
+from mg_lakehouse.lake.durable import make_durable, sync_checkpoints
+from mg_lakehouse.lake.errors import store_errors
+from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.location import Layer
+from mg_lakehouse.maintenance.compaction import Rewrite, Rewritten, planned_rewrites, rewrite
+from mg_lakehouse.maintenance.retention import Hold, Removed, check_hold, clean_log, gold_hold, remove_files, silver_hold, with_retention
+from mg_lakehouse.settings import Settings
+
+__all__ = ["LAYERS", "TableReport", "maintain", "tables_of"]
+
+_NOTHING: Final = Removed()
+
+LAYERS: Final[tuple[Layer, ...]] = ("bronze", "silver", "gold")
+
+
+@dataclass(frozen=True, slots=True)
+class TableReport:
+    """What was done to a table, or would be in a dry run: files and bytes in the newest version before and after, and what was removed.
+
+    In a dry run, ``files_after`` and ``bytes_after`` are those before. ``rewrites`` counts partitions by what became of them.
+    """
+
+    layer: Layer
+    table: str
+    files_before: int
+    bytes_before: int
+    files_after: int
+    bytes_after: int
+    merged: int = 0
+    sorted: int = 0
+    removed: Removed = _NOTHING
+    notes: tuple[str, ...] = ()
+
+    @property
+    def anything(self) -> bool:
+        """Whether there was anything to do or to say."""
+        return bool(self.merged or self.sorted or self.removed.files or self.notes)
+
+
+def tables_of(layer: Layer, settings: Settings) -> tuple[str, ...]:
+    """Names of a layer's tables, whether or not they exist."""
+    if layer == "bronze":
+        return BRONZE_TABLES
+    return (*silver_tables(), SET_ASIDE) if layer == "silver" else gold_models(settings)
+
+
+def maintain(
+    lake: Lake, settings: Settings, *, layers: Sequence[Layer] = LAYERS, full: bool = True, dry_run: bool = False
+) -> Iterator[TableReport]:
+    """Maintain the tables that exist, one after another; yields a report of each when it is done.
+
+    Args:
+        lake: the lake.
+        settings: sizes and ages.
+        layers: the layers whose tables are looked at.
+        full: closed partitions, vacuum and log as well; else only the small files of today.
+        dry_run: say what would be done, and do nothing.
+
+    Raises:
+        PermanentError, TransientError: what was done until then stays.
+    """
+    for layer in layers:
+        for table in tables_of(layer, settings):
+            handle = lake.open(layer, table)
+            if handle is not None:
+                yield _Work(lake, settings, layer, table, full=full, dry_run=dry_run).on(handle)
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    lake: Lake
+    settings: Settings
+    layer: Layer
+    table: str
+    full: bool
+    dry_run: bool
+
+    @property
+    def what(self) -> str:
+        return f"{self.layer}/{self.table} in the lake {self.lake.uri}"
+
+    def on(self, handle: DeltaTable) -> TableReport:
+        with store_errors(self.what):
+            files, size = _extent(handle)
+            version = handle.version()
+            planned = planned_rewrites(self.lake, handle, self.layer, self.settings, now=datetime.now(UTC), closed=self.full)
+            done = [Rewritten(each.how) for each in planned] if self.dry_run else [self._rewrite(handle, each) for each in planned]
+            removed, notes = self._past(handle) if self.full else (_NOTHING, ())
+            if not self.dry_run and (self.full or handle.version() > version):
+                handle.create_checkpoint()
+        hows = [each.how for each in done]
+        notes = (*(each.note for each in done if each.note), *notes)
+        return TableReport(self.layer, self.table, files, size, *_extent(handle), hows.count("merge"), hows.count("sort"), removed, notes)
+
+    def _rewrite(self, handle: DeltaTable, planned: Rewrite) -> Rewritten:
+        return rewrite(handle, self.layer, planned, self.settings, self.what)
+
+    def _past(self, handle: DeltaTable) -> tuple[Removed, tuple[str, ...]]:
+        keep_files, keep_log = timedelta(days=self.settings.keep_files_days), timedelta(days=self.settings.keep_log_days)
+        holds = self._holds(handle, keep_log)
+        held = [hold.reader for hold in holds if hold.rows_at is not None and hold.rows_at < datetime.now(UTC) - keep_files]
+        if not self.dry_run:  # what replaced the old files and stands for the old entries
+            make_durable(handle)
+            sync_checkpoints(handle)
+        removed = remove_files(handle, holds, keep=keep_files, dry_run=self.dry_run)
+        if not self.dry_run:
+            with_retention(handle, keep_files_days=self.settings.keep_files_days, keep_log_days=self.settings.keep_log_days)
+            holder = clean_log(handle, holds, keep=keep_log)
+            if holder is not None and holder.rows_at is not None:
+                held.append(holder.reader)
+        return removed, tuple(f"{reader} has not read old versions yet: they are kept" for reader in dict.fromkeys(held))
+
+    def _holds(self, handle: DeltaTable, keep_log: timedelta) -> list[Hold]:
+        found: list[Hold | None] = []
+        if self.layer == "bronze":
+            found = [silver_hold(self.lake, handle)]
+        elif self.layer == "silver":
+            models = gold_models(self.settings)
+            checks = (check_hold(self.lake, source, RECHECKED_VERSIONS) for source in BRONZE_TABLES)
+            found = [gold_hold(self.lake, handle, models, no_longer_than=keep_log), *checks]
+        return [hold for hold in found if hold is not None]
+
+
+def _extent(handle: DeltaTable) -> tuple[int, int]:
+    sizes = pl.DataFrame(handle.get_add_actions(flatten=True))
+    return sizes.height, 0 if sizes.is_empty() else int(sizes["size_bytes"].sum())

@@ -1,0 +1,1 @@
+"""Serving: how people and programs read the lake."""

@@ -1,0 +1,40 @@
+"""Serving the dashboard: marimo in the place of this process, off the network but for its port."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from pathlib import Path
+from typing import Final
+
+from mg_lakehouse._util.console import TextConsole
+from mg_lakehouse.errors import ConfigurationError
+from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.serving.services import require_free
+from mg_lakehouse.settings import Settings
+
+__all__ = ["serve"]
+
+_PAGE: Final = Path(__file__).with_name("page.py")
+
+
+def serve(settings: Settings, console: TextConsole, *, host: str, port: int) -> None:
+    """Serve the page until the process is told to stop. Does not return.
+
+    Raises:
+        ConfigurationError: the extra ``dashboard`` is not installed, or the port is taken.
+    """
+    missing = [name for name in ("marimo", "altair") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ConfigurationError(f"The dashboard needs {' and '.join(missing)}: run `pip install 'mg-lakehouse[dashboard]'`.")
+    require_free(host, port)
+    console.print(
+        f"The dashboard of {Lake(settings.lake_uri).root} is on http://{host}:{port}; Ctrl-C ends it.", highlight=False, soft_wrap=True
+    )
+    options = ["--headless", "--no-token", "--no-sandbox", "--no-show-tracebacks", "--host", host, "--port", str(port)]
+    # It looks for newer versions of itself, and would say where it runs, where it is not told otherwise.
+    quiet = os.environ | {"MARIMO_SKIP_UPDATE_CHECK": "1"}
+    # In the place of this process, so that whoever stops it stops the server.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    os.execve(sys.executable, [sys.executable, "-m", "marimo", "-y", "run", *options, str(_PAGE)], quiet)  # noqa: S606  no shell is wanted

@@ -1,0 +1,187 @@
+"""Starting the process that runs ad hoc queries: what it is given, and that is all it has.
+
+It gets the lake, the credentials of its store over a pipe, a copy of the catalogue, and a folder. Its environment has none of this process's
+variables but a few that Python and TLS need; the paths that it may read are the lake's three layers, Python, and what libraries look up in the system.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+import mg_lakehouse
+from mg_lakehouse._util.temp_folders import OwnFolder
+from mg_lakehouse.errors import PermanentError
+from mg_lakehouse.gold.names import gold_models
+from mg_lakehouse.location import Location
+from mg_lakehouse.serving.catalog_file import catalog_file
+from mg_lakehouse.serving.sandbox.process import Order
+
+if TYPE_CHECKING:
+    from mg_lakehouse.settings import Settings
+
+__all__ = ["child_environment", "order_for", "started"]
+
+_PROGRAM: Final = "mg_lakehouse.serving.sandbox.process"
+_PREFIX: Final = "mg-lakehouse-sql-"
+_LAYERS: Final = ("bronze", "silver", "gold")
+_KEPT: Final = frozenset({"LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "PYTHONDONTWRITEBYTECODE", "PYTHONHOME"})
+_KEPT_FOR_STORE: Final = frozenset({"ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "SSL_CERT_DIR", "SSL_CERT_FILE"})
+_SYSTEM: Final = ("/dev/urandom", "/etc/ld.so.cache", "/etc/localtime", "/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/share/zoneinfo")
+_MACHINE: Final = (
+    # DuckDB's limits are reckoned by how much memory and how many processors there are.
+    "/proc/cpuinfo",
+    "/proc/meminfo",
+    "/proc/self/cgroup",
+    "/proc/sys/vm/overcommit_memory",
+    "/sys/devices/system/cpu",
+    "/sys/fs/cgroup",
+)
+_NETWORK: Final = (
+    "/etc/ca-certificates",
+    "/etc/crypto-policies",
+    "/etc/gai.conf",
+    "/etc/host.conf",
+    "/etc/hosts",
+    "/etc/nsswitch.conf",
+    "/etc/pki",
+    "/etc/resolv.conf",
+    "/etc/services",
+    "/etc/ssl",
+    "/usr/share/ca-certificates",
+)
+_DNS: Final = 53
+_PORTS: Final = {"http": 80, "https": 443}
+
+
+@contextmanager
+def started(lake: Location, settings: Settings) -> Iterator[tuple[Connection, subprocess.Popen[bytes]]]:
+    """The process, and the pipe to it, which says first whether the catalogue could be opened. It is ended, and its folder removed, afterwards.
+
+    Raises:
+        PermanentError: it cannot be started.
+    """
+    with _folder() as folder:
+        ours, theirs = Pipe()
+        with ours:
+            with theirs:
+                process = _process(theirs, folder, child_environment(os.environ, folder, local=lake.is_local))
+            try:
+                ours.send_bytes(json.dumps(order_for(lake, settings, folder)).encode())
+                ours.send_bytes(json.dumps(gold_models(settings)).encode())
+                yield ours, process
+            finally:
+                process.kill()
+                process.wait()
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    if "?" in tempfile.gettempdir():
+        raise PermanentError("The folder of temporary files holds ?, behind which DuckDB puts no file: set TMPDIR to another.")
+    try:
+        own = OwnFolder(Path(tempfile.gettempdir()), _PREFIX)
+    except OSError as error:
+        raise PermanentError(f"No temporary folder can be made ({error.strerror}): set TMPDIR to one that can be written.") from error
+    with own:
+        yield own.path
+
+
+def _process(pipe: Connection, folder: Path, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-P", "-m", _PROGRAM, str(pipe.fileno())],
+            pass_fds=[pipe.fileno()],
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            # Ctrl-C is for the prompt, which then says to stop.
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise PermanentError(f"The process that runs the queries cannot be started ({error.strerror}).") from error
+
+
+def child_environment(variables: os._Environ[str] | dict[str, str], folder: Path, *, local: bool) -> dict[str, str]:
+    """All variables that the process gets: no credential is among them, and nothing that leads to one."""
+    kept = _KEPT if local else _KEPT | _KEPT_FOR_STORE
+    passed = {name: value for name, value in variables.items() if name.upper() in kept}
+    return passed | {
+        "HOME": str(folder),
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+        "TMPDIR": str(folder),
+        # Its threads would start before the kernel binds the process, and nothing here multiplies matrices.
+        "OPENBLAS_NUM_THREADS": "1",
+    }
+
+
+def order_for(lake: Location, settings: Settings, folder: Path) -> Order:
+    """What the process is told. The catalogue is copied: a build moves a new one into its place at any moment, and its folder holds more than it.
+
+    Raises:
+        PermanentError: the catalogue cannot be read.
+    """
+    file = catalog_file(settings)
+    copied = None
+    if file is not None and file.exists():
+        copied = folder / "catalog.duckdb"
+        try:
+            shutil.copyfile(file, copied)
+        except OSError as error:
+            raise PermanentError(
+                f"The catalogue {file} cannot be opened ({error.strerror}): make it anew with `mg-lakehouse catalog`."
+            ) from error
+    return Order(
+        lake=lake.uri if not lake.is_local else lake.root,
+        resolved=lake.storage_options(),
+        catalog=None if copied is None else str(copied),
+        folder=str(folder),
+        readable=[str(path) for path in [*_python(lake), *_of_lake(lake), *map(Path, _SYSTEM), *map(Path, _MACHINE), *_for_store(lake)]],
+        ports=[] if lake.is_local else sorted(_store_ports(lake)),
+    )
+
+
+def _of_lake(lake: Location) -> Iterator[Path]:
+    """The three layers, and tables that are links to another place."""
+    for layer in (Path(lake.root, name) for name in _LAYERS if lake.is_local):
+        yield layer
+        if layer.is_dir():
+            yield from (table.resolve() for table in layer.iterdir() if table.is_symlink())
+
+
+def _python(lake: Location) -> Iterator[Path]:
+    """Python, its libraries and this package. A folder of the path that holds the lake, a home or the folder we stand in is none of them."""
+    yield from (Path(mg_lakehouse.__file__).parent, Path(sys.prefix), Path(sys.base_prefix), Path(sys.executable).resolve().parent)
+    yield from {Path(path) for path in sysconfig.get_paths().values()}
+    kept = [Path.cwd(), Path(os.environ.get("HOME", "/")), *([Path(lake.root)] if lake.is_local else [])]
+    for entry in (Path(entry).resolve() for entry in sys.path if entry):
+        if not any(place.resolve().is_relative_to(entry) for place in kept):
+            yield entry
+
+
+def _for_store(lake: Location) -> Iterator[Path]:
+    if not lake.is_local:
+        yield from map(Path, _NETWORK)
+        yield from (Path(value) for name in ("SSL_CERT_DIR", "SSL_CERT_FILE") if (value := os.environ.get(name)))
+
+
+def _store_ports(lake: Location) -> set[int]:
+    """The ports of the store, of the proxies on the way to it, and of name servers that answer at length."""
+    proxies = [value for name, value in os.environ.items() if name.upper() in ("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY")]
+    addresses = [lake.storage_options().get("aws_endpoint_url") or "https://", *proxies]
+    parts = [urlsplit(address if "://" in address else f"http://{address}") for address in addresses]
+    return {_DNS, *(part.port or _PORTS.get(part.scheme, 443) for part in parts)}

@@ -1,0 +1,242 @@
+"""``catalog.duckdb``: views over the lake for whoever asks it in SQL, with the comments of its tables and columns, and no data.
+
+It is made beside its place and moved into it, so that a reader sees the old one or the new one. What it shows is live: a view reads the
+newest version of its Delta table whenever it is asked, so the catalogue changes only when tables come, go or change their columns.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import duckdb
+import polars as pl
+from deltalake import DeltaTable
+
+from mg_lakehouse._util.escaping import visible
+from mg_lakehouse.bronze.tables import BRONZE_SPECS, BRONZE_TABLES
+from mg_lakehouse.errors import PermanentError
+from mg_lakehouse.events.catalogue import SET_ASIDE, silver_tables
+from mg_lakehouse.gold.names import gold_models
+from mg_lakehouse.lake.duck import connect, file_list, identifier, text
+from mg_lakehouse.lake.file_stats import all_files
+from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.lake.tables import TableSpec, columns_of_table
+from mg_lakehouse.location import Layer
+from mg_lakehouse.serving.catalog_file import catalog_file
+from mg_lakehouse.silver.tables import silver_spec
+
+if TYPE_CHECKING:  # pydantic takes 0.2 s, and the process that answers queries needs none of it
+    from mg_lakehouse.settings import Settings
+
+__all__ = [
+    "Shown",
+    "attachments",
+    "build_catalog",
+    "catalog_file",
+    "shown_tables",
+    "snapshot_statements",
+    "statements",
+    "tables_of",
+    "write_catalog",
+]
+
+_HIDDEN: Final = "body"
+"""The column of bronze that no view shows: to look at a few messages' other columns must not read all of their text."""
+
+_TYPES: Final[Mapping[type[pl.DataType], str]] = {
+    pl.String: "varchar",
+    pl.Int64: "bigint",
+    pl.Float64: "double",
+    pl.Boolean: "boolean",
+    pl.Date: "date",
+    pl.Datetime: "timestamp with time zone",
+}
+
+_MACROS: Final = (
+    "create macro safe_rate(numerator, denominator) as case when denominator = 0 then null else numerator / denominator end",
+    "create macro job(id) as table select jobs.*, metrics.* exclude (request_id, job_date, maturity) from gold.dim_jobs as jobs inner join gold.job_metrics as metrics using (request_id) where request_id = id or correlation_id = id",
+    "create macro jobs_since(day) as table select jobs.correlation_id, jobs.job_category, metrics.* from gold.dim_jobs as jobs inner join gold.job_metrics as metrics using (request_id) where jobs.job_date >= cast(day as date)",
+)
+_MACROS_READ: Final = ("dim_jobs", "job_metrics")
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A table that the catalogue shows: ``columns`` with their comments, in order. ``handle`` is ``None`` where it was never written."""
+
+    layer: Layer
+    name: str
+    address: str
+    comment: str
+    columns: Mapping[str, str]
+    handle: DeltaTable | None
+    spec: TableSpec | None = None
+
+
+def build_catalog(lake: Lake, settings: Settings, path: Path) -> list[Shown]:
+    """Make the catalogue anew, and ``views.sql`` beside it. Readers that have the old one open keep it.
+
+    Raises:
+        PermanentError: it cannot be written, or the lake cannot be read.
+        TransientError: the lake's store did not answer.
+    """
+    tables = shown_tables(lake, settings)
+    write_catalog(lake, tables, path)
+    return tables
+
+
+def write_catalog(lake: Lake, tables: Sequence[Shown], path: Path) -> None:
+    """Make the catalogue of some tables.
+
+    Raises:
+        PermanentError: it cannot be written.
+    """
+    made = list(statements(tables))
+    _require_place(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".catalog-", dir=path.parent) as folder:
+            draft = Path(folder, "catalog.duckdb")
+            with connect(lake, str(draft)) as connection:
+                for statement in made:
+                    connection.execute(statement)
+            draft.replace(path)
+            script = Path(folder, "views.sql")
+            script.write_text(_script(lake, [*attachments(tables), *made]), encoding="utf-8")
+            script.replace(path.with_name("views.sql"))
+    except (OSError, duckdb.IOException) as error:
+        raise PermanentError(
+            f"The catalogue {path} cannot be written ({type(error).__name__}): choose another place with MG_CATALOG."
+        ) from error
+
+
+def _require_place(path: Path) -> None:
+    """Refuse to write over a file that is no catalogue.
+
+    Raises:
+        PermanentError: there is one.
+    """
+    try:
+        with path.open("rb") as there:
+            begin = there.read(12)
+    except OSError:
+        return  # there is none, or the writing says what is wrong
+    if begin and begin[8:] != b"DUCK":
+        raise PermanentError(f"The catalogue {path} cannot be written, for there is another file: choose another place with MG_CATALOG.")
+
+
+def shown_tables(lake: Lake, settings: Settings) -> list[Shown]:
+    """The tables of the lake: those of bronze and silver whether or not they were written, and those of gold that were.
+
+    Raises:
+        PermanentError, TransientError: the lake cannot be read.
+    """
+    return tables_of(lake, gold_models(settings))
+
+
+def tables_of(lake: Lake, gold_names: Sequence[str]) -> list[Shown]:
+    """The tables of the lake, of the gold tables that are named.
+
+    Raises:
+        PermanentError, TransientError: the lake cannot be read.
+    """
+    bronze = {spec.name: spec for spec in BRONZE_SPECS}
+    found = [_shown(lake, "bronze", name, handle, bronze[name]) for name, handle in lake.open_all("bronze", BRONZE_TABLES).items()]
+    found += [_shown(lake, "silver", name, handle, silver_spec(name)) for name, handle in lake.open_all("silver", silver_tables()).items()]
+    set_aside = lake.open("silver", SET_ASIDE)
+    found += [] if set_aside is None else [_shown(lake, "silver", SET_ASIDE, set_aside, silver_spec(SET_ASIDE))]
+    gold = lake.open_all("gold", gold_names)
+    return [*found, *(_shown(lake, "gold", name, handle, None) for name, handle in gold.items() if handle is not None)]
+
+
+def _shown(lake: Lake, layer: Layer, name: str, handle: DeltaTable | None, spec: TableSpec | None) -> Shown:
+    address = lake.uri_of(layer, name)
+    if handle is None:
+        assert spec is not None
+        return Shown(
+            layer,
+            name,
+            address,
+            spec.description,
+            {column: spec.comments.get(column, "") for column in spec.schema if column != _HIDDEN},
+            None,
+            spec,
+        )
+    columns = {field.name: str(field.metadata.get("comment", "")) for field in handle.schema().fields}
+    if layer == "bronze":
+        columns.pop(_HIDDEN, None)
+    return Shown(layer, name, address, handle.metadata().description or "", columns, handle, spec)
+
+
+def statements(tables: Sequence[Shown]) -> Iterator[str]:
+    """SQL that makes the schemas, views, comments and macros."""
+    for layer in ("bronze", "silver", "gold"):
+        yield f"create schema if not exists {layer}"
+    for table in tables:
+        view = f"{table.layer}.{identifier(table.name)}"
+        yield f"create view {view} as {_query(table)}"
+        if table.comment:
+            yield f"comment on view {view} is {text(table.comment)}"
+        for column, comment in table.columns.items():
+            if comment:
+                yield f"comment on column {view}.{identifier(column)} is {text(comment)}"
+    yield _MACROS[0]
+    if {table.name for table in tables if table.layer == "gold"}.issuperset(_MACROS_READ):
+        yield from _MACROS[1:]
+
+
+def _query(table: Shown) -> str:
+    if table.handle is not None:
+        return f"select {', '.join(map(identifier, table.columns))} from delta_scan({text(table.address)})"
+    assert table.spec is not None
+    return _no_rows({name: dtype for name, dtype in table.spec.schema.items() if name in table.columns})
+
+
+def _no_rows(columns: Mapping[str, pl.DataType]) -> str:
+    nulls = ", ".join(f"cast(null as {_type(dtype)}) as {identifier(name)}" for name, dtype in columns.items())
+    return f"select {nulls} where false"
+
+
+def _type(dtype: pl.DataType) -> str:
+    if isinstance(dtype, pl.List):
+        return f"{_type(dtype.inner)}[]"  # type: ignore[arg-type]
+    if isinstance(dtype, pl.Struct):
+        return f"struct({', '.join(f'{identifier(field.name)} {_type(field.dtype)}' for field in dtype.fields)})"  # type: ignore[arg-type]
+    return _TYPES[dtype.base_type()]
+
+
+def attachments(tables: Sequence[Shown]) -> list[str]:
+    """SQL that attaches each table as a database ``<layer>_<table>``, by that name: what ``at (version => n)`` needs. Nothing is read yet."""
+    return [
+        f"attach {text(table.address)} as {identifier(f'{table.layer}_{table.name}')} (type delta)"
+        for table in tables
+        if table.handle is not None
+    ]
+
+
+def snapshot_statements(tables: Sequence[Shown]) -> Iterator[str]:
+    """The same views for a DuckDB without the Delta extension: over the Parquet files of this moment, which maintenance removes some days after.
+
+    The day of receipt stands in the paths of the files and not in them.
+    """
+    for layer in ("bronze", "silver", "gold"):
+        yield f"create schema if not exists {layer}"
+    for table in tables:
+        if table.handle is None or not (files := all_files(table.handle)):
+            continue
+        view = f"{table.layer}.{identifier(table.name)}"
+        by_day = "received_date" in table.columns and "/received_date=" in files[0]
+        options = ", union_by_name = true" + (", hive_partitioning = true, hive_types = {'received_date': date}" if by_day else "")
+        # No file may have a column yet that the table got since.
+        rows = f"({_no_rows(columns_of_table(table.handle))} union all by name from read_parquet({file_list(files)}{options}))"
+        yield f"create or replace view {view} as select {', '.join(map(identifier, table.columns))} from {rows}"
+
+
+def _script(lake: Lake, made: Sequence[str]) -> str:
+    store = "" if lake.is_local else "install httpfs;\nload httpfs;\n-- create secret (type s3, provider credential_chain);\n"
+    head = f"-- The lake {visible(lake.root)} for a DuckDB of your own: duckdb -init views.sql\n{store}install delta;\nload delta;\nset timezone = 'UTC';\n"
+    return head + "".join(f"{statement};\n" for statement in made)

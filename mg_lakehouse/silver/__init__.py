@@ -1,0 +1,1 @@
+"""Silver: typed rows, one table per event type, each event once."""

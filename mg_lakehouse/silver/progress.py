@@ -1,0 +1,46 @@
+"""Which bronze versions each silver table has."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from deltalake import DeltaTable
+
+from mg_lakehouse.bronze.read_progress import progress_app, silver_progress
+from mg_lakehouse.events.catalogue import SET_ASIDE
+from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.silver.tables import EVENT_TABLES
+
+__all__ = ["table_progress", "unflattened"]
+
+
+class TableProgress(NamedTuple):
+    """Bronze versions that silver has: ``all_tables`` in every table, ``own`` beyond it in single ones."""
+
+    all_tables: int
+    own: dict[str, int]
+
+    def of(self, tables: Sequence[str]) -> int:
+        """The version that all of these tables have."""
+        return min(max(self.all_tables, self.own.get(table, 0)) for table in tables)
+
+
+def unflattened(lake: Lake, source: str = "event_feed") -> int:
+    """Number of bronze versions that some silver table may lack."""
+    bronze = lake.open("bronze", source)
+    if bronze is None:
+        return 0
+    return bronze.version() - silver_progress(lake, bronze)
+
+
+def table_progress(lake: Lake, bronze: DeltaTable) -> TableProgress:
+    """What each silver table has of a bronze table."""
+    app = progress_app(bronze)
+    all_tables = silver_progress(lake, bronze)
+    own = {}
+    for table, handle in lake.open_all("silver", (*EVENT_TABLES, SET_ASIDE)).items():
+        version = None if handle is None else handle.transaction_version(app)
+        if version is not None and version > all_tables:
+            own[table] = version
+    return TableProgress(all_tables, own)

@@ -1,0 +1,331 @@
+"""Silver made anew from bronze for days of receipt: what a repaired mapping, a lost table or a bug needs.
+
+A day is flattened again from all of bronze's messages of that day, and compared with what silver has of it. Only the difference is
+committed, in one commit a table and day, so that a day which is right costs no commit, gold follows for the keys whose rows changed, and what
+would be done can be said without doing it. Which copy of an activity stays is what it was: the one that silver has, else the first received,
+and never one whose activity stands in another day's partition.
+
+Beside live ingestion: only messages that the table has flattened are looked at, and the commit goes through where nobody wrote to that day's
+partition in between, which delta-rs checks; else the day of that table is looked at anew.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import polars as pl
+from deltalake import DeltaTable
+
+from mg_lakehouse._util.dates import days_between
+from mg_lakehouse._util.temp_folders import OwnFolder
+from mg_lakehouse.errors import PermanentError
+from mg_lakehouse.events.catalogue import REJECTED_ITEMS, SET_ASIDE, silver_tables
+from mg_lakehouse.events.dedupe import against_existing, first_received
+from mg_lakehouse.events.rescued import may_be_older, reread
+from mg_lakehouse.events.schemas import silver_schema
+from mg_lakehouse.lake.commit import Landed, OvertakenError, Replace, commit_once
+from mg_lakehouse.lake.errors import store_errors
+from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.lake.ledger import REDERIVED
+from mg_lakehouse.silver.candidates import rows_near
+from mg_lakehouse.silver.commit import as_rejected
+from mg_lakehouse.silver.set_aside import Retried, read_set_aside
+from mg_lakehouse.silver.staged_day import (
+    CONTENT,
+    ROW,
+    VERSION,
+    FlattenedDay,
+    Source,
+    flattened_day,
+    keys_of,
+    partition_files,
+    with_all_columns,
+    with_fingerprints,
+)
+from mg_lakehouse.silver.tables import EVENT_TABLES, silver_spec
+
+__all__ = ["Rederived", "asked_days", "rederive"]
+
+_ATTEMPTS: Final = 5
+_FEW_ROWS: Final = 1_000
+"""So many changed rows are replaced by their ids; of more, the whole partition is."""
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Rederived(NamedTuple):
+    """What became of a day of a table: ``rows`` it has by bronze, of which ``added`` are new or differ, and ``removed`` that differ or should not be.
+
+    ``version`` is that of the commit, ``None`` where there was nothing to commit, or nothing was to be committed.
+    """
+
+    table: str
+    day: date
+    rows: int
+    added: int
+    removed: int
+    version: int | None
+
+    @property
+    def changed(self) -> bool:
+        """Whether silver was not, or is not, what bronze gives."""
+        return bool(self.added or self.removed)
+
+
+def asked_days(first: date, last: date, *, tables: Sequence[str] | None = None) -> list[date]:
+    """The days from one to another, both included.
+
+    Raises:
+        PermanentError: there is no such span, or no such table.
+    """
+    if unknown := sorted(set(tables or ()) - set(silver_tables())):
+        raise PermanentError(f"There is no silver table {unknown[0]!r}: choose among {', '.join(silver_tables())}.")
+    if last < first:
+        raise PermanentError(f"The last day {last} is before the first, {first}: exchange them.")
+    return days_between(first, last)
+
+
+def rederive(
+    lake: Lake,
+    days: Collection[date],
+    *,
+    tables: Sequence[str] | None = None,
+    dry_run: bool = False,
+    slice_bytes: int = 128 * 2**20,
+    progress: Callable[[int], None] | None = None,
+) -> Iterator[Rederived]:
+    """Make some days of silver tables anew; what is done is given out table by table.
+
+    Args:
+        lake: the lake.
+        days: UTC days of receipt, which are silver's partitions.
+        tables: silver tables; all by default.
+        dry_run: say what would be done, and do nothing.
+        slice_bytes: bytes of bodies to flatten at a time.
+        progress: called with the number of messages flattened by then, of all days.
+
+    Raises:
+        PermanentError, TransientError: what was committed until then stays; called again, it goes on with what differs still.
+    """
+    wanted = silver_tables() if tables is None else tuple(tables)
+    done = 0
+
+    def count(messages: int) -> None:
+        nonlocal done
+        done += messages
+        if progress is not None:
+            progress(done)
+
+    for day in sorted(set(days)):
+        yield from _day(lake, day, wanted, dry_run=dry_run, slice_bytes=slice_bytes, count=count)
+
+
+def _day(
+    lake: Lake, day: date, tables: Sequence[str], *, dry_run: bool, slice_bytes: int, count: Callable[[int], None]
+) -> Iterator[Rederived]:
+    """Make a day anew; it is flattened again where messages of it came meanwhile, and goes on with the tables that are left."""
+    left = [table for table in (*EVENT_TABLES, REJECTED_ITEMS) if table in tables]
+    retried = Retried(read_set_aside(lake, [day]), ends=len(left) == len(silver_tables()))
+    if retried.ends:
+        left.append(SET_ASIDE)
+    for attempt in range(_ATTEMPTS):
+        with OwnFolder(Path(tempfile.gettempdir()), "mg-lakehouse-rederive-") as folder:
+            staged = flattened_day(lake, day, folder.path)
+            for messages in staged.stage(lake, slice_bytes):
+                count(messages)
+            retried.fail(staged.keys(SET_ASIDE), f"received on {day}")
+            try:
+                for result in _make(lake, staged, left, retried, dry_run=dry_run):
+                    left.remove(result.table)
+                    yield result
+            except OvertakenError:
+                if attempt == _ATTEMPTS - 1:
+                    raise
+            else:
+                return
+
+
+def _make(lake: Lake, day: FlattenedDay, tables: Sequence[str], retried: Retried, *, dry_run: bool) -> Iterator[Rederived]:
+    wanted = tuple(tables)
+    rejects = day.keys(REJECTED_ITEMS)
+    retried.found(REJECTED_ITEMS, rejects, rejects)
+    for table in EVENT_TABLES:
+        # Copies of an activity with another content are rejects, whatever tables are asked for.
+        if table in wanted or REJECTED_ITEMS in wanted:
+            result, conflicts = _make_table(lake, day, table, retried, dry_run=dry_run or table not in wanted)
+            day.add(REJECTED_ITEMS, _rejects(lake, day, conflicts, table), f"conflicts-{table}")
+            if table in wanted:
+                yield result
+    if REJECTED_ITEMS in wanted:
+        yield _make_table(lake, day, REJECTED_ITEMS, retried, dry_run=dry_run)[0]
+    if SET_ASIDE in wanted:
+        made, _ = _make_table(lake, day, SET_ASIDE, retried, dry_run=dry_run)
+        if made.rows or made.changed:
+            yield made
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A day of a table as it was looked at: its data files, and the version of each source that the table has flattened."""
+
+    files: Sequence[str]
+    flattened: Mapping[str, int]
+
+    @classmethod
+    def of(cls, handle: DeltaTable, day: FlattenedDay) -> _Seen:
+        flattened = {source.name: max(source.flattened, handle.transaction_version(source.app) or 0) for source in day.sources}
+        return cls(partition_files(handle, day.day), flattened)
+
+    def by_source(self, day: FlattenedDay) -> Iterator[tuple[Source, int]]:
+        """Each source of the day, and the version of it that the table has flattened."""
+        return ((source, self.flattened[source.name]) for source in day.sources)
+
+
+def _make_table(lake: Lake, day: FlattenedDay, table: str, retried: Retried, *, dry_run: bool) -> tuple[Rederived, pl.DataFrame]:
+    """Compare what a table has of a day with what bronze gives, and commit the difference. Returns the copies with another content too."""
+    what = f"silver/{table} of {day.day} in the lake {lake.uri}"
+    with store_errors(what):
+        handle = lake.open("silver", table)
+        if handle is None and not day.has(table):
+            return Rederived(table, day.day, 0, 0, 0, None), pl.DataFrame()
+        handle = handle or lake.ensure(silver_spec(table))
+        seen = _Seen.of(handle, day)
+        if any(version > source.handle.version() and source.has_grown(lake, day.day) for source, version in seen.by_source(day)):
+            raise OvertakenError(f"{what} has rows of messages that came since it was flattened again: try again.")
+        current = _current(lake, handle, seen.files, table)
+        elsewhere = partial(_elsewhere, lake, handle, day, table)
+        retried.refuse_to_lose(current, table, what)
+        rows = retried.allowed(table, _flattened(day.keys(table), seen))
+        kept, conflicts = _winners(table, rows, current, elsewhere)
+        if table in EVENT_TABLES:
+            retried.found(table, rows, kept, conflicts)
+    on = [*keys_of(table), ROW]
+    added = kept.join(current, on=on, how="anti", nulls_equal=True)
+    removed = current.join(kept, on=on, how="anti", nulls_equal=True)
+    result = Rederived(table, day.day, kept.height, added.height, removed.height, None)
+    _refuse_without_bronze(lake, day, removed, what)
+    if dry_run or not result.changed:
+        return result, conflicts
+    few = table in EVENT_TABLES and added.height + removed.height <= _FEW_ROWS
+    predicate = _predicate(day.day, pl.concat([added["activity_id"], removed["activity_id"]]) if few else None)
+    account = json.dumps({"day": day.day.isoformat(), "rows": kept.height, "added": added.height, "removed": removed.height})
+    ledger = retried.ledger(kept["message_id"]).metadata() if table == SET_ASIDE else {}
+
+    def decide(opened: DeltaTable) -> Landed[int] | Replace[int]:
+        if _Seen.of(opened, day) != seen:
+            if opened.history(1)[0].get(REDERIVED) == account:
+                return Landed(opened.version())  # the answer was lost
+            raise OvertakenError(f"{what} was written to since it was looked at: try again.")
+        return Replace(
+            rows=lambda: day.rows(table, added if few else kept),
+            predicate=predicate,
+            new_schema=False,
+            transactions=(),
+            result=opened.version() + 1,
+            metadata={REDERIVED: account, **ledger},
+            others_may_commit=True,
+        )
+
+    version = commit_once(what, lambda: lake.ensure(silver_spec(table)), decide)
+    return result._replace(version=version), conflicts
+
+
+def _refuse_without_bronze(lake: Lake, day: FlattenedDay, removed: pl.DataFrame, what: str) -> None:
+    """Refuse to remove rows whose messages bronze has no longer, for nothing could bring them back.
+
+    Raises:
+        PermanentError: there are such rows.
+    """
+    if removed.is_empty():
+        return
+    held = pl.concat(
+        [
+            pl.LazyFrame(schema={"message_id": pl.String}),
+            *(
+                lake.scan(files, source.handle).select("message_id")
+                for source in day.sources
+                if (files := partition_files(source.handle, day.day))
+            ),
+        ]
+    )
+    lost = removed.lazy().select("message_id").unique().join(held, on="message_id", how="anti").collect().height
+    if lost:
+        raise PermanentError(
+            f"{what} has rows of {lost:,} messages that bronze has not, and they would be removed for good: nothing was changed. "
+            "Bronze is damaged: `mg-lakehouse repair bronze` says what it lacks. Make the day anew when it is whole."
+        )
+
+
+def _predicate(day: date, ids: pl.Series | None) -> str:
+    """SQL of delta-rs of a day's rows, or of those with some activity ids."""
+    partition = f"received_date = '{day}'"
+    if ids is None:
+        return partition
+    quoted = ("'" + each.replace("'", "''") + "'" for each in ids.unique().sort())
+    return f"{partition} AND activity_id IN ({', '.join(quoted)})"
+
+
+def _current(lake: Lake, handle: DeltaTable, files: Sequence[str], table: str) -> pl.DataFrame:
+    """Keys and fingerprints of the rows that the table has of the day."""
+    schema = silver_schema(table)
+    rows = lake.scan(files, handle) if files else pl.LazyFrame(schema=schema)
+    keys = keys_of(table)
+    return with_fingerprints(rows, table).select(*keys, ROW).cast({name: schema[name] for name in keys}).collect(engine="streaming")
+
+
+def _flattened(rows: pl.DataFrame, seen: _Seen) -> pl.DataFrame:
+    """Those rows whose messages the table has flattened; the rest is live ingestion's to bring."""
+    flattened = ((pl.col("source") == source) & (pl.col(VERSION) <= version) for source, version in seen.flattened.items())
+    return rows.filter(pl.any_horizontal(pl.lit(value=False), *flattened))
+
+
+def _winners(
+    table: str, rows: pl.DataFrame, current: pl.DataFrame, elsewhere: Callable[[pl.DataFrame], pl.DataFrame]
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Keys and fingerprints of the rows that the table should have of the day, and the copies with another content."""
+    if table not in EVENT_TABLES:
+        return rows, rows.clear()
+    # What silver has stays: it comes first, whenever it was received.
+    standing = rows.join(current, on=keys_of(table), how="semi")
+    others = rows.join(standing, on=keys_of(table), how="anti")
+    against = against_existing(pl.concat([standing.with_columns(received_at=pl.lit(_EPOCH)), others]), elsewhere(rows))
+    among = first_received(against.kept)
+    return among.kept, pl.concat([against.conflicts, among.conflicts])
+
+
+def _elsewhere(lake: Lake, handle: DeltaTable, day: FlattenedDay, table: str, rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows of other days with an activity id of these. One that an older catalogue read stands there twice, the second time as this one reads it."""
+    columns = ["activity_id", "event_at", CONTENT, "source", "message_id", "item_index"]
+    near = rows_near(lake, handle, rows["event_at"], [source.name for source in day.sources])
+    if near is None:
+        return rows.select(columns).clear()
+    begin = datetime.combine(day.day, time(), UTC)
+    of_day = (pl.col("received_at") >= begin) & (pl.col("received_at") < begin + timedelta(days=1))
+    others = near.filter(~of_day).join(rows.lazy().select("activity_id"), on="activity_id", how="semi")
+    older = with_all_columns(others.filter(may_be_older()), table).collect()
+    readings = [others, reread(older, table).lazy()]
+    return pl.concat(with_fingerprints(each, table).select(columns).collect().cast(rows.select(columns).schema) for each in readings)
+
+
+def _rejects(lake: Lake, day: FlattenedDay, conflicts: pl.DataFrame, table: str) -> pl.DataFrame:
+    """Copies with another content as rows of ``rejected_items``, with their text from bronze."""
+    if conflicts.is_empty():
+        return pl.DataFrame()
+    ids = conflicts["message_id"].unique().implode()
+    held = [
+        lake.scan(files, source.handle).filter(pl.col("message_id").is_in(ids)).select("message_id", "body", "received_at")
+        for source in day.sources
+        if (files := partition_files(source.handle, day.day))
+    ]
+    messages = pl.concat(held).collect()
+    received = messages.select("message_id", "received_at")
+    whole = conflicts.drop("received_at").join(received, on="message_id").with_columns(received_date=pl.lit(day.day))
+    schema = pl.Schema({**silver_schema(REJECTED_ITEMS), VERSION: pl.Int64()})
+    return as_rejected(whole, table, messages).select(schema.names()).cast(schema)

@@ -1,0 +1,106 @@
+"""Silver: what bronze committed since the last time, flattened, each row once.
+
+Progress is Delta's: a table's commit carries ``Transaction("silver:<bronze table id>", <bronze version>)``, so that
+rows and progress land together. ``rejected_items`` is committed last, with every slice of bronze however few its
+rejects: its transaction says that all tables have the slice. A crash between two tables leaves some ahead of it,
+and the next run takes for each table only what that table lacks.
+
+A message that makes flattening or a table's commit fail is set aside, and the rest of the slice goes on (:mod:`mg_lakehouse.silver.set_aside`).
+
+The commit's metadata is the ledger of the slice (:class:`~mg_lakehouse.lake.ledger.SliceLedger`), which the conservation check adds up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mg_lakehouse._util.memory import give_back
+from mg_lakehouse.bronze.read_progress import progress_app
+from mg_lakehouse.bronze.tables import BRONZE_TABLES
+from mg_lakehouse.events.catalogue import REJECTED_ITEMS, silver_tables
+from mg_lakehouse.lake.durable import make_durable
+from mg_lakehouse.lake.errors import store_errors
+from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.silver.commit import OvertakenError, commit_slice
+from mg_lakehouse.silver.progress import table_progress
+from mg_lakehouse.silver.report import Progress, SilverReport, merged
+from mg_lakehouse.silver.set_aside import AT_MOST, too_many
+from mg_lakehouse.silver.slices import Slice, read_ahead, slices_of
+
+__all__ = ["flatten_new", "flatten_sources"]
+
+
+def flatten_new(
+    lake: Lake,
+    *,
+    source: str = "event_feed",
+    tables: Sequence[str] | None = None,
+    slice_bytes: int = 128 * 2**20,
+    progress: Progress | None = None,
+) -> SilverReport:
+    """Flatten the bronze versions that silver lacks.
+
+    Args:
+        lake: the lake.
+        source: the bronze table.
+        tables: silver tables to bring up to date, none of them maybe; all by default, and with ``rejected_items``, whose commit says
+            that all have the slice. With fewer the common progress stays, and a later full run gives the others what they lack.
+        slice_bytes: bytes of bodies to flatten at a time, which bounds the memory: a slice is flattened while the one before it is committed.
+        progress: called after each slice.
+
+    Raises:
+        PermanentError, TransientError: what was committed until then stays, and the next run goes on behind it. So where more messages are set
+            aside than a few.
+    """
+    wanted = tuple(silver_tables() if tables is None or REJECTED_ITEMS in tables else tables)
+    bronze = lake.open("bronze", source)
+    if bronze is None:
+        return SilverReport(0, 0)
+    make_durable(bronze)  # another process may have committed it this moment, and silver's progress must not outlive it
+    done = table_progress(lake, bronze)
+    if not wanted:
+        return SilverReport(done.all_tables, done.all_tables)
+    target = bronze.version()
+    report = SilverReport(done.of(wanted), target)
+    while (start := done.of(wanted)) < target:
+        with store_errors(f"bronze/{source} in the lake {lake.uri}"):
+            slices = list(slices_of(bronze, start, target, cuts=(done.all_tables, *done.own.values()), slice_bytes=slice_bytes))
+        parts = [Slice(source, progress_app(bronze), low, high) for low, high in slices]
+        try:
+            for read in read_ahead(lake, bronze, parts):
+                report = commit_slice(lake, read, wanted, report)
+                if sum(report.set_aside.values()) > AT_MOST:
+                    raise too_many(f"of bronze/{source}", next(iter(report.set_aside)))
+                give_back()
+                if progress is not None:
+                    progress(report)
+        except OvertakenError:
+            done = table_progress(lake, bronze)
+        else:
+            break
+    return report
+
+
+def flatten_sources(
+    lake: Lake,
+    *,
+    tables: Sequence[str] | None = None,
+    slice_bytes: int = 128 * 2**20,
+    progress: Progress | None = None,
+) -> dict[str, SilverReport]:
+    """Flatten what silver lacks of each bronze table, one after the other; the reports by source.
+
+    ``progress`` is called with what was done of all of them. Otherwise as :func:`flatten_new`.
+
+    Raises:
+        PermanentError, TransientError: what was committed until then stays, and the next run goes on behind it.
+    """
+    reports: dict[str, SilverReport] = {}
+
+    def tell(so_far: SilverReport) -> None:
+        if progress is not None:
+            progress(merged([*reports.values(), so_far]))
+
+    for source in BRONZE_TABLES:
+        reports[source] = flatten_new(lake, source=source, tables=tables, slice_bytes=slice_bytes, progress=tell)
+    return reports

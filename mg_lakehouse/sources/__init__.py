@@ -1,0 +1,1 @@
+"""What is outside: the SQS queue and MessageGears' web service."""

@@ -1,0 +1,126 @@
+"""Copies are looked for where they can be, and nowhere else."""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+from deltalake import DeltaTable, write_deltalake
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mg_lakehouse.events.schemas import silver_schema
+from mg_lakehouse.lake.file_stats import coarsened, data_files, files_between, may_differ, meets, spans_around, within
+from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.silver.candidates import rows_near
+from mg_lakehouse.silver.tables import silver_spec
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+MARGIN = timedelta(minutes=1)
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    return Lake(str(tmp_path / "lake"))
+
+
+@given(st.integers(0, 999_999))
+def test_a_file_is_found_by_the_microsecond_of_its_one_time(micros: int) -> None:
+    """Delta's statistics have milliseconds: a file whose rows are all of 42.104400 ends at 42.104 by its log."""
+    at = NOON.replace(microsecond=micros)
+    with tempfile.TemporaryDirectory() as folder:
+        handle = add(Lake(folder), "event_feed", a=at)
+        assert len(files_between(handle, "event_at", [(at, at)])) == 1
+
+
+def add(lake: Lake, source: str, **activities: datetime) -> DeltaTable:
+    """A file of clicks, each with its id and time."""
+    handle = lake.ensure(silver_spec("clicks"))
+    rows = pl.DataFrame(
+        [{"activity_id": name, "event_at": at, "source": source, "received_date": at.date()} for name, at in activities.items()],
+        schema=silver_schema("clicks"),
+    )
+    write_deltalake(handle, rows.to_arrow(compat_level=pl.CompatLevel.oldest()), mode="append")
+    return handle
+
+
+def near(lake: Lake, handle: DeltaTable, *times: datetime, source: str = "event_feed") -> set[str]:
+    found = rows_near(lake, handle, pl.Series(times, dtype=pl.Datetime("us", "UTC")), [source])
+    return set() if found is None else set(found.collect()["activity_id"])
+
+
+def test_rows_of_the_same_source_are_looked_at_within_a_minute(lake: Lake) -> None:
+    handle = add(
+        lake, "event_feed", same=NOON, second=NOON + timedelta(seconds=59), later=NOON + timedelta(minutes=2), old=NOON - timedelta(days=1)
+    )
+    assert near(lake, handle, NOON) == {"same", "second"}
+
+
+def test_rows_of_another_source_are_looked_at_within_a_day(lake: Lake) -> None:
+    """The daily files may write a time with another offset, which is at most 14 hours."""
+    add(lake, "event_feed", own=NOON + timedelta(hours=14))
+    handle = add(lake, "account_activity", shifted=NOON + timedelta(hours=14), far=NOON + timedelta(days=2))
+    assert near(lake, handle, NOON) == {"shifted"}
+
+
+def test_a_file_that_no_statistics_tell_of_is_looked_at_as_if_of_another_source(lake: Lake) -> None:
+    handle = lake.ensure(silver_spec("clicks"))
+    handle.alter.set_table_properties({"delta.dataSkippingStatsColumns": "received_at"})
+    handle = add(lake, "event_feed", unknown=NOON + timedelta(hours=5))
+    assert near(lake, handle, NOON) == {"unknown"}
+
+
+def test_files_that_cannot_hold_a_copy_are_not_opened(lake: Lake) -> None:
+    add(lake, "event_feed", before=NOON - timedelta(days=3))
+    handle = add(lake, "event_feed", here=NOON)
+    for file in files_between(handle, "event_at", [(NOON - timedelta(days=4), NOON - timedelta(days=2))]):
+        Path(file).unlink()
+    assert data_files(handle, "source").filter(may_differ("source", "event_feed"))["address"].to_list() == []
+    assert near(lake, handle, NOON) == {"here"}
+
+
+def test_nothing_is_near_in_an_empty_table(lake: Lake) -> None:
+    assert near(lake, lake.ensure(silver_spec("clicks")), NOON) == set()
+
+
+@given(st.lists(st.integers(0, 10_000_000), min_size=1, max_size=300), st.integers(1, 200))
+def test_spans_hold_every_time_and_are_few(seconds: list[int], few: int) -> None:
+    times = pl.Series([NOON + timedelta(seconds=each) for each in seconds])
+    spans = spans_around(times, MARGIN)
+    for chosen, at_most in ((spans, 128), (coarsened(spans, few), few)):
+        assert len(chosen) <= at_most
+        assert chosen == sorted(chosen)
+        assert all(end < start for (_, end), (start, _) in itertools.pairwise(chosen))
+        assert all(any(first <= at - MARGIN and at + MARGIN <= last for first, last in chosen) for at in times)
+    # Where there are fewer gaps than spans may be, nothing but the times and their margins is in them.
+    if len(spans) < 128:
+        assert all(any(abs(edge - at) == MARGIN for at in times) for span in spans for edge in span)
+    # What was merged are the narrowest gaps.
+    gaps = sorted((start - end for (_, end), (start, _) in itertools.pairwise(spans)), reverse=True)
+    assert sorted((start - end for (_, end), (start, _) in itertools.pairwise(coarsened(spans, few))), reverse=True) == gaps[: few - 1]
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 1_000), st.integers(0, 30)), min_size=1, max_size=20),
+    st.lists(st.integers(0, 1_000), min_size=1, max_size=30),
+)
+def test_files_and_rows_are_chosen_by_the_spans_that_they_meet(bounds: list[tuple[int, int]], seconds: list[int]) -> None:
+    """As one would say it: a file whose least and greatest time are not both on the same side of a span, a row that is in one."""
+    spans = spans_around(pl.Series([NOON + timedelta(seconds=each) for each in seconds]), timedelta(seconds=3))
+    files = [(NOON + timedelta(seconds=first), NOON + timedelta(seconds=first + length)) for first, length in bounds]
+    frame = pl.DataFrame({"min.event_at": [low for low, _ in files], "max.event_at": [high for _, high in files]})
+    assert frame.select(meets("event_at", spans)).to_series().to_list() == [
+        any(low <= last and first <= high for first, last in spans) for low, high in files
+    ]
+    rows = pl.DataFrame({"event_at": [low for low, _ in files]})
+    assert rows.select(within("event_at", spans)).to_series().to_list() == [
+        any(first <= low <= last for first, last in spans) for low, _ in files
+    ]
+
+
+def test_no_times_have_no_spans() -> None:
+    assert spans_around(pl.Series([], dtype=pl.Datetime("us", "UTC")), MARGIN) == []
