@@ -1,7 +1,7 @@
-"""The errors that a user meets, sorted once into permanent and transient.
+"""The errors that a user meets, classified as permanent or transient.
 
 Clients at the edge (:mod:`mg_lakehouse.lake`, :mod:`mg_lakehouse.sources`) translate what boto3, delta-rs and dbt raise into these;
-everything inside looks only at the class. Each text is one sentence that names the thing and the remedy,
+other code checks only the class. Each text is one sentence with the thing and the remedy,
 and never holds message content, an address or a credential.
 """
 
@@ -11,11 +11,11 @@ __all__ = ["ConfigurationError", "InterruptedRunError", "LakehouseError", "Perma
 
 
 class LakehouseError(Exception):
-    """Base of all errors that this package raises on purpose."""
+    """Base class of all errors that this package raises on purpose."""
 
 
 class PermanentError(LakehouseError):
-    """Trying again changes nothing until somebody acts: a missing queue, a refused credential."""
+    """A retry changes nothing until somebody acts: a missing queue, a refused credential."""
 
 
 class ConfigurationError(PermanentError):
@@ -23,11 +23,11 @@ class ConfigurationError(PermanentError):
 
 
 class QueryError(PermanentError):
-    """A statement is refused, or DuckDB says what is wrong with it and where."""
+    """A statement is refused, or DuckDB reports what is wrong with it and where."""
 
 
 class TransientError(LakehouseError):
-    """Trying again may succeed: a throttled call, a dropped connection."""
+    """A retry may succeed: a throttled call, a dropped connection."""
 
 
 class InterruptedRunError(LakehouseError):

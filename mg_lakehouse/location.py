@@ -1,8 +1,8 @@
-"""Where a lake is, and what its store wants to be asked with. It imports nothing large: a process can know it before it loads what reads tables.
+"""The location of a lake, and its store's options. Imports nothing large: a process can know it before it loads the libraries for tables.
 
-A path is text for Polars, Python and the kernel, a pattern for DuckDB's readers of files, and part of a URL for delta-rs and its kernel, in DuckDB
-too. What each makes of a character was tried, character by character (:data:`_NOT_ON_DISK`, :data:`_NOT_ON_S3`): those that come out of one of
-them as another place, or not at all, are refused before anything is received; all others are the same place everywhere.
+A path is text for Polars, Python and the kernel, a pattern for DuckDB's readers of files, and part of a URL for delta-rs and its kernel, also in DuckDB.
+Each character was tried with each of them (:data:`_NOT_ON_DISK`, :data:`_NOT_ON_S3`). Characters with which one of them finds another place,
+or none, are refused before anything is received; all others mean the same place everywhere.
 """
 
 from __future__ import annotations
@@ -27,34 +27,34 @@ RECONCILIATION_NAME: Final = "reconciliation"
 _FILE: Final = "file://"
 
 _NOT_ON_DISK: Final = "%#?[]|^\\"
-"""delta-rs (1.6.6) takes ``%20`` for a space and ``\\`` for ``/`` in one place and not in the other, finds no history behind ``#`` and ``?``, and panics at
-``[``, ``]``, ``|`` and ``^``. DuckDB (1.5) puts the log of a file of its own, such as the catalogue, before a ``?``, and its Delta extension opens other
-files behind a ``%``."""
+"""delta-rs (1.6.6) reads ``%20`` as a space and ``\\`` as ``/`` in one place and not in another, finds no history after ``#`` and ``?``, and panics at
+``[``, ``]``, ``|`` and ``^``. DuckDB (1.5) puts the log of its own file, such as the catalogue, before a ``?``, and its Delta extension opens other
+files after a ``%``."""
 
 _NOT_ON_S3: Final = _NOT_ON_DISK + "*"
-"""Behind ``#`` and ``?`` delta-rs sees nothing: ``s3://bucket/a#b`` is ``a`` to it. With ``*`` DuckDB lists what looks alike."""
+"""delta-rs ignores what follows ``#`` and ``?``: it reads ``s3://bucket/a#b`` as ``a``. With ``*`` DuckDB lists whatever matches."""
 
 _LONGEST_NAME: Final = 255
 
 _LONGEST_PATH: Final = 3_800
-"""Bytes of a name, and of a path with room for what lies in a lake; Linux has 255 and 4,096."""
+"""Limits, in bytes, of a name, and of a path with room for the lake's content; Linux has 255 and 4,096."""
 
 
 @dataclass(frozen=True, slots=True)
 class Location:
     """A lake root: a local folder or an ``s3://`` address.
 
-    ``resolved`` are storage options that another process resolved, for one that may look for no credentials itself.
+    ``resolved`` are storage options from another process, for a process that may not look for credentials itself.
     """
 
     uri: str
     resolved: Mapping[str, str] | None = field(default=None, repr=False, compare=False, kw_only=True)
 
     def __post_init__(self) -> None:
-        """Refuse what would not be the same place to all that read and write it.
+        """Refuse an address that is not the same place for all that read and write it.
 
         Raises:
-            ConfigurationError: it is such a place.
+            ConfigurationError: the address is one of these.
         """
         if fault := fault_of(self.uri):
             raise ConfigurationError(f"MG_LAKE_URI: {fault}.")
@@ -66,19 +66,19 @@ class Location:
 
     @property
     def root(self) -> str:
-        """The root without a trailing slash, absolute where it is local."""
+        """The root without a trailing slash; an absolute path if it is local."""
         if self.is_local:
             return _folder(self.uri)
         return self.uri.rstrip("/")
 
     def uri_of(self, layer: Layer, table: str) -> str:
-        """Address of a table."""
+        """Return the address of a table."""
         return f"{self.root}/{layer}/{table}"
 
     def storage_options(self) -> dict[str, str]:
-        """Options for delta-rs and Polars. Credentials are resolved by boto3 and frozen for one use.
+        """Return the options for delta-rs and Polars. boto3 resolves the credentials, for one use.
 
-        delta-rs does not read ``~/.aws`` as boto3 does, so boto3 is the one that resolves.
+        delta-rs does not read ``~/.aws`` as boto3 does.
         """
         if self.resolved is not None:
             return dict(self.resolved)
@@ -99,11 +99,11 @@ class Location:
         return options
 
 
-NO_HOME: Final = "it begins with ~ and the name of nobody on this machine; begin it with ./ where the folder is called so"
+NO_HOME: Final = "it begins with ~ and a name that is no user of this machine; if a folder has that name, write ./ in front"
 
 
 def fault_of(uri: str) -> str | None:
-    """What is wrong with the address of a lake, as a clause that names it and the remedy; ``None`` where all libraries take it for one place."""
+    """Return what is wrong with a lake's address, as a clause with the remedy; ``None`` if all libraries read it as the same place."""
     if not _is_local(uri):
         return _fault_on_s3(uri)
     try:
@@ -122,12 +122,12 @@ def _fault_of_text(uri: str) -> str | None:
 
 
 def _fault_on_disk(folder: str) -> str | None:
-    # delta-rs goes by where links lead.
+    # delta-rs follows links.
     for path in (folder, os.path.realpath(folder)):
         if (bad := _first_of(path, _NOT_ON_DISK)) is not None:
-            return f"its folder holds {bad}, which not all libraries take for a part of its name; rename the folder, or put the lake into another"
+            return f"its folder holds {bad}, which not all libraries read as part of its name; rename the folder, or choose another"
         if max((len(os.fsencode(name)) for name in path.split("/")), default=0) > _LONGEST_NAME or len(os.fsencode(path)) > _LONGEST_PATH:
-            return f"its path is too long; a name has {_LONGEST_NAME} bytes at most, and the whole {_LONGEST_PATH:,}"
+            return f"its path is too long; a name may have {_LONGEST_NAME} bytes, and the whole path {_LONGEST_PATH:,}"
     return None
 
 
@@ -139,17 +139,17 @@ def _fault_on_s3(uri: str) -> str | None:
     if not bucket:
         return "it names no bucket; write s3://bucket/folder"
     if (bad := _first_of(rest, _NOT_ON_S3)) is not None:
-        return f"its address holds {bad}, which not all libraries take for a part of the key; choose a key without it"
+        return f"its address holds {bad}, which not all libraries read as part of the key; choose a key without it"
     if {"", ".", ".."} & set(names):
-        return "its address has a part that is empty, . or .., which not all libraries take for a part of the key; choose a key without it"
+        return "its address has a part that is empty, . or .., which not all libraries read as part of the key; choose a key without it"
     return None
 
 
 def _first_of(text: str, characters: str) -> str | None:
-    """The first of some characters, of controls and of what is no UTF-8 in a text, as a sentence names it."""
+    """Name the first character of a text that is one of some characters, a control, or not UTF-8."""
     for character in text:
         if unicodedata.category(character) in {"Cc", "Cs"}:
-            return f"a character that does not show (U+{ord(character):04X})"
+            return f"an invisible character (U+{ord(character):04X})"
         if character in characters:
             return character
     return None
@@ -160,19 +160,19 @@ def _is_local(uri: str) -> bool:
 
 
 def _folder(uri: str) -> str:
-    """The absolute path of a local lake. Behind ``file://`` stands a URL, in which ``%20`` is a space.
+    """Return the absolute path of a local lake. After ``file://`` comes a URL, in which ``%20`` is a space.
 
     Raises:
-        RuntimeError: it begins with the home of nobody.
+        RuntimeError: it begins with the home of an unknown user.
     """
     text = unquote(uri.removeprefix(_FILE)) if uri.startswith(_FILE) else uri
     path = Path(text).expanduser().absolute()
-    # One slash in front, for two are a host in a URL; and .. as the kernel has it, which goes by links.
+    # One slash in front, for two mean a host in a URL; and .. is resolved as the kernel does, which follows links.
     return os.path.realpath(path) if ".." in path.parts else f"/{str(path).lstrip('/')}"
 
 
 def address_of(uri: str) -> str:
-    """The path or the S3 address of a table or a data file, of the URL that delta-rs gives of it, in which most of what is no ASCII letter is encoded.
+    """Return the path or S3 address of a table or data file from delta-rs's URL, which encodes most characters other than ASCII letters.
 
     It is exact, for no lake has a ``%`` in its address, and our data files have none in their names.
     """

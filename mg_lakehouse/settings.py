@@ -1,7 +1,7 @@
-"""Settings: every knob of the pipeline, given in code or YAML, or read from the environment and from ``.env``.
+"""Settings: every option of the pipeline, given in code or YAML, or read from the environment and from ``.env``.
 
-Nothing is required, so that definitions load with no setting at all. The AWS variables are the standard
-ones and are read by boto3 itself; here they are only put into the environment from ``.env``.
+Nothing is required, so definitions load without any setting. The AWS variables are the standard
+ones, and boto3 reads them itself; this module only copies them from ``.env`` into the environment.
 """
 
 from __future__ import annotations
@@ -30,39 +30,39 @@ _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 class Settings(BaseModel):
-    """All settings. In the environment, where :func:`load_settings` reads them, each is ``MG_<NAME IN CAPITALS>``."""
+    """All settings. In the environment, which :func:`load_settings` reads, each is ``MG_<NAME IN CAPITALS>``."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     # `default=` by name: without it pyright, and so a user's editor, takes every field for one that must be given.
     feed: str | None = Field(
         default=None,
-        description="Name of the feed, where a Dagster project has several: it stands before the names of its assets, jobs and resources.",
+        description="Name of the feed, if a Dagster project has several: it precedes the names of its assets, jobs and resources.",
     )
     lake_uri: Annotated[str, NoDecode] = Field(default=".lake", description="Root of the lake: a folder or an `s3://` address.")
     queue_url: str | None = Field(default=None, description="Address of the SQS queue that MessageGears sends to.")
     business_timezone: str = Field(default="America/New_York", description="Time zone of the `*_local` dates in gold.")
     pii_key: SecretStr | None = Field(default=None, description="Key of the hash that replaces addresses in gold.")
-    dbt_project_dir: Path | None = Field(default=None, description="Folder of the dbt project, where it is not the packaged one.")
+    dbt_project_dir: Path | None = Field(default=None, description="Folder of the dbt project, if it is not the packaged one.")
 
     catalog: Path | None = Field(
         default=None, description="The DuckDB file of views, by default `catalog.duckdb` in the root of a local lake."
     )
 
-    account_id: str | None = Field(default=None, description="MessageGears account that the daily files are fetched of.")
+    account_id: str | None = Field(default=None, description="MessageGears account whose daily files are fetched.")
     api_key: SecretStr | None = Field(default=None, description="API key of that account.")
     api_url: str = Field(default="https://api.messagegears.net/3.1/WebService", description="Address of MessageGears' web service.")
     activity_timezone: str = Field(default="America/New_York", description="Time zone in which the days of the daily files begin and end.")
     activity_types: Annotated[tuple[str, ...], NoDecode] = Field(
-        default=activity_types(), description="Types of the daily files, with commas."
+        default=activity_types(), description="Types of the daily files, separated by commas."
     )
-    activity_start_date: date = Field(default=date(2024, 1, 1), description="First day that daily files can be fetched of.")
+    activity_start_date: date = Field(default=date(2024, 1, 1), description="First day whose daily files can be fetched.")
 
-    reconciled_jobs: int = Field(default=50, ge=0, description="Bulk jobs of a day whose summaries are asked for, the largest first.")
+    reconciled_jobs: int = Field(default=50, ge=0, description="Bulk jobs of a day whose summaries are fetched, the largest first.")
 
     batch_messages: int = Field(default=2_000, ge=1, le=100_000, description="Messages in one bronze commit, at most.")
     batch_bytes: int = Field(default=32 * 2**20, ge=1, description="Bytes of bodies in one bronze commit, at most.")
-    batch_seconds: float = Field(default=5.0, gt=0, description="Age in seconds at which a bronze commit is made however small it is.")
+    batch_seconds: float = Field(default=5.0, gt=0, description="Age in seconds at which a bronze commit is made, however small.")
     receivers: int = Field(default=4, ge=1, le=64, description="Threads that receive from the queue.")
     wait_seconds: int = Field(default=1, ge=0, le=20, description="Long poll of a receive, in seconds.")
     visibility_seconds: int = Field(
@@ -80,7 +80,7 @@ class Settings(BaseModel):
         default=5.0,
         ge=0.5,
         le=60,
-        description="Seconds between two heartbeats of a run; one that missed four is asked, and ended where it does not answer within three.",
+        description="Seconds between two heartbeats of a run; a run that missed four is asked, and ended if it does not answer within three.",
     )
     stalled_minutes: float = Field(
         default=15.0,
@@ -101,16 +101,14 @@ class Settings(BaseModel):
     keep_files_days: int = Field(default=7, ge=1, le=365, description="Days that replaced and orphaned files are kept.")
     keep_log_days: int = Field(default=7, ge=2, le=3650, description="Days that the entries of the Delta logs are kept.")
 
-    alert_slack_channel: str | None = Field(
-        default=None, description="Slack channel that is told of alerts; none is told where it is not set."
-    )
-    alert_slack_token: SecretStr | None = Field(default=None, description="Token of the Slack bot that tells it.")
+    alert_slack_channel: str | None = Field(default=None, description="Slack channel that gets the alerts; without one, none are sent.")
+    alert_slack_token: SecretStr | None = Field(default=None, description="Token of the Slack bot that sends them.")
 
     @field_validator("feed")
     @classmethod
     def _a_name(cls, name: str | None) -> str | None:
         if name is not None and not _NAME.fullmatch(name):
-            raise ValueError(f"{name!r} is no name of a feed; use lower-case letters, digits and _, such as transactional")
+            raise ValueError(f"{name!r} is not a feed name; use lower-case letters, digits and _, such as transactional")
         return name
 
     @field_validator("lake_uri")
@@ -130,7 +128,7 @@ class Settings(BaseModel):
         except RuntimeError as error:
             raise ValueError(NO_HOME) from error
         if "?" in str(path):
-            raise ValueError("its path holds ?, behind which DuckDB puts no file; choose a path without it")
+            raise ValueError("its path holds ?, after which DuckDB creates no file; choose a path without it")
         return file
 
     @field_validator("activity_types", mode="before")
@@ -139,7 +137,7 @@ class Settings(BaseModel):
         named = [name.strip().upper() for name in (given.split(",") if isinstance(given, str) else given)]
         unknown = [name for name in named if name not in activity_types()]
         if unknown or not named:
-            raise ValueError(f"{', '.join(unknown) or 'nothing'} is no activity type; use some of {', '.join(activity_types())}")
+            raise ValueError(f"{', '.join(unknown) or 'nothing'} is not an activity type; use some of {', '.join(activity_types())}")
         return tuple(dict.fromkeys(named))
 
     @field_validator("api_url")
@@ -156,7 +154,7 @@ class Settings(BaseModel):
         try:
             ZoneInfo(name)
         except (ZoneInfoNotFoundError, ValueError) as error:
-            raise ValueError(f"{name!r} is no IANA time zone; use a name such as America/New_York") from error
+            raise ValueError(f"{name!r} is not an IANA time zone; use a name such as America/New_York") from error
         return name
 
 
@@ -181,7 +179,7 @@ def load_settings(*, dotenv: Path | None = Path(".env")) -> Settings:
 
 
 def check_settings(values: Mapping[str, Any]) -> Settings:
-    """Settings of values by name; the environment has no say.
+    """Make settings from values by name, without the environment.
 
     Raises:
         ConfigurationError: a value is unusable; the text names the setting and what it takes.
@@ -193,6 +191,6 @@ def check_settings(values: Mapping[str, Any]) -> Settings:
 
 
 def _said(error: ValidationError, spelled: Callable[[str], str]) -> str:
-    """What is wrong with the first wrong value, which is not quoted: it may be a key."""
+    """Describe the first invalid value without quoting it: it may be a key."""
     first = error.errors(include_input=False, include_url=False)[0]
     return f"{spelled('_'.join(str(part) for part in first['loc']))}: {first['msg']}."

@@ -45,7 +45,8 @@ def test_the_wheel_has_the_dbt_project_and_the_samples(tmp_path: Path) -> None:
     expected |= {"mg_lakehouse/testing/samples/01_ClickActivity.xml", "mg_lakehouse/py.typed"}
     assert len(expected) > 40
     assert expected - names == set()
-    assert [name for name in names if re.fullmatch(r"mg_lakehouse/events/_plain\..*\.so", name)], "the fast reading was not compiled"
+    assert [name for name in names if re.fullmatch(r"mg_lakehouse/events/fast/_scan\..*\.so", name)], "the fast path was not compiled"
+    assert [name for name in names if re.fullmatch(r"mg_lakehouse/events/_item_count\..*\.so", name)], "the count of items was not compiled"
     assert not [name for name in names if "/target/" in name or "mg_lakehouse_tests" in name]
 
 

@@ -1,1 +1,1 @@
-"""Small tools that know nothing of this project: signals, memory, folders, dates, what is printed."""
+"""Small tools that know nothing of this project: signals, memory, folders, dates, escaping, progress."""

@@ -1,4 +1,4 @@
-"""How long to wait before trying again."""
+"""Computes how long to wait before a retry."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ __all__ = ["backoff_seconds"]
 
 
 def backoff_seconds(attempt: int, *, first: float, longest: float) -> float:
-    """Seconds to wait before a retry: exponential, with equal jitter, so that those who failed together do not meet again.
+    """Return the seconds to wait before a retry: exponential, with equal jitter, so that callers who failed together retry apart.
 
     Args:
         attempt: 1 for the first retry.
-        first: the most that the first retry waits, doubled with each.
-        longest: the most that any waits.
+        first: the longest wait of the first retry; it doubles with each further one.
+        longest: the longest wait of any retry.
     """
     most = min(longest, first * 2 ** (attempt - 1))
     return random.uniform(most / 2, most)  # noqa: S311  no secret

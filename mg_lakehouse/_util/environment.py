@@ -1,4 +1,4 @@
-"""The environment variables of this process, set for as long as something needs them."""
+"""Sets environment variables of this process for the length of a block."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["set_environment"]
 
 @contextmanager
 def set_environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Set variables within the block, whatever they were, and put back what was there."""
+    """Set variables within the block, and restore their former values after it."""
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:

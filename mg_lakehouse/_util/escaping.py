@@ -1,7 +1,7 @@
-"""Text of others on its way to people and programs: one function for each place where a text can become a command.
+"""Makes text of others harmless: one function for each output in which a text can become a command.
 
-A job's name, a category, an error or the name of a file is whatever its sender wrote. It is kept as it came, and made harmless where it leaves: in a
-terminal, a spreadsheet, Slack, Markdown, a page. JSON and Parquet have no such place and get the bytes as they are. Pure, and known to everybody.
+A job's name, a category, an error or a file's name is whatever its sender wrote. It is stored as received, and made harmless where it leaves: in a
+terminal, a spreadsheet, Slack, Markdown, a page. JSON and Parquet run no text and get the bytes as they are. Pure; any module may use it.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ __all__ = [
     "visible",
 ]
 
-# Controls (C0, DEL, C1), formats (bidirectional overrides and isolates, zero width, tags), separators of lines, lone surrogates, and fillers that show
-# nothing: Unicode's categories Cc, Cf, Zl, Zp and Cs without the signs of Arabic, Syriac and Kaithi that are seen, and its default ignorables but for
-# the selectors of an emoji's form. A test holds them against Python's tables.
+# Controls (C0, DEL, C1), formats (bidirectional overrides and isolates, zero width, tags), separators of lines, lone surrogates, and invisible
+# fillers: Unicode's categories Cc, Cf, Zl, Zp and Cs without the visible signs of Arabic, Syriac and Kaithi, and its default ignorables without
+# the selectors of an emoji's form. A test checks them against Python's tables.
 _INVISIBLE: Final = (
     "\\x00-\\x1f\\x7f-\\x9f\\xad\\u034f\\u061c\\u115f\\u1160\\u17b4\\u17b5\\u180b-\\u180f\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f\\u2800\\u3164"
     "\\ud800-\\udfff\\ufeff\\uffa0\\ufff0-\\ufffb\\U00013430-\\U0001343f\\U0001bca0-\\U0001bca3\\U0001d173-\\U0001d17a\\U000e0000-\\U000e0fff"
@@ -36,22 +36,22 @@ _HIDDEN_IN_LINES: Final = re.compile(f"(?!\n)[{_INVISIBLE}]")
 
 
 def visible(text: str) -> str:
-    r"""A text in one line, in which what does not show or moves the rest is written out, such as ``\u202e``; anything else stays."""
+    r"""Return a text in one line, with invisible characters and those that move the rest written out, such as ``\u202e``; the rest stays."""
     return _HIDDEN.sub(_written, text)
 
 
-def _written(found: re.Match[str]) -> str:
-    """As JSON writes it, so that JSON on a terminal stays JSON."""
-    return json.dumps(found.group())[1:-1]
+def _written(match: re.Match[str]) -> str:
+    """Write a character out as JSON does, so that JSON on a terminal stays JSON."""
+    return json.dumps(match.group())[1:-1]
 
 
 def for_terminal(text: str) -> str:
-    """A text for a terminal, line by line: no control reaches it, and no line of it looks like one of ours, for all but the first are indented."""
+    """Return a text for a terminal, line by line: no control reaches it, and all lines but the first are indented, so that none looks like one of ours."""
     return "\n  ".join(visible(line.replace("\t", " ")) for line in text.replace("\r\n", "\n").split("\n"))
 
 
 class _Shown(io.TextIOBase):
-    """A stream to eyes: lines as they are, and what does not show written out."""
+    """A stream for people: lines stay, and invisible characters are written out."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -64,26 +64,26 @@ class _Shown(io.TextIOBase):
 
 
 def shown_stream(stream: TextIO) -> TextIO:
-    """A stream to eyes, on which rows are written: everything but the ends of lines as :func:`visible` has it."""
+    """Return a stream for people to write rows to: all but the ends of lines is written as by :func:`visible`."""
     return cast("TextIO", _Shown(stream))
 
 
 def terminal_stream(stream: TextIO) -> TextIO:
-    """The stream to write rows to: a terminal shows them, a file or a pipe gets every character as it is."""
+    """Return the stream to write rows to: a terminal gets visible text, a file or a pipe every character as it is."""
     return shown_stream(stream) if stream.isatty() else stream
 
 
 _ENTITIES: Final = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 _EMOJI: Final = re.compile(r":(?=[a-z0-9_+'-]+:)", re.IGNORECASE)
 _SLACK_CHARACTERS: Final = 500
-"""Of one text. Slack refuses a message of more than 40,000, and a refused one would be tried again for ever."""
+"""Limit of one text. Slack refuses a message of more than 40,000, and a refused one would be retried forever."""
 
 
 def for_slack(text: str) -> str:
-    """A text for a message of Slack, cut to 500 characters: no mention, no link, no emoji.
+    """Return a text for a Slack message, cut to 500 characters: no mention, no link, no emoji.
 
-    ``&``, ``<`` and ``>`` are escaped as https://docs.slack.dev/messaging/formatting-message-text says, which ends ``<!channel>``, ``<@U1>`` and
-    ``<url|text>``; a word joiner (U+2060) stands behind the colon that would begin an emoji. ``*_~`` and backticks have no escape: whoever posts says
+    ``&``, ``<`` and ``>`` are escaped by https://docs.slack.dev/messaging/formatting-message-text, which disables ``<!channel>``, ``<@U1>`` and
+    ``<url|text>``; a word joiner (U+2060) follows the colon that would begin an emoji. ``*_~`` and backticks have no escape: the sender sets
     ``mrkdwn=False``, and ``parse="none"`` and ``link_names=False`` for bare addresses and names.
     """
     shown = visible(text)
@@ -91,37 +91,37 @@ def for_slack(text: str) -> str:
     return _EMOJI.sub(":\u2060", cut.translate(_ENTITIES))
 
 
-# Where a viewer makes a link of what looks like an address, behind it.
+# Schemes after which a viewer turns an address into a link.
 _SCHEME: Final = re.compile(r"(?:https?|ftp|data|mailto):(?=\S)|\bwww(?=[.])", re.IGNORECASE)
 
-# Of `_` only those at an edge of a word mark anything, and ids are full of others.
+# Only a `_` at the edge of a word marks anything, and ids are full of others.
 _MARKS: Final = re.compile(r"[\\`*{}\[\]<>#|~!&$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 _BEGIN: Final = re.compile(r"\A(\d{0,9})([-+.)=])")
 
 
 def for_markdown(text: str, *, begins_line: bool = True) -> str:
-    """A text for Markdown (CommonMark, with GitHub's additions), in one line: what would mark something is escaped, so plain text stays readable as such.
+    """Return a text for Markdown (CommonMark, with GitHub's additions), in one line: only marking characters are escaped, so plain text stays readable.
 
-    A text that begins no line, as a name within a sentence of ours, cannot begin a list. No escape keeps GitHub's additions from a link of a bare
-    address: a word joiner (U+2060) stands behind its scheme.
+    A text that begins no line, such as a name within a sentence, cannot begin a list. No escape stops GitHub's additions from linking a bare
+    address: a word joiner (U+2060) follows its scheme.
     """
     escaped = _SCHEME.sub("\\g<0>\u2060", _MARKS.sub(r"\\\g<0>", visible(text).strip()))
     return _BEGIN.sub(r"\1\\\2", escaped) if begins_line else escaped
 
 
 def for_html(text: str) -> str:
-    """A text for HTML, between tags or within quotes."""
+    """Return a text for HTML, between tags or within quotes."""
     return html.escape(visible(text))
 
 
 def for_page_cell(text: str) -> str:
-    """A text for a cell of the dashboard's tables, which fetch pictures and make links of addresses: a word joiner (U+2060) stands behind the scheme."""
+    """Return a text for a cell of the dashboard's tables, which fetch pictures and link addresses: a word joiner (U+2060) follows the scheme."""
     return _SCHEME.sub("\\g<0>\u2060", visible(text))
 
 
-# With the small and the full-width forms, which a spreadsheet of East Asia reads as the plain ones.
+# With the small and the full-width forms, which East Asian spreadsheets read as the plain ones.
 _SIGNS: Final = "=+\\-@\\ufe62\\ufe63\\ufe66\\ufe6b\\uff0b\\uff0d\\uff1d\\uff20"
-# A spreadsheet overlooks blanks, quotes and what does not show before the sign. NUL, tab, carriage return and line feed are within `_INVISIBLE`.
+# A spreadsheet ignores blanks, quotes and invisible characters before the sign. NUL, tab, carriage return and line feed are in `_INVISIBLE`.
 _FORMULA: Final = re.compile(rf"[\s'\"{_INVISIBLE}]*[{_SIGNS}]|'*[\x00\t\r\n]")
 _ADDRESS: Final = re.compile(
     r"\+?[0-9]+|[+-]?[0-9]+(?:[.][0-9]+)?|\+[0-9(][0-9 ().-]*[0-9]|[+-][A-Za-z0-9._+-]+@[A-Za-z0-9-]+(?:[.][A-Za-z0-9-]+)+"
@@ -130,14 +130,14 @@ _APOSTROPHE: Final = "'"
 
 
 def for_csv(cell: str) -> str:
-    """A cell of a CSV file that no spreadsheet takes for a formula, and every program reads.
+    """Return a cell for a CSV file that no spreadsheet takes for a formula, and every program reads.
 
-    A cell is hostile where its first sign is one of ``= + - @``, full width or not, whatever blanks, quotes or invisible characters stand before it, or
-    where it begins with NUL, tab or the end of a line. An apostrophe is put before it, as the OWASP's Application Security Verification Standard 1.2.10
-    says; :func:`from_csv` takes it off. So it is behind each ``;``, where a spreadsheet of a country with decimal commas begins another cell. Anything
-    else stays to the letter.
+    A cell is hostile if its first sign is one of ``= + - @``, full width or not, after any blanks, quotes or invisible characters, or
+    if it begins with NUL, tab or the end of a line. It gets an apostrophe in front, by OWASP's Application Security Verification Standard 1.2.10;
+    :func:`from_csv` removes it. The same goes for the text after each ``;``, where a spreadsheet of a country with decimal commas begins another
+    cell. Everything else stays exactly as it is.
 
-    Not hostile, for they can call nothing, and an importer must find them on its list: a number; a phone number of ``+``, digits and ``( ) . -`` and
+    Not hostile, for they can call nothing, and an importer must find them in its list: a number; a phone number of ``+``, digits and ``( ) . -`` and
     blanks; an e-mail address of ``+`` or ``-``, letters, digits and ``. _ + -``. A spreadsheet may show them wrongly (it drops the plus): import such
     a column as text.
     """
@@ -147,5 +147,5 @@ def for_csv(cell: str) -> str:
 
 
 def from_csv(cell: str) -> str:
-    """The cell that :func:`for_csv` was given."""
+    """Return the cell that :func:`for_csv` was given."""
     return ";".join(part[1:] if part.startswith(_APOSTROPHE) and _FORMULA.match(part[1:]) else part for part in cell.split(";"))

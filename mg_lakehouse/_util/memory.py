@@ -1,7 +1,7 @@
-"""Memory that was freed, given back to the system.
+"""Returns freed memory to the system.
 
-The C library of most Linux systems keeps what each thread freed for that thread, and a slice is worked on by many. Of a backlog of ten million
-events the flattening held 1,857 MiB at most, growing for thirty slices; given back after each slice it was 1,302 MiB, flat, in the same time.
+The C library of most Linux systems keeps memory for the thread that freed it, and many threads work on a slice. With a backlog of ten million
+events the flattening reached 1,857 MiB, growing for thirty slices; with a release after each slice it was 1,302 MiB, flat, in the same time.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ __all__ = ["give_back"]
 
 
 def give_back() -> None:
-    """Return the pages that hold nothing to the system. It takes some milliseconds, and does nothing where the C library is not glibc."""
+    """Return empty pages to the system. It takes some milliseconds, and does nothing if the C library is not glibc."""
     if (trim := _trim()) is not None:
         trim(0)
 

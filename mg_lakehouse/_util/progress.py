@@ -1,4 +1,4 @@
-"""Who wants to know how far long work is: listeners in this process, such as the command line's progress bars."""
+"""Reports the progress of long work to listeners in this process, such as the command line's progress bars."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["Step", "announce", "hearing", "listening", "remark"]
 
 
 class Step(NamedTuple):
-    """How far a stage is: ``done`` of ``unit``, in words of numbers only."""
+    """The progress of a stage: ``done`` of ``unit``. It holds numbers and no content."""
 
     stage: str
     done: int
@@ -24,14 +24,14 @@ _listeners: list[Callable[[Step], None]] = []
 
 
 def announce(step: Step) -> None:
-    """Tell every listener."""
+    """Report a step to every listener."""
     for listener in tuple(_listeners):
         listener(step)
 
 
 @contextmanager
 def listening(listener: Callable[[Step], None]) -> Iterator[None]:
-    """Have ``listener`` told of every step within the block."""
+    """Call ``listener`` for every step within the block."""
     _listeners.append(listener)
     try:
         yield
@@ -43,14 +43,14 @@ _hearers: list[Callable[[str], None]] = []
 
 
 def remark(sentence: str) -> None:
-    """Tell every hearer something that somebody who waits wants to know, such as what is waited for."""
+    """Report to every hearer a sentence for people who wait, such as what the program waits for."""
     for hearer in tuple(_hearers):
         hearer(sentence)
 
 
 @contextmanager
 def hearing(hearer: Callable[[str], None]) -> Iterator[None]:
-    """Have ``hearer`` told of every remark within the block."""
+    """Call ``hearer`` for every remark within the block."""
     _hearers.append(hearer)
     try:
         yield

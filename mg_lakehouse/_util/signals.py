@@ -1,4 +1,4 @@
-"""Handlers of SIGTERM and Ctrl-C for the length of a block. What a run does about them is :mod:`mg_lakehouse.dagster.interrupts`."""
+"""Handles SIGTERM and Ctrl-C for the length of a block. What a run does about them belongs to :mod:`mg_lakehouse.dagster.interrupts`."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ __all__ = ["handling"]
 
 @contextmanager
 def handling(handler: Callable[[int, FrameType | None], Any], *signals: signal.Signals) -> Iterator[None]:
-    """Have ``handler`` called for these signals within, and what was called before afterwards. For the main thread only."""
-    before = [signal.signal(each, handler) for each in signals]
+    """Call ``handler`` for these signals within the block, and restore the former handlers after it. For the main thread only."""
+    before = [signal.signal(number, handler) for number in signals]
     try:
         yield
     finally:
-        for each, handler_before in zip(signals, before, strict=True):
-            signal.signal(each, handler_before)
+        for number, handler_before in zip(signals, before, strict=True):
+            signal.signal(number, handler_before)

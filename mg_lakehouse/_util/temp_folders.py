@@ -1,8 +1,8 @@
-"""Temporary folders that do not outlive a kill: the next process that makes one removes those whose owner is dead.
+"""Temporary folders that do not outlive a kill: the next process that creates one removes those of dead owners.
 
-A process that ends in order removes its own. One that is killed cannot, and what DuckDB spilled or dbt wrote would stay for
-ever. The owner holds a lock on its folder, which the kernel ends with the process: no process id is looked at, for another
-container may share the disk and not the ids. Where a file system has no locks, nothing is removed.
+A process that ends in order removes its own. A killed one cannot, and what DuckDB spilled or dbt wrote would stay
+forever. The owner holds a lock on its folder, which the kernel ends with the process. Process ids do not count, for another
+container may share the disk and not the ids. On a file system without locks, nothing is removed.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ class OwnFolder:
     """A new folder of this process, mode 0700; as a context manager, until the end of the block.
 
     Args:
-        parent: where it is made; made itself where it is missing.
-        prefix: what its name begins with. Folders of the same prefix that no living process owns are removed first.
-        label: what follows in the name.
+        parent: the folder to create it in; created if it is missing.
+        prefix: the beginning of its name. Folders with the same prefix that no living process owns are removed first.
+        label: the next part of its name.
 
     Raises:
-        OSError: the folder cannot be made.
+        OSError: the folder cannot be created.
     """
 
     def __init__(self, parent: Path, prefix: str, *, label: str = "") -> None:
         parent.mkdir(parents=True, exist_ok=True)
-        for left in parent.glob(f"{prefix}*"):
-            _remove_if_left(left)
+        for leftover in parent.glob(f"{prefix}*"):
+            _remove_if_left(leftover)
         self.path, self._lock = _made(parent, prefix + label)
 
     def __enter__(self) -> Self:
@@ -44,13 +44,13 @@ class OwnFolder:
         self.remove()
 
     def remove(self) -> None:
-        """Remove the folder and what is in it."""
+        """Remove the folder and its content."""
         shutil.rmtree(self.path, ignore_errors=True)
         os.close(self._lock)
 
 
 def _made(parent: Path, prefix: str) -> tuple[Path, int]:
-    """A new folder, and the descriptor that its lock hangs on."""
+    """Create a new folder; returns it and the descriptor that holds its lock."""
     while True:
         path = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
         lock = os.open(path, os.O_RDONLY)
@@ -58,11 +58,11 @@ def _made(parent: Path, prefix: str) -> tuple[Path, int]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if path.exists():
             return path, lock
-        os.close(lock)  # another process took it for one that was left, in the instant before the lock
+        os.close(lock)  # another process took it for a leftover, in the instant before the lock
 
 
 def _remove_if_left(path: Path) -> None:
-    """Remove a folder of this user's that nobody has a lock on."""
+    """Remove a folder of this user that nobody has locked."""
     with suppress(OSError):
         lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         try:

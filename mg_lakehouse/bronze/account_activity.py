@@ -1,7 +1,7 @@
-"""``bronze/account_activity``: the daily files of the AccountActivity API, each bundle of a file once.
+"""Writes ``bronze/account_activity``: the daily files of the AccountActivity API, each bundle of a file once.
 
-A bundle's id is made of the file's day and type, the bundle's place and its text. So a file that is fetched again, or whose commit was
-killed in the middle, adds what is missing and nothing else. ``parts`` in the last bundle says that a file is there as a whole.
+A bundle's id combines the file's day and type with the bundle's place and text. So a file that is fetched again, or whose commits were
+killed midway, adds only what is missing. ``parts`` in the last bundle states that the whole file is there.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _WHAT: Final = f"bronze/{ACCOUNT_ACTIVITY.name}"
 
 
 class FileKey(NamedTuple):
-    """What names a daily file."""
+    """The identity of a daily file."""
 
     day: date
     activity_type: str
@@ -43,9 +43,9 @@ class FileKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """What became of a daily file.
+    """The result of fetching a daily file.
 
-    ``file`` is ``None`` where bronze had it and it was not fetched. ``new`` and ``already`` are bundles that were committed, and that bronze had.
+    ``file`` is ``None`` where bronze had the file and it was not fetched. ``new`` bundles were committed, ``already`` bundles were in bronze.
     """
 
     key: FileKey
@@ -61,16 +61,16 @@ def fetch_activity(
     """Fetch a daily file into bronze, unless bronze has it.
 
     Args:
-        service: where it is fetched from.
-        lake: where it goes.
+        service: the source of the file.
+        lake: the destination.
         settings: the size of a commit.
         key: the file.
-        again: fetch it whatever bronze has; of a file that changed, what is new is committed.
-        progress: told the bytes fetched and looked through, and the bundles after each commit.
+        again: fetch it even if bronze has it; if the file changed, the new bundles are committed.
+        progress: called with the bytes fetched and read, and with the bundles after each commit.
 
     Raises:
-        PermanentError, TransientError: as of :func:`download_activity` and :func:`append_batch`; what was committed stays, and the next
-            call adds what is missing.
+        PermanentError, TransientError: as :func:`download_activity` and :func:`append_batch` raise them; what is committed stays, and the
+            next call adds what is missing.
     """
     if not again and key in files_in_bronze(lake, [key.day]):
         return Fetched(key)
@@ -80,24 +80,24 @@ def fetch_activity(
 
 
 def files_in_bronze(lake: Lake, days: Collection[date]) -> dict[FileKey, set[str]]:
-    """The files of some days that are in bronze as a whole, with the digests of each.
+    """List the files of some days that bronze holds as a whole, with the digests of each.
 
     Raises:
         PermanentError, TransientError: the lake cannot be read.
     """
-    found: dict[FileKey, set[str]] = {}
+    files: dict[FileKey, set[str]] = {}
     rows = _rows_of_days(lake, days)
     if rows is None:
-        return found
+        return files
     with store_errors(f"{_WHAT} in the lake {lake.uri}"):
         ends = rows.filter(pl.col("parts").is_not_null()).select("activity_date", "activity_type", "file_sha256").unique().collect()
     for day, activity_type, digest in ends.iter_rows():
-        found.setdefault(FileKey(day, activity_type), set()).add(digest)
-    return found
+        files.setdefault(FileKey(day, activity_type), set()).add(digest)
+    return files
 
 
 def _rows_of_days(lake: Lake, days: Collection[date]) -> pl.LazyFrame | None:
-    """The rows of ``bronze/account_activity`` that are of files of some days; ``None`` where there are none."""
+    """Return the rows of ``bronze/account_activity`` for files of some days; ``None`` where there are none."""
     handle = lake.open(ACCOUNT_ACTIVITY.layer, ACCOUNT_ACTIVITY.name)
     if handle is None or not days:
         return None
@@ -109,10 +109,10 @@ def _rows_of_days(lake: Lake, days: Collection[date]) -> pl.LazyFrame | None:
 
 
 def land(lake: Lake, settings: Settings, file: ActivityFile, *, received_at: datetime, progress: Progress | None = None) -> Fetched:
-    """Commit a file's bundles, each once, some at a time.
+    """Commit a file's bundles in batches, each bundle once.
 
     Raises:
-        PermanentError, TransientError: what was committed until then stays; called again, it adds what is missing.
+        PermanentError, TransientError: what is committed stays; a second call adds what is missing.
     """
     require_whole(lake, ACCOUNT_ACTIVITY.name)
     key = FileKey(file.day, file.activity_type)
@@ -122,7 +122,7 @@ def land(lake: Lake, settings: Settings, file: ActivityFile, *, received_at: dat
     with file.reader() as reader:
         for bundles in in_batches(reader.bundles(), settings):
             batch_id = uuid.uuid4().hex
-            # In no variable: it would be there while the next batch is filled.
+            # No variable holds the rows: it would keep them while the next batch is filled.
             receipt = append_batch(
                 lake, _rows(file, new + already, bundles, received_at=received_at, batch_id=batch_id), batch_id, table=ACCOUNT_ACTIVITY
             )
@@ -134,14 +134,14 @@ def land(lake: Lake, settings: Settings, file: ActivityFile, *, received_at: dat
 
 
 def _rows(file: ActivityFile, first: int, bundles: Sequence[FileBundle], *, received_at: datetime, batch_id: str) -> pl.DataFrame:
-    """Rows of bronze, as :data:`ACTIVITY_SCHEMA` has them, of bundles of which ``first`` is the place of the first."""
+    """Make bronze rows (:data:`ACTIVITY_SCHEMA`) of consecutive bundles; ``first`` is the place of the first one in the file."""
     rows = bundle_rows(bundles, parts=range(first, first + len(bundles)), received_at=received_at, batch_id=batch_id)
     part = pl.col("part")
     place = part.cast(pl.String).str.zfill(8)
     return (
         rows.select(
             pl.format(f"{file.day}:{file.activity_type}:{{}}:{{}}", place, pl.col("body_sha256").str.head(32)).alias("message_id"),
-            # The same in each download, as a redelivery's is: by it bronze knows where copies can be.
+            # The same in each download, as a redelivery's is: bronze uses it to find duplicates.
             pl.lit(datetime.combine(file.day, time(), UTC)).alias("sent_at"),
             pl.exclude("message_id", "sent_at"),
             activity_date=pl.lit(file.day),

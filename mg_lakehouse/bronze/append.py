@@ -1,8 +1,8 @@
-"""The bronze tables: messages as received and bundles of daily files, at most one row per message id.
+"""Appends batches to the bronze tables: messages of the queue and bundles of files, at most one row per message id.
 
-A batch carries an id that is fixed before the first try. Its commit sets the marker ``batch:<id>``, which tells a
-later try that an earlier one landed, and moves the lane by one, which makes two committers harmless: the one that
-looked before the other committed is refused and looks again.
+A batch has an id that is fixed before the first try. Its commit sets the marker ``batch:<id>``, so a later try knows
+that an earlier one was committed. It also moves the fencing counter by one, which makes two committers safe: the one
+that read the table before the other committed is refused and reads it again.
 """
 
 from __future__ import annotations
@@ -28,28 +28,28 @@ from mg_lakehouse.settings import Settings
 __all__ = ["BATCH_MARKER", "LANE", "BatchReceipt", "Uncommitted", "append_batch", "bundle_rows", "in_batches", "ledger_of"]
 
 LANE: Final = "lane"
-"""App transaction: how many batches were committed."""
+"""App transaction, the fencing counter: the number of batches committed."""
 
 BATCH_MARKER: Final = "batch:"
-"""App transaction, with the batch's id behind it: the batch was committed."""
+"""App transaction, followed by the batch's id: the batch was committed."""
 
 
 class BatchReceipt(NamedTuple):
-    """What became of a batch: the ids of the messages that it ``added``, and the number of those that bronze held ``already``."""
+    """The result of a batch: the ids of the messages that it ``added``, and the number of messages that bronze had ``already``."""
 
     added: AbstractSet[str]
     already: int
 
     @property
     def new(self) -> int:
-        """Messages that it added."""
+        """The number of messages added."""
         return len(self.added)
 
 
 class Uncommitted(NamedTuple):
-    """What happened since the last commit and has no account yet: deliveries that brought nothing new, deletes that failed.
+    """Events since the last commit that no ledger has yet: deliveries without a new message, and failed deletes.
 
-    ``least_margin_seconds`` is the visibility that was left at the tightest delete.
+    ``least_margin_seconds`` is the visibility left at the tightest delete.
     """
 
     repeated: int = 0
@@ -70,7 +70,7 @@ Bundle = TypeVar("Bundle", bound=_HasBody)
 
 
 def in_batches(bundles: Iterable[Bundle], settings: Settings) -> Iterator[list[Bundle]]:
-    """Bundles in batches of a commit's size. A batch is emptied when the next one is asked for: there is memory for one of them."""
+    """Yield bundles in batches of a commit's size. A batch is emptied when the next one is requested: memory holds one batch."""
     size = 0
     batch: list[Bundle] = []
     for bundle in bundles:
@@ -78,18 +78,18 @@ def in_batches(bundles: Iterable[Bundle], settings: Settings) -> Iterator[list[B
         size += len(bundle.body)
         if len(batch) >= settings.batch_messages or size >= settings.batch_bytes:
             yield batch
-            batch.clear()  # whoever got it still holds it
+            batch.clear()  # the consumer still holds it
             size = 0
     if batch:
         yield batch
 
 
 def bundle_rows(bundles: Sequence[_HasBody], *, parts: Collection[int], received_at: datetime, batch_id: str) -> pl.DataFrame:
-    """What rows of bronze have in common that are bundles cut out of a file: the columns of ``BRONZE_SCHEMA``, and ``part``, the place in the file.
+    """Make the common part of bronze rows for bundles of a file: the columns of ``BRONZE_SCHEMA``, and ``part``, the place in the file.
 
-    ``message_id`` and ``sent_at`` are null: they are the table's business.
+    ``message_id`` and ``sent_at`` are null; the caller sets them.
     """
-    # What is ASCII, as nearly all is, is no copy.
+    # ASCII text, nearly all of it, is not copied.
     bodies = [text if (text := bundle.body).isascii() else text.encode("utf-8", "replace").decode() for bundle in bundles]
     same = {
         "received_at": received_at,
@@ -115,16 +115,16 @@ def append_batch(
 
     Args:
         lake: the lake.
-        batch: rows of the table's schema, no message id twice.
+        batch: rows of the table's schema, without duplicate message ids.
         batch_id: id of the batch, the same in each try.
-        uncommitted: what the commit's ledger accounts for beside the batch's rows.
+        uncommitted: what the commit's ledger records beside the batch's rows.
         table: the bronze table.
 
     Returns:
-        After it, every message of the batch is in a committed version of bronze.
+        The receipt. Every message of the batch is now in a committed version of bronze.
 
     Raises:
-        PermanentError, TransientError: not known to be committed; nothing may be deleted from the queue.
+        PermanentError, TransientError: the commit is not certain; delete nothing from the queue.
     """
     marker = f"{BATCH_MARKER}{batch_id}"
 
@@ -135,18 +135,18 @@ def append_batch(
         receipt = _receipt(batch, rows["message_id"])
         if rows.is_empty():
             return Landed(receipt)
-        lane = handle.transaction_version(LANE) or 0
-        transactions = (Transaction(LANE, lane + 1), Transaction(marker, 1, last_updated=int(time.time() * 1000)))
+        fence = handle.transaction_version(LANE) or 0
+        transactions = (Transaction(LANE, fence + 1), Transaction(marker, 1, last_updated=int(time.time() * 1000)))
         return Append(rows, transactions, receipt, _ledger(rows, receipt, batch_id, uncommitted).metadata())
 
     return commit_once(f"bronze/{table.name} in the lake {lake.uri}", lambda: lake.ensure(table), decide)
 
 
 def _held(lake: Lake, handle: DeltaTable, batch: pl.DataFrame) -> pl.DataFrame:
-    """Message ids of the batch that bronze holds.
+    """Return the message ids of the batch that bronze has.
 
-    A redelivery carries the same SentTimestamp, and a daily file's bundles that of their day, so only files whose range of ``sent_at`` meets the batch's are
-    read: the cost follows the batch, not the table. Bundles that somebody loaded have none, and are looked for among all.
+    A redelivery has the same SentTimestamp, and bundles of a daily file have that of their day. So only files whose range of ``sent_at`` meets the batch's
+    are read: the cost follows the batch, not the table. Bundles of loaded files have none, and are searched in all files.
     """
     near = _sent_with(lake, handle, batch)
     if near is None:
@@ -159,7 +159,7 @@ def _receipt(batch: pl.DataFrame, added: pl.Series) -> BatchReceipt:
 
 
 def _ids_of_batch(lake: Lake, handle: DeltaTable, batch: pl.DataFrame, batch_id: str) -> pl.Series:
-    """Message ids that an earlier try of the batch committed."""
+    """Return the message ids that an earlier try of the batch committed."""
     near = _sent_with(lake, handle, batch)
     if near is None:
         return batch["message_id"].clear()
@@ -167,7 +167,7 @@ def _ids_of_batch(lake: Lake, handle: DeltaTable, batch: pl.DataFrame, batch_id:
 
 
 def _sent_with(lake: Lake, handle: DeltaTable, batch: pl.DataFrame) -> pl.LazyFrame | None:
-    """Bronze's rows that were sent when the batch's were; ``None`` where there is no file of any."""
+    """Return bronze's rows of the batch's range of ``sent_at``; ``None`` where no file meets it."""
     first, last = _sent(batch)
     files = all_files(handle) if first is None or last is None else files_between(handle, "sent_at", [(first, last)])
     if not files:
@@ -177,13 +177,13 @@ def _sent_with(lake: Lake, handle: DeltaTable, batch: pl.DataFrame) -> pl.LazyFr
 
 
 def _sent(rows: pl.DataFrame) -> tuple[datetime | None, datetime | None]:
-    """When the first and the last of some messages were sent."""
+    """Return the first and the last ``sent_at`` of some rows."""
     first, last = rows.select(first=pl.col("sent_at").min(), last=pl.col("sent_at").max()).row(0)
     return first, last
 
 
 def ledger_of(rows: pl.DataFrame, batch_id: str) -> BatchLedger:
-    """The account of a batch of which nothing is known but its rows."""
+    """Make the ledger of a batch of which only the rows are known."""
     return _ledger(rows, BatchReceipt(frozenset(rows["message_id"]), 0), batch_id, _NOTHING)
 
 

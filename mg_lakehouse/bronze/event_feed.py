@@ -1,9 +1,9 @@
-"""From the queue into bronze: many receivers, one committer, and a delete only after the commit.
+"""Drains the queue into bronze: many receivers, one committer, and deletes only after the commit.
 
-The receivers (:mod:`mg_lakehouse.sources.receivers`) fill a buffer that is bounded by count, bytes and age; each full buffer becomes
-one Delta commit, and only then are its messages deleted (:mod:`mg_lakehouse.sources.deletes`), while the next is received. A crash
-at any point leaves messages in the queue or in bronze, or in both, which the commit absorbs. Bodies are not parsed here, so that
-nothing is poison.
+The receivers (:mod:`mg_lakehouse.sources.receivers`) fill a buffer that is limited in count, bytes and age. Each full buffer becomes
+one Delta commit. Only then are its messages deleted (:mod:`mg_lakehouse.sources.deletes`), while the next buffer fills. A crash
+at any point leaves messages in the queue, in bronze or in both, and the commit drops duplicates. Bodies are not parsed here, so
+there are no poison messages.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ __all__ = ["DrainReport", "drain"]
 
 @dataclass(frozen=True, slots=True)
 class DrainReport:
-    """What a drain did.
+    """The counts of a drain.
 
-    ``already`` counts deliveries of messages that bronze held; ``corrupted`` those whose body did not match SQS's checksum, which
+    ``already`` counts deliveries of messages that bronze had; ``corrupted`` those whose body did not match SQS's checksum: they
     come again. Times are UTC; ``least_margin_seconds`` is the visibility left at the tightest delete.
     """
 
@@ -72,26 +72,26 @@ def drain(
     """Receive, commit and delete until the queue is empty or the budget is spent.
 
     Args:
-        queue: where the messages are.
-        lake: where they go.
+        queue: the source of the messages.
+        lake: the destination.
         settings: batch sizes, threads and timeouts.
-        max_messages: receive no more than this many messages.
-        max_seconds: receive no longer than this; what is held by then is still committed and deleted.
-        until_empty: otherwise receive no more messages than wait now. A feed that never pauses never leaves its queue empty:
+        max_messages: receive at most this many messages.
+        max_seconds: receive for at most this long; messages received by then are still committed and deleted.
+        until_empty: if false, receive at most as many messages as wait now. A feed that never pauses never leaves its queue empty:
             two messages a second kept a drain going for its whole ten minutes, and everything behind it waiting.
-        stop: set it to stop receiving at once; what is not committed goes back to the queue.
+        stop: set it to stop receiving at once; uncommitted messages go back to the queue.
         progress: called after each commit.
 
     Raises:
-        PermanentError, TransientError: everything uncommitted was handed back to the queue, or will return by itself.
+        PermanentError, TransientError: everything uncommitted was released to the queue, or will return by itself.
     """
-    # Before anything is received: each receive counts towards the dead-letter queue, and a lake that is not there takes nothing.
+    # Before anything is received: each receive counts towards the dead-letter queue, and a missing lake takes nothing.
     require_whole(lake, EVENT_FEED.name)
     lake.bring_up([EVENT_FEED])
     deadline = time.monotonic() + (settings.max_seconds if max_seconds is None else max_seconds)
     stop = stop or threading.Event()
     if not until_empty:
-        # The depth is approximate, and may well be 0 where a message waits.
+        # The depth is approximate: it can be 0 while a message waits.
         waiting = max(queue.depth().visible, ONE_CALL)
         max_messages = waiting if max_messages is None else min(max_messages, waiting)
     with Heartbeat(queue, settings.visibility_seconds) as heartbeat:
@@ -118,7 +118,7 @@ def drain(
 
 
 class _Committer:
-    """Collects messages into batches; commits each, then has its messages deleted while the next is collected."""
+    """Collects messages into batches, commits each, and has its messages deleted while the next one fills."""
 
     def __init__(
         self, queue: EventQueue, lake: Lake, settings: Settings, heartbeat: Heartbeat, *, deletes: Deletes, progress: Progress | None
@@ -131,7 +131,7 @@ class _Committer:
         self._progress = progress
         self._messages: dict[str, Received] = {}
         self._handles: dict[str, list[str]] = {}
-        # The latest handle of each message is the one that deletes it; older ones are answered with success and do nothing.
+        # Only the latest handle of a message deletes it; SQS answers older ones with success and does nothing.
         self._latest: dict[str, tuple[int, str]] = {}
         self._bytes = 0
         self._uncommitted = Uncommitted()
@@ -148,7 +148,7 @@ class _Committer:
             self.flush()
 
     def settle(self) -> None:
-        """Wait for the deletes that are under way, and account for them."""
+        """Wait for the deletes under way, and count them."""
         done = self._deletes.settle()
         if done is None:
             return
@@ -161,7 +161,7 @@ class _Committer:
         reached(Failpoint.BATCH_DELETED)
 
     def flush(self) -> None:
-        """Commit what was collected and begin to delete it."""
+        """Commit the collected messages and start to delete them."""
         self.settle()
         if not self._messages:
             return
@@ -178,7 +178,7 @@ class _Committer:
             self._progress(self.report)
 
     def _account(self, received: int) -> Uncommitted:
-        """What the commit accounts for beside its rows."""
+        """Return what the commit's ledger records beside its rows."""
         margin = self._heartbeat.least_margin_seconds
         return self._uncommitted._replace(
             repeated=self._uncommitted.repeated + received - len(self._messages),
@@ -203,7 +203,7 @@ class _Committer:
         if not self._messages:
             self._since = time.monotonic()
         self._handles.setdefault(message.message_id, []).append(message.receipt_handle)
-        # By SQS's count, for what two receivers got may arrive here in the other order.
+        # By SQS's count: messages of two receivers may arrive here in the other order.
         if message.receive_count >= self._latest.get(message.message_id, (0, ""))[0]:
             self._latest[message.message_id] = message.receive_count, message.receipt_handle
         if message.message_id not in self._messages:
@@ -212,7 +212,7 @@ class _Committer:
 
 
 def _frame(messages: list[Received], queue_name: str, batch_id: str) -> pl.DataFrame:
-    """Rows of bronze, as :data:`BRONZE_SCHEMA` has them."""
+    """Make bronze rows, as :data:`BRONZE_SCHEMA` has them."""
     # A lone surrogate, which JSON can spell and UTF-8 cannot, would fail the whole batch.
     bodies = [message.body.encode("utf-8", "replace").decode() for message in messages]
     return pl.DataFrame(
@@ -234,7 +234,7 @@ def _frame(messages: list[Received], queue_name: str, batch_id: str) -> pl.DataF
 
 
 def _hand_back(queue: EventQueue, heartbeat: Heartbeat) -> None:
-    """Give what was received and not committed back at once, instead of after its timeout."""
+    """Release what was received and not committed at once, instead of after its timeout."""
     handles = heartbeat.held()
     if not handles:
         return
@@ -242,4 +242,4 @@ def _hand_back(queue: EventQueue, heartbeat: Heartbeat) -> None:
     try:
         queue.hide(handles, 0)
     except LakehouseError:
-        return  # it returns by itself when its time is up
+        return  # it returns by itself after its timeout

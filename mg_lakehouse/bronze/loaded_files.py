@@ -1,8 +1,8 @@
-"""``bronze/loaded_files``: any file of the feed that somebody has, its bundles each once.
+"""Writes ``bronze/loaded_files``: any file of the feed that a user has, each of its bundles once.
 
-A file is XML (bundles, one or many, or responses of the AccountActivity API) or the feed's CSV, as it is, in a gzip or in a zip. It is read once, as a
-stream, and committed in batches like the queue's messages; small files share one. A bundle's id is the digest of its text: a file that is loaded
-again, or whose loading was killed, adds what is missing and nothing else, whatever its name.
+A file is XML (one or more bundles, or responses of the AccountActivity API) or the feed's CSV, plain, in a gzip or in a zip. It is read once, as a
+stream, and committed in batches like the queue's messages; small files share a batch. A bundle's id is the digest of its text. So a file that is
+loaded again, under any name, or whose load was killed, adds only what is missing.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ T = TypeVar("T")
 
 _CHUNK: Final = 2**20
 _LOOK: Final = 64 * 2**10
-"""Bytes at a file's begin by which it is known what it is."""
+"""Bytes at a file's start that decide its kind."""
 
 _LONGEST_CELL: Final = 2**20
 
@@ -54,10 +54,10 @@ _EMPTY_BUNDLE: Final = re.compile(r"<[^<>]*>\s*</[^<>]*>")
 
 @dataclass(slots=True)
 class Loaded:
-    """What became of a file, or of one in a zip.
+    """The result of loading a file, or a member of a zip.
 
-    ``new`` and ``already`` are bundles that were committed, and that bronze had; ``items`` are those of all bundles. ``notes`` are
-    phrases on what is odd about the file, ``failure`` is the sentence why it was not read, or not to its end.
+    ``new`` bundles were committed, ``already`` bundles were in bronze; ``items`` counts those of all bundles. ``notes`` are phrases on
+    what is odd about the file. ``failure`` is the sentence why it was not read, or not to its end.
     """
 
     name: str
@@ -70,7 +70,7 @@ class Loaded:
 
     @property
     def bundles(self) -> int:
-        """Bundles that were found."""
+        """Number of bundles in the file."""
         return self.new + self.already
 
 
@@ -82,18 +82,19 @@ def load_files(
     activity: str | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Iterator[Loaded]:
-    """Load files, and each that a zip holds, in their order; one that fails does not keep the others away.
+    """Load files, and each member of a zip, in order; a file that fails does not stop the others.
 
-    A commit is filled across files. What became of a file is told when all of it is committed.
+    A commit is filled across files. A file's result is yielded when all of it is committed.
 
     Args:
-        lake: where they go.
+        lake: the destination.
         settings: the size of a commit.
         files: the files, or streams of them.
-        activity: element of the activities of a CSV file that names none.
-        progress: called with the number of items so far after each commit.
+        activity: the XML element for the rows of a CSV file that names no activity.
+        progress: called after each commit with the number of items so far.
 
     Raises:
+        PermanentError, TransientError: the lake cannot be written; what is committed stays.
         PermanentError, TransientError: the lake cannot be written; what was committed stays.
     """
     require_whole(lake, LOADED_FILES.name)
@@ -104,13 +105,13 @@ def load_files(
         items += sum(part.items for part in batch)
         if progress is not None:
             progress(items)
-        while len(begun) > 1:  # the last one may have more
+        while len(begun) > 1:  # the last file may have more bundles
             yield begun.popleft()
     yield from begun
 
 
 class _UnreadableError(LakehouseError):
-    """The file, as against the lake, cannot be read."""
+    """The file, not the lake, cannot be read."""
 
 
 class _Part(NamedTuple):
@@ -123,7 +124,7 @@ class _Part(NamedTuple):
 
 
 def _parts(files: Iterable[Path | IO[bytes]], activity: str | None, begun: deque[Loaded]) -> Iterator[_Part]:
-    """The bundles of files; each file is added to ``begun`` before its first."""
+    """Yield the bundles of files; adds each file to ``begun`` before its first bundle."""
     for path in files:
         name = _name(path)
         try:
@@ -154,7 +155,7 @@ def _opened(path: Path | IO[bytes]) -> Iterator[io.BufferedReader]:
 
 
 def _name(path: Path | IO[bytes]) -> str:
-    """The name of a file. One in an encoding of long ago has bytes that are no text: they are written out, for no column takes them."""
+    """Return a file's name. Bytes of an old encoding that are not UTF-8 are escaped, for no column takes them."""
     return os.fsencode(path.name).decode("utf-8", "backslashreplace") if isinstance(path, Path) else "standard input"
 
 
@@ -167,7 +168,7 @@ def _buffered(stream: object) -> io.BufferedReader:
 
 
 def _contents(file: io.BufferedReader, name: str) -> Iterator[tuple[str, io.BufferedReader]]:
-    """The files that a file is or holds, each with its name."""
+    """Yield the file, or the members of a zip, each with its name."""
     begin = file.peek(4)[:4]
     if begin.startswith(_GZIP):
         yield name, _buffered(Gunzipping(file))
@@ -180,7 +181,7 @@ def _contents(file: io.BufferedReader, name: str) -> Iterator[tuple[str, io.Buff
 def _members(file: io.BufferedReader, name: str) -> Iterator[tuple[str, io.BufferedReader]]:
     with tempfile.TemporaryFile() as copy:
         whole: IO[bytes] = file
-        if not file.seekable():  # a pipe; the list of what a zip holds stands at its end
+        if not file.seekable():  # a pipe; a zip's directory is at its end
             shutil.copyfileobj(file, copy, _CHUNK)
             whole = copy
         try:
@@ -190,43 +191,45 @@ def _members(file: io.BufferedReader, name: str) -> Iterator[tuple[str, io.Buffe
                         _require_sound(member, name)
                         with archive.open(member) as content:
                             yield f"{name}/{member.filename}", _buffered(content)
-        except (zipfile.BadZipFile, UnicodeDecodeError) as error:  # the second where a name in it is no UTF-8 and says that it is
-            raise _UnreadableError(f"{name} is a damaged zip, or broke off: load it again when it is whole.") from error
+        except (zipfile.BadZipFile, UnicodeDecodeError) as error:  # the second: a member's name claims to be UTF-8 and is not
+            raise _UnreadableError(f"{name} is a damaged zip, or cut off: load it again when it is whole.") from error
         except NotImplementedError as error:
-            raise _UnreadableError(f"{name} is a zip of a kind that cannot be unpacked here: unpack it, and load what is in it.") from error
+            raise _UnreadableError(f"{name} is a zip of a kind that cannot be unpacked here: unpack it, and load its files.") from error
 
 
 def _require_sound(member: zipfile.ZipInfo, name: str) -> None:
     if has_password(member):
-        raise _UnreadableError(f"{name} is a zip with a password: unpack it, and load what is in it.")
+        raise _UnreadableError(f"{name} is a zip with a password: unpack it, and load its files.")
     if is_bomb(member):
         raise _UnreadableError(f"{name} unpacks to {member.file_size:,} bytes from {member.compress_size:,}, which no file of events does.")
 
 
 def _until_damage(parts: Iterable[T], loaded: Loaded) -> Iterator[T]:
-    """Parts of a file as far as it can be read; why not further is noted, for what stands before is worth having."""
+    """Yield parts of a file as far as it can be read. Records the reason where it ends early: the parts before it are worth having."""
     try:
         yield from parts
     except (EOFError, zlib.error, zipfile.BadZipFile):
         loaded.failure = _broken(loaded.name)
     except OSError as error:
-        loaded.failure = f"{_no_reading(loaded.name, error)} What was whole before that was loaded: load it again."
+        loaded.failure = f"{_no_reading(loaded.name, error)} What comes before it was loaded: load it again."
     except csv.Error as error:
-        loaded.failure = f"{loaded.name} is no CSV in a line ({error}). What stands before it was loaded: mend the line, and load it again."
+        loaded.failure = (
+            f"{loaded.name} is not valid CSV in a line ({error}). What comes before it was loaded: correct the line, and load it again."
+        )
     except _UnreadableError as error:
         loaded.failure = str(error)
 
 
 def _land(lake: Lake, batch: Sequence[_Part]) -> None:
-    """Commit bundles, and add them to what became of their files. Of a text that stands in the batch twice, the first is new."""
+    """Commit bundles, and count them in their files' results. If a text is in the batch twice, the first is new."""
     batch_id = uuid.uuid4().hex
     rows = _rows(batch, batch_id)
     receipt = append_batch(lake, rows.unique("message_id", keep="first", maintain_order=True), batch_id, table=LOADED_FILES)
     reached(Failpoint.FILE_PART_COMMITTED)
-    left = set(receipt.added)
+    unclaimed = set(receipt.added)
     for part, message_id in zip(batch, rows["message_id"], strict=True):
-        is_new = message_id in left
-        left.discard(message_id)
+        is_new = message_id in unclaimed
+        unclaimed.discard(message_id)
         part.file.new, part.file.already = part.file.new + is_new, part.file.already + (not is_new)
         part.file.items += part.items
 
@@ -238,28 +241,28 @@ def _bundles(content: io.BufferedReader, loaded: Loaded, activity: str | None) -
 
 
 def _of_xml(content: io.BufferedReader, loaded: Loaded) -> Iterator[FileBundle]:
-    # What was unpacked before damage shows is whole: it is read on to there.
+    # What was unpacked before the damage is whole: reading goes on up to it.
     reader = ActivityFileReader(_until_damage(iter(lambda: content.read1(_CHUNK), b""), loaded))
     loaded.kind = "xml"
-    found = False
+    has_bundles = False
     items = 0
     for bundle in reader.bundles():
         if bundle.items or not _EMPTY_BUNDLE.fullmatch(bundle.body):
-            found = True
+            has_bundles = True
             items += bundle.items
             yield bundle
     if "REQUEST_FAILED" in reader.prologue:
-        raise _UnreadableError(f"{loaded.name} holds an error of MessageGears in the place of activities: fetch it again.")
-    if loaded.failure is None and not (found or reader.has_items_tag or "REQUEST_SUCCESSFUL" in reader.prologue):
-        raise _UnreadableError(f"{loaded.name} is no file of the feed: it holds no ActivityItems.")
+        raise _UnreadableError(f"{loaded.name} holds an error of MessageGears instead of activities: fetch it again.")
+    if loaded.failure is None and not (has_bundles or reader.has_items_tag or "REQUEST_SUCCESSFUL" in reader.prologue):
+        raise _UnreadableError(f"{loaded.name} is not a file of the feed: it has no ActivityItems.")
     if loaded.failure == _broken(loaded.name) or (loaded.failure is None and not reader.complete):
         loaded.failure = _broken(loaded.name, f" in line {reader.lines + 1:,}, behind {items:,} items")
     if reader.undecodable:
-        loaded.notes.append("has bytes that are no text")
+        loaded.notes.append("has bytes that are not text")
 
 
 def _broken(name: str, where: str = "") -> str:
-    return f"{name} is damaged or broke off{where}. What was whole before that was loaded: load it again when it is whole."
+    return f"{name} is damaged or cut off{where}. What comes before it was loaded: load the file again when it is whole."
 
 
 def _of_csv(content: io.BufferedReader, loaded: Loaded, activity: str | None) -> Iterator[FileBundle]:
@@ -267,20 +270,22 @@ def _of_csv(content: io.BufferedReader, loaded: Loaded, activity: str | None) ->
     rows = _csv_rows(io.TextIOWrapper(content, "utf-8-sig", errors="replace", newline=""), loaded)
     header = read_header(next(rows, []))
     if header is None:
-        raise _UnreadableError(f"{loaded.name} is no file of the feed: it is no XML, and its first line names no column of an activity.")
+        raise _UnreadableError(
+            f"{loaded.name} is not a file of the feed: it is not XML, and its first line names no column of an activity."
+        )
     loaded.kind = "csv"
     if header.kind is None and activity is None:
-        raise _UnreadableError(f"No column of {loaded.name} names the activity: say what its rows are with --type.")
+        raise _UnreadableError(f"No column of {loaded.name} names the activity: give the activity of its rows with --type.")
     items = csv_items(header, _until_damage(rows, loaded), activity=activity)
     for text, count in in_bundles(Piece(item, is_item=True) for item in items):
         yield FileBundle(f"<ActivityItems>{text}</ActivityItems>", count)
 
 
 def _csv_rows(lines: Iterable[str], loaded: Loaded) -> Iterator[list[str]]:
-    """Rows of a CSV. Of one that breaks off within quotes the last row is given too, for it is one by what is there.
+    """Yield rows of a CSV. If it ends within quotes, the last row is yielded too: it is a row of what is there.
 
     Raises:
-        _UnreadableError: behind that row.
+        _UnreadableError: after that row.
     """
     taken: list[str] = []
 
@@ -301,7 +306,7 @@ def _csv_rows(lines: Iterable[str], loaded: Loaded) -> Iterator[list[str]]:
 
 
 def _rows(batch: Sequence[_Part], batch_id: str) -> pl.DataFrame:
-    """Rows of bronze, as :data:`LOADED_SCHEMA` has them, one for each bundle."""
+    """Make bronze rows, as :data:`LOADED_SCHEMA` has them, one per bundle."""
     rows = bundle_rows(batch, parts=[part.place for part in batch], received_at=datetime.now(UTC), batch_id=batch_id)
     names = pl.Series([part.file.name for part in batch])
     named = rows.with_columns(pl.format("bundle:{}", "body_sha256").alias("message_id"), file_name=names)

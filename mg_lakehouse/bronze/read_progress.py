@@ -1,7 +1,7 @@
-"""How far silver has read a bronze table, and whether the table reaches so far.
+"""Tracks how far silver has read a bronze table, and whether the table still reaches that far.
 
-Progress is Delta's: a commit of silver carries ``Transaction("silver:<bronze table id>", <bronze version>)``. Whoever writes
-bronze asks here first, for what went into versions that silver has read, silver would never read. So it stands below silver.
+Delta keeps the progress: a commit of silver carries ``Transaction("silver:<bronze table id>", <bronze version>)``. Every writer
+of bronze checks it first: silver would never read rows committed to versions that it has passed. So this module is below silver.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ __all__ = [
 
 
 def silver_progress(lake: Lake, bronze: DeltaTable) -> int:
-    """The bronze version up to which every silver table has everything.
+    """Return the bronze version up to which every silver table has everything.
 
     Raises:
-        PermanentError: bronze does not reach so far: it lost commits, and silver would take new ones for those that it has.
+        PermanentError: bronze ends before it: it lost commits, and silver would take new ones for those that it has read.
     """
     progress = recorded_progress(lake, bronze)
     if progress <= bronze.version():
@@ -48,7 +48,7 @@ def silver_progress(lake: Lake, bronze: DeltaTable) -> int:
 
 
 def require_whole(lake: Lake, source: str) -> None:
-    """Look, before anything is received, whether a bronze table can take it: what went into versions that silver has read, it would never read.
+    """Check, before anything is received, that a bronze table can take it: silver would never read rows committed to versions it has passed.
 
     Raises:
         PermanentError: the bronze table is damaged.
@@ -62,36 +62,36 @@ def require_whole(lake: Lake, source: str) -> None:
 
 
 def refuse_lost_bronze(lake: Lake, source: str) -> None:
-    """Refuse to go on without a bronze table, which is not there, where silver has read one: a new one in its place would hide what is lost.
+    """Refuse to go on without a bronze table that silver has read: a new table in its place would hide the loss.
 
     Raises:
-        PermanentError: silver has.
+        PermanentError: silver has read the missing table.
         TransientError: the store did not answer.
     """
     rejected = lake.open("silver", REJECTED_ITEMS)
     if rejected is not None and next(posted_slices(rejected, source), None) is not None:
         raise PermanentError(
             f"bronze/{source} in the lake {lake.uri} is gone, and silver has read it: restore {lake.uri_of('bronze', source)} from a backup, for its messages are nowhere else. "
-            "Where there is none, begin a new lake: set MG_LAKE_URI to another place."
+            "Without a backup, begin a new lake: set MG_LAKE_URI to another place."
         )
 
 
 def recorded_progress(lake: Lake, bronze: DeltaTable) -> int:
-    """What silver says that it has read of a bronze table, whatever that one has."""
+    """Return how far silver has read a bronze table, whatever that table has now."""
     return recorded_progress_of(lake, progress_app(bronze))
 
 
 def recorded_progress_of(lake: Lake, app: str) -> int:
-    """The same by the id of the transactions in which silver keeps it."""
+    """Return the same, by the transaction id of silver's progress."""
     rejected = lake.open("silver", REJECTED_ITEMS)
     return 0 if rejected is None else rejected.transaction_version(app) or 0
 
 
 def progress_app(bronze: DeltaTable) -> str:
-    """Id of the transactions in which silver keeps its progress. A bronze table that was made anew has another one."""
+    """Return the transaction id of silver's progress. A recreated bronze table has another one."""
     return progress_app_of(str(bronze.metadata().id))
 
 
 def progress_app_of(table_id: str) -> str:
-    """The same by the table's id."""
+    """Return the same, by the table's id."""
     return f"silver:{table_id}"

@@ -1,7 +1,7 @@
-"""The bronze tables: each column declared once, with its type, its text and whether it is personal.
+"""Defines the bronze tables: each column is declared once, with its type, its description and whether it is personal.
 
-Schemas, Delta comments and the pages of the assets are made of this. A table grows by nullable columns only: one is a
-commit of metadata, after which every append under way validates its table again.
+Schemas, Delta comments and the assets' pages are made from these declarations. A table grows only by nullable columns: a new one
+is a metadata commit, after which every append under way validates its table again.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _MESSAGE: Final = (
         "What the body's XML is in, the outermost first, as `sns` or `eventbridge+gzip`; null where in nothing, and for a bundle of a file.",
     ),
 )
-"""What every bronze table has."""
+"""The columns that every bronze table has."""
 
 _PART: Final = Column("part", "int", "Place of the bundle in its file, from 0.")
 
@@ -102,13 +102,13 @@ LOADED_FILES: Final = _spec(
 BRONZE_SPECS: Final = (EVENT_FEED, ACCOUNT_ACTIVITY, LOADED_FILES)
 
 BRONZE_TABLES: Final = tuple(spec.name for spec in BRONZE_SPECS)
-"""Names of the bronze tables, which are the sources of silver's rows."""
+"""Names of the bronze tables, the sources of silver's rows."""
 
 BRONZE_SCHEMA: Final = EVENT_FEED.schema
-"""``bronze/event_feed``: one row per SQS message, the body as received."""
+"""``bronze/event_feed``: one row per SQS message, with the body as received."""
 
 ACTIVITY_SCHEMA: Final = ACCOUNT_ACTIVITY.schema
-"""``bronze/account_activity``: one row per bundle that was cut out of a daily file."""
+"""``bronze/account_activity``: one row per bundle of a daily file."""
 
 LOADED_SCHEMA: Final = LOADED_FILES.schema
-"""``bronze/loaded_files``: one row per bundle of a file that somebody loaded."""
+"""``bronze/loaded_files``: one row per bundle of a loaded file."""

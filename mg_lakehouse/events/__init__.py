@@ -1,5 +1,5 @@
-"""What MessageGears sends: the catalogue of events, the XML reader and the flattening.
+"""What MessageGears sends: the catalogue of events, the readers and the flattening.
 
-Pure functions on text and frames. Nothing here knows Dagster, a queue or a file system.
+Pure functions on text and frames. This package knows no Dagster, queue or file system.
 Start with :mod:`mg_lakehouse.events.catalogue`.
 """

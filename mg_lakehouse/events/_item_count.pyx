@@ -1,7 +1,7 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
-"""The compiled form of :func:`mg_lakehouse.events.item_count.count_starts`, over a batch of bodies and without the interpreter's lock.
+"""The compiled form of :func:`mg_lakehouse.events.item_count.count_starts`, over a batch of bodies, without the interpreter's lock.
 
-It shares nothing with the readers on purpose: what they overlook, it must not overlook with them.
+It shares nothing with the readers on purpose: it must not overlook what they overlook.
 """
 
 from cpython.bytearray cimport PyByteArray_AS_STRING
@@ -11,7 +11,7 @@ from libc.string cimport memchr, memcmp, memset
 
 cdef enum:
     DEEPEST = 4096
-    # What a byte is in a tag: of a name, of another name than XML's plain ones, the end of a name, or one of those that end or quote.
+    # Classes of bytes in a tag: of a plain name, of another XML name, or one that ends a name or quotes.
     NAME = 0
     ODD = 1
     ENDS = 2
@@ -30,7 +30,7 @@ cdef void _tell_signs() noexcept:
 _tell_signs()
 
 cdef struct Open:
-    # An element that is open, by its name as it stands.
+    # An open element, by its name as written.
     const uint8_t* name
     size_t length
 
@@ -40,7 +40,7 @@ cdef inline bint _is(const uint8_t* at, const uint8_t* end, const char* expected
 
 
 cdef const uint8_t* _behind(const uint8_t* at, const uint8_t* end, const char* closing, size_t length) noexcept nogil:
-    """Behind the first ``closing`` from ``at`` on; NULL where there is none."""
+    """After the first ``closing`` from ``at`` on; NULL if there is none."""
     while True:
         at = <const uint8_t*>memchr(at, closing[0], end - at) if at < end else NULL
         if at == NULL:
@@ -51,7 +51,7 @@ cdef const uint8_t* _behind(const uint8_t* at, const uint8_t* end, const char* c
 
 
 cdef inline bint _is_envelope(const uint8_t* name, size_t length) noexcept nogil:
-    """Whether the local name of a name is that of an envelope."""
+    """Whether a name's local part is that of an envelope."""
     if length >= 13 and memcmp(name + length - 13, b"ActivityItems", 13) == 0:
         return length == 13 or name[length - 14] == 58
     if length >= 23 and memcmp(name + length - 23, b"AccountActivityResponse", 23) == 0:
@@ -66,17 +66,17 @@ cdef inline const uint8_t* _unblank(const uint8_t* at, const uint8_t* end) noexc
 
 
 cdef bint _has_sections(const uint8_t* at, const uint8_t* end) noexcept nogil:
-    """Whether a comment, a CDATA section or a processing instruction begins, or something like it."""
+    """Whether a comment, a CDATA section, a processing instruction or something similar begins."""
     cdef uint8_t found = 0
     cdef size_t place
     cdef size_t count = end - at - 1 if end > at else 0
-    for place in range(count):  # compilers make many at once of it
+    for place in range(count):  # compilers vectorize this loop
         found |= (at[place] == 60) & ((at[place + 1] == 33) | (at[place + 1] == 63))
     return found
 
 
 cdef int64_t _in_order(const uint8_t* at, const uint8_t* end) noexcept nogil:
-    """Items of a body that has nothing but one after the other in its envelope, each up to its end tag; -1 of any other."""
+    """Items of a body that has only items in its envelope, one after the other, each up to its end tag; -1 for any other body."""
     cdef const uint8_t* name
     cdef const uint8_t* root
     cdef size_t length, root_length
@@ -119,7 +119,7 @@ cdef int64_t _in_order(const uint8_t* at, const uint8_t* end) noexcept nogil:
         length = at - name
         if at == end or at[0] != 62 or length < 8 or memcmp(at - 8, b"Activity", 8) != 0:
             return -1
-        at += length - 1  # the `v` of the end tag, if it follows at once: the rarest letter, and `memchr` is three times as fast as any search
+        at += length - 1  # the `v` of an end tag that follows at once: the rarest letter, and `memchr` is three times as fast as any search
         while True:
             at = <const uint8_t*>memchr(at, 118, end - at) if at < end else NULL
             if at == NULL or end - at < 5:
@@ -165,7 +165,7 @@ cdef uint32_t _count(const uint8_t* at, const uint8_t* end, Open* stack) noexcep
             else:
                 at = behind
             continue
-        if balanced and depth and at < end and at[0] == 47:  # the end tag that is due, as nearly all are
+        if balanced and depth and at < end and at[0] == 47:  # the expected end tag, as nearly all are
             length = stack[depth - 1].length
             if <size_t>(end - at) > length + 1 and at[length + 1] == 62 and memcmp(at + 1, stack[depth - 1].name, length) == 0:
                 at += length + 2
@@ -218,7 +218,7 @@ cdef uint32_t _count(const uint8_t* at, const uint8_t* end, Open* stack) noexcep
 
 
 cdef const uint8_t* _end_of_tag(const uint8_t* at, const uint8_t* end) noexcept nogil:
-    """The ``>`` of a tag; ``end`` where a ``<`` comes first, or a value never closes."""
+    """The ``>`` of a tag; ``end`` if a ``<`` comes first or a value never closes."""
     cdef uint8_t quote = 0
     while at < end:
         if at[0] == 60:
@@ -235,11 +235,11 @@ cdef const uint8_t* _end_of_tag(const uint8_t* at, const uint8_t* end) noexcept 
 
 
 def count(const uint8_t[::1] data, const int64_t[::1] offsets):
-    """Starts (UInt32) of items in each of the bodies, which stand behind each other in ``data``, one more offset than there are bodies.
+    """Starts (UInt32) of items in each of the bodies, which follow each other in ``data``, with one more offset than there are bodies.
 
     Raises:
         ValueError: the offsets do not ascend within the data.
-        MemoryError: there is none.
+        MemoryError: there is no memory.
     """
     cdef size_t bodies = offsets.shape[0] - 1
     cdef size_t body

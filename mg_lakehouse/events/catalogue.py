@@ -2,7 +2,7 @@
 
 Parsing, silver schemas, Dagster asset specs, column tags and dbt sources are all derived from
 :data:`EVENTS`, so a new event type is one entry here and nothing else. No other module may name an
-event type. The contract behind it grows and does not change: column names and types are what users query. A table that exists gets a new column at
+event type. The contract grows and does not change: users query column names and types. An existing table gets a new column at
 its end (:meth:`mg_lakehouse.lake.lake.Lake.ensure`).
 
 Sources: MessageGears' "Real-Time Event Feed" document (v3.1), and, for elements the document does
@@ -61,7 +61,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Reclassification:
-    """Items that carry none of the ``without`` children belong to ``table`` in truth."""
+    """Items that have none of the ``without`` children belong to ``table`` instead."""
 
     table: str
     without: frozenset[str]
@@ -71,8 +71,8 @@ class Reclassification:
 class Event:
     """One event type: the silver table it fills and how.
 
-    ``activity_type`` is its name in the AccountActivity API, where it has one. ``channel`` is the
-    kind of message it is evidence of, ``None`` where it belongs to no single message.
+    ``activity_type`` is its name in the AccountActivity API, if it has one. ``channel`` is the
+    kind of message it belongs to, ``None`` if it belongs to no single message.
     """
 
     table: str
@@ -352,10 +352,10 @@ EVENTS: tuple[Event, ...] = (
 )
 
 UNRECOGNIZED = "unrecognized_activities"
-"""The table of items that no entry with elements takes."""
+"""The table of items that no event with elements takes."""
 
 REJECTED_ITEMS = "rejected_items"
-"""The table of what could not become a row of any event table."""
+"""The table of items and messages that could not become a row of an event table."""
 
 REJECTED_ITEMS_COLUMNS: tuple[Column, ...] = (
     Column("message_id", "string", "Key of the bronze row that the item came in."),
@@ -370,7 +370,7 @@ REJECTED_ITEMS_COLUMNS: tuple[Column, ...] = (
 )
 
 SET_ASIDE = "set_aside_messages"
-"""The table of messages that could not be flattened for a reason that nobody foresaw. It is made when there is one."""
+"""The table of messages that could not be flattened for an unforeseen reason. It is created with the first of them."""
 
 SET_ASIDE_COLUMNS: tuple[Column, ...] = (
     Column("message_id", "string", "Key of the bronze row, which has the message."),
@@ -383,7 +383,7 @@ SET_ASIDE_COLUMNS: tuple[Column, ...] = (
 )
 
 UNNAMED_ACTIVITY_TYPES: tuple[str, ...] = ("MOBILE_PUSH_CLICKS", "SMS_CLICKS")
-"""Types of the AccountActivity API whose elements are published nowhere: their items are unrecognized, and kept."""
+"""Types of the AccountActivity API whose elements are not published: their items are unrecognized, and kept."""
 
 _OF_NO_EVENT = {REJECTED_ITEMS: REJECTED_ITEMS_COLUMNS, SET_ASIDE: SET_ASIDE_COLUMNS}
 _BY_TABLE = {event.table: event for event in EVENTS}
@@ -391,27 +391,27 @@ _BY_ELEMENT = {element: event for event in EVENTS for element in event.elements}
 
 
 def silver_tables() -> tuple[str, ...]:
-    """Names of the silver tables that every lake has, the event tables in catalogue order and ``rejected_items`` last."""
+    """List the silver tables that every lake has: the event tables in catalogue order, ``rejected_items`` last."""
     return (*_BY_TABLE, REJECTED_ITEMS)
 
 
 def activity_types() -> tuple[str, ...]:
-    """Names of the types that the AccountActivity API has daily files of."""
+    """List the types that have daily files in the AccountActivity API."""
     return (*(event.activity_type for event in EVENTS if event.activity_type is not None), *UNNAMED_ACTIVITY_TYPES)
 
 
 def table_of_activity_type(activity_type: str) -> str:
-    """The silver table that the items of a daily file go to."""
+    """Return the silver table for the items of a daily file."""
     return next((event.table for event in EVENTS if event.activity_type == activity_type), UNRECOGNIZED)
 
 
 def event_of_element(element: str) -> Event | None:
-    """The event that an element of this local name is, or ``None`` for an unknown one."""
+    """Return the event of an element by its local name; ``None`` for an unknown one."""
     return _BY_ELEMENT.get(element)
 
 
 def event_of_table(table: str) -> Event:
-    """The event that fills a silver table.
+    """Return the event that fills a silver table.
 
     Raises:
         KeyError: the catalogue has no such event table.
@@ -421,7 +421,7 @@ def event_of_table(table: str) -> Event:
 
 @cache
 def columns_of(table: str) -> tuple[Column, ...]:
-    """All columns of a silver table in the order of the contract.
+    """Return all columns of a silver table in the order of the contract.
 
     Raises:
         KeyError: the catalogue has no such table.

@@ -1,7 +1,7 @@
-"""Which messages make work on a batch of them fail, so that one of them never stops the others.
+"""Finds the messages that make work on a batch fail, so that one of them never stops the others.
 
-A message that nobody foresaw may raise anything. What is raised by work on content alone is a :class:`ContentError`; where it comes twice from the same
-messages, :func:`sparing` finds the messages at fault and does the work without them. Failures of the machine (I/O, memory, a full disk) never count: they
+An unforeseen message may raise anything. A failure of work on content alone becomes a :class:`ContentError`. If it comes twice from the same messages,
+:func:`sparing` finds those at fault and does the work without them. Failures of the machine (I/O, memory, a full disk) never count: they
 say nothing about a message.
 """
 
@@ -26,11 +26,11 @@ _PACKAGE: Final = Path(__file__).parents[1]
 
 
 class ContentError(Exception):
-    """Work on the content of messages failed. Its text is the error's type and our line of code that met it: the error's own text may hold content."""
+    """Work on the content of messages failed. Its text is the error's type and our line of code: the error's own text may hold content."""
 
 
 class TooManyCulpritsError(Exception):
-    """More messages fail than can be set aside: the fault is not in the messages. ``reason`` is that of the last."""
+    """More messages fail than may be set aside: the fault is not in the messages. ``reason`` is that of the last."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -39,19 +39,19 @@ class TooManyCulpritsError(Exception):
 
 @contextmanager
 def content_errors(*others: type[BaseException]) -> Iterator[None]:
-    """Raise what fails within the block as a :class:`ContentError`, but for failures of the machine and the ``others``."""
+    """Turn failures within the block into :class:`ContentError`, except failures of the machine and the ``others``."""
     try:
         yield
-    # Polars panics where a calculation meets what it does not expect; a panic is no Exception.
+    # Polars panics in unexpected calculations, and a panic is not an Exception.
     except (Exception, pl.exceptions.PanicException) as error:
-        # A stream of delta-rs raises a bare Exception whatever it met.
+        # A stream of delta-rs raises a bare Exception for any failure.
         if type(error) is Exception or isinstance(error, (ContentError, *_OF_THE_MACHINE, *others)):
             raise
         raise ContentError(_reason(error)) from error
 
 
 def _reason(error: BaseException) -> str:
-    """Such as ``OverflowError in stores/files.py, line 77``."""
+    """Return the type and place of an error, such as ``OverflowError in lake/file_stats.py, line 77``."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if Path(frame.filename).is_relative_to(_PACKAGE) and frame.filename != __file__]
     place = f" in {Path(own[-1].filename).relative_to(_PACKAGE).as_posix()}, line {own[-1].lineno}" if own else ""
@@ -63,11 +63,11 @@ def sparing(messages: Sequence[str], work: Callable[[Sequence[str]], Result], *,
 
     Args:
         messages: ids of messages, in order.
-        work: called with some of them, in order; what it raises as a :class:`ContentError` is looked into.
+        work: called with some of them, in order; a :class:`ContentError` that it raises is traced to its messages.
         at_most: how many may be left out.
 
     Returns:
-        The result of the work on all others, and why each of those that are left out fails. One that fails only beside another is the later of the two.
+        The result of the work on all others, and the reason for each message that is left out. Of two that fail only together, the later is left out.
 
     Raises:
         ContentError: the failure did not come again.
@@ -82,7 +82,7 @@ def sparing(messages: Sequence[str], work: Callable[[Sequence[str]], Result], *,
         except ContentError as error:
             reason = str(error)
         if not kept or _fails(kept, work) != reason:
-            # The same bytes pass, or fail otherwise, the second time: that is no message's doing.
+            # The same bytes pass, or fail otherwise, the second time: no message is at fault.
             return work(kept), left_out
         if len(left_out) >= at_most:
             raise TooManyCulpritsError(reason)
@@ -91,7 +91,7 @@ def sparing(messages: Sequence[str], work: Callable[[Sequence[str]], Result], *,
 
 
 def _passing(messages: Sequence[str], work: Callable[[Sequence[str]], Result], good: int) -> int:
-    """How many of some messages, from the first, pass together; all of them fail, and the first ``good`` are known to pass."""
+    """Return how many of some messages, from the first on, pass together. All of them fail, and the first ``good`` are known to pass."""
     bad = len(messages)
     while bad - good > 1:
         middle = (good + bad) // 2

@@ -1,8 +1,8 @@
-"""One row per activity: which copy stays, and what the others are.
+"""Keeps one row per activity: decides which copy stays, and what the others are.
 
 Pure functions on frames of one silver table. The first received stays: least ``received_at``, then
-``message_id``, then ``item_index``. Any other copy is a duplicate; a copy from the same source with different
-content is a conflict, which is kept out and reported, never written over the first.
+``message_id``, then ``item_index``. Any other copy is a duplicate. A copy from the same source with different
+content is a conflict: it is kept out and reported, and never overwrites the first.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ _LINEAGE = frozenset(column.name for column in LINEAGE_COLUMNS) - {"_rescued_dat
 
 
 class Deduplicated(NamedTuple):
-    """What became of a batch.
+    """A batch without duplicates.
 
-    ``kept`` are the rows to add; ``landed`` and ``duplicates`` count the rows that were added before and the plain copies.
+    ``kept`` are the rows to add; ``landed`` counts the rows that were added before, ``duplicates`` the copies without a conflict.
     """
 
     kept: pl.DataFrame
@@ -33,7 +33,7 @@ class Deduplicated(NamedTuple):
 
 
 def content_columns(rows: pl.DataFrame) -> list[str]:
-    """Columns that say what happened, as against how the row came here. Carried columns begin with ``__``."""
+    """List the columns that describe the event, without those that describe how the row was received. Carried columns begin with ``__``."""
     return [name for name in rows.columns if name not in _LINEAGE and not name.startswith("__")]
 
 
@@ -48,17 +48,17 @@ def first_received(rows: pl.DataFrame) -> Deduplicated:
 
 
 def _in_order(rows: pl.DataFrame) -> bool:
-    """Whether rows stand in the order of receiving, as they come from the flattening: to sort them takes as long as to parse them."""
+    """Whether rows are in the order of receipt, as the flattening gives them: sorting them takes as long as parsing them."""
     before = [pl.col(name) > pl.col(name).shift(1) for name in _RECEIVED]
     equal = [pl.col(name) == pl.col(name).shift(1) for name in _RECEIVED]
     return bool(rows.select((before[0] | (equal[0] & (before[1] | (equal[1] & before[2])))).slice(1).all()).item())
 
 
 def against_existing(rows: pl.DataFrame, existing: pl.DataFrame) -> Deduplicated:
-    """De-duplicate the rows of a batch against rows that the table has already. Copies of each other are left to :func:`first_received`.
+    """De-duplicate the rows of a batch against rows that the table has. Copies within the batch are left to :func:`first_received`.
 
-    ``existing`` has the content columns, ``source``, ``message_id`` and ``item_index`` of the rows whose ids the batch repeats; one that can be
-    read in two ways stands there twice, and a copy is like it where it is like either. A row of the same message and position is no copy but
+    ``existing`` has the content columns, ``source``, ``message_id`` and ``item_index`` of the rows whose ids the batch repeats. A row that can be
+    read in two ways is in it twice, and a copy equals it if it equals either. A row of the same message and position is not a copy but
     the row itself, committed by an earlier try.
     """
     if existing.is_empty():
@@ -84,5 +84,5 @@ def _sort_out(kept: pl.DataFrame, landed: int, copies: pl.DataFrame, originals: 
 
 
 def _fingerprint(content: list[str]) -> pl.Expr:
-    """Text that is equal where the content is equal."""
+    """Return a text that is equal where the content is equal."""
     return pl.struct(content).struct.json_encode()

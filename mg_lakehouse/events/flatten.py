@@ -1,9 +1,9 @@
-"""From bronze rows to silver rows: bodies in, one frame per event table out, nothing lost on the way.
+"""Flattens bronze rows into silver rows: bodies in, one frame per event table out, and nothing is lost.
 
-Pure: a frame of messages goes in, frames come out. Bodies are unwrapped first (:mod:`mg_lakehouse.events.formats.envelopes`). Plain items take the fast reading (:mod:`mg_lakehouse.events.fast.reader`), all others
-the strict one (:mod:`mg_lakehouse.events.strict.reader`, :mod:`mg_lakehouse.events.strict.extract`, :mod:`mg_lakehouse.events.strict.cast`). What came of each message
-is held against a count that knows no reader (:mod:`mg_lakehouse.events.item_count`). De-duplication is
-:mod:`mg_lakehouse.events.dedupe`'s business, commits are the stores'.
+Pure: takes a frame of messages and returns frames. Bodies are unwrapped first (:mod:`mg_lakehouse.events.formats.envelopes`). Plain items take the fast path (:mod:`mg_lakehouse.events.fast.reader`), all others
+the strict reader (:mod:`mg_lakehouse.events.strict.reader`, :mod:`mg_lakehouse.events.strict.extract`, :mod:`mg_lakehouse.events.strict.cast`). The rows and rejects of each
+message are checked against a count that uses no reader (:mod:`mg_lakehouse.events.item_count`). De-duplication belongs to
+:mod:`mg_lakehouse.events.dedupe`, commits to :mod:`mg_lakehouse.silver.commit`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ __all__ = ["Flattened", "flatten", "fragments"]
 _logger = logging.getLogger(__name__)
 
 _CHUNK_BYTES: Final = 16 * 2**20
-"""Bytes of bodies that one thread takes at a time: small beside the memory of a machine, large beside what each call costs."""
+"""Bytes of bodies that one thread takes at a time: small next to a machine's memory, large next to the cost of a call."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,9 @@ class Flattened:
     """The rows of a batch of messages, before de-duplication.
 
     ``tables`` has the event tables with rows, ``rejected`` the rows of ``rejected_items``; each with the
-    contract's columns, and the carried ones behind them. ``items_of`` has, for each message, how many items were seen in it, readable
-    or not, so that ``items == sum of rows + rejected``; ``counted_of`` how many there must be: those that were seen, and those that begin in it and
-    are in no row and no reject, so that both are the same where nothing is lacking. Both are Int64.
+    contract's columns, and the carried ones behind them. ``items_of`` counts the items seen in each message, readable
+    or not, so that ``items == sum of rows + rejected``. ``counted_of`` counts how many there must be: those seen, plus those that begin in the message and
+    are in no row and no reject. Both are the same if nothing is missing. Both are Int64.
     """
 
     tables: dict[str, pl.DataFrame]
@@ -64,12 +64,12 @@ class Flattened:
 
     @property
     def counted(self) -> int:
-        """Number of items that there must be in all of them."""
+        """Number of items that must be in all of them."""
         return int(self.counted_of.sum())
 
 
 class _Read(NamedTuple):
-    """What was read of some bodies: typed rows by table, cells that are to be typed, what was rejected, each body's items and those that begin in it."""
+    """The reading of some bodies: typed rows by table, cells still to be typed, rejects, each body's items and the items that begin in it."""
 
     rows: dict[str, pl.DataFrame]
     cells: dict[str, pl.DataFrame]
@@ -91,10 +91,10 @@ def flatten(messages: pl.DataFrame, *, source: str, carry: tuple[str, ...] = ())
     with ThreadPoolExecutor(pl.thread_pool_size(), thread_name_prefix="flatten") as pool:
         read = _together(chunks, list(pool.map(_read, chunks)))
         typed = dict(zip(read.cells, pool.map(type_cells, read.cells.values(), read.cells), strict=True))
-        merged = _merged(read.rows, {table: found.rows for table, found in typed.items() if found.rows.height})
+        merged = _merged(read.rows, {table: strict.rows for table, strict in typed.items() if strict.rows.height})
         rows = pool.map(lambda table: _with_lineage(merged[table], lineage, silver_schema(table)), merged)
         tables = dict(zip(merged, rows, strict=True))
-    rejections = pl.concat([read.rejections, *(found.rejections for found in typed.values())])
+    rejections = pl.concat([read.rejections, *(strict.rejections for strict in typed.values())])
     account = _accounted(read, merged, rejections, messages["body"])
     rejected = _with_lineage(_with_fragments(account.rejections, messages["body"]), lineage, silver_schema(REJECTED_ITEMS))
     return Flattened(
@@ -103,7 +103,7 @@ def flatten(messages: pl.DataFrame, *, source: str, carry: tuple[str, ...] = ())
 
 
 class _Account(NamedTuple):
-    """All rejects, and of each message the items that were seen and those that there must be."""
+    """All rejects, and for each message the items seen and the items that there must be."""
 
     rejections: pl.DataFrame
     items: pl.Series
@@ -111,8 +111,8 @@ class _Account(NamedTuple):
 
 
 def _accounted(read: _Read, rows: dict[str, pl.DataFrame], rejections: pl.DataFrame, bodies: pl.Series) -> _Account:
-    """Hold what came of each message against what begins in it; one that falls short is rejected besides, so that its items are somewhere."""
-    # A message that was rejected as a whole has all of its items in that reject.
+    """Check each message's rows and rejects against the items that begin in it. A message that falls short gets a reject, so that its items are accounted for."""
+    # The reject of a whole message holds all of its items.
     starts = read.starts.scatter(rejections.filter(pl.col("item_index").is_null())["message"], 0)
     lacking = (starts - _placed(rows, rejections, bodies.len())).clip(0)
     items = read.items
@@ -125,26 +125,26 @@ def _accounted(read: _Read, rows: dict[str, pl.DataFrame], rejections: pl.DataFr
 
 
 def _falling_short(lacking: pl.Series) -> pl.Series:
-    """Messages that lack items: more begin in them than rows and rejects came of them."""
+    """Return the messages that lack items: more items begin in them than they have rows and rejects."""
     return (lacking > 0).arg_true()
 
 
 def _placed(rows: dict[str, pl.DataFrame], rejections: pl.DataFrame, count: int) -> pl.Series:
-    """Of so many messages, the rows and rejects of what begins an item: rejects of text besides must not stand in for an item that is nowhere."""
+    """Count each message's rows and rejects that begin an item: a reject of stray text must not stand in for a missing item."""
     begins = pl.col("element").str.ends_with("Activity")
     placed = [frame.filter(begins) if table == UNRECOGNIZED else frame for table, frame in rows.items()]
     return _heights([*(frame["message"] for frame in placed), rejections.filter(begins)["message"]], count)
 
 
 def _heights(messages: Sequence[pl.Series], count: int) -> pl.Series:
-    """How often each of so many messages stands in some columns; Int64."""
-    found = pl.concat(messages).value_counts()
-    return pl.zeros(count, pl.Int64, eager=True).scatter(found["message"], found["count"].cast(pl.Int64))
+    """Count how often each message occurs in some columns; Int64."""
+    counts = pl.concat(messages).value_counts()
+    return pl.zeros(count, pl.Int64, eager=True).scatter(counts["message"], counts["count"].cast(pl.Int64))
 
 
 def _overlooked(messages: pl.Series, starts: pl.Series, lacking: pl.Series, bodies: pl.Series) -> pl.DataFrame:
-    """A reject for each message that lacks items: it is seen by that, and every item is in a row or a reject."""
-    _logger.error("Of %d messages not all items were read: see reason %s in rejected_items.", messages.len(), Reason.OVERLOOKED_ITEMS.value)
+    """Make a reject for each message that lacks items: it shows the fault, and every item is in a row or a reject."""
+    _logger.error("Items of %d messages were not read: see reason %s in rejected_items.", messages.len(), Reason.OVERLOOKED_ITEMS.value)
     details = [
         f"{begin} items begin in the body, and {missing} of them are in no row. This is a fault of mg-lakehouse: report it, and run "
         "`mg-lakehouse backfill` of the day with a release that mends it."
@@ -156,9 +156,9 @@ def _overlooked(messages: pl.Series, starts: pl.Series, lacking: pl.Series, bodi
 
 
 def fragments(bodies: Iterable[str], indexes: Iterable[int]) -> list[str]:
-    """Texts of single items as received, given each one's body and position.
+    """Return the texts of single items as received, given each one's body and position.
 
-    A body is unwrapped and cut once for all of its items that follow each other.
+    A body is unwrapped and cut once for consecutive items of it.
     """
     texts: list[str] = []
     received, body = "", Body("")
@@ -170,7 +170,7 @@ def fragments(bodies: Iterable[str], indexes: Iterable[int]) -> list[str]:
 
 
 def _chunks(bodies: pl.Series) -> Iterator[pl.Series]:
-    """Bodies in parts of about ``_CHUNK_BYTES``, at least one."""
+    """Yield the bodies in chunks of about ``_CHUNK_BYTES``, at least one."""
     chunk = bodies.str.len_bytes().cast(pl.UInt64).cum_sum() // _CHUNK_BYTES
     starts = [0, *(chunk != chunk.shift(1)).arg_true()]
     for start, end in zip(starts, [*starts[1:], bodies.len()], strict=True):
@@ -179,7 +179,7 @@ def _chunks(bodies: pl.Series) -> Iterator[pl.Series]:
 
 
 def _together(chunks: list[pl.Series], parts: list[_Read]) -> _Read:
-    """What was read of the chunks of a batch as one."""
+    """Join the readings of a batch's chunks into one."""
     starts = list(accumulate((chunk.len() for chunk in chunks), initial=0))
 
     def placed(frames: Sequence[pl.DataFrame | None]) -> pl.DataFrame:
@@ -199,13 +199,13 @@ def _together(chunks: list[pl.Series], parts: list[_Read]) -> _Read:
 
 
 def _with_lineage(rows: pl.DataFrame, lineage: pl.DataFrame, schema: pl.Schema) -> pl.DataFrame:
-    """Rows with where they came from, in the columns of the contract and the carried ones behind them."""
-    found = rows.hstack(lineage[rows["message"]])
-    return found.select(*schema, *(name for name in lineage.columns if name not in schema)).cast(schema)
+    """Add the lineage to rows: the contract's columns come first, the carried ones behind them."""
+    traced = rows.hstack(lineage[rows["message"]])
+    return traced.select(*schema, *(name for name in lineage.columns if name not in schema)).cast(schema)
 
 
 def _read(bodies: pl.Series) -> _Read:
-    """The bodies by the fast reading where it can, item by item, the others by the strict one."""
+    """Read bodies by the fast path where possible, item by item, and by the strict reader otherwise."""
     opened = unwrap_all(bodies)
     texts, arrow = opened.texts, in_arrow(opened.texts)
     plain = _plain(arrow)
@@ -226,25 +226,27 @@ def _read(bodies: pl.Series) -> _Read:
 
 
 def _plain(bodies: pa.LargeStringArray) -> PlainReading:
-    """The fast reading of what it can read. A fault in it costs speed, never a message: one odd bundle must not stop the feed."""
+    """Read what the fast path can read. A bug in it costs speed, never a message: one odd bundle must not stop the feed."""
     try:
         return read_plain(bodies)
     except (pl.exceptions.PolarsError, ValueError) as error:
-        _logger.warning("The fast reading failed on %d messages (%s); they are read strictly instead.", len(bodies), type(error).__name__)
+        _logger.warning(
+            "The fast path failed on %d messages (%s); the strict reader reads them instead.", len(bodies), type(error).__name__
+        )
         return NOTHING_PLAIN
 
 
 def _merged(plain: dict[str, pl.DataFrame], strict: dict[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
-    """The rows of both readings, in order. The strict one has whole messages first, and single items of others behind them."""
+    """Merge the rows of both readings, in order. The strict one has whole messages first, and single items of others behind them."""
     in_order = {
         table: pl.concat([plain[table], rows] if table in plain else [rows]).sort("message", "item_index") for table, rows in strict.items()
     }
-    found = plain | in_order
-    return {table: found[table] for table in silver_tables() if table in found}
+    merged = plain | in_order
+    return {table: merged[table] for table in silver_tables() if table in merged}
 
 
 def _with_fragments(rejections: pl.DataFrame, bodies: pl.Series) -> pl.DataFrame:
-    """Fill in the text of the items that were readable and rejected for their time."""
+    """Fill in the text of items that were readable and rejected for their time."""
     known = rejections.filter(pl.col("fragment").is_not_null())
     unknown = rejections.filter(pl.col("fragment").is_null())
     if unknown.is_empty():

@@ -1,12 +1,12 @@
-"""How many items begin in a body: a count of its own, which shares nothing with the readers, to hold them to.
+"""Counts the items that begin in a body. The count shares nothing with the readers, so that it can check them.
 
-What begins an item is a start tag whose name ends in ``Activity``, outside of comments, CDATA sections, processing instructions and values of
-attributes, within tags of the envelope and nothing else: what stands in an item is its content. A body of nothing but items, one behind the other in
-one envelope, is counted from end tag to end tag, which is five times as fast; any other tag by tag. Where its tags do not balance there is no within,
+An item begins with a start tag whose name ends in ``Activity``, outside of comments, CDATA sections, processing instructions and attribute values,
+directly within tags of the envelope: anything inside an item is its content. A body of nothing but items, one after the other in
+one envelope, is counted from end tag to end tag, which is five times as fast; any other tag by tag. If its tags do not balance there is no nesting,
 and every such tag begins an item, as it does for the reader that cuts such a body. A reader may see more (text that belongs to no item, items of
 other names); it must not see less.
 
-Compiled (``_starts.pyx``) where there is a compiler, as the fast reading is; a property test holds both forms to the same counts.
+Compiled (``_item_count.pyx``) if there is a compiler, like the fast path; a property test holds both forms to the same counts.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _NEXT: Final = re.compile(_BLANK + rb"<([A-Za-z0-9_.:-]*Activity)>")
 
 
 def starts_of(bodies: pa.LargeStringArray) -> pl.Series:
-    """How many items begin in each of some bodies (``large_string``, without nulls); Int64."""
+    """Count the items that begin in each body (``large_string``, without nulls); Int64."""
     _, offsets, data = bodies.buffers()
     if machine is None or offsets is None or data is None:
         return pl.Series([count_starts(body.encode()) for body in bodies.to_pylist() if body is not None], dtype=pl.Int64)
@@ -49,24 +49,24 @@ def starts_of(bodies: pa.LargeStringArray) -> pl.Series:
 
 
 def count_starts(body: bytes) -> int:
-    """How many items begin in a body (UTF-8)."""
+    """Count the items that begin in a body (UTF-8)."""
     in_order = _count_in_order(body)
     return _count_by_tags(body) if in_order is None else in_order
 
 
 def _count_in_order(body: bytes) -> int | None:
-    """Items of a body that has nothing but one after the other in its envelope, each up to its end tag; ``None`` of any other."""
+    """Count the items of a body that has only items in its envelope, one after the other, each up to its end tag; ``None`` for any other body."""
     head = _HEAD.match(body)
     if head is None or body.find(b"<!", head.end()) >= 0 or body.find(b"<?", head.end()) >= 0:
         return None
-    found, at = 0, head.end()
+    count, at = 0, head.end()
     while (start := _NEXT.match(body, at)) is not None:
         end_tag = b"</%s>" % start[1]
         end = body.find(end_tag, start.end())
         if end < 0:
             return None
-        found, at = found + 1, end + len(end_tag)
-    return found if body[at:].strip(b" \t\r\n") == b"</%s>" % head[1] else None
+        count, at = count + 1, end + len(end_tag)
+    return count if body[at:].strip(b" \t\r\n") == b"</%s>" % head[1] else None
 
 
 def _count_by_tags(body: bytes) -> int:

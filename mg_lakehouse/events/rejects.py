@@ -1,4 +1,4 @@
-"""Why an item or a message could not become a row: the closed list behind ``rejected_items.reason``."""
+"""Reasons why an item or a message could not become a row: the closed list behind ``rejected_items.reason``."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ class Reason(StrEnum):
     MALFORMED_XML = "malformed_xml"
     """Not well-formed, or text between items, or a body that declares a document type, which the reader refuses."""
     NOT_XML = "not_xml"
-    """The body is no XML, and no envelope that is known holds one; the detail says what it is."""
+    """The body is not XML, and no known envelope holds one; the detail describes it."""
     NOT_ACTIVITY_ITEMS = "not_activity_items"
     """Well-formed, but the root is neither ``ActivityItems`` nor an ``AccountActivityResponse`` that holds one."""
     MISSING_TIMESTAMP = "missing_timestamp"
     """The item has no ``Timestamp``, or an empty one."""
     INVALID_TIMESTAMP = "invalid_timestamp"
-    """The item's ``Timestamp`` is no ``xsd:dateTime``."""
+    """The item's ``Timestamp`` is not an ``xsd:dateTime``."""
     CONFLICTING_ACTIVITY_ID = "conflicting_activity_id"
-    """The table has another event under this activity id already, with different content."""
+    """The table already has another event under this activity id, with different content."""
     OVERLOOKED_ITEMS = "overlooked_items"
-    """More items begin in the body than became rows or rejects: a fault of this program, which costs no item its place in the books."""
+    """More items begin in the body than became rows or rejects: a bug of ours. The reject keeps them in the books."""

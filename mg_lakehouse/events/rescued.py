@@ -1,7 +1,7 @@
-"""Rows that an older catalogue read: what it had no column for lies in ``_rescued_data``, and this one has a column for it.
+"""Rereads rows of an older catalogue: it had no column for a value, which is in ``_rescued_data``, and this catalogue has one.
 
-A copy of such a row, read by this catalogue, would differ from it without anything having happened. Pure functions on frames of one silver
-table. What the rows become in the lake is a backfill's business.
+A copy of such a row, read by this catalogue, would differ from it although the event is the same. Pure functions on frames of one silver
+table. Changing the rows in the lake is the task of a backfill.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ __all__ = ["may_be_older", "reread"]
 
 
 def may_be_older() -> pl.Expr:
-    """Whether an older catalogue can have read a row otherwise: only what no column took can have one by now."""
+    """Whether an older catalogue may have read a row differently: only rescued values can have got a column since."""
     return pl.col("_rescued_data").is_not_null()
 
 
 def reread(rows: pl.DataFrame, table: str) -> pl.DataFrame:
-    """Those of some rows that this catalogue reads otherwise than an older one did, as it does: each column takes its element.
+    """Return the rows that this catalogue reads differently from an older one, as it reads them: each column takes its element.
 
-    Lists of errors stay as they are, for what was rescued of them is no text but XML.
+    Lists of errors stay as they are, for their rescued part is XML, not text.
     """
     columns = [column for column in _filled(table) if column.name in rows.columns]
     older = rows.filter(may_be_older())
@@ -44,13 +44,13 @@ def reread(rows: pl.DataFrame, table: str) -> pl.DataFrame:
 
 
 def _filled(table: str) -> list[Column]:
-    """Columns that hold the text of an element, but those that every row has."""
+    """List the columns that hold an element's text, except those that every row has."""
     columns = (*COMMON_COLUMNS, *event_of_table(table).columns)
     return [column for column in columns if column.elements and not column.required and column.type != "errors"]
 
 
 def _taken(row: dict[str, Any], columns: list[Column]) -> tuple[dict[str, str], str | None]:
-    """The texts that columns take out of ``_rescued_data``, by column, and what stays there."""
+    """Return the texts that columns take from ``_rescued_data``, by column, and what stays there."""
     rescued: dict[str, Any] = json.loads(row["_rescued_data"])
     texts: dict[str, str] = {}
     for column in columns:

@@ -1,4 +1,4 @@
-"""Polars schemas of the silver tables, derived from the catalogue, and the Polars type of each of its types."""
+"""Polars schemas of the silver tables, derived from the catalogue, and the map of types for Polars and DuckDB."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _TYPES: Final[dict[ColumnType, tuple[pl.DataType, str]]] = {
     "bool": (pl.Boolean(), "boolean"),
     "errors": (ERRORS, "struct(error_code varchar, error_message varchar)[]"),
 }
-"""By type of the catalogue, what Polars and DuckDB call it."""
+"""The types of Polars and DuckDB, by the catalogue's type."""
 
 _GOLD_TYPES: Final[dict[str, pl.DataType]] = {
     **{sql: dtype for dtype, sql in _TYPES.values()},
@@ -32,28 +32,28 @@ _GOLD_TYPES: Final[dict[str, pl.DataType]] = {
     "varchar[]": pl.List(pl.String()),
     "date[]": pl.List(pl.Date()),
 }
-"""By the name that a dbt model's contract has for it; gold has types that silver has not."""
+"""The type of Polars, by its name in a dbt model's contract; gold has types that silver lacks."""
 
 
 def in_arrow(texts: pl.Series) -> pa.LargeStringArray:
-    """Texts as Arrow has them since its first version: behind each other, with one more offset than there are texts."""
-    found = texts.to_arrow(compat_level=pl.CompatLevel.oldest())
-    assert isinstance(found, pa.LargeStringArray)
-    return found
+    """Return texts in Arrow's first layout: one after the other, with one more offset than there are texts."""
+    array = texts.to_arrow(compat_level=pl.CompatLevel.oldest())
+    assert isinstance(array, pa.LargeStringArray)
+    return array
 
 
 def dtype_of(column: Column) -> pl.DataType:
-    """Polars dtype of a column of the catalogue."""
+    """Return the Polars dtype of a column of the catalogue."""
     return _TYPES[column.type][0]
 
 
 def sql_type_of(column: Column) -> str:
-    """DuckDB's name of the type of a column of the catalogue."""
+    """Return DuckDB's name for the type of a column of the catalogue."""
     return _TYPES[column.type][1]
 
 
 def dtype_of_sql(name: str) -> pl.DataType:
-    """Polars dtype of a column by DuckDB's name of its type, in any case.
+    """Return the Polars dtype for DuckDB's name of a type, in any case.
 
     Raises:
         KeyError: no table of ours has a column of this type.
@@ -63,7 +63,7 @@ def dtype_of_sql(name: str) -> pl.DataType:
 
 @cache
 def silver_schema(table: str) -> pl.Schema:
-    """Polars schema of a silver table, in the contract's column order.
+    """Return the Polars schema of a silver table, in the contract's column order.
 
     Raises:
         KeyError: the catalogue has no such table.

@@ -1,1 +1,1 @@
-"""The ground: Delta and DuckDB, no business."""
+"""The foundation: Delta and DuckDB, without business rules."""

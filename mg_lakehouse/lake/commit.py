@@ -1,18 +1,18 @@
-"""The exactly-once commit: one change of a Delta table, whatever crashes or races.
+"""Commits exactly once: one change of a Delta table, whatever crashes or races.
 
 ``write_deltalake`` alone is at-least-once in disguise: an exception does not mean "not committed" (the
-answer may be lost after the log entry landed), and two writers that both looked first both append. Three
-rules make it exact, and this module is the only place that holds them:
+answer may be lost after the log entry was written), and two writers that both read first both append. Three
+rules make it exact, and only this module implements them:
 
-* open the table, look, and write **through that same handle**. ``Transaction(app_id, version)`` is a
+* open the table, read it, and write **through that same handle**. ``Transaction(app_id, version)`` is a
   compare-and-swap only on the handle whose ``transaction_version`` was read; with a URI, or a handle
   refreshed in between, delta-rs accepts a repeated or lower version (measured with 1.6.6);
-* on any exception wait and look again. What the table says decides, never the exception;
-* the commit marks what it contains, so that the look can tell whether an earlier try landed.
+* after any exception, wait and read again. The table decides, never the exception;
+* the commit marks what it contains, so that the next read shows whether an earlier try was committed.
 
-What it says is committed is on disk too (:mod:`mg_lakehouse.lake.durable`).
+A commit that is reported is also on disk (:mod:`mg_lakehouse.lake.durable`).
 
-What is written and how a table tells that it has it already is decided by the callers: :mod:`mg_lakehouse.bronze.append` and
+The callers decide what is written and how a table shows that it has it already: :mod:`mg_lakehouse.bronze.append` and
 :mod:`mg_lakehouse.silver.update` append, :mod:`mg_lakehouse.gold.commit` replaces.
 """
 
@@ -51,7 +51,7 @@ _FIRST_WAIT_SECONDS: Final = 0.05
 _LONGEST_WAIT_SECONDS: Final = 5.0
 _PATIENCE_SECONDS: Final = 30.0
 
-# Of what hardly repeats a dictionary saves nothing: it doubles the memory of a write of bodies, and without one for ids 84,000 deliveries took 8 % less time and space.
+# A dictionary saves nothing where values hardly repeat: it doubles the memory of a write of bodies, and without one for ids 84,000 deliveries took 8 % less time and space.
 _WRITER: Final = WriterProperties(
     compression="ZSTD",
     column_properties={name: ColumnProperties(dictionary_enabled=False) for name in ("body", "activity_id", "recipient_id", "event_at")},
@@ -60,16 +60,16 @@ _WRITER: Final = WriterProperties(
 _CHECKPOINT_EVERY: Final = 50
 
 _REPLACED_FILE_BYTES: Final = 8 * 2**20
-"""A replacement rewrites whole files, so they stay small: 20 jobs of 10 M rows cost it 5.7 s of CPU with files of 32 MiB and 3.5 s with these."""
+"""A replacement rewrites whole files, so they stay small: replacing 20 jobs of 10 M rows took 5.7 s of CPU with files of 32 MiB and 3.5 s with these."""
 
 _REPLACED_FILE_ROWS: Final = 131_072
-"""Where rows are small, 8 MiB are all of a table: 20 jobs of 1.8 M rows of 3 bytes cost 1.3 s of CPU in one file and 0.2 s in files of so many rows."""
+"""Where rows are small, 8 MiB is a whole table: replacing 20 jobs of 1.8 M rows of 3 bytes took 1.3 s of CPU in one file and 0.2 s in files of this many rows."""
 
 _LEAST_FILE_BYTES: Final = 512 * 2**10
-"""Below, delta-rs (1.6.6) ends files early, for it counts pages before they are compressed: of 6 bytes a row 10,000 to a file of 256 KiB."""
+"""Below it, delta-rs (1.6.6) ends files early, for it counts pages before compression: of 6 bytes a row 10,000 to a file of 256 KiB."""
 
-# What is rewritten again and again is compressed lightly: at level 3, and with dictionaries of keys that hardly repeat, 500,000 violations took
-# 1.0 s of CPU and 34.9 MB, and like this 0.43 s and 35.5 MB; messages 1.3 s and 33.9 MB, and 1.1 s and 36.5 MB.
+# Rows that are rewritten often are compressed lightly: at level 3, and with dictionaries of keys that hardly repeat, 500,000 violations took
+# 1.0 s of CPU and 34.9 MB, with these settings 0.43 s and 35.5 MB; messages 1.3 s and 33.9 MB, and 1.1 s and 36.5 MB.
 _REPLACER: Final = WriterProperties(
     compression="ZSTD",
     compression_level=1,
@@ -79,19 +79,19 @@ _REPLACER: Final = WriterProperties(
 
 
 class OvertakenError(TransientError):
-    """What was to be written was made from a state that the table is no longer in: trying again would write what is out of date."""
+    """The table has changed since the rows were made: a retry would write outdated rows."""
 
 
 @dataclass(frozen=True, slots=True)
 class Landed(Generic[Result]):
-    """The table has it already, or there is nothing to write."""
+    """The table has the change already, or there is nothing to write."""
 
     result: Result
 
 
 @dataclass(frozen=True, slots=True)
 class Append(Generic[Result]):
-    """Append these rows with these transactions; ``metadata`` goes into the commit for whoever audits it."""
+    """Append these rows with these transactions; ``metadata`` goes into the commit for the audit."""
 
     rows: pl.DataFrame
     transactions: Sequence[Transaction]
@@ -101,11 +101,11 @@ class Append(Generic[Result]):
 
 @dataclass(frozen=True, slots=True)
 class Replace(Generic[Result]):
-    """Replace the rows that ``predicate`` selects, or all where it is ``None``, by these, with these transactions.
+    """Replace the rows that ``predicate`` selects (all if ``None``) by these, with these transactions.
 
-    ``rows`` gives them anew for each try, for a stream can be read once. ``new_schema`` has the rows' columns take the place of the table's.
-    With ``others_may_commit`` the commit may land behind others that did not touch the rows: of a condition on the partition's column delta-rs
-    (1.6.6) knows that, appends to the partition and compactions of it included, which a test holds.
+    ``rows`` makes them for each try, for a stream can be read only once. With ``new_schema`` their columns replace the table's.
+    With ``others_may_commit`` the commit may follow others that did not change the same rows. For a predicate on the partition column delta-rs
+    (1.6.6) checks that, appends to the partition and compactions of it included; a test holds this.
     """
 
     rows: Callable[[], pa.RecordBatchReader]
@@ -121,17 +121,17 @@ Decision = Landed[Result] | Append[Result] | Replace[Result]
 
 
 def commit_once(what: str, open_table: Callable[[], DeltaTable], decide: Callable[[DeltaTable], Decision[Result]]) -> Result:
-    """Open, look, write through the same handle, and on any exception look again.
+    """Open the table, read it, and write through the same handle; after any exception read it again.
 
     Args:
-        what: the table, for an error's sentence.
+        what: the table, for error texts.
         open_table: opens the table at its newest version.
-        decide: looks at the handle and says what is left to write. Called anew for each try.
+        decide: reads the handle and returns what is left to write. Called for each try.
 
     Raises:
-        PermanentError: access is refused or the disk is full, and the table says that nothing landed. Or it landed and could not be synced.
-        OvertakenError: ``decide`` says so.
-        TransientError: no try landed, of several in about half a minute; a store that fails slowly makes the last one longer.
+        PermanentError: access is refused or the disk is full, and the table shows that nothing was committed; or the commit could not be synced.
+        OvertakenError: ``decide`` raised it.
+        TransientError: several tries in about half a minute committed nothing; a store that fails slowly makes the last one longer.
     """
     failure: Exception | None = None
     deadline = time.monotonic() + _PATIENCE_SECONDS
@@ -146,22 +146,22 @@ def commit_once(what: str, open_table: Callable[[], DeltaTable], decide: Callabl
                 decision = decide(handle)
         except OvertakenError:
             raise
-        except TransientError as error:  # an answer that broke off is no reason to hand a whole batch back
+        except TransientError as error:  # an answer that was cut off is no reason to release a whole batch
             failure = error
             continue
         if isinstance(decision, Landed):
-            make_durable(handle)  # whoever committed it may not have come to that
+            make_durable(handle)  # the process that committed it may have died before that
             return decision.result
-        if failure is not None and isinstance(sorted_out := _sorted(failure, what), PermanentError):
-            raise sorted_out from failure
+        if failure is not None and isinstance(classified := _sorted(failure, what), PermanentError):
+            raise classified from failure
         try:
             reached(Failpoint.COMMIT_LOOKED, what)
             _append(handle, decision) if isinstance(decision, Append) else _replace(handle, decision)
             reached(Failpoint.COMMIT_LANDED, what)
-        except Exception as error:  # noqa: BLE001  whatever it is, the table decides
+        except Exception as error:  # noqa: BLE001  whatever the error, the table decides
             failure = error
             continue
-        # Not tried again: a second sync of a file succeeds though the first one lost its content.
+        # Not retried: a second sync of a file succeeds although the first one lost its content.
         make_durable(handle)
         checkpoint(handle)
         return decision.result
@@ -180,7 +180,7 @@ def _wait(attempt: int) -> None:
 def _append(handle: DeltaTable, append: Append[Any]) -> None:
     write_deltalake(
         handle,
-        # string_view, Polars' own, is not read by every engine.
+        # Not every engine reads string_view, Polars' own type.
         append.rows.to_arrow(compat_level=pl.CompatLevel.oldest()),
         mode="append",
         writer_properties=_WRITER,
@@ -198,7 +198,7 @@ def _replace(handle: DeltaTable, replacement: Replace[Any]) -> None:
         schema_mode="overwrite" if replacement.new_schema else None,
         target_file_size=replaced_file_bytes(handle),
         writer_properties=_REPLACER,
-        # To the very next version or not at all. Left to itself, delta-rs (1.6.6) commits a whole overwrite behind a compaction that it
+        # To the very next version or not at all. By default delta-rs (1.6.6) commits a whole overwrite after a compaction that it
         # did not see: the old rows stay, in the compacted file, beside the new ones.
         commit_properties=_properties(replacement, max_commit_retries=None if replacement.others_may_commit else 0),
         post_commithook_properties=NO_HOOKS,
@@ -206,14 +206,14 @@ def _replace(handle: DeltaTable, replacement: Replace[Any]) -> None:
 
 
 def replaced_file_bytes(handle: DeltaTable) -> int:
-    """Bytes that a file of a table is to have whose rows are replaced: about 131,072 rows of those that it has, within 512 KiB and 8 MiB.
+    """Return the target size, in bytes, of files whose rows are replaced: about 131,072 of the table's rows, within 512 KiB and 8 MiB.
 
-    A table without rows does not tell how large they are: its files get 8 MiB, and what is replaced in them later is cut anew.
+    An empty table does not show the size of its rows: its files get 8 MiB, and later replacements in them resize the files.
     """
     files = pl.DataFrame(handle.get_add_actions(flatten=True))
     rows, size = int(files["num_records"].sum()), int(files["size_bytes"].sum())
-    of_rows = size * _REPLACED_FILE_ROWS // rows if rows else _REPLACED_FILE_BYTES
-    return min(_REPLACED_FILE_BYTES, max(_LEAST_FILE_BYTES, of_rows))
+    file_bytes = size * _REPLACED_FILE_ROWS // rows if rows else _REPLACED_FILE_BYTES
+    return min(_REPLACED_FILE_BYTES, max(_LEAST_FILE_BYTES, file_bytes))
 
 
 def _properties(decision: Append[Any] | Replace[Any], *, max_commit_retries: int | None = None) -> CommitProperties:
@@ -223,7 +223,7 @@ def _properties(decision: Append[Any] | Replace[Any], *, max_commit_retries: int
 
 
 def checkpoint(handle: DeltaTable) -> None:
-    """Write a checkpoint now and then, so that opening the table stays cheap. A failure is of no consequence."""
+    """Write a checkpoint every ``_CHECKPOINT_EVERY`` versions, so that opening the table stays cheap. A failure has no consequence."""
     if handle.version() % _CHECKPOINT_EVERY:
         return
     with contextlib.suppress(Exception):  # the next one will do

@@ -1,8 +1,8 @@
-"""Damage of a local table: entries of its log and data files that are empty, torn, missing or foreign, as a power cut or a hand leaves them.
+"""Detects damage of a local table: log entries and data files that are empty, torn, missing or foreign, after a power cut or an edit by hand.
 
-delta-rs (1.6.6) takes an entry of 0 bytes for a commit of nothing, goes on from an object that is no action, and says of the others neither which
-file nor what to do. So whoever opens a table looks at what came since this process last looked, at sizes and entries and not into data files: about
-30 microseconds a file. An object store takes a file whole or not at all, and nothing is looked at there.
+delta-rs (1.6.6) takes an entry of 0 bytes for a commit of nothing and goes on after an object that is no action; of other damage it names neither the
+file nor the remedy. So opening a table checks what was added since this process last checked it: sizes and entries, not the content of data files,
+about 30 microseconds a file. An object store writes a file whole or not at all, and nothing is checked there.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ __all__ = [
 ]
 
 State = Literal["empty", "torn", "missing", "foreign", "stale"]
-"""``stale`` is a checkpoint that was made of a log with a hole."""
+"""``stale`` is a checkpoint made from a log with a gap."""
 
 _sound: Final[dict[tuple[Path, str], int]] = {}
-"""By folder and id, for one may be removed and made anew, the version up to which this process found a table whole."""
+"""The version up to which this process found a table whole, by folder and id: a table may be removed and recreated."""
 
 _CHECKPOINT: Final = "_last_checkpoint"
 _DIGITS: Final = 20
-"""Of a version in a file's name."""
+"""Digits of a version in a file's name."""
 
 
 class Damage(NamedTuple):
-    """A damaged file of a table, by its path in the table's folder, and the log's version that it is of, where it is an entry."""
+    """A damaged file: its path in the table's folder, its state, and its version if it is a log entry."""
 
     file: str
     state: State
@@ -54,59 +54,61 @@ class Damage(NamedTuple):
 
 
 def refuse_new_damage(folder: Path, handle: DeltaTable, what: str) -> None:
-    """Look at what a table has since this process last looked; the first time at all that its newest version rests on.
+    """Check what was added to a table since this process last checked it; the first time, everything that its newest version depends on.
 
     Raises:
-        PermanentError: a file is damaged. ``what`` names the table for the sentence.
+        PermanentError: a file is damaged. ``what`` names the table in the text.
     """
     key, version = (folder, str(handle.metadata().id)), handle.version()
-    known, rests_on = _sound.get(key), _after_checkpoint(folder, version)
+    known, depends_on = _sound.get(key), _after_checkpoint(folder, version)
     if known is not None and known >= version:
         return
-    if known is not None and known + 1 < rests_on:  # maintenance may have removed entries since
+    if known is not None and known + 1 < depends_on:  # maintenance may have removed entries since
         known = None
-    first = rests_on if known is None else known + 1
-    found = [damage for each in range(first, version + 1) for damage in _entry(folder, each)]
-    if known is None and folder.parent.name == "bronze":  # the only copy: what stands before a checkpoint counts too
-        found += hollow(folder, before=first)
-    found = found or list(_whole(folder, handle) if known is None else _added(folder, first, version))
-    if found and _after_checkpoint(folder, version) > rests_on:  # or is doing so
+    first = depends_on if known is None else known + 1
+    damages = [damage for entry in range(first, version + 1) for damage in _entry(folder, entry)]
+    if known is None and folder.parent.name == "bronze":  # the only copy: entries before a checkpoint count too
+        damages += hollow(folder, before=first)
+    damages = damages or list(_whole(folder, handle) if known is None else _added(folder, first, version))
+    if damages and _after_checkpoint(folder, version) > depends_on:  # maintenance removed entries meanwhile, or is doing so
         refuse_new_damage(folder, handle, what)
-    elif found:
-        raise _refusal(found, folder, what)
+    elif damages:
+        raise _refusal(damages, folder, what)
     else:
         _sound[key] = version
 
 
 def refuse_hollow(folder: Path, what: str) -> None:
-    """Look at the sizes of all entries of a table's log, those before its checkpoint included, which nobody else reads.
+    """Check the sizes of all entries of a table's log, also of those before its checkpoint, which nothing else reads.
 
     Raises:
-        PermanentError: one is empty. ``what`` names the table for the sentence.
+        PermanentError: an entry is empty. ``what`` names the table in the text.
     """
-    if found := hollow(folder):
-        raise _refusal(found, folder, what)
+    if damages := hollow(folder):
+        raise _refusal(damages, folder, what)
 
 
 def hollow(folder: Path, *, before: int | None = None) -> list[Damage]:
-    """Empty entries of a table's log, in order."""
+    """List the empty entries of a table's log, in order."""
     with os.scandir(log_of(folder)) as files:
         empty = sorted(int(file.name[:_DIGITS]) for file in files if _is_entry(file.name) and not file.stat().st_size)
-    return [Damage(f"{LOG}/{entry_file(folder, each).name}", "empty", each) for each in empty if before is None or each < before]
+    return [
+        Damage(f"{LOG}/{entry_file(folder, version).name}", "empty", version) for version in empty if before is None or version < before
+    ]
 
 
 def refuse_damage(folder: Path, what: str) -> None:
-    """Look at all of a table's log, for delta-rs cannot open it.
+    """Check a whole log that delta-rs cannot open.
 
     Raises:
-        PermanentError: a file is damaged. ``what`` names the table for the sentence.
+        PermanentError: a file is damaged. ``what`` names the table in the text.
     """
-    if found := list(damage_of(folder)):
-        raise _refusal(found, folder, what)
+    if damages := list(damage_of(folder)):
+        raise _refusal(damages, folder, what)
 
 
 def damage_of(folder: Path, *, up_to: int = -1) -> Iterator[Damage]:
-    """All damage of a table's log: entries between the first that must be there and the last, or ``up_to``, and checkpoints."""
+    """Yield all damage of a table's log: of the entries from the first that must exist to the last, or ``up_to``, and of checkpoints."""
     if not folder.is_dir():
         return
     log = log_of(folder)
@@ -114,8 +116,8 @@ def damage_of(folder: Path, *, up_to: int = -1) -> Iterator[Damage]:
     checkpoints = sorted(int(file.name[:_DIGITS]) for file in log.glob("*.checkpoint.parquet"))
     last = max([*versions, up_to])
     if not versions and not checkpoints and any(folder.glob("*/*.parquet")):
-        last = max(last, 0)  # a table's first entry is there before its first data file
-    # Maintenance removes entries from the first on, and only those that a checkpoint stands for.
+        last = max(last, 0)  # a table's first entry is written before its first data file
+    # Maintenance removes entries from the oldest on, and only those that a checkpoint replaces.
     oldest = checkpoints[0] + 1 if checkpoints else 0
     for version in range(min([oldest, *versions]), last + 1):
         yield from _entry(folder, version)
@@ -129,7 +131,7 @@ def damage_of(folder: Path, *, up_to: int = -1) -> Iterator[Damage]:
 
 
 def log_versions(folder: Path) -> list[int]:
-    """Versions that the log has entries of, in order."""
+    """List the versions of the log's entries, in order."""
     with os.scandir(log_of(folder)) as files:
         return sorted(int(file.name[:_DIGITS]) for file in files if _is_entry(file.name))
 
@@ -139,7 +141,7 @@ def _is_entry(name: str) -> bool:
 
 
 def entry_state(entry: Path) -> State | None:
-    """What is wrong with an entry of a log, ``None`` where nothing is."""
+    """Return what is wrong with a log entry; ``None`` if nothing is."""
     try:
         content = entry.read_bytes()
     except FileNotFoundError:
@@ -148,26 +150,26 @@ def entry_state(entry: Path) -> State | None:
         return "empty"
     try:
         actions_of(content)
-    except ValueError:  # JSON's and UTF-8's are such
+    except ValueError:  # JSON's and UTF-8's errors are subclasses
         begun = any(content.startswith(f'{{"{action}"'.encode()) for action in ACTIONS)
         return "torn" if begun or not content.strip(b"\0") else "foreign"
     return None
 
 
 def remedy(layer: str, table: str, folder: Path) -> str:
-    """What puts a damaged table right; only bronze is the only copy of what it holds."""
+    """Return the remedy for a damaged table; only bronze is the sole copy of its rows."""
     if layer == "bronze":
-        return "`mg-lakehouse repair bronze` says what a repair would do, and does it with --yes. Leave the files as they are until then"
+        return "`mg-lakehouse repair bronze` shows what a repair would do, and does it with --yes. Leave the files as they are until then"
     if layer == "gold":
-        again = "materializing its days makes it anew" if table == RECONCILIATION_NAME else "the next build makes it anew from silver"
+        again = "materializing its days rebuilds it" if table == RECONCILIATION_NAME else "the next build rebuilds it from silver"
         return f"remove the folder {folder}, and {again}"
     if table == REJECTED_ITEMS:
-        return f"remove the folder {folder}, and the next run makes it anew from bronze"
+        return f"remove the folder {folder}, and the next run rebuilds it from bronze"
     days = sorted(day.name.partition("=")[2] for day in folder.parent.parent.glob("bronze/*/received_date=*"))
     span = f"--from {days[0]} --to {days[-1]}" if days else "--from FIRST --to LAST"
-    # What is set aside follows from a day as a whole.
+    # Set-aside rows follow from a whole day, not from one table.
     of_table = "" if table == SET_ASIDE else f"--table {table} "
-    return f"remove the folder {folder}, and `mg-lakehouse backfill {of_table}{span}` makes it anew from bronze"
+    return f"remove the folder {folder}, and `mg-lakehouse backfill {of_table}{span}` rebuilds it from bronze"
 
 
 def _refusal(found: Sequence[Damage], folder: Path, what: str) -> PermanentError:
@@ -179,13 +181,13 @@ def _refusal(found: Sequence[Damage], folder: Path, what: str) -> PermanentError
 
 
 def _after_checkpoint(folder: Path, version: int) -> int:
-    """The first version whose entry a version rests on."""
+    """Return the first version whose entry ``version`` depends on."""
     pointed = _pointed_at(log_of(folder) / _CHECKPOINT)
     return 0 if pointed is None or pointed > version else pointed + 1
 
 
 def _pointed_at(hint: Path) -> int | None:
-    """The version of the checkpoint that a hint names; delta-rs goes without where it cannot be read."""
+    """Return the version of the checkpoint that a hint names; ``None`` if it cannot be read: delta-rs does without it then."""
     try:
         return int(json.loads(hint.read_bytes())["version"])
     except (FileNotFoundError, ValueError, TypeError, KeyError):
@@ -199,34 +201,34 @@ def _entry(folder: Path, version: int) -> Iterator[Damage]:
 
 
 def _whole(folder: Path, handle: DeltaTable) -> Iterator[Damage]:
-    """Damage of the data files of a version."""
+    """Yield damage of the data files of a version."""
     files = pl.DataFrame(handle.get_add_actions(flatten=True))
     if files.height:
         yield from _files(folder, files.select("path", "size_bytes").rows())
 
 
 def _added(folder: Path, first: int, last: int) -> Iterator[Damage]:
-    """Damage of the data files that some versions added and none of them removed."""
+    """Yield damage of the data files that some versions added and none of them removed."""
     actions: list[dict[str, Any]] = [
-        action for each in range(first, last + 1) for action in actions_of(entry_file(folder, each).read_bytes())
+        action for version in range(first, last + 1) for action in actions_of(entry_file(folder, version).read_bytes())
     ]
-    removed = {each["path"] for each in files_named(actions, "remove")}
-    yield from _files(folder, [(each["path"], each["size"]) for each in files_named(actions, "add") if each["path"] not in removed])
+    removed = {file["path"] for file in files_named(actions, "remove")}
+    yield from _files(folder, [(file["path"], file["size"]) for file in files_named(actions, "add") if file["path"] not in removed])
 
 
 def _files(folder: Path, named: Sequence[tuple[str, int]]) -> Iterator[Damage]:
     for path, size in named:
         try:
-            there = data_file(folder, path).stat().st_size
+            actual = data_file(folder, path).stat().st_size
         except FileNotFoundError:
             yield Damage(path, "missing")
             continue
-        if there != size:
-            yield Damage(path, "torn" if there else "empty")
+        if actual != size:
+            yield Damage(path, "torn" if actual else "empty")
 
 
 def _parquet_state(file: Path) -> State | None:
-    """What is wrong with a Parquet file by its first and last bytes."""
+    """Return what is wrong with a Parquet file, judged by its first and last bytes."""
     size = file.stat().st_size
     if not size:
         return "empty"

@@ -1,7 +1,7 @@
-"""DuckDB connections that read the lake: UTC, offline, credentials from boto3.
+"""Opens DuckDB connections that read the lake: UTC, offline, credentials from boto3.
 
-The extensions are loaded from the files inside their wheels, so that nothing is installed, downloaded or
-written to a home folder. What is queried is the business of the dbt project and of the catalogue of views.
+The extensions are loaded from the files inside their wheels, so nothing is installed, downloaded or
+written to a home folder. The queries belong to the dbt project and to the catalogue of views.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ _databases: Final = itertools.count(1)
 
 
 def text(value: str) -> str:
-    """SQL literal of a text."""
+    """Return a text as an SQL literal."""
     return "'" + value.replace("'", "''") + "'"
 
 
 def text_list(values: Sequence[str]) -> str:
-    """SQL literal of a list of texts."""
+    """Return a list of texts as an SQL literal."""
     return "[" + ", ".join(text(value) for value in values) + "]"
 
 
@@ -55,17 +55,17 @@ _PATTERN: Final = str.maketrans({sign: f"[{sign}]" for sign in "*?["})
 
 
 def file_list(files: Sequence[str]) -> str:
-    """SQL literal of a list of files for DuckDB's readers, which take a name for a pattern: `a?b` would be read with its copy `a-b`."""
+    """Return a list of files as an SQL literal for DuckDB's readers. They take names for patterns: `a?b` would also read its copy `a-b`."""
     return text_list([file.translate(_PATTERN) for file in files])
 
 
 def identifier(name: str) -> str:
-    """SQL identifier, quoted."""
+    """Return a name as a quoted SQL identifier."""
     return '"' + name.replace('"', '""') + '"'
 
 
 def extension_file(name: str) -> Path:
-    """File of a DuckDB extension inside its wheel.
+    """Return the file of a DuckDB extension inside its wheel.
 
     Raises:
         ConfigurationError: the wheel is missing, or is of another DuckDB version.
@@ -82,10 +82,10 @@ def extension_file(name: str) -> Path:
 
 
 def connection_options(database: str = _IN_MEMORY) -> dict[str, str]:
-    """Options of `duckdb.connect` for one database: off the network, and with a place of its own to spill to.
+    """Return the options of `duckdb.connect` for one database: offline, and with its own folder to spill to.
 
-    DuckDB makes the place when it first spills and removes it with the database. Two databases in one place would
-    overwrite each other's data, while the connections of a process to one file must name the same place.
+    DuckDB creates the folder when it first spills and removes it with the database. Two databases in one folder would
+    overwrite each other's data, while the connections of a process to one file must name the same folder.
     """
     place = next(_databases) if database == _IN_MEMORY else sha256(str(Path(database).absolute()).encode()).hexdigest()
     return {
@@ -97,49 +97,49 @@ def connection_options(database: str = _IN_MEMORY) -> dict[str, str]:
 
 @cache
 def private_folder() -> str:
-    """A folder of this process, removed as it ends. What spills can hold addresses, and DuckDB leaves it readable to all."""
+    """Return a folder of this process, removed when it ends. Spilled data can hold addresses, and DuckDB makes it readable for all."""
     folder = OwnFolder(Path(tempfile.gettempdir()), "mg-lakehouse-duckdb-")
     atexit.register(folder.remove)
     return str(folder.path)
 
 
 def connect(lake: Lake, database: str = _IN_MEMORY, *, read_only: bool = False) -> duckdb.DuckDBPyConnection:
-    """A connection that can `delta_scan` the tables of the lake. Secrets that a user of the machine keeps for DuckDB have no say.
+    """Open a connection that can `delta_scan` the lake's tables. It ignores the secrets that a user keeps for DuckDB on this machine.
 
     Raises:
         ConfigurationError: an extension is not installed.
     """
     connection = duckdb.connect(database, read_only=read_only, config={**connection_options(database), "allow_persistent_secrets": "false"})
-    # After 2 s DuckDB draws one on standard output, which may be the file that the rows go to. A cursor has what its connection has.
+    # After 2 s DuckDB draws one on standard output, which may be the file for the rows. Cursors share the setting.
     connection.execute("SET enable_progress_bar = false")
     configure(connection, lake)
     return connection
 
 
 def configure(connection: duckdb.DuckDBPyConnection, lake: Lake) -> None:
-    """Load the extensions, make the S3 secret and set the time zone, once for a database; all its cursors share them.
+    """Load the extensions, create the S3 secret and set the time zone, once per database; all its cursors share them.
 
     Raises:
         ConfigurationError: an extension is not installed.
     """
     connection.execute("SET GLOBAL TimeZone = 'UTC'")
-    # https first: delta takes over its file system when it is there.
+    # https first: delta uses its file system if it is loaded.
     for name in ("delta",) if lake.is_local else ("httpfs", "delta"):
         connection.execute(f"LOAD {text(str(extension_file(name)))}")
     if lake.is_local:
-        # What the system caches anyway, DuckDB would keep again, up to its limit: half a GiB at 30 M events.
+        # DuckDB would cache again what the system caches anyway, up to its limit: half a GiB at 30 M events.
         connection.execute("SET GLOBAL enable_external_file_cache = false")
     else:
         connection.execute(_s3_secret(lake))
-        # A data file never changes, and its name never comes again: one HEAD of each is enough.
+        # A data file never changes, and its name is never used again: one HEAD for each is enough.
         connection.execute("SET GLOBAL enable_http_metadata_cache = true")
 
 
 class Snapshots:
-    """Versions of Delta tables that a database reads, each from its log once. Safe to use from several threads.
+    """The versions of Delta tables that a database reads; each log is read once. Safe to use from several threads.
 
-    Each use of ``delta_scan`` reads the log anew: a first build of gold opened the logs of an S3 lake 250 times and made 1,500 requests.
-    An attached table is pinned to its version and read when it is first looked at.
+    Each use of ``delta_scan`` reads the log again: a first build of gold opened the logs of an S3 lake 250 times and made 1,500 requests.
+    An attached table is pinned to its version, and its log is read at its first use.
     """
 
     def __init__(self, cursor: Callable[[], duckdb.DuckDBPyConnection]) -> None:
@@ -148,7 +148,7 @@ class Snapshots:
         self._names: dict[tuple[str, int], str] = {}
 
     def of(self, handle: DeltaTable) -> str:
-        """SQL of the rows of a table at the version of its handle, as a source of a ``from``."""
+        """Return the SQL source, for a ``from``, of a table's rows at the version of its handle."""
         address, version = address_of(handle.table_uri).rstrip("/"), handle.version()
         with self._lock:
             name = self._names.get((address, version))
@@ -160,7 +160,7 @@ class Snapshots:
 
 
 def _s3_secret(lake: Lake) -> str:
-    """The credentials that delta-rs gets, as a DuckDB secret of this process only."""
+    """Return the statement for a DuckDB secret of this process, with delta-rs's credentials."""
     options = lake.storage_options()
     fields = ["TYPE s3", f"REGION {text(options['aws_region'])}", f"SCOPE {text(lake.root)}"]
     if key := options.get("aws_access_key_id"):

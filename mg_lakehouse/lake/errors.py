@@ -1,6 +1,6 @@
-"""What stores and delta-rs raise, classified once into permanent and transient.
+"""Classifies what stores and delta-rs raise into permanent and transient errors.
 
-Belongs here: the signs by which an error is known, and the sentence with its remedy. Damage of files is :mod:`mg_lakehouse.lake.damage`.
+Belongs here: the phrases that identify an error, and its text with the remedy. Damaged files belong to :mod:`mg_lakehouse.lake.damage`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from mg_lakehouse.lake.damage import remedy
 
 __all__ = ["FEATURE_REMEDY", "store_error", "store_errors"]
 
-FEATURE_REMEDY: Final = "a newer release or another program turned it on. Upgrade mg-lakehouse, or make the table anew without it as that program's manual has it."
+FEATURE_REMEDY: Final = "a newer release or another program turned it on. Upgrade mg-lakehouse, or recreate the table without it as that program's manual describes."
 
 _PERMANENT: Final = (
     (
@@ -45,8 +45,8 @@ _PERMANENT: Final = (
     (
         ("invalid table version",),
         (
-            "are no longer in its Delta log, so what they added cannot be told: restore the entries from a backup. "
-            "`mg-lakehouse maintain` removes none that a reader lacks."
+            "are no longer in its Delta log, so what they added cannot be read: restore the entries from a backup. "
+            "`mg-lakehouse maintain` removes none that a reader needs."
         ),
     ),
     (
@@ -58,7 +58,7 @@ _PERMANENT: Final = (
         f"uses a feature of Delta Lake that this mg-lakehouse does not know: {FEATURE_REMEDY}",
     ),
 )
-"""What stores and delta-rs say where only a person can help, in lower case, and how the sentence goes on."""
+"""Phrases, in lower case, of errors that only a person can resolve, and the rest of the error's text."""
 
 _DAMAGED: Final = (
     "out of specification",
@@ -69,14 +69,14 @@ _DAMAGED: Final = (
     "parquet magic bytes",
     "parquet input source",
 )
-"""What libraries say of files that are torn or foreign, in lower case: trying again reads the same bytes."""
+"""Phrases, in lower case, of libraries about torn or foreign files: a retry reads the same bytes."""
 
 
 def store_error(error: BaseException, what: str) -> LakehouseError:
-    """Sort an error of the object store or file system into permanent or transient.
+    """Classify an error of the object store or file system as permanent or transient.
 
-    ``what`` names the thing that was tried, for the sentence. What the store said is looked at as a whole, for delta-rs gives the
-    reason of an S3 error some lines below "Generic S3 error"; of it the sentence has the first line only: a Delta error may carry
+    ``what`` names the operation's object in the text. All lines of the store's message are searched, for delta-rs gives the
+    reason of an S3 error some lines below "Generic S3 error". The text repeats only its first line: a Delta error may carry
     a whole schema, an S3 error a signed request.
     """
     text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
@@ -87,7 +87,7 @@ def store_error(error: BaseException, what: str) -> LakehouseError:
     if any(sign in lowered for sign in _DAMAGED):
         layer, _, table = what.partition(" ")[0].partition("/")
         folder = Path(what.rpartition(" in the lake ")[2], layer, table)
-        return PermanentError(f"{what} has a file that is damaged ({text[:300]}): {remedy(layer, table, folder)}.")
+        return PermanentError(f"{what} has a damaged file ({text[:300]}): {remedy(layer, table, folder)}.")
     if "error sending request" in lowered or "connection refused" in lowered or "dns error" in lowered:
         return TransientError(f"{what} cannot be reached: its store does not answer. Check the network and AWS_ENDPOINT_URL_S3.")
     return TransientError(f"{what} could not be reached or written ({type(error).__name__}: {text[:300]}).")
@@ -95,9 +95,9 @@ def store_error(error: BaseException, what: str) -> LakehouseError:
 
 @contextmanager
 def store_errors(what: str) -> Iterator[None]:
-    """Sort what delta-rs, its Arrow streams and Polars raise within the block; ``what`` is as for :func:`store_error`.
+    """Classify what delta-rs, its Arrow streams and Polars raise within the block; ``what`` is as for :func:`store_error`.
 
-    A stream of changes raises a bare ``Exception`` whatever it met. Anything else is a mistake of ours and stays as it is.
+    A change feed raises a bare ``Exception`` for any failure. Other errors are bugs of ours and pass unchanged.
     """
     try:
         yield

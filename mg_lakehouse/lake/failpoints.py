@@ -1,6 +1,6 @@
-"""Named points of the ingestion at which a test may have the process killed, an error raised or another one run.
+"""Names points of the ingestion at which a test can kill the process, raise an error or run another one.
 
-Inert otherwise: a point costs one look at a module's variable. Nothing sets it but a test: there is no setting for it.
+Without a test they do nothing: a point costs one read of a module variable. Only tests set it; there is no setting for it.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ class Failpoint(StrEnum):
     """The points, in the order in which a message passes them."""
 
     RECEIVED = "received"
-    """A receive was answered; nobody holds the messages yet."""
+    """A receive was answered; nothing holds the messages yet."""
 
     COMMIT_LOOKED = "commit_looked"
-    """A table was opened and it was decided what to append."""
+    """A table was opened and read, and what to append was decided."""
 
     COMMIT_LANDED = "commit_landed"
-    """An append landed; who asked for it does not know yet."""
+    """An append was committed; its caller does not know yet."""
 
     BATCH_COMMITTED = "batch_committed"
-    """The whole batch is in bronze; nothing of it is deleted."""
+    """The whole batch is in bronze; none of it is deleted."""
 
     DELETED_SOME = "deleted_some"
     """One call of a batch's deletes was answered; more may follow."""
@@ -39,19 +39,19 @@ class Failpoint(StrEnum):
     """A slice of bronze was read and flattened; no table has it."""
 
     HANDING_BACK = "handing_back"
-    """What was received and not committed is about to be made visible again."""
+    """Uncommitted messages are about to be released."""
 
 
 _handler: Callable[[Failpoint, str], None] | None = None
 
 
 def on_reached(handler: Callable[[Failpoint, str], None] | None) -> None:
-    """Have ``handler`` called at each point with the point and what it is about, such as a table; ``None`` ends that."""
+    """Call ``handler`` at each point with the point and its subject, such as a table; ``None`` removes the handler."""
     global _handler  # noqa: PLW0603  one for the process, as the points are
     _handler = handler
 
 
 def reached(point: Failpoint, subject: str = "") -> None:
-    """Say that a point was reached."""
+    """Report that a point was reached."""
     if _handler is not None:
         _handler(point, subject)

@@ -1,4 +1,4 @@
-"""The data files of a table, chosen by the statistics in its log: what a look-up need not open costs nothing."""
+"""Chooses the data files of a table by the statistics in its log, so that a look-up opens only the files it needs."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ Span = tuple[datetime, datetime]
 """A closed span of time."""
 
 _CUT: Final = timedelta(microseconds=999)
-"""Delta cuts times in statistics to milliseconds: a file's greatest time may be that much later than its log says."""
+"""Delta truncates times in statistics to milliseconds: a file's greatest time may be this much later than its log states."""
 
 _MANY: Final = 128
-"""Spans that files are chosen by, at most: more make no difference to the choice."""
+"""Spans in a choice of files, at most: more make no difference to the choice."""
 
 
 def files_between(handle: DeltaTable, column: str, spans: Sequence[Span]) -> list[str]:
-    """Addresses of the data files whose statistics of ``column`` meet one of the spans.
+    """Return the addresses of the data files whose statistics of ``column`` meet one of the spans.
 
-    A file without statistics of the column is always among them.
+    A file without statistics of the column is always included.
     """
     return data_files(handle, column).filter(meets(column, spans))["address"].to_list()
 
 
 def all_files(handle: DeltaTable, partition: tuple[str, str] | None = None) -> list[str]:
-    """Addresses of all data files, or of those of one partition, by its column and the value's text."""
+    """Return the addresses of all data files, or of those of one partition, given as its column and the value's text."""
     uris = handle.file_uris() if partition is None else handle.file_uris(file_pruning_predicate=[(partition[0], "=", partition[1])])
     return [address_of(uri) for uri in uris]
 
 
 def data_files(handle: DeltaTable, *columns: str) -> pl.DataFrame:
-    """The ``address`` of each data file, and for each column its least and greatest value there, null where there are no statistics.
+    """Return the ``address`` of each data file and each column's least and greatest value in it, null without statistics.
 
-    The values are in ``min.<column>`` and ``max.<column>``, for :func:`meets` and :func:`may_differ` to look at.
+    The values are in ``min.<column>`` and ``max.<column>``, for :func:`meets` and :func:`may_differ`.
     """
     actions = pl.DataFrame(handle.get_add_actions(flatten=True))
     root = address_of(handle.table_uri).rstrip("/")
@@ -54,33 +54,33 @@ def data_files(handle: DeltaTable, *columns: str) -> pl.DataFrame:
 
 
 def meets(column: str, spans: Sequence[Span]) -> pl.Expr:
-    """Whether a file can hold a row whose ``column``, a time, lies in one of the spans, which are in order and apart from each other."""
+    """Whether a file can hold a row whose ``column``, a time, is in one of the spans, which are ordered and do not meet."""
     low, high = pl.col(f"min.{column}").cast(TIMESTAMP), pl.col(f"max.{column}").cast(TIMESTAMP) + _CUT
     first, last = (pl.lit(pl.Series(bounds, dtype=TIMESTAMP)) for bounds in ([span[0] for span in spans], [span[1] for span in spans]))
-    # Spans that begin before the file's end, and of them those that end before its begin: two look-ups, however many spans there are.
-    some = first.search_sorted(high, side="right") > last.search_sorted(low, side="left")
-    return some | low.is_null() | high.is_null()
+    # Spans that begin before the file's end, minus those that end before its start: two look-ups, however many spans there are.
+    overlapping = first.search_sorted(high, side="right") > last.search_sorted(low, side="left")
+    return overlapping | low.is_null() | high.is_null()
 
 
 def may_differ(column: str, value: str) -> pl.Expr:
-    """Whether a file can hold a row whose ``column`` is another than ``value``."""
+    """Whether a file can hold a row whose ``column`` differs from ``value``."""
     return ~((pl.col(f"min.{column}") == value) & (pl.col(f"max.{column}") == value)).fill_null(value=False)
 
 
 def within(column: str, spans: Sequence[Span]) -> pl.Expr:
-    """Whether a row's ``column``, a time, lies in one of the spans. Of a file, only the row groups that can hold one are read."""
+    """Whether a row's ``column``, a time, is in one of the spans. Only the row groups of a file that can hold one are read."""
     return pl.any_horizontal(*(pl.col(column).is_between(_instant(first), _instant(last)) for first, last in spans))
 
 
 def _instant(at: datetime) -> pl.Expr:
-    """A time as a literal; Polars (2.1) makes a frame to make one of a time with a zone, 0.4 ms each."""
+    """Return a time as a literal. For a datetime with a zone Polars (2.1) builds a whole frame, 0.4 ms each."""
     return pl.lit((at - _EPOCH) // timedelta(microseconds=1), dtype=pl.Int64).cast(TIMESTAMP)
 
 
 def spans_around(times: pl.Series, margin: timedelta) -> list[Span]:
-    """Spans in order that hold each of some times with a margin on both sides, merged where they meet, and :func:`coarsened` to ``_MANY``.
+    """Return ordered spans around some times, with a margin on both sides, merged where they meet, and :func:`coarsened` to ``_MANY``.
 
-    Times and margins that leave the years 1 to 9999 end at their first or last moment.
+    Times and margins outside the years 1 to 9999 are cut to their first or last moment.
     """
     ordered = times.drop_nulls().clip(FIRST_MOMENT, LAST_MOMENT).unique().sort()
     if ordered.is_empty():
@@ -92,7 +92,7 @@ def spans_around(times: pl.Series, margin: timedelta) -> list[Span]:
 
 
 def coarsened(spans: Sequence[Span], at_most: int) -> list[Span]:
-    """Spans in order, merged over the least gaps between them until they are no more than ``at_most``."""
+    """Merge ordered spans over the smallest gaps between them until at most ``at_most`` are left."""
     gaps = sorted(range(1, len(spans)), key=lambda place: spans[place - 1][1] - spans[place][0])
     cuts = sorted(gaps[: at_most - 1])
     return [(spans[start][0], spans[end - 1][1]) for start, end in zip([0, *cuts], [*cuts, len(spans)], strict=True)] if spans else []

@@ -1,7 +1,7 @@
-"""The lake: where its Delta tables are, and how they are opened and created.
+"""The lake: finds, opens and creates its Delta tables.
 
-All that is known about table properties is here, about locations and credentials in :mod:`mg_lakehouse.location`. The exactly-once
-commit is :mod:`mg_lakehouse.lake.commit`; what the tables hold is the catalogue's business.
+Table properties belong to :mod:`mg_lakehouse.lake.tables`, locations and credentials to :mod:`mg_lakehouse.location`, the
+exactly-once commit to :mod:`mg_lakehouse.lake.commit`, and the content of the tables to the catalogue.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ __all__ = ["NO_HOOKS", "Lake"]
 _OPENED_AT_ONCE: Final = 8
 
 _GROWTHS: Final = 5
-"""Tries to add columns. Each that fails met another's commit, and after two of the same release there is nothing left to add."""
+"""Tries to add columns. A try fails only against another's commit, and after two of the same release nothing is left to add."""
 
-# A hook that fails after the commit landed would look like a failed commit. Checkpoints are made beside the
-# pipeline (see `checkpoint` in the module of commits), where a failure costs nothing.
+# A hook that fails after the commit would look like a failed commit. Checkpoints are made outside the
+# commit (see `checkpoint` in `lake/commit.py`), where a failure costs nothing.
 NO_HOOKS: Final = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
 
 
@@ -52,11 +52,11 @@ class Lake(Location):
     """The Delta tables of a lake root."""
 
     def open(self, layer: Layer, table: str) -> DeltaTable | None:
-        """The table at its newest version, or ``None`` where it was never written.
+        """Open the table at its newest version; ``None`` if it was never written.
 
         Raises:
-            PermanentError: access is refused, a file of the table is damaged, or it was written by a newer contract, or with a feature that changes
-                how files are read.
+            PermanentError: access is refused, a file of the table is damaged, or the table was written by a newer contract or with a feature that
+                changes how files are read.
             TransientError: the store did not answer.
         """
         what = f"{layer}/{table} in the lake {self.uri}"
@@ -71,7 +71,7 @@ class Lake(Location):
             handle = DeltaTable(self.uri_of(layer, table), storage_options=self.storage_options())
         except (DeltaError, OSError) as error:
             if folder is not None:
-                with suppress(OSError):  # what delta-rs said of it stands
+                with suppress(OSError):  # then delta-rs's own error is raised
                     refuse_damage(folder, what)
             if isinstance(error, TableNotFoundError):
                 return None
@@ -84,7 +84,7 @@ class Lake(Location):
         return handle
 
     def open_all(self, layer: Layer, tables: Sequence[str]) -> dict[str, DeltaTable | None]:
-        """Some tables of a layer by name, opened side by side: most of an opening is waiting for the store.
+        """Open some tables of a layer in parallel, by name: most of the time goes to waiting for the store.
 
         Raises:
             PermanentError, TransientError: as for :meth:`open`.
@@ -93,9 +93,9 @@ class Lake(Location):
             return dict(zip(tables, pool.map(lambda table: self.open(layer, table), tables), strict=True))
 
     def created(self, spec: TableSpec) -> DeltaTable:
-        """The table as it is, created with its schema and properties where it does not exist.
+        """Open the table, or create it with its schema and properties if it does not exist.
 
-        Safe when two create it at once: the loser of the race opens the winner's.
+        Safe when two create it at once: the loser of the race opens the winner's table.
 
         Raises:
             PermanentError: access is refused, or the table was written by a newer contract.
@@ -122,7 +122,7 @@ class Lake(Location):
         return handle
 
     def ensure(self, spec: TableSpec) -> DeltaTable:
-        """The table to write rows of ``spec`` to: created where it does not exist, and with the columns that it lacks.
+        """Return the table to write rows of ``spec`` to: created if it does not exist, with missing columns added.
 
         Raises:
             PermanentError: as for :meth:`created`; or the table has columns that ``spec`` does not know, or one of another type.
@@ -131,7 +131,7 @@ class Lake(Location):
         return self._grown(self.created(spec), spec)[0]
 
     def bring_up(self, specs: Sequence[TableSpec]) -> dict[str, tuple[str, ...]]:
-        """Add to those tables of ``specs`` that exist the columns that they lack. Returns the names of those that were added, by table.
+        """Add missing columns to those tables of ``specs`` that exist. Returns the names of the added columns, by table.
 
         Raises:
             PermanentError, TransientError: as for :meth:`ensure`.
@@ -145,10 +145,10 @@ class Lake(Location):
             return {spec.name: added for spec, added in zip(specs, pool.map(grow, specs), strict=True) if added}
 
     def _grown(self, handle: DeltaTable, spec: TableSpec) -> tuple[DeltaTable, tuple[str, ...]]:
-        """The table with all columns of ``spec``, and the names of those that were added: in one commit, which the others of a race find done.
+        """Return the table with all columns of ``spec``, and the names of the added ones. One commit adds them; the losers of a race find it done.
 
-        A commit of metadata makes every append under way look again, so there is none where nothing is lacking. Columns that were there
-        keep their comments, and the table its properties: what they say is no row's business.
+        A metadata commit makes every append under way read the table again, so there is none if no column is missing. Existing columns
+        keep their comments, and the table its properties: they do not affect the rows.
         """
         what = f"{spec.layer}/{spec.name} in the lake {self.uri}"
         added: tuple[str, ...] = ()
@@ -159,31 +159,31 @@ class Lake(Location):
                 return handle, added
             try:
                 if (statistics := missing_statistics(handle, spec, lacking)) is not None:
-                    # First, so that a kill in between leaves nothing undone. Each is a commit of its own with delta-rs.
+                    # First, so that a kill in between leaves nothing undone. With delta-rs, each is a commit of its own.
                     handle.alter.set_table_properties({STATISTICS_PROPERTY: statistics}, post_commithook_properties=NO_HOOKS)
                 else:
                     fields = [column for column in delta_schema(spec).fields if column.name in lacking]
                     handle.alter.add_columns(fields, post_commithook_properties=NO_HOOKS)
                     added = lacking
                     remark(_told(spec, added))
-            except (DeltaError, OSError) as error:  # whatever it is, the table decides
+            except (DeltaError, OSError) as error:  # whatever the error, the table decides
                 failure = error
-            # Anew: a writer's compare-and-swap is on the handle that it looked at.
+            # A new handle: a writer's compare-and-swap is on the handle that it read.
             handle = self.open(spec.layer, spec.name) or handle
         assert failure is not None
         raise store_error(failure, what) from failure
 
     def scan(self, files: Sequence[str], handle: DeltaTable) -> pl.LazyFrame:
-        """Lazy frame over some data files of a table, given by their addresses.
+        """Return a lazy frame over some data files of a table, given by their addresses.
 
-        It has the table's columns but those of the partition, which are in no file. One that was added later is null in the files of before.
+        It has the table's columns except those of the partition, which are in no file. A column added later is null in older files.
         """
         partition = set(handle.metadata().partition_columns)
         schema = pl.Schema({name: dtype for name, dtype in columns_of_table(handle).items() if name not in partition})
         return pl.scan_parquet(
             list(files),
             storage_options=self.storage_options() or None,
-            # Names are no patterns.
+            # Names are not patterns.
             glob=False,
             hive_partitioning=False,
             schema=schema,
@@ -193,7 +193,7 @@ class Lake(Location):
 
 
 def _told(spec: TableSpec, added: Sequence[str]) -> str:
-    """That a table got columns, as a sentence."""
+    """Describe the columns that a table got."""
     columns = f"the column {added[0]}" if len(added) == 1 else f"the columns {', '.join(added)}"
-    history = " `mg-lakehouse backfill` fills it for the days before." if spec.layer == "silver" else " It is null in the rows of before."
+    history = " `mg-lakehouse backfill` fills it for earlier days." if spec.layer == "silver" else " It is null in earlier rows."
     return f"{spec.layer}/{spec.name} got {columns}, which the catalogue has and the table lacked.{history}"

@@ -1,7 +1,7 @@
-"""The ledger: what each commit of bronze and silver says of itself, in the commit's own metadata.
+"""The ledger: the counts of each commit of bronze and silver, in the commit's own metadata.
 
-So a commit and its account land together or not at all. Hours are UTC hours of receiving, written as ``2026-01-31T13``, for a
-batch or slice may straddle one. What the accounts add up to is :mod:`mg_lakehouse.audit.conservation`'s business.
+So a commit and its ledger are written together or not at all. Hours are UTC hours of receipt, written as ``2026-01-31T13``, for a
+batch or slice may cross one. :mod:`mg_lakehouse.audit.conservation` adds the ledgers up.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ __all__ = [
 ]
 
 HOUR_FORMAT: Final = "%Y-%m-%dT%H"
-"""How a ledger writes an hour."""
+"""Format of an hour in a ledger."""
 
 REDERIVED: Final = "mg.rederived"
-"""What a commit of a silver day that was made anew says of itself; it has no ledger, for it brings nothing that was not accounted for."""
+"""Metadata key of a commit that rebuilt a silver day. It has no ledger, for it brings nothing that others do not count."""
 
 SKEW: Final = timedelta(minutes=15)
-"""How much earlier than its messages a commit may seem to be made, where two clocks differ; AWS refuses more."""
+"""How much earlier than its messages a commit may appear, where two clocks differ; AWS refuses more."""
 
 _FIRST_LOOK: Final = 8
 
@@ -54,12 +54,12 @@ class _Ledger:
     _KEY: ClassVar = "mg.ledger"
 
     def metadata(self) -> dict[str, str]:
-        """As metadata of a Delta commit."""
+        """Return the ledger as metadata of a Delta commit."""
         return {self._KEY: json.dumps(asdict(self), separators=(",", ":"))}
 
     @classmethod
     def of(cls, commit: dict[str, Any]) -> Self | None:
-        """The ledger of a commit, ``None`` where it has none. Fields that this version does not know are left out."""
+        """Return the ledger of a commit, ``None`` if it has none. Fields unknown to this version are left out."""
         text = commit.get(cls._KEY)
         if text is None:
             return None
@@ -69,12 +69,12 @@ class _Ledger:
 
 @dataclass(frozen=True, slots=True)
 class BatchLedger(_Ledger):
-    """The account of a bronze commit.
+    """The ledger of a bronze commit.
 
     ``received`` deliveries = ``new`` + ``repeated`` (the same message twice in the batch) + ``already`` (bronze had it). Deliveries of
-    batches that brought nothing new, and deletes that failed, are in the account of the next commit. ``ids`` is
+    batches without a new message, and failed deletes, are in the ledger of the next commit. ``ids`` is
     :func:`ids_digest` of the new message ids; times are ISO 8601 in UTC, ``bytes`` those of the bodies. ``least_margin_seconds`` is the
-    visibility that was left at the tightest delete before this commit; ``None`` for the first of a drain.
+    visibility left at the tightest delete before this commit; ``None`` for the first of a drain.
     """
 
     batch_id: str
@@ -93,11 +93,11 @@ class BatchLedger(_Ledger):
 
 @dataclass(frozen=True, slots=True)
 class SliceLedger(_Ledger):
-    """The account of a silver commit: bronze versions ``low + 1`` to ``high`` and the numbers they gave.
+    """The ledger of a silver commit: bronze versions ``low + 1`` to ``high``, and the counts they gave.
 
-    ``messages``, ``items`` and ``counted`` are of the slice and stand in the ledger of ``rejected_items`` only, and so does ``set_aside``: items of
-    messages that could not be flattened. ``counted`` is how many items there must be, by a count that knows no reader: ``items``, and those that begin
-    in bodies and are in no row and no reject. ``None`` in ledgers of before there was one. ``hours`` are the duplicates of a table by hour, in
+    ``messages``, ``items``, ``counted`` and ``set_aside`` are of the slice, and only the ledger of ``rejected_items`` has them. ``set_aside`` counts items
+    of messages that could not be flattened. ``counted`` is how many items there must be, by a count that uses no reader: ``items``, plus those that begin
+    in bodies and are in no row and no reject; ``None`` in ledgers from before that count. ``hours`` are a table's duplicates by hour, in
     ``rejected_items`` the items.
     """
 
@@ -121,9 +121,9 @@ class SliceLedger(_Ledger):
 
 @dataclass(frozen=True, slots=True)
 class RetryLedger(_Ledger):
-    """The account of a commit that takes messages off ``set_aside_messages``, because they were flattened after all.
+    """The ledger of a commit that removes messages from ``set_aside_messages``, because they could be flattened after all.
 
-    By source and hour: ``duplicates`` among their items, which stand in no other account, and how many ``items`` they had beyond those that were set aside.
+    By source and hour: ``duplicates`` among their items, which are in no other ledger, and how many ``items`` they had beyond those that were set aside.
     """
 
     _KEY: ClassVar = "mg.retried"
@@ -137,7 +137,7 @@ L = TypeVar("L", bound=_Ledger)
 
 @dataclass(frozen=True, slots=True)
 class Posted(Generic[L]):
-    """A ledger as it stands in a table: with the commit's version and time, and the rows that Delta itself counted."""
+    """A ledger in a table's log: with the commit's version and time, and the rows that Delta itself counted."""
 
     ledger: L
     version: int
@@ -146,27 +146,27 @@ class Posted(Generic[L]):
 
 
 def since(accounts: Iterable[Posted[L]], first: datetime) -> Iterator[Posted[L]]:
-    """Those of some accounts, newest first, that can be of messages received since a time."""
-    return takewhile(lambda each: each.committed_at >= first - SKEW, accounts)
+    """Yield those ledgers, newest first, that can be of messages received since a time."""
+    return takewhile(lambda account: account.committed_at >= first - SKEW, accounts)
 
 
 def posted_batches(bronze: DeltaTable) -> Iterator[Posted[BatchLedger]]:
-    """Accounts of bronze's commits, newest first, as far back as the log goes. Read as they are asked for."""
+    """Yield the ledgers of bronze's commits, newest first, as far back as the log goes. Read on demand."""
     return posted(bronze, BatchLedger)
 
 
 def posted_slices(table: DeltaTable, source: str, above: int = -1) -> Iterator[Posted[SliceLedger]]:
-    """Accounts of a silver table's commits of the bronze table ``source``, above bronze version ``above``, newest first."""
-    for each in posted(table, SliceLedger):
-        if each.ledger.source != source:
+    """Yield the ledgers of a silver table's commits of the bronze table ``source``, above bronze version ``above``, newest first."""
+    for account in posted(table, SliceLedger):
+        if account.ledger.source != source:
             continue
-        if each.ledger.high <= above:
+        if account.ledger.high <= above:
             return
-        yield each
+        yield account
 
 
 def posted(table: DeltaTable, kind: type[L]) -> Iterator[Posted[L]]:
-    """Accounts of a table's commits, newest first, as far back as the log goes. Read as they are asked for."""
+    """Yield the ledgers of a table's commits, newest first, as far back as the log goes. Read on demand."""
     for commit in commits_of(table):
         ledger = kind.of(commit)
         if ledger is not None:
@@ -176,11 +176,11 @@ def posted(table: DeltaTable, kind: type[L]) -> Iterator[Posted[L]]:
 
 
 def commits_of(table: DeltaTable, *, first_look: int = _FIRST_LOOK) -> Iterator[dict[str, Any]]:
-    """Commits up to the handle's version, newest first, read in growing numbers: whoever wants the newest pays for few.
+    """Yield the commits up to the handle's version, newest first, read in growing numbers: the newest ones cost little.
 
-    delta-rs (1.6.6) reads on to the log's newest version and yet numbers from the handle's: where another writer committed in
-    between, each commit would bear a number that is too low, and beside an ingest the books of an hour did not balance. Asked for
-    one, it gives the handle's own behind all newer ones; by that it is known again in later answers.
+    delta-rs (1.6.6) reads on to the log's newest version and yet numbers from the handle's. If another writer committed in
+    between, each commit would get a number that is too low, and beside an ingest the books of an hour did not balance. Asked for
+    one commit, it gives the handle's own after all newer ones; so the handle's commit is found in longer answers.
     """
     newest = table.history(1)[-1:]
     yield from (commit | {"version": table.version()} for commit in newest)
@@ -195,13 +195,13 @@ def commits_of(table: DeltaTable, *, first_look: int = _FIRST_LOOK) -> Iterator[
 
 
 def log_begins(table: DeltaTable) -> datetime | None:
-    """When the log's oldest entry was written; ``None`` where it goes back to the table's first. Reads the whole log."""
+    """Return when the log's oldest entry was written; ``None`` if the log goes back to the table's first. Reads the whole log."""
     oldest = deque(commits_of(table), maxlen=1)[0]
     return None if oldest["version"] == 0 else committed_at(oldest)
 
 
 def committed_at(commit: dict[str, Any]) -> datetime:
-    """When a commit of :func:`commits_of` was made."""
+    """Return when a commit of :func:`commits_of` was made."""
     return datetime.fromtimestamp(commit["timestamp"] / 1000, UTC)
 
 
@@ -210,11 +210,11 @@ def _content(commit: dict[str, Any]) -> dict[str, Any]:
 
 
 def hours_of(times: pl.Series) -> dict[str, int]:
-    """How many of some UTC times lie in each hour, in order."""
+    """Count UTC times by hour, in order."""
     counted = times.dt.truncate("1h").alias("hour").value_counts().sort("hour")
     return {hour.strftime(HOUR_FORMAT): count for hour, count in counted.iter_rows()}
 
 
 def ids_digest(message_ids: Iterable[str]) -> str:
-    """SHA-256, in hex, of some message ids whatever their order: it tells whether a batch is whole."""
+    """Return the SHA-256, in hex, of some message ids in any order: it shows whether a batch is whole."""
     return hashlib.sha256("\n".join(sorted(message_ids)).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Rows into files and streams: CSV, JSON and Parquet, and files that are there whole or not at all."""
+"""Writes rows to files and streams: CSV, JSON and Parquet. A file is written whole or not at all."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["draft", "write_csv", "write_json", "write_parquet"]
 
 
 def write_csv(rows: pa.RecordBatchReader, stream: TextIO) -> int:
-    """Write rows with a header, and return how many they are. A text that a spreadsheet would take for a formula has an apostrophe before it."""
+    """Write rows with a header, and return their number. A text that a spreadsheet would take for a formula gets an apostrophe in front."""
     written = 0
     write = _row_writer(stream)
     write(rows.schema.names)
@@ -34,7 +34,7 @@ def write_csv(rows: pa.RecordBatchReader, stream: TextIO) -> int:
 
 
 def _row_writer(stream: TextIO) -> Callable[[Sequence[Any]], object]:
-    """What writes a row. Python's writer (3.11) leaves a carriage return bare, at which readers end the row: one that holds it is quoted as a whole."""
+    """Return a function that writes a row. Python's writer (3.11) leaves a carriage return bare, where readers end the row: such a row is quoted as a whole."""
     plain = csv.writer(stream, lineterminator="\n")
     quoted = csv.writer(stream, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
 
@@ -46,7 +46,7 @@ def _row_writer(stream: TextIO) -> Callable[[Sequence[Any]], object]:
 
 
 def write_json(rows: pa.RecordBatchReader, stream: TextIO) -> int:
-    """Write rows as one JSON array of objects, a line each, and return how many they are. Times are ISO 8601."""
+    """Write rows as one JSON array, an object per line, and return their number. Times are ISO 8601."""
     written = 0
     stream.write("[")
     for batch in rows:
@@ -59,10 +59,10 @@ def write_json(rows: pa.RecordBatchReader, stream: TextIO) -> int:
 
 
 def _cells(column: pa.Array[Any]) -> list[Any]:
-    """A column in Python's types. A time or date that Python cannot hold, of the year 10000 or with nanoseconds, is its text.
+    """Convert a column to Python's types. A time or date that Python cannot hold, of the year 10000 or with nanoseconds, becomes its text.
 
     Raises:
-        OverflowError, ValueError: one stands within a list or struct.
+        OverflowError, ValueError: such a value is within a list or struct.
     """
     try:
         return column.to_pylist()
@@ -84,7 +84,7 @@ def _json(value: object) -> str:
 
 
 def write_parquet(rows: pa.RecordBatchReader, path: Path) -> int:
-    """Write rows to a file, and return how many they are."""
+    """Write rows to a file, and return their number."""
     written = 0
     with pq.ParquetWriter(path, rows.schema, compression="zstd") as writer:
         for batch in rows:
@@ -95,10 +95,10 @@ def write_parquet(rows: pa.RecordBatchReader, path: Path) -> int:
 
 @contextmanager
 def draft(path: Path) -> Iterator[Path]:
-    """A file beside ``path``, of mode 0600, that takes its place when the block ends and is gone when it fails.
+    """Yield a file beside ``path``, of mode 0600, that replaces it when the block ends and is removed when it fails.
 
     Raises:
-        PermanentError: it cannot be written.
+        PermanentError: the file cannot be written.
     """
     try:
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)

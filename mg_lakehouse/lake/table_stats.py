@@ -1,4 +1,4 @@
-"""Table stats: rows, version and age of a table, from its log alone."""
+"""Reads a table's stats from its log alone: rows, version and age."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["TableStats", "table_stats"]
 
 
 class TableStats(NamedTuple):
-    """How a table stands. Times are UTC; ``newest_received_at`` is null where the table has no such column or no row."""
+    """The stats of a table. Times are UTC; ``newest_received_at`` is null if the table has no such column or no row."""
 
     rows: int
     version: int
@@ -25,7 +25,7 @@ class TableStats(NamedTuple):
 
 
 def table_stats(lake: Lake, layer: Layer, table: str) -> TableStats | None:
-    """How a table stands, from its log alone; ``None`` where it does not exist."""
+    """Read a table's stats from its log alone; ``None`` if it does not exist."""
     handle = lake.open(layer, table)
     if handle is None:
         return None

@@ -1,6 +1,6 @@
-"""What a Delta table is created with, and how one that exists differs from that: columns, properties, statistics, features.
+"""Defines what a Delta table is created with, and compares an existing one with it: columns, properties, statistics, features.
 
-What each table holds is said by its layer: :mod:`mg_lakehouse.bronze.tables`, :mod:`mg_lakehouse.silver.tables`, the dbt project.
+The layers define their tables: :mod:`mg_lakehouse.bronze.tables`, :mod:`mg_lakehouse.silver.tables`, the dbt project.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ CONTRACT_VERSION: Final = 1
 """Version of the tables' meaning. A lake written under a higher one is refused, not guessed at."""
 
 _COLUMN_MAPPING: Final = 2
-"""Version of a reader that knows no feature but this one."""
+"""Reader version whose only feature is this one."""
 
 _HARMLESS_FEATURES: Final = frozenset({"timestampNtz", "v2Checkpoint", "vacuumProtocolCheck"})
-"""Features of readers that say nothing of what is in a data file."""
+"""Reader features that do not affect what is in a data file."""
 
 _CONTRACT_PROPERTY: Final = "mg_lakehouse.contractVersion"
 
@@ -47,10 +47,10 @@ STATISTICS_PROPERTY: Final = "delta.dataSkippingStatsColumns"
 
 @dataclass(frozen=True, slots=True)
 class TableSpec:
-    """What a Delta table is created with, and what one of an older release gets: the columns that it lacks.
+    """The definition of a Delta table. A new table is created with it; a table of an older release gets the columns that it lacks.
 
     ``stats_columns`` are the only columns whose minima and maxima go into the Delta log: never one that
-    holds an address or text, for the log is read by anybody who may list the lake.
+    holds an address or text, for anybody who may list the lake can read the log.
     """
 
     layer: Layer
@@ -64,51 +64,51 @@ class TableSpec:
 
 
 def arrow_schema(handle: DeltaTable) -> pa.Schema:
-    """The columns of a table, in Arrow's types."""
+    """Return the columns of a table, in Arrow's types."""
     exported: Any = handle.schema().to_arrow()  # an Arrow object of another library, by the C interface
     return pa.schema(exported)
 
 
 def columns_of_table(handle: DeltaTable) -> pl.Schema:
-    """The columns of a table, in Polars' types."""
+    """Return the columns of a table, in Polars' types."""
     return pl.DataFrame(arrow_schema(handle).empty_table()).schema
 
 
 def missing_columns(handle: DeltaTable, spec: TableSpec, what: str) -> tuple[str, ...]:
-    """Names of the columns that a table lacks.
+    """Return the names of the columns that a table lacks.
 
     Raises:
-        PermanentError: it has columns that ``spec`` does not know: rows without them would be rows that a newer release takes for its own.
-            Or it has one of another type.
+        PermanentError: the table has a column that ``spec`` lacks (a newer release would take rows without it for its own), or one of
+            another type.
     """
-    found = columns_of_table(handle)
-    if unknown := [name for name in found if name not in spec.schema]:
+    existing = columns_of_table(handle)
+    if unknown := [name for name in existing if name not in spec.schema]:
         raise PermanentError(
             f"{what} has the column {unknown[0]}, which this mg-lakehouse does not know, and would get rows without it: "
             "a newer release wrote here. Upgrade mg-lakehouse."
         )
-    for name, dtype in found.items():
+    for name, dtype in existing.items():
         if dtype != spec.schema[name]:
             raise PermanentError(
                 f"The column {name} of {what} is {dtype}, and this mg-lakehouse writes {spec.schema[name]}: use the release that made the "
                 "table, or give the column of the catalogue another name."
             )
-    return tuple(name for name in spec.schema if name not in found)
+    return tuple(name for name in spec.schema if name not in existing)
 
 
 def missing_statistics(handle: DeltaTable, spec: TableSpec, lacking: Sequence[str]) -> str | None:
-    """What the property of the columns with statistics is to be, ``None`` where it names all of the new columns that have some.
+    """Return the new value of the property for columns with statistics; ``None`` if it names all new columns that have some.
 
-    Of columns that were there it says what it said: somebody may have chosen it.
+    Existing columns stay as they are: a user may have chosen them.
     """
-    said = handle.metadata().configuration.get(STATISTICS_PROPERTY)
-    named = said.split(",") if said else []
+    value = handle.metadata().configuration.get(STATISTICS_PROPERTY)
+    named = value.split(",") if value else []
     new = [name for name in spec.stats_columns if name in lacking and name not in named]
     return ",".join([*named, *new]) if new else None
 
 
 def refuse_newer_contract(handle: DeltaTable, what: str) -> None:
-    """Raise a PermanentError where a table was written by a newer contract."""
+    """Raise a PermanentError if a table was written by a newer contract."""
     written = int(handle.metadata().configuration.get(_CONTRACT_PROPERTY, CONTRACT_VERSION))
     if written > CONTRACT_VERSION:
         raise PermanentError(
@@ -117,7 +117,7 @@ def refuse_newer_contract(handle: DeltaTable, what: str) -> None:
 
 
 def refuse_unread_features(handle: DeltaTable, what: str) -> None:
-    """Data files are read as they are: past deletion vectors, deleted rows would be back."""
+    """Refuse features that change data files. Files are read as they are: with deletion vectors, deleted rows would come back."""
     protocol = handle.protocol()
     named = protocol.reader_features or (["columnMapping"] if protocol.min_reader_version == _COLUMN_MAPPING else [])
     if unread := sorted(set(named) - _HARMLESS_FEATURES):
@@ -125,14 +125,14 @@ def refuse_unread_features(handle: DeltaTable, what: str) -> None:
 
 
 def table_properties(spec: TableSpec) -> dict[str, str | None]:
-    """Properties that a table is created with."""
+    """Return the properties that a table is created with."""
     properties: dict[str, str | None] = {
         _CONTRACT_PROPERTY: str(CONTRACT_VERSION),
         STATISTICS_PROPERTY: ",".join(spec.stats_columns),
-        # What a layer reads of the one below is its change feed; without the property, it cannot be read across a
-        # commit of metadata, the first one included. An append costs nothing more for it.
+        # A layer reads the one below through its change feed; without this property, the feed cannot be read across a
+        # metadata commit, the first one included. It adds nothing to the cost of an append.
         "delta.enableChangeDataFeed": "true",
-        # Batch markers carry `last_updated` and expire; a lane carries none and never does.
+        # Batch markers carry `last_updated` and expire; a fencing counter carries none and never does.
         "delta.setTransactionRetentionDuration": "interval 30 days",
         # Delta's own 30 days are 86,400 entries where a batch comes every 30 seconds, and opening a local table lists them all:
         # 0.36 s for 80,000, 0.03 s for 20,000. Maintenance sets another number where MG_KEEP_LOG_DAYS says so.
@@ -144,7 +144,7 @@ def table_properties(spec: TableSpec) -> dict[str, str | None]:
 
 
 def delta_schema(spec: TableSpec) -> Schema:
-    """Columns of a table in Delta's types, with their comments."""
+    """Return the columns of a table in Delta's types, with their comments."""
     arrow = pl.DataFrame(schema=spec.schema).to_arrow(compat_level=pl.CompatLevel.oldest()).schema
     for index, name in enumerate(arrow.names):
         if comment := spec.comments.get(name):

@@ -1,8 +1,8 @@
-"""The rows of a silver table among which copies of an activity can be.
+"""Reads the rows of a silver table that may be copies of given activities.
 
-A copy has the same activity id and, where it comes from the same source, the same time, for it is the same bundle sent again. A
-copy from another source may write that time with another precision or offset. So only files and rows near the times in
-question are read, and what a batch costs follows the batch and not the table.
+A copy has the same activity id. From the same source it also has the same time, for it is the same bundle sent again. A copy from
+another source may write that time with another precision or offset. So only files and rows near those times are read, and the
+cost of a batch follows the batch, not the table.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ __all__ = ["rows_near"]
 _SAME_SOURCE: Final = timedelta(minutes=1)
 _OTHER_SOURCE: Final = timedelta(days=1)
 _FEW: Final = 8
-"""Spans that rows are filtered by, at most: each one is tested on every row of the chosen files that its row group may hold. 64 of them cost a micro-batch 3 s of CPU."""
+"""Time spans in the row filter, at most. Each span is tested on every row that a chosen row group may hold: 64 of them cost a micro-batch 3 s of CPU."""
 
 
 def rows_near(lake: Lake, handle: DeltaTable, times: pl.Series, sources: Sequence[str]) -> pl.LazyFrame | None:
-    """Rows that can be copies of activities at these times (``event_at``) from these sources; ``None`` where there are none.
+    """Return the rows that may be copies of activities at these times (``event_at``) from these sources; ``None`` where there are none.
 
-    Files that may hold rows of another source are looked at within a day of the times, all others within a minute.
+    Files that may hold rows of another source are read within a day of the times, all others within a minute.
     """
     files = data_files(handle, "event_at", "source")
     if files.is_empty():
         return None
-    of_others = pl.any_horizontal(may_differ("source", source) for source in sources)
+    from_others = pl.any_horizontal(may_differ("source", source) for source in sources)
     arms = []
-    for margin, wanted in ((_SAME_SOURCE, ~of_others), (_OTHER_SOURCE, of_others)):
-        candidates = files.filter(wanted)
+    for margin, condition in ((_SAME_SOURCE, ~from_others), (_OTHER_SOURCE, from_others)):
+        candidates = files.filter(condition)
         if candidates.is_empty():
             continue
         spans = spans_around(times, margin)

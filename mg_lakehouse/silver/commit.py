@@ -1,6 +1,6 @@
-"""The commit of a slice: each table's rows with its progress in one transaction, and no duplicate.
+"""Commits a slice: each table's rows and its progress in one transaction, without duplicates.
 
-``rejected_items`` comes last, however few its rows: its commit says that all tables have the slice.
+``rejected_items`` is committed last, even without rows: its commit states that all tables have the slice.
 A message that makes a table's commit fail is set aside, and the rest goes on (:mod:`mg_lakehouse.silver.set_aside`).
 """
 
@@ -35,21 +35,21 @@ from mg_lakehouse.silver.tables import silver_spec
 __all__ = ["OvertakenError", "as_rejected", "commit_slice"]
 
 _LANE: Final = "lane"
-"""Each commit of an event table moves it by one: two sources that flatten at once would each not see the other's copy of an activity."""
+"""The fencing counter. Each commit of an event table moves it by one: two sources flattened at the same time would not see each other's copy of an activity."""
 
 _LEFT_OUT: Final = "an earlier try could not commit it"
 
 
 class OvertakenError(Exception):
-    """Another run brought a table into the middle of our slice. Its ledger and ours would overlap, so the rest is cut anew."""
+    """Another run committed a table up to the middle of this slice. Its ledger and ours would overlap, so the remaining slices are cut again."""
 
 
 def commit_slice(lake: Lake, read: ReadSlice, wanted: Sequence[str], report: SilverReport) -> SilverReport:
-    """Commit what a slice became, ``rejected_items`` last; the report with the slice added."""
+    """Commit a flattened slice, ``rejected_items`` last, and return the report with the slice added."""
     part, messages, flattened, unread = read
     results = _commit_tables(lake, part, {table: rows for table, rows in flattened.tables.items() if table in wanted})
     counts = {table: committed.counts for table, committed in results.items()}
-    conflicts = [as_rejected(each.conflicts, table, messages) for table, each in results.items() if each.conflicts.height]
+    conflicts = [as_rejected(committed.conflicts, table, messages) for table, committed in results.items() if committed.conflicts.height]
     rejected = pl.concat([flattened.rejected, *conflicts])
     set_aside = pl.concat([unread, *(committed.set_aside for committed in results.values())])
     if REJECTED_ITEMS in wanted:
@@ -71,7 +71,7 @@ def commit_slice(lake: Lake, read: ReadSlice, wanted: Sequence[str], report: Sil
 
 
 def _commit_tables(lake: Lake, part: Slice, tables: dict[str, pl.DataFrame]) -> dict[str, _Committed]:
-    """Commit the tables of a slice on all cores, the largest first. Where one fails, those that are under way are finished."""
+    """Commit the tables of a slice on all cores, the largest first. If one fails, the commits under way are finished."""
     pool = ThreadPoolExecutor(pl.thread_pool_size(), thread_name_prefix="silver")
     ordered = sorted(tables, key=lambda table: -tables[table].height)
     try:
@@ -82,7 +82,7 @@ def _commit_tables(lake: Lake, part: Slice, tables: dict[str, pl.DataFrame]) -> 
 
 
 class _Committed(NamedTuple):
-    """What a table has of a slice: its counts, the conflicting rows, and what was set aside of it."""
+    """A table's share of a slice: its counts, the conflicting rows, and the rows set aside."""
 
     counts: TableCount
     conflicts: pl.DataFrame
@@ -90,13 +90,13 @@ class _Committed(NamedTuple):
 
 
 def _commit_table(lake: Lake, part: Slice, table: str, rows: pl.DataFrame) -> _Committed:
-    """Commit a table's rows of a slice. Returns what it has of it, also where it had that already."""
+    """Commit a table's rows of a slice. Returns its share of the slice, also where it was committed before."""
 
     def compare(handle: DeltaTable, some: pl.DataFrame) -> tuple[pl.DataFrame, Deduplicated, Deduplicated]:
-        with content_errors(DeltaError, pl.exceptions.PolarsError, pl.exceptions.PanicException):  # of files that cannot be read
+        with content_errors(DeltaError, pl.exceptions.PolarsError, pl.exceptions.PanicException):  # a file cannot be read
             existing = _existing(lake, handle, table, some, part.source)
         with content_errors():
-            # The table's own row first: whether a copy differs must not hang on which copies came in the same slice.
+            # The table's own row first: whether a copy differs must not depend on which copies came in the same slice.
             against = against_existing(some, existing)
             return some, against, first_received(against.kept)
 
@@ -107,7 +107,7 @@ def _commit_table(lake: Lake, part: Slice, table: str, rows: pl.DataFrame) -> _C
         count = TableCount(among.kept.height, among.duplicates + against.duplicates, conflicts.height)
         left_out = rows.filter(pl.col("message_id").is_in(list(reasons))) if reasons else rows.clear()
         if has >= part.high:
-            # What an earlier try set aside, and this one could commit, is in no account yet.
+            # Rows that an earlier try set aside, and this one could commit, are in no ledger yet.
             left_out = pl.concat([left_out, among.kept])
             reasons |= {message: reasons.get(message, _LEFT_OUT) for message in among.kept["message_id"]}
             set_aside = missing_rows(left_out, table, reasons, (BRONZE_VERSION,))
@@ -118,8 +118,8 @@ def _commit_table(lake: Lake, part: Slice, table: str, rows: pl.DataFrame) -> _C
         hours = Counter(hours_of(sifted["received_at"]))
         hours.subtract(Counter(hours_of(among.kept["received_at"])) + Counter(hours_of(conflicts["received_at"])))
         ledger = SliceLedger(part.source, part.low, part.high, **count._asdict(), hours={hour: n for hour, n in hours.items() if n})
-        lane = handle.transaction_version(_LANE) or 0
-        transactions = (Transaction(part.app, part.high), Transaction(_LANE, lane + 1))
+        fence = handle.transaction_version(_LANE) or 0
+        transactions = (Transaction(part.app, part.high), Transaction(_LANE, fence + 1))
         committed = _Committed(count, conflicts, missing_rows(left_out, table, reasons, (BRONZE_VERSION,)))
         return Append(lacking.select(silver_schema(table).names()), transactions, committed, ledger.metadata())
 
@@ -127,24 +127,24 @@ def _commit_table(lake: Lake, part: Slice, table: str, rows: pl.DataFrame) -> _C
 
 
 def _existing(lake: Lake, handle: DeltaTable, table: str, rows: pl.DataFrame, source: str) -> pl.DataFrame:
-    """Rows of the table with an activity id of ``rows``: their content, ``source``, ``message_id`` and ``item_index``.
+    """Return the table's rows with an activity id of ``rows``: their content, ``source``, ``message_id`` and ``item_index``.
 
-    One that an older catalogue read stands there twice, the second time as this one reads it.
+    A row written with an older catalogue comes twice, the second time as this catalogue reads it.
     """
     nothing = rows.select(*content_columns(rows), "source", "message_id", "item_index").clear()
     near = rows_near(lake, handle, rows["event_at"], [source])
     if near is None:
         return nothing
-    # Two columns first: that there is a copy is the exception, and its content is wide.
+    # Two columns first: copies are rare, and the content is wide.
     ids = near.select("activity_id").join(rows.lazy().select("activity_id"), on="activity_id", how="semi").unique().collect()
     if ids.is_empty():
         return nothing
-    found = near.join(ids.lazy(), on="activity_id", how="semi").select(nothing.columns).collect().cast(nothing.schema)
-    return pl.concat([found, reread(found, table)])
+    copies = near.join(ids.lazy(), on="activity_id", how="semi").select(nothing.columns).collect().cast(nothing.schema)
+    return pl.concat([copies, reread(copies, table)])
 
 
 def as_rejected(conflicts: pl.DataFrame, table: str, messages: pl.DataFrame) -> pl.DataFrame:
-    """Conflicting rows as rows of ``rejected_items``, with the item's text from bronze."""
+    """Turn conflicting rows into rows of ``rejected_items``, with the item's text from bronze."""
     bodies = conflicts.join(messages.select("message_id", "body"), on="message_id", how="left", maintain_order="left")
     texts = fragments(bodies["body"], bodies["item_index"])
     return conflicts.select(
@@ -177,7 +177,7 @@ def _commit_rejected(lake: Lake, read: ReadSlice, rejected: pl.DataFrame, set_as
 
 
 def _commit_as_it_is(lake: Lake, part: Slice, table: str, rows: pl.DataFrame, ledger: SliceLedger) -> None:
-    """Commit rows of a slice that are compared with none."""
+    """Commit rows of a slice without looking for duplicates."""
 
     def decide(handle: DeltaTable) -> Landed[None] | Append[None]:
         has = handle.transaction_version(part.app) or 0

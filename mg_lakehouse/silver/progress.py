@@ -1,4 +1,4 @@
-"""Which bronze versions each silver table has."""
+"""Tracks which bronze versions each silver table has."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ __all__ = ["table_progress", "unflattened"]
 
 
 class TableProgress(NamedTuple):
-    """Bronze versions that silver has: ``all_tables`` in every table, ``own`` beyond it in single ones."""
+    """Bronze versions in silver: ``all_tables`` is in every table, ``own`` holds the tables that are ahead of it."""
 
     all_tables: int
     own: dict[str, int]
 
     def of(self, tables: Sequence[str]) -> int:
-        """The version that all of these tables have."""
+        """Return the version that all of these tables have."""
         return min(max(self.all_tables, self.own.get(table, 0)) for table in tables)
 
 
 def unflattened(lake: Lake, source: str = "event_feed") -> int:
-    """Number of bronze versions that some silver table may lack."""
+    """Count the bronze versions that some silver table may lack."""
     bronze = lake.open("bronze", source)
     if bronze is None:
         return 0
@@ -35,7 +35,7 @@ def unflattened(lake: Lake, source: str = "event_feed") -> int:
 
 
 def table_progress(lake: Lake, bronze: DeltaTable) -> TableProgress:
-    """What each silver table has of a bronze table."""
+    """Read the version of a bronze table that each silver table has."""
     app = progress_app(bronze)
     all_tables = silver_progress(lake, bronze)
     own = {}

@@ -1,12 +1,11 @@
-"""Silver made anew from bronze for days of receipt: what a repaired mapping, a lost table or a bug needs.
+"""Rebuilds days of silver from bronze: after a repaired mapping, a lost table or a bug.
 
-A day is flattened again from all of bronze's messages of that day, and compared with what silver has of it. Only the difference is
-committed, in one commit a table and day, so that a day which is right costs no commit, gold follows for the keys whose rows changed, and what
-would be done can be said without doing it. Which copy of an activity stays is what it was: the one that silver has, else the first received,
-and never one whose activity stands in another day's partition.
+A day (UTC, of receipt) is flattened again from all of its bronze messages and compared with silver. Only the difference is committed, in one
+commit per table and day. So a correct day costs no commit, gold recomputes only the keys whose rows changed, and a dry run can report the
+difference. The rebuild keeps the copy of an activity that silver has, else the first received, and none that another day's partition has.
 
-Beside live ingestion: only messages that the table has flattened are looked at, and the commit goes through where nobody wrote to that day's
-partition in between, which delta-rs checks; else the day of that table is looked at anew.
+It runs beside live ingestion. It reads only messages that the table has flattened, and its commit succeeds only if nobody wrote to that day's
+partition in between, which delta-rs checks. Otherwise it reads the day of that table again.
 """
 
 from __future__ import annotations
@@ -55,15 +54,15 @@ __all__ = ["Rederived", "asked_days", "rederive"]
 
 _ATTEMPTS: Final = 5
 _FEW_ROWS: Final = 1_000
-"""So many changed rows are replaced by their ids; of more, the whole partition is."""
+"""Up to this many changed rows are replaced by their ids; beyond it, the whole partition is."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Rederived(NamedTuple):
-    """What became of a day of a table: ``rows`` it has by bronze, of which ``added`` are new or differ, and ``removed`` that differ or should not be.
+    """The rebuild of one day of a table. ``rows`` is its number of rows by bronze, ``added`` are new or differ, ``removed`` differ or are wrong.
 
-    ``version`` is that of the commit, ``None`` where there was nothing to commit, or nothing was to be committed.
+    ``version`` is that of the commit; ``None`` where nothing differed, and in a dry run.
     """
 
     table: str
@@ -75,20 +74,20 @@ class Rederived(NamedTuple):
 
     @property
     def changed(self) -> bool:
-        """Whether silver was not, or is not, what bronze gives."""
+        """Whether silver differed, or differs, from bronze."""
         return bool(self.added or self.removed)
 
 
 def asked_days(first: date, last: date, *, tables: Sequence[str] | None = None) -> list[date]:
-    """The days from one to another, both included.
+    """List the days from the first to the last, both included.
 
     Raises:
-        PermanentError: there is no such span, or no such table.
+        PermanentError: the last day is before the first, or there is no such table.
     """
     if unknown := sorted(set(tables or ()) - set(silver_tables())):
         raise PermanentError(f"There is no silver table {unknown[0]!r}: choose among {', '.join(silver_tables())}.")
     if last < first:
-        raise PermanentError(f"The last day {last} is before the first, {first}: exchange them.")
+        raise PermanentError(f"The last day {last} is before the first, {first}: swap them.")
     return days_between(first, last)
 
 
@@ -101,20 +100,20 @@ def rederive(
     slice_bytes: int = 128 * 2**20,
     progress: Callable[[int], None] | None = None,
 ) -> Iterator[Rederived]:
-    """Make some days of silver tables anew; what is done is given out table by table.
+    """Rebuild days of silver tables; yields the result of each table and day.
 
     Args:
         lake: the lake.
         days: UTC days of receipt, which are silver's partitions.
         tables: silver tables; all by default.
-        dry_run: say what would be done, and do nothing.
+        dry_run: report what would change, and commit nothing.
         slice_bytes: bytes of bodies to flatten at a time.
-        progress: called with the number of messages flattened by then, of all days.
+        progress: called with the number of messages flattened so far, of all days.
 
     Raises:
-        PermanentError, TransientError: what was committed until then stays; called again, it goes on with what differs still.
+        PermanentError, TransientError: what is committed stays; a second call goes on with what still differs.
     """
-    wanted = silver_tables() if tables is None else tuple(tables)
+    selected = silver_tables() if tables is None else tuple(tables)
     done = 0
 
     def count(messages: int) -> None:
@@ -124,17 +123,17 @@ def rederive(
             progress(done)
 
     for day in sorted(set(days)):
-        yield from _day(lake, day, wanted, dry_run=dry_run, slice_bytes=slice_bytes, count=count)
+        yield from _day(lake, day, selected, dry_run=dry_run, slice_bytes=slice_bytes, count=count)
 
 
 def _day(
     lake: Lake, day: date, tables: Sequence[str], *, dry_run: bool, slice_bytes: int, count: Callable[[int], None]
 ) -> Iterator[Rederived]:
-    """Make a day anew; it is flattened again where messages of it came meanwhile, and goes on with the tables that are left."""
-    left = [table for table in (*EVENT_TABLES, REJECTED_ITEMS) if table in tables]
-    retried = Retried(read_set_aside(lake, [day]), ends=len(left) == len(silver_tables()))
+    """Rebuild one day. If messages of it arrive meanwhile, it is flattened again, and the rebuild goes on with the remaining tables."""
+    remaining = [table for table in (*EVENT_TABLES, REJECTED_ITEMS) if table in tables]
+    retried = Retried(read_set_aside(lake, [day]), ends=len(remaining) == len(silver_tables()))
     if retried.ends:
-        left.append(SET_ASIDE)
+        remaining.append(SET_ASIDE)
     for attempt in range(_ATTEMPTS):
         with OwnFolder(Path(tempfile.gettempdir()), "mg-lakehouse-rederive-") as folder:
             staged = flattened_day(lake, day, folder.path)
@@ -142,8 +141,8 @@ def _day(
                 count(messages)
             retried.fail(staged.keys(SET_ASIDE), f"received on {day}")
             try:
-                for result in _make(lake, staged, left, retried, dry_run=dry_run):
-                    left.remove(result.table)
+                for result in _make(lake, staged, remaining, retried, dry_run=dry_run):
+                    remaining.remove(result.table)
                     yield result
             except OvertakenError:
                 if attempt == _ATTEMPTS - 1:
@@ -153,27 +152,27 @@ def _day(
 
 
 def _make(lake: Lake, day: FlattenedDay, tables: Sequence[str], retried: Retried, *, dry_run: bool) -> Iterator[Rederived]:
-    wanted = tuple(tables)
+    selected = tuple(tables)
     rejects = day.keys(REJECTED_ITEMS)
     retried.found(REJECTED_ITEMS, rejects, rejects)
     for table in EVENT_TABLES:
-        # Copies of an activity with another content are rejects, whatever tables are asked for.
-        if table in wanted or REJECTED_ITEMS in wanted:
-            result, conflicts = _make_table(lake, day, table, retried, dry_run=dry_run or table not in wanted)
+        # Copies of an activity with another content become rejects, whichever tables are asked for.
+        if table in selected or REJECTED_ITEMS in selected:
+            result, conflicts = _make_table(lake, day, table, retried, dry_run=dry_run or table not in selected)
             day.add(REJECTED_ITEMS, _rejects(lake, day, conflicts, table), f"conflicts-{table}")
-            if table in wanted:
+            if table in selected:
                 yield result
-    if REJECTED_ITEMS in wanted:
+    if REJECTED_ITEMS in selected:
         yield _make_table(lake, day, REJECTED_ITEMS, retried, dry_run=dry_run)[0]
-    if SET_ASIDE in wanted:
-        made, _ = _make_table(lake, day, SET_ASIDE, retried, dry_run=dry_run)
-        if made.rows or made.changed:
-            yield made
+    if SET_ASIDE in selected:
+        rebuilt, _ = _make_table(lake, day, SET_ASIDE, retried, dry_run=dry_run)
+        if rebuilt.rows or rebuilt.changed:
+            yield rebuilt
 
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """A day of a table as it was looked at: its data files, and the version of each source that the table has flattened."""
+    """The state of a table's day when it was read: its data files, and the version of each source that the table has flattened."""
 
     files: Sequence[str]
     flattened: Mapping[str, int]
@@ -184,12 +183,12 @@ class _Seen:
         return cls(partition_files(handle, day.day), flattened)
 
     def by_source(self, day: FlattenedDay) -> Iterator[tuple[Source, int]]:
-        """Each source of the day, and the version of it that the table has flattened."""
+        """Yield each source of the day, with the version of it that the table has flattened."""
         return ((source, self.flattened[source.name]) for source in day.sources)
 
 
 def _make_table(lake: Lake, day: FlattenedDay, table: str, retried: Retried, *, dry_run: bool) -> tuple[Rederived, pl.DataFrame]:
-    """Compare what a table has of a day with what bronze gives, and commit the difference. Returns the copies with another content too."""
+    """Compare a table's day with what bronze gives, and commit the difference. Also returns the copies with another content."""
     what = f"silver/{table} of {day.day} in the lake {lake.uri}"
     with store_errors(what):
         handle = lake.open("silver", table)
@@ -198,7 +197,7 @@ def _make_table(lake: Lake, day: FlattenedDay, table: str, retried: Retried, *, 
         handle = handle or lake.ensure(silver_spec(table))
         seen = _Seen.of(handle, day)
         if any(version > source.handle.version() and source.has_grown(lake, day.day) for source, version in seen.by_source(day)):
-            raise OvertakenError(f"{what} has rows of messages that came since it was flattened again: try again.")
+            raise OvertakenError(f"{what} got rows of new messages during the rebuild: try again.")
         current = _current(lake, handle, seen.files, table)
         elsewhere = partial(_elsewhere, lake, handle, day, table)
         retried.refuse_to_lose(current, table, what)
@@ -222,7 +221,7 @@ def _make_table(lake: Lake, day: FlattenedDay, table: str, retried: Retried, *, 
         if _Seen.of(opened, day) != seen:
             if opened.history(1)[0].get(REDERIVED) == account:
                 return Landed(opened.version())  # the answer was lost
-            raise OvertakenError(f"{what} was written to since it was looked at: try again.")
+            raise OvertakenError(f"{what} was written to during the rebuild: try again.")
         return Replace(
             rows=lambda: day.rows(table, added if few else kept),
             predicate=predicate,
@@ -238,14 +237,14 @@ def _make_table(lake: Lake, day: FlattenedDay, table: str, retried: Retried, *, 
 
 
 def _refuse_without_bronze(lake: Lake, day: FlattenedDay, removed: pl.DataFrame, what: str) -> None:
-    """Refuse to remove rows whose messages bronze has no longer, for nothing could bring them back.
+    """Refuse to remove rows whose messages bronze has lost: nothing could bring them back.
 
     Raises:
         PermanentError: there are such rows.
     """
     if removed.is_empty():
         return
-    held = pl.concat(
+    in_bronze = pl.concat(
         [
             pl.LazyFrame(schema={"message_id": pl.String}),
             *(
@@ -255,25 +254,25 @@ def _refuse_without_bronze(lake: Lake, day: FlattenedDay, removed: pl.DataFrame,
             ),
         ]
     )
-    lost = removed.lazy().select("message_id").unique().join(held, on="message_id", how="anti").collect().height
+    lost = removed.lazy().select("message_id").unique().join(in_bronze, on="message_id", how="anti").collect().height
     if lost:
         raise PermanentError(
-            f"{what} has rows of {lost:,} messages that bronze has not, and they would be removed for good: nothing was changed. "
-            "Bronze is damaged: `mg-lakehouse repair bronze` says what it lacks. Make the day anew when it is whole."
+            f"{what} has rows of {lost:,} messages that bronze lacks. A rebuild would remove them for good: nothing was changed. "
+            "Bronze is damaged: see what it lacks with `mg-lakehouse repair bronze`, and rebuild the day when it is whole."
         )
 
 
 def _predicate(day: date, ids: pl.Series | None) -> str:
-    """SQL of delta-rs of a day's rows, or of those with some activity ids."""
+    """Return a delta-rs predicate for a day's rows, or for those with some activity ids."""
     partition = f"received_date = '{day}'"
     if ids is None:
         return partition
-    quoted = ("'" + each.replace("'", "''") + "'" for each in ids.unique().sort())
+    quoted = ("'" + activity_id.replace("'", "''") + "'" for activity_id in ids.unique().sort())
     return f"{partition} AND activity_id IN ({', '.join(quoted)})"
 
 
 def _current(lake: Lake, handle: DeltaTable, files: Sequence[str], table: str) -> pl.DataFrame:
-    """Keys and fingerprints of the rows that the table has of the day."""
+    """Read keys and fingerprints of the table's rows of the day."""
     schema = silver_schema(table)
     rows = lake.scan(files, handle) if files else pl.LazyFrame(schema=schema)
     keys = keys_of(table)
@@ -281,7 +280,7 @@ def _current(lake: Lake, handle: DeltaTable, files: Sequence[str], table: str) -
 
 
 def _flattened(rows: pl.DataFrame, seen: _Seen) -> pl.DataFrame:
-    """Those rows whose messages the table has flattened; the rest is live ingestion's to bring."""
+    """Keep the rows whose messages the table has flattened; live ingestion brings the others."""
     flattened = ((pl.col("source") == source) & (pl.col(VERSION) <= version) for source, version in seen.flattened.items())
     return rows.filter(pl.any_horizontal(pl.lit(value=False), *flattened))
 
@@ -289,10 +288,10 @@ def _flattened(rows: pl.DataFrame, seen: _Seen) -> pl.DataFrame:
 def _winners(
     table: str, rows: pl.DataFrame, current: pl.DataFrame, elsewhere: Callable[[pl.DataFrame], pl.DataFrame]
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Keys and fingerprints of the rows that the table should have of the day, and the copies with another content."""
+    """Return keys and fingerprints of the rows that the table should have of the day, and the copies with another content."""
     if table not in EVENT_TABLES:
         return rows, rows.clear()
-    # What silver has stays: it comes first, whenever it was received.
+    # The rows that silver has win: they are put first, whenever they were received.
     standing = rows.join(current, on=keys_of(table), how="semi")
     others = rows.join(standing, on=keys_of(table), how="anti")
     against = against_existing(pl.concat([standing.with_columns(received_at=pl.lit(_EPOCH)), others]), elsewhere(rows))
@@ -301,7 +300,7 @@ def _winners(
 
 
 def _elsewhere(lake: Lake, handle: DeltaTable, day: FlattenedDay, table: str, rows: pl.DataFrame) -> pl.DataFrame:
-    """Rows of other days with an activity id of these. One that an older catalogue read stands there twice, the second time as this one reads it."""
+    """Read rows of other days with an activity id of these. A row written with an older catalogue comes twice, the second time as this one reads it."""
     columns = ["activity_id", "event_at", CONTENT, "source", "message_id", "item_index"]
     near = rows_near(lake, handle, rows["event_at"], [source.name for source in day.sources])
     if near is None:
@@ -311,20 +310,20 @@ def _elsewhere(lake: Lake, handle: DeltaTable, day: FlattenedDay, table: str, ro
     others = near.filter(~of_day).join(rows.lazy().select("activity_id"), on="activity_id", how="semi")
     older = with_all_columns(others.filter(may_be_older()), table).collect()
     readings = [others, reread(older, table).lazy()]
-    return pl.concat(with_fingerprints(each, table).select(columns).collect().cast(rows.select(columns).schema) for each in readings)
+    return pl.concat(with_fingerprints(reading, table).select(columns).collect().cast(rows.select(columns).schema) for reading in readings)
 
 
 def _rejects(lake: Lake, day: FlattenedDay, conflicts: pl.DataFrame, table: str) -> pl.DataFrame:
-    """Copies with another content as rows of ``rejected_items``, with their text from bronze."""
+    """Turn copies with another content into rows of ``rejected_items``, with their text from bronze."""
     if conflicts.is_empty():
         return pl.DataFrame()
     ids = conflicts["message_id"].unique().implode()
-    held = [
+    scans = [
         lake.scan(files, source.handle).filter(pl.col("message_id").is_in(ids)).select("message_id", "body", "received_at")
         for source in day.sources
         if (files := partition_files(source.handle, day.day))
     ]
-    messages = pl.concat(held).collect()
+    messages = pl.concat(scans).collect()
     received = messages.select("message_id", "received_at")
     whole = conflicts.drop("received_at").join(received, on="message_id").with_columns(received_date=pl.lit(day.day))
     schema = pl.Schema({**silver_schema(REJECTED_ITEMS), VERSION: pl.Int64()})

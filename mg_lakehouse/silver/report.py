@@ -1,4 +1,4 @@
-"""What a run of silver did, in numbers."""
+"""Counts what a run of silver did."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ __all__ = ["Progress", "SilverReport", "TableCount", "merged"]
 
 
 class TableCount(NamedTuple):
-    """What a slice gave a table. ``conflicts`` are the duplicates whose content differs, which were rejected."""
+    """A table's counts of a slice. ``conflicts`` are duplicates with another content; they were rejected."""
 
     rows: int = 0
     duplicates: int = 0
     conflicts: int = 0
 
     def plus(self, other: TableCount) -> TableCount:
-        """The sum of two."""
+        """Return the sum of both."""
         return TableCount(self.rows + other.rows, self.duplicates + other.duplicates, self.conflicts + other.conflicts)
 
 
 @dataclass(frozen=True, slots=True)
 class SilverReport:
-    """What a run flattened. ``tables`` counts event tables, ``rejected`` items by reason, ``set_aside`` messages by reason; versions are bronze's."""
+    """The counts of a run. ``tables`` counts event tables, ``rejected`` items by reason, ``set_aside`` messages by reason; versions are bronze's."""
 
     from_version: int
     to_version: int
@@ -44,7 +44,7 @@ Progress = Callable[[SilverReport], None]
 
 
 def merged(reports: Sequence[SilverReport]) -> SilverReport:
-    """Reports of several sources as one, with the versions of the first."""
+    """Merge reports of several sources into one, with the versions of the first."""
     tables: dict[str, TableCount] = {}
     rejected: Counter[str] = Counter()
     set_aside: Counter[str] = Counter()

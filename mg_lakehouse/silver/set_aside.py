@@ -1,8 +1,8 @@
-"""Messages that are set aside: flattening them failed twice in the same way, for a reason that nobody foresaw.
+"""Sets messages aside whose flattening failed twice in the same way, for an unforeseen reason.
 
-They stay in bronze; their rows in ``silver/set_aside_messages`` say which they are, why, and how many items are missing for each, so that the books balance
-and every other message goes on. Making the days anew (:mod:`mg_lakehouse.silver.rebuild`) tries them again. The table is made with its first row: a
-lake without such messages has none.
+They stay in bronze. Rows of ``silver/set_aside_messages`` name them, the reason, and how many items each lacks in silver: so the books balance,
+and every other message goes on. A rebuild of the days (:mod:`mg_lakehouse.silver.rebuild`) tries them again. The table is created with its first
+row: a lake without such messages has none.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ __all__ = [
 Result = TypeVar("Result")
 
 AT_MOST: Final = 10
-"""Messages that one slice, and one run, may set aside. More are no odd messages but a fault of ours, and an alarm that says "10,000 set aside" would come after it."""
+"""Messages that one slice, and one run, may set aside. More are our bug, not odd messages, and an alarm "10,000 set aside" would come too late."""
 
 
 class SetAside(NamedTuple):
-    """What is set aside: messages and items, and messages by reason."""
+    """What is set aside: messages, items, and messages by reason."""
 
     messages: int
     items: int
@@ -56,13 +56,13 @@ class SetAside(NamedTuple):
 
 
 def flatten_what_can_be(messages: pl.DataFrame, *, source: str, carry: tuple[str, ...]) -> tuple[Flattened, pl.DataFrame]:
-    """Flatten messages as :func:`~mg_lakehouse.events.flatten.flatten` does, but for those that make it fail.
+    """Flatten messages as :func:`~mg_lakehouse.events.flatten.flatten` does, without those that make it fail.
 
     Returns:
-        What was flattened, and rows of ``set_aside_messages``, with the carried columns behind them, of those that were not.
+        The flattened messages, and for the others rows of ``set_aside_messages`` with the carried columns behind them.
 
     Raises:
-        PermanentError: more than ``AT_MOST`` fail.
+        PermanentError: more than ``AT_MOST`` messages fail.
     """
 
     def work(some: pl.DataFrame) -> Flattened:
@@ -77,25 +77,25 @@ def flatten_what_can_be(messages: pl.DataFrame, *, source: str, carry: tuple[str
 
 
 def _items(body: str) -> int:
-    """Items of a body that cannot be flattened, at least one: as many as begin in it, by the count that knows no reader."""
+    """Count the items that begin in a body that cannot be flattened, at least one. The count uses none of the readers."""
     with suppress(ContentError), content_errors():
         return max(1, count_starts(unwrap(body).text.encode()))
     return 1
 
 
 def missing_rows(rows: pl.DataFrame, table: str, reasons: Mapping[str, str], carry: tuple[str, ...]) -> pl.DataFrame:
-    """Rows of ``set_aside_messages`` for rows of a silver table that cannot be committed, or were left out; ``reasons`` by message."""
+    """Make rows of ``set_aside_messages`` for rows of a silver table that failed to commit or were left out; ``reasons`` by message."""
     counted = rows.group_by("message_id", "source", "received_at", "received_date", *carry, maintain_order=True).len("items")
     return _rows(counted.with_columns(pl.col("items").cast(pl.Int64), silver_table=pl.lit(table)), reasons, carry)
 
 
 def sift(rows: pl.DataFrame, work: Callable[[pl.DataFrame], Result], what: str) -> tuple[Result, dict[str, str]]:
-    """Do some work on rows, but for those of messages that make it fail; the result, and the reasons by message.
+    """Apply a function to rows, without those of messages that make it fail. Returns the result, and the reasons by message.
 
     Args:
         rows: any rows with ``message_id``.
-        work: called with some of them.
-        what: which messages they are, for an error's sentence.
+        work: the function; called with some of the rows.
+        what: describes the messages in an error's text.
 
     Raises:
         PermanentError: more than ``AT_MOST`` messages fail.
@@ -112,10 +112,10 @@ def sift(rows: pl.DataFrame, work: Callable[[pl.DataFrame], Result], what: str) 
 
 
 def too_many(what: str, reason: str) -> PermanentError:
-    """That more messages fail than may be set aside."""
+    """Make the error for more failing messages than may be set aside."""
     return PermanentError(
-        f"More than {AT_MOST} messages {what} cannot be flattened ({reason}): that is a fault of mg-lakehouse, and not of single messages. "
-        "Nothing is lost, for bronze has them: upgrade mg-lakehouse, or report that line."
+        f"More than {AT_MOST} messages {what} cannot be flattened ({reason}): that is a bug of mg-lakehouse, not odd messages. "
+        "Nothing is lost, bronze has them: upgrade mg-lakehouse, or report this line."
     )
 
 
@@ -128,7 +128,7 @@ def _rows(rows: pl.DataFrame, reasons: Mapping[str, str], carry: tuple[str, ...]
 
 
 def read_set_aside(lake: Lake, days: Collection[date] | None = None) -> pl.DataFrame:
-    """Rows of ``set_aside_messages``, of some days of receipt or all.
+    """Read rows of ``set_aside_messages``, of some days of receipt or of all.
 
     Raises:
         PermanentError, TransientError: the table cannot be read.
@@ -138,16 +138,16 @@ def read_set_aside(lake: Lake, days: Collection[date] | None = None) -> pl.DataF
     if handle is None or not (files := all_files(handle)):
         return pl.DataFrame(schema=schema)
     with store_errors(f"silver/{SET_ASIDE} in the lake {lake.uri}"):
-        # The partition's column is in no file.
+        # The partition column is in no file.
         rows = lake.scan(files, handle).with_columns(received_date=pl.col("received_at").dt.date())
         return (rows if days is None else rows.filter(pl.col("received_date").is_in(list(days)))).select(schema.names()).collect()
 
 
 @dataclass(slots=True)
 class Retried:
-    """What making a day anew finds of its messages that are set aside: ``held`` are their rows in ``set_aside_messages``.
+    """Follows a day's set-aside messages through its rebuild: ``held`` are their rows in ``set_aside_messages``.
 
-    Where not all tables are made anew (``ends`` is false), the messages stay set aside, and the tables get none of their items.
+    If not all tables are rebuilt (``ends`` is false), the messages stay set aside, and the tables get none of their items.
     """
 
     held: pl.DataFrame
@@ -157,10 +157,10 @@ class Retried:
     _duplicates: dict[str, pl.DataFrame] = field(default_factory=dict)
 
     def fail(self, rows: pl.DataFrame, what: str) -> None:
-        """Take down the messages that cannot be flattened now: rows of ``set_aside_messages``, of which some may be held.
+        """Record the messages that cannot be flattened now: rows of ``set_aside_messages``, some of which may be held already.
 
         Raises:
-            PermanentError: more than ``AT_MOST`` failed never before.
+            PermanentError: more than ``AT_MOST`` of them fail for the first time.
         """
         new = rows.join(self.held.filter(pl.col("silver_table").is_null()), on="message_id", how="anti")
         self._failing = new["message_id"]
@@ -169,35 +169,35 @@ class Retried:
             raise too_many(what, reasons)
 
     def refuse_to_lose(self, current: pl.DataFrame, table: str, what: str) -> None:
-        """Refuse to make a table anew that has rows of a message that cannot be flattened any more: they would go for nothing.
+        """Refuse to rebuild a table with rows of a message that can no longer be flattened: those rows would be lost.
 
         Raises:
-            PermanentError: it has.
+            PermanentError: there are such rows.
         """
         lost = current.filter(pl.col("message_id").is_in(self._failing.implode()))["message_id"].n_unique() if table != SET_ASIDE else 0
         if lost:
             raise PermanentError(
-                f"{what} has rows of {lost:,} messages that this mg-lakehouse cannot flatten: they would be removed, and nothing was changed. "
-                "That is a fault of mg-lakehouse: make the day anew with the release that made them, or with one that mends it."
+                f"{what} has rows of {lost:,} messages that this mg-lakehouse cannot flatten. A rebuild would remove them: nothing was changed. "
+                "That is a bug of mg-lakehouse: rebuild the day with the release that wrote them, or with one that fixes it."
             )
 
     def allowed(self, table: str, rows: pl.DataFrame) -> pl.DataFrame:
-        """The rows that a table may have."""
+        """Return the rows that a table may have."""
         return rows if self.ends or self.held.is_empty() else rows.join(self._of(table), on="message_id", how="anti")
 
     def found(self, table: str, rows: pl.DataFrame, *kept: pl.DataFrame) -> None:
-        """Take down what a table was given: all rows, and those that it has or that were rejected as conflicts."""
+        """Record what a table was given: all rows, and those that it has or that were rejected as conflicts."""
         if self.held.is_empty():
             return
         own = rows.join(self._of(table), on="message_id", how="semi")
         self._items[table] = own.select("message_id")
-        for some in kept:
-            own = own.join(some, on=["message_id", "item_index"], how="anti", nulls_equal=True)
+        for frame in kept:
+            own = own.join(frame, on=["message_id", "item_index"], how="anti", nulls_equal=True)
         if own.height:
             self._duplicates[table] = own.select("source", "received_at")
 
     def ledger(self, still: pl.Series) -> RetryLedger:
-        """The account of the commit that takes the messages off the table, but for those that are set aside ``still``."""
+        """Make the ledger of the commit that removes the messages from the table, but for those that are ``still`` set aside."""
         read = self.held.filter(pl.col("silver_table").is_null() & ~pl.col("message_id").is_in(still.implode()))
         items = pl.concat([pl.DataFrame(schema={"message_id": pl.String}), *self._items.values()]).group_by("message_id").len("found")
         more = read.join(items, on="message_id", how="left").select(
@@ -212,17 +212,17 @@ class Retried:
 
 
 def _by_hour(rows: pl.DataFrame) -> dict[str, dict[str, int]]:
-    """Sums of ``n`` by source and UTC hour of receipt."""
+    """Sum ``n`` by source and UTC hour of receipt."""
     hour = pl.col("received_at").dt.strftime(HOUR_FORMAT).alias("hour")
     sums = rows.group_by("source", hour).agg(pl.col("n").sum()).filter(pl.col("n") != 0).sort("source", "hour")
-    found: dict[str, dict[str, int]] = {}
+    hours: dict[str, dict[str, int]] = {}
     for source, at, n in sums.iter_rows():
-        found.setdefault(source, {})[at] = n
-    return found
+        hours.setdefault(source, {})[at] = n
+    return hours
 
 
 def count_set_aside(lake: Lake) -> SetAside:
-    """How much is set aside.
+    """Count what is set aside.
 
     Raises:
         PermanentError, TransientError: the table cannot be read.
@@ -233,7 +233,7 @@ def count_set_aside(lake: Lake) -> SetAside:
 
 
 def said_of(found: SetAside) -> str:
-    """What is set aside, in a sentence with the remedy."""
+    """Describe what is set aside, with the remedy."""
     return (
         f"{found.messages:,} messages are set aside ({found.items:,} items): flattening them failed, and bronze has them. "
         "Upgrade mg-lakehouse, or report the reasons in silver/set_aside_messages; then `mg-lakehouse retry` flattens them again."
@@ -241,7 +241,7 @@ def said_of(found: SetAside) -> str:
 
 
 def set_aside_days(lake: Lake) -> list[date]:
-    """UTC days of receipt of what is set aside, in order: those that `mg-lakehouse retry` makes anew.
+    """List the UTC days of receipt of what is set aside, in order: `mg-lakehouse retry` rebuilds these days.
 
     Raises:
         PermanentError, TransientError: the table cannot be read.

@@ -1,6 +1,6 @@
-"""Slices of bronze: which versions are flattened at a time, and what they become.
+"""Cuts bronze into slices of versions, and flattens them.
 
-A slice is flattened while the one before it is committed. Committing is :mod:`mg_lakehouse.silver.commit`.
+A slice is flattened while the one before it is committed. :mod:`mg_lakehouse.silver.commit` commits it.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ __all__ = ["BRONZE_VERSION", "ReadSlice", "Slice", "read_ahead", "slices_of"]
 BRONZE_VERSION: Final = "__bronze_version"
 
 _LARGEST_SLICE: Final = 500
-"""Bronze versions in one slice, at most; bytes cut it sooner."""
+"""Bronze versions in one slice, at most; the limit of bytes may cut it sooner."""
 
 
 class Slice(NamedTuple):
-    """Bronze versions ``low + 1`` to ``high`` of a source, and under which id silver keeps its progress in it."""
+    """Bronze versions ``low + 1`` to ``high`` of a source; ``app`` is the transaction id of silver's progress in it."""
 
     source: str
     app: str
@@ -37,14 +37,14 @@ class Slice(NamedTuple):
     high: int
 
     def is_cut_by(self, version: int) -> bool:
-        """Whether a table that has bronze up to ``version`` has a part of the slice, which nobody but another run can have brought."""
+        """Whether a table at bronze ``version`` has a part of the slice. Only another run can have committed that."""
         return self.low < version < self.high
 
 
 def slices_of(bronze: DeltaTable, start: int, target: int, *, cuts: Sequence[int], slice_bytes: int) -> Iterator[tuple[int, int]]:
-    """Version ranges ``(low, high]``, bounded in bytes, with a border wherever a table is ahead of the others.
+    """Yield version ranges ``(low, high]``, limited in bytes, with a border wherever a table is ahead of the others.
 
-    So a table's ledger never straddles a border, and the ledgers between two borders add up.
+    So no table's ledger crosses a border, and the ledgers between two borders add up.
     """
     newest = takewhile(lambda posted: posted.version > start, posted_batches(bronze))
     sizes = {posted.version: posted.ledger.bytes for posted in newest}
@@ -59,7 +59,7 @@ def slices_of(bronze: DeltaTable, start: int, target: int, *, cuts: Sequence[int
 
 
 class ReadSlice(NamedTuple):
-    """A slice with its messages and what they became; ``set_aside`` are the messages of which nothing was read."""
+    """A slice, its messages and their rows; ``set_aside`` are the messages that could not be flattened."""
 
     part: Slice
     messages: pl.DataFrame
@@ -68,7 +68,7 @@ class ReadSlice(NamedTuple):
 
 
 def read_ahead(lake: Lake, bronze: DeltaTable, parts: Sequence[Slice]) -> Iterator[ReadSlice]:
-    """The slices, flattened; each next one while the caller commits the one before, for neither keeps two cores busy alone."""
+    """Yield flattened slices. The next one is flattened while the caller commits this one: neither keeps two cores busy alone."""
     pool = ThreadPoolExecutor(1, thread_name_prefix="read-ahead")
     try:
         ahead = pool.submit(_read_slice, lake, bronze, parts[0])
@@ -91,7 +91,7 @@ def _read_slice(lake: Lake, bronze: DeltaTable, part: Slice) -> ReadSlice:
 
 
 def _read_bronze(lake: Lake, bronze: DeltaTable, part: Slice) -> pl.DataFrame:
-    """Messages of a slice, by the change feed: it shows what was appended and not what compaction rewrote."""
+    """Read a slice's messages from the change feed, which shows appended rows and not those that compaction rewrote."""
     columns = ["message_id", "body", "received_at", "received_date", "_commit_version"]
     with store_errors(f"bronze/{part.source} (versions {part.low + 1} to {part.high}) in the lake {lake.uri}"):
         stream = bronze.load_cdf(part.low + 1, part.high, columns=columns)

@@ -1,6 +1,6 @@
-"""A day of bronze flattened again, table by table, into files of a folder: a day of a busy feed is larger than any memory.
+"""Stages a day of bronze: flattens it again into files, table by table, because a day of a busy feed exceeds any memory.
 
-Of each row its keys and a fingerprint are looked at first, which take a tenth of it; whole rows are read when they are committed.
+A rebuild first reads each row's keys and fingerprints, a tenth of its size; whole rows are read at the commit.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ __all__ = [
 ]
 
 VERSION: Final = "__bronze_version"
-"""Column: the bronze version of the row's message, 0 where every table has flattened it."""
+"""Column: the bronze version of the row's message; 0 where every table has flattened it."""
 ROW: Final = "__row"
 """Column: fingerprint of the whole row, compared within this process only."""
 CONTENT: Final = "content"
-"""Column: fingerprint of what happened, as against how the row came here."""
+"""Column: fingerprint of the event's content, without how it was received."""
 
 _KEYS_OF_NO_EVENT: Final = {REJECTED_ITEMS: ("message_id", "item_index"), SET_ASIDE: ("message_id", "silver_table")}
 _KEYS: Final = ("activity_id", "event_at", "source", "message_id", "item_index", "received_at", "silver_table", "reason")
@@ -52,7 +52,7 @@ _KEYS: Final = ("activity_id", "event_at", "source", "message_id", "item_index",
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A bronze table, the id of the transactions in which silver keeps its progress in it, and the version that every table has."""
+    """A bronze table: the transaction id of silver's progress in it, and the version that every silver table has."""
 
     name: str
     handle: DeltaTable
@@ -60,7 +60,7 @@ class Source:
     flattened: int
 
     def messages(self, day: date, slice_bytes: int) -> Iterator[pl.DataFrame]:
-        """The messages of a day of receipt, some at a time, with ``VERSION``."""
+        """Yield the messages of a day of receipt in batches, with ``VERSION``."""
         versions = self._unflattened()
         dataset = self.handle.to_pyarrow_dataset(file_pruning_predicate=[("received_date", "=", day.isoformat())])
         collected: list[pl.DataFrame] = []
@@ -75,18 +75,18 @@ class Source:
             yield _versioned(pl.concat(collected), day, versions)
 
     def has_grown(self, lake: Lake, day: date) -> bool:
-        """Whether the bronze table may have more messages of a day by now: its files of that day are others."""
+        """Whether the bronze table may have new messages of a day: its files of that day changed."""
         newest = lake.open("bronze", self.name)
         return newest is None or partition_files(newest, day) != partition_files(self.handle, day)
 
     def _unflattened(self) -> dict[str, int]:
-        """The batches that some table has not flattened, and their versions."""
-        found = {}
+        """Return the versions of the batches that some table has not flattened."""
+        versions = {}
         for posted in posted_batches(self.handle):
             if posted.version <= self.flattened:
                 break
-            found[posted.ledger.batch_id] = posted.version
-        return found
+            versions[posted.ledger.batch_id] = posted.version
+        return versions
 
 
 def _versioned(messages: pl.DataFrame, day: date, versions: Mapping[str, int]) -> pl.DataFrame:
@@ -104,29 +104,29 @@ class FlattenedDay:
     folder: Path
 
     def stage(self, lake: Lake, slice_bytes: int) -> Iterator[int]:
-        """Flatten the messages into files, and give out how many, part by part."""
-        part = 0
+        """Flatten the messages into files; yields the number of messages of each batch."""
+        batch = 0
         for source in self.sources:
             with store_errors(f"bronze/{source.name} of {self.day} in the lake {lake.uri}"):
                 for messages in source.messages(self.day, slice_bytes):
                     flattened, set_aside = flatten_what_can_be(messages, source=source.name, carry=(VERSION,))
                     for table, rows in (*flattened.tables.items(), (REJECTED_ITEMS, flattened.rejected), (SET_ASIDE, set_aside)):
-                        self.add(table, rows, f"{part:06}")
-                    part += 1
+                        self.add(table, rows, f"{batch:06}")
+                    batch += 1
                     yield messages.height
 
     def add(self, table: str, rows: pl.DataFrame, name: str) -> None:
-        """Put rows of a table by."""
+        """Write rows of a table to a file."""
         if rows.height:
             (self.folder / table).mkdir(exist_ok=True)
             rows.write_parquet(self.folder / table / f"{name}.parquet", compression="lz4")
 
     def has(self, table: str) -> bool:
-        """Whether bronze gives the table any row."""
+        """Whether bronze gives the table any rows."""
         return bool(self._files(table))
 
     def keys(self, table: str) -> pl.DataFrame:
-        """Keys and fingerprints of the rows that bronze gives the table."""
+        """Read keys and fingerprints of the rows that bronze gives the table."""
         schema = silver_schema(table)
         files = self._files(table)
         rows = pl.scan_parquet(files, glob=False) if files else pl.LazyFrame(schema={**schema, VERSION: pl.Int64})
@@ -134,15 +134,15 @@ class FlattenedDay:
         return with_fingerprints(rows, table).select(*kept, VERSION, ROW, CONTENT).collect(engine="streaming")
 
     def rows(self, table: str, wanted: pl.DataFrame) -> pa.RecordBatchReader:
-        """Whole rows of some keys with their fingerprints, part by part."""
+        """Read the whole rows of some keys and fingerprints, file by file."""
         schema = silver_schema(table)
         empty = pl.DataFrame(schema=schema).to_arrow(compat_level=pl.CompatLevel.oldest())
         on = [*keys_of(table), ROW]
 
         def batches() -> Iterator[pa.RecordBatch]:
             for file in self._files(table):
-                part = with_fingerprints(pl.scan_parquet(file, glob=False), table).collect()
-                rows = part.join(wanted.select(on), on=on, how="semi", nulls_equal=True).select(schema.names()).cast(schema)
+                candidates = with_fingerprints(pl.scan_parquet(file, glob=False), table).collect()
+                rows = candidates.join(wanted.select(on), on=on, how="semi", nulls_equal=True).select(schema.names()).cast(schema)
                 yield from rows.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(empty.schema).to_batches()
 
         return pa.RecordBatchReader.from_batches(empty.schema, batches())
@@ -152,7 +152,7 @@ class FlattenedDay:
 
 
 def flattened_day(lake: Lake, day: date, folder: Path) -> FlattenedDay:
-    """A day that is still to be staged, of the bronze tables as they are now."""
+    """Describe a day, not staged yet, with the bronze tables as they are now."""
     sources = []
     for name, handle in lake.open_all("bronze", BRONZE_TABLES).items():
         if handle is None:
@@ -163,23 +163,23 @@ def flattened_day(lake: Lake, day: date, folder: Path) -> FlattenedDay:
 
 
 def keys_of(table: str) -> Sequence[str]:
-    """Columns that tell a table's rows apart, whatever became of copies."""
+    """Return the columns that identify a table's row, duplicates included."""
     return _KEYS_OF_NO_EVENT.get(table, ("activity_id", "source", "message_id", "item_index"))
 
 
 def partition_files(handle: DeltaTable, day: date) -> list[str]:
-    """Addresses of the data files of a day of receipt, in order."""
+    """List the addresses of a day's data files, in order."""
     return sorted(all_files(handle, ("received_date", day.isoformat())))
 
 
 def with_all_columns(rows: pl.LazyFrame, table: str) -> pl.LazyFrame:
-    """Rows of a table with every column of the catalogue; one that the table lacks yet, and the partition's, which is in no file, are null."""
-    held = rows.collect_schema()
-    return rows.with_columns(pl.lit(None, dtype).alias(name) for name, dtype in silver_schema(table).items() if name not in held)
+    """Add the catalogue's columns that are missing, as null: those that the table lacks yet, and the partition column, which is in no file."""
+    present = rows.collect_schema()
+    return rows.with_columns(pl.lit(None, dtype).alias(name) for name, dtype in silver_schema(table).items() if name not in present)
 
 
 def with_fingerprints(rows: pl.LazyFrame, table: str) -> pl.LazyFrame:
-    """Rows of a table with ``ROW`` and ``CONTENT``; columns that an older file lacks are null."""
+    """Add ``ROW`` and ``CONTENT`` to rows of a table; columns that an older file lacks are null."""
     schema = silver_schema(table)
     full = with_all_columns(rows, table)
     whole = [name for name in schema if name != "received_date"]
@@ -188,6 +188,6 @@ def with_fingerprints(rows: pl.LazyFrame, table: str) -> pl.LazyFrame:
 
 
 def _hash(columns: Sequence[str], schema: pl.Schema) -> pl.Expr:
-    """Hash of some columns; lists are hashed as JSON."""
+    """Hash some columns; lists are hashed as JSON."""
     hashable = [pl.struct(name).struct.json_encode().alias(name) if isinstance(schema[name], pl.List) else pl.col(name) for name in columns]
     return pl.struct(hashable).hash()

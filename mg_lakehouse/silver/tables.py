@@ -1,4 +1,4 @@
-"""What the silver tables are created with, made of the catalogue."""
+"""Defines the silver tables, from the catalogue."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _OF_NO_EVENT: Final = {
 
 @cache
 def silver_spec(table: str) -> TableSpec:
-    """What a silver table is created with.
+    """Return the definition of a silver table.
 
     Raises:
         KeyError: the catalogue has no such table.

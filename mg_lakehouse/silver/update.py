@@ -1,13 +1,13 @@
-"""Silver: what bronze committed since the last time, flattened, each row once.
+"""Updates silver: flattens what bronze committed since the last run, each event once.
 
-Progress is Delta's: a table's commit carries ``Transaction("silver:<bronze table id>", <bronze version>)``, so that
-rows and progress land together. ``rejected_items`` is committed last, with every slice of bronze however few its
-rejects: its transaction says that all tables have the slice. A crash between two tables leaves some ahead of it,
-and the next run takes for each table only what that table lacks.
+Delta keeps the progress: a table's commit carries ``Transaction("silver:<bronze table id>", <bronze version>)``, so
+rows and progress are committed together. ``rejected_items`` is committed last, for every slice of bronze, even without
+rejects: its transaction states that all tables have the slice. A crash between two tables leaves some ahead of it,
+and the next run gives each table only what that table lacks.
 
 A message that makes flattening or a table's commit fail is set aside, and the rest of the slice goes on (:mod:`mg_lakehouse.silver.set_aside`).
 
-The commit's metadata is the ledger of the slice (:class:`~mg_lakehouse.lake.ledger.SliceLedger`), which the conservation check adds up.
+The commit's metadata is the ledger of the slice (:class:`~mg_lakehouse.lake.ledger.SliceLedger`); the conservation check adds the ledgers up.
 """
 
 from __future__ import annotations
@@ -43,32 +43,32 @@ def flatten_new(
     Args:
         lake: the lake.
         source: the bronze table.
-        tables: silver tables to bring up to date, none of them maybe; all by default, and with ``rejected_items``, whose commit says
-            that all have the slice. With fewer the common progress stays, and a later full run gives the others what they lack.
-        slice_bytes: bytes of bodies to flatten at a time, which bounds the memory: a slice is flattened while the one before it is committed.
+        tables: silver tables to update, possibly none. The default is all; ``rejected_items`` also means all, for its commit states
+            that all have the slice. With fewer tables the common progress stays, and a later full run gives the others what they lack.
+        slice_bytes: bytes of bodies to flatten at a time. This limits the memory: a slice is flattened while the one before it is committed.
         progress: called after each slice.
 
     Raises:
-        PermanentError, TransientError: what was committed until then stays, and the next run goes on behind it. So where more messages are set
-            aside than a few.
+        PermanentError, TransientError: what is committed stays, and the next run goes on behind it. Also raised when more than a few messages
+            are set aside.
     """
-    wanted = tuple(silver_tables() if tables is None or REJECTED_ITEMS in tables else tables)
+    selected = tuple(silver_tables() if tables is None or REJECTED_ITEMS in tables else tables)
     bronze = lake.open("bronze", source)
     if bronze is None:
         return SilverReport(0, 0)
-    make_durable(bronze)  # another process may have committed it this moment, and silver's progress must not outlive it
+    make_durable(bronze)  # another process may just have committed it, and silver's progress must not outlive it
     done = table_progress(lake, bronze)
-    if not wanted:
+    if not selected:
         return SilverReport(done.all_tables, done.all_tables)
     target = bronze.version()
-    report = SilverReport(done.of(wanted), target)
-    while (start := done.of(wanted)) < target:
+    report = SilverReport(done.of(selected), target)
+    while (start := done.of(selected)) < target:
         with store_errors(f"bronze/{source} in the lake {lake.uri}"):
             slices = list(slices_of(bronze, start, target, cuts=(done.all_tables, *done.own.values()), slice_bytes=slice_bytes))
         parts = [Slice(source, progress_app(bronze), low, high) for low, high in slices]
         try:
             for read in read_ahead(lake, bronze, parts):
-                report = commit_slice(lake, read, wanted, report)
+                report = commit_slice(lake, read, selected, report)
                 if sum(report.set_aside.values()) > AT_MOST:
                     raise too_many(f"of bronze/{source}", next(iter(report.set_aside)))
                 give_back()
@@ -88,19 +88,19 @@ def flatten_sources(
     slice_bytes: int = 128 * 2**20,
     progress: Progress | None = None,
 ) -> dict[str, SilverReport]:
-    """Flatten what silver lacks of each bronze table, one after the other; the reports by source.
+    """Flatten what silver lacks of each bronze table, one after the other. Returns the reports by source.
 
-    ``progress`` is called with what was done of all of them. Otherwise as :func:`flatten_new`.
+    ``progress`` is called with the merged report of all sources. Otherwise as :func:`flatten_new`.
 
     Raises:
-        PermanentError, TransientError: what was committed until then stays, and the next run goes on behind it.
+        PermanentError, TransientError: what is committed stays, and the next run goes on behind it.
     """
     reports: dict[str, SilverReport] = {}
 
-    def tell(so_far: SilverReport) -> None:
+    def report_progress(so_far: SilverReport) -> None:
         if progress is not None:
             progress(merged([*reports.values(), so_far]))
 
     for source in BRONZE_TABLES:
-        reports[source] = flatten_new(lake, source=source, tables=tables, slice_bytes=slice_bytes, progress=tell)
+        reports[source] = flatten_new(lake, source=source, tables=tables, slice_bytes=slice_bytes, progress=report_progress)
     return reports

@@ -1,1 +1,1 @@
-"""What is outside: the SQS queue and MessageGears' web service."""
+"""The outside world: the SQS queue and MessageGears' web service."""

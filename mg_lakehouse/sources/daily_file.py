@@ -1,4 +1,4 @@
-"""A daily file on disk: as it was fetched, plain or as a zip, looked through as a whole before anything of it is data."""
+"""Downloads a daily file, plain or as a zip, and checks the whole of it before any of it becomes data."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mg_lakehouse.sources.web_service import WebService, told
 __all__ = ["ActivityFile", "Progress", "download_activity", "inspect"]
 
 Progress = Callable[[int, str], None]
-"""Told how far a file is: a number, and of what."""
+"""Called with how far a file is: a number, and its unit."""
 
 _CHUNK: Final = 2**20
 
@@ -28,10 +28,10 @@ _LARGEST_BYTES: Final = 2**38
 
 @dataclass(frozen=True, slots=True)
 class ActivityFile:
-    """A whole daily file: ``fetched`` bytes as they came, ``bytes`` when unpacked.
+    """A whole daily file: ``fetched`` bytes as received, ``bytes`` when unpacked.
 
-    ``sha256`` is the digest of what stands among its items, for the rest differs in each download. ``complete`` tells whether its
-    end tags are there, ``undecodable`` whether it has bytes that are no text.
+    ``sha256`` is the digest of the text among its items, for the rest differs in each download. ``complete`` states whether its
+    end tags are there, ``undecodable`` whether it has bytes that are not text.
     """
 
     path: Path
@@ -47,7 +47,7 @@ class ActivityFile:
 
     @contextmanager
     def reader(self) -> Iterator[ActivityFileReader]:
-        """The file, to be read once more."""
+        """Open the file for reading its bundles once more."""
         with _unpacked(self.path, str(self)) as file:
             yield ActivityFileReader(iter(lambda: file.read(_CHUNK), b""))
 
@@ -58,10 +58,10 @@ class ActivityFile:
 def download_activity(
     service: WebService, day: date, activity_type: str, folder: Path, *, progress: Progress | None = None
 ) -> ActivityFile:
-    """Fetch the daily file of a type as a zip, into a folder. ``progress`` is told the bytes fetched, and looked through.
+    """Fetch the daily file of a type, as a zip, into a folder. ``progress`` is called with the bytes fetched, and with those read.
 
     Raises:
-        PermanentError: the service says no: the key, a date that is in the future or not there yet, the type. Or the file is none.
+        PermanentError: the service refuses the key, the type or the date (in the future, or not there yet). Or it is not a file of activities.
         TransientError: no try brought a whole file.
     """
     form = {"Action": "AccountActivity", "ActivityDate": day.isoformat(), "ActivityType": activity_type, "UseCompression": "TRUE"}
@@ -69,10 +69,10 @@ def download_activity(
     target = folder / f"{day.isoformat()}_{activity_type}"
 
     def check(part: Path, ends: bool) -> ActivityFile:  # noqa: FBT001  as it is called
-        found = inspect(part, day=day, activity_type=activity_type, progress=_of("bytes looked through", progress))
-        if not (found.complete or ends):
-            raise TransientError(f"{what} broke off before its end: try again.")
-        return found
+        file = inspect(part, day=day, activity_type=activity_type, progress=_of("bytes read", progress))
+        if not (file.complete or ends):
+            raise TransientError(f"{what} was cut off before its end: try again.")
+        return file
 
     return replace(service.download(what, form, target, check, progress=_of("bytes fetched", progress)), path=target)
 
@@ -84,13 +84,13 @@ def _of(unit: str, progress: Progress | None) -> Callable[[int], None] | None:
 def inspect(
     path: Path, *, day: date, activity_type: str, largest_bytes: int = _LARGEST_BYTES, progress: Callable[[int], None] | None = None
 ) -> ActivityFile:
-    """Look a file through from begin to end: that it unpacks, is a file of activities, and what is in it.
+    """Read a whole file: check that it unpacks and is a file of activities, and count what is in it.
 
-    ``progress`` is called with the number of unpacked bytes so far, each time that 64 MiB more are there.
+    ``progress`` is called with the number of unpacked bytes so far, after every 64 MiB.
 
     Raises:
-        PermanentError: it is no file of activities, or unpacks to far more than it should.
-        TransientError: it is damaged or broke off.
+        PermanentError: it is not a file of activities, or unpacks to far more than it should.
+        TransientError: it is damaged or was cut off.
     """
     what = f"The file {activity_type} of {day}"
     length = items = bundles = 0
@@ -108,7 +108,7 @@ def inspect(
         for bundle in reader.bundles():
             items, bundles = items + bundle.items, bundles + 1
     if "REQUEST_FAILED" in reader.prologue or not (reader.has_items_tag or items or "REQUEST_SUCCESSFUL" in reader.prologue):
-        raise PermanentError(f"{what} is no file of activities: it holds an error or no ActivityItems. Check MG_API_URL.")
+        raise PermanentError(f"{what} is not a file of activities: it holds an error or no ActivityItems. Check MG_API_URL.")
     size = path.stat().st_size
     return ActivityFile(
         path,
@@ -126,7 +126,7 @@ def inspect(
 
 @contextmanager
 def _unpacked(path: Path, what: str) -> Iterator[IO[bytes]]:
-    """The file's content as a stream, whether or not it is a zip. Damage that shows while it is read is a ``TransientError``."""
+    """Open the file's content as a stream, from a zip or plain. Damage met while reading is a ``TransientError``."""
     with path.open("rb") as file:
         if file.read(4) not in ZIP_BEGINS:
             file.seek(0)

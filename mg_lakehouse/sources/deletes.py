@@ -1,7 +1,7 @@
-"""Deletes of committed messages, beside the next receive: on a few threads, one batch at a time.
+"""Deletes committed messages while the next ones are received: on a few threads, one batch at a time.
 
-Only what a committed version of bronze holds is ever given to it. A delete that fails costs its own ten; what cannot be
-deleted comes again and bronze absorbs it.
+It gets only messages that are in a committed version of bronze. A failed call affects only its own ten messages; what cannot be
+deleted comes again, and bronze drops the duplicate.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _TRIES: Final = 3
 
 
 class Deleted(NamedTuple):
-    """How many messages of a batch were deleted, and of how many that is not known."""
+    """How many messages of a batch were deleted, and for how many that is unknown."""
 
     deleted: int
     failed: int
@@ -38,17 +38,17 @@ class Deletes:
         self._tens: list[Future[Deleted]] | None = None
 
     def start(self, held: Mapping[str, Sequence[str]]) -> None:
-        """Begin to delete messages. The keys are the handles to delete by, the values all handles that are held of the same message."""
-        assert self._tens is None, "the batch before was not settled"
+        """Start to delete messages. The keys are the handles to delete by, the values all held handles of the same message."""
+        assert self._tens is None, "the previous batch was not settled"
         handles = list(held)
         tens = (handles[start : start + ONE_CALL] for start in range(0, len(handles), ONE_CALL))
         self._tens = [self._pool.submit(self._delete, ten, held) for ten in tens]
 
     def settle(self) -> Deleted | None:
-        """Wait for what was begun; ``None`` where nothing was.
+        """Wait for the deletes under way; ``None`` if there are none.
 
         Raises:
-            PermanentError: not known what was deleted; what was not comes again.
+            PermanentError: it is unknown what was deleted; the rest comes again.
         """
         if self._tens is None:
             return None
@@ -57,11 +57,11 @@ class Deletes:
         return Deleted(sum(ten.deleted for ten in done), sum(ten.failed for ten in done))
 
     def close(self) -> None:
-        """Wait for what was begun, whatever comes of it, and end the threads."""
+        """Wait for the deletes under way, whatever their result, and end the threads."""
         self._pool.shutdown()
 
     def _delete(self, handles: Sequence[str], held: Mapping[str, Sequence[str]]) -> Deleted:
-        """Delete, and try again what failed."""
+        """Delete messages, and retry those that failed."""
         remaining = list(handles)
         for attempt in range(_TRIES):
             if attempt:
@@ -72,5 +72,5 @@ class Deletes:
                 continue
             if not remaining:
                 break
-        self._heartbeat.let_go([every for handle in handles for every in held[handle]])
+        self._heartbeat.let_go([duplicate for handle in handles for duplicate in held[handle]])
         return Deleted(len(handles) - len(remaining), len(remaining))

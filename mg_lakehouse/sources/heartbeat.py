@@ -1,7 +1,7 @@
-"""The heartbeat that keeps received messages hidden until they are deleted.
+"""Keeps received messages hidden until they are deleted.
 
-Every held handle is extended at a third of the visibility timeout. A handle is dropped when SQS will extend it no
-more (12 hours after the receive) or two extensions failed: its message comes again and bronze absorbs it.
+The heartbeat extends every held handle at a third of the visibility timeout. It drops a handle when SQS refuses to extend it
+further (12 hours after the receive) or after two failed extensions: the message comes again, and bronze drops the duplicate.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class _Held:
 
 
 class Heartbeat:
-    """Holds receipt handles and extends them from a thread of its own. Use as a context manager."""
+    """Holds receipt handles and extends them from its own thread. Use as a context manager."""
 
     def __init__(self, queue: EventQueue, visibility_seconds: int) -> None:
         self._queue = queue
@@ -38,7 +38,7 @@ class Heartbeat:
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="visibility-heartbeat", daemon=True)
         self.least_margin_seconds: float | None = None
-        """Least time that was left when a handle was let go: the early warning of a timeout too short."""
+        """Least time that was left when a handle was released: the early warning of a timeout that is too short."""
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -55,7 +55,7 @@ class Heartbeat:
             self._held[handle] = _Held(now, now + self._visibility)
 
     def let_go(self, handles: list[str]) -> None:
-        """Stop extending these handles, which are being deleted or handed back."""
+        """Stop extending these handles: their messages are being deleted or released."""
         now = time.monotonic()
         with self._lock:
             for handle in handles:
@@ -64,7 +64,7 @@ class Heartbeat:
                     self.least_margin_seconds = margin if self.least_margin_seconds is None else min(self.least_margin_seconds, margin)
 
     def held(self) -> list[str]:
-        """Handles that are held now."""
+        """Return the handles that are held now."""
         with self._lock:
             return list(self._held)
 
@@ -78,7 +78,7 @@ class Heartbeat:
             for handle in [handle for handle, held in self._held.items() if now - held.since > _LONGEST_HOLD_SECONDS]:
                 del self._held[handle]
             handles = list(self._held)
-        # Ten at a time, so that one failed call costs ten handles a try and not all of them.
+        # Ten at a time, so that one failed call costs ten handles a try, not all of them.
         for start in range(0, len(handles), 10):
             chunk = handles[start : start + 10]
             try:

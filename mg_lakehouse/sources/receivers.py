@@ -1,7 +1,7 @@
-"""The threads that receive from the queue, and the room that the committer leaves them.
+"""Receives from the queue in threads, within the room that the committer leaves them.
 
-They pause while about another commit's worth waits, in messages or in bytes; what they receive is held by the heartbeat.
-Committing and deleting is :mod:`mg_lakehouse.bronze.event_feed`'s business.
+The threads pause while about another commit's worth waits, in messages or in bytes; the heartbeat holds what they receive.
+Committing and deleting belong to :mod:`mg_lakehouse.bronze.event_feed`.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ _TICK_SECONDS: Final = 0.2
 class Receivers:
     """Threads that receive until each finds nothing.
 
-    Nothing found is not yet an empty queue: at the in-flight limit long polling finds nothing as well, and short polling may
-    anywhere. So when they are done, and what they brought is deleted, they start again as long as messages wait.
+    An empty answer does not mean an empty queue: at the in-flight limit long polling finds nothing either, and short polling can
+    miss messages anywhere. So when the threads end, and their messages are deleted, they start again as long as messages wait.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Receivers:
         self._left = max_messages
         self._lock = threading.Lock()
         self._arrived: stdlib_queue.SimpleQueue[list[Received]] = stdlib_queue.SimpleQueue()
-        # About another commit's worth may wait for the committer, in messages and in bytes; then receiving pauses. Counted in
+        # About another commit's worth may wait for the committer, in messages and in bytes; then receiving pauses. With a limit on
         # messages alone, bodies of 1 MiB would have filled 4 GiB.
         self._room = threading.Condition()
         self._waiting_messages = 0
@@ -61,7 +61,7 @@ class Receivers:
         self.corrupted = 0
 
     def start(self) -> bool:
-        """Start the threads, for the first time or, if there is reason to, again; whether they were."""
+        """Start the threads, the first time or, if messages still wait, again. Returns whether they were started."""
         if self._threads and not self._more_waits():
             return False
         self._brought_before = self._brought
@@ -73,7 +73,7 @@ class Receivers:
         return True
 
     def _more_waits(self) -> bool:
-        """Whether to go on. Not after a round that brought nothing: the number is approximate, or others hold all that may be in flight."""
+        """Whether to go on. Not after a round without messages: the depth is approximate, or other consumers hold all that may be in flight."""
         if not self._brought:
             self.failure = self.failure or self._at_limit
         if self._brought == self._brought_before or self.failure is not None or self._left == 0 or time.monotonic() >= self._deadline:
@@ -81,19 +81,19 @@ class Receivers:
         try:
             return self._queue.depth().visible > 0
         except LakehouseError:
-            return False  # everything received is in bronze: the next drain takes the rest
+            return False  # everything received is in bronze; the next drain takes the rest
 
     def join(self) -> None:
-        """Wait for the threads, emptying their way: one may be waiting for a place. Safe where none was started."""
+        """Wait for the threads, and take what they received: one may wait for room. Safe if none was started."""
         while any(thread.is_alive() for thread in self._threads):
             self.next()
 
     def finished(self) -> bool:
-        """Whether all threads have ended and all that they received was taken."""
+        """Whether all threads have ended and all received messages were taken."""
         return not any(thread.is_alive() for thread in self._threads) and self._arrived.empty()
 
     def next(self) -> list[Received]:
-        """What came next, which makes room for more; nothing where nothing came for a moment."""
+        """Return the next messages, which makes room for more; empty if none came within a moment."""
         try:
             messages = self._arrived.get(timeout=_TICK_SECONDS)
         except stdlib_queue.Empty:
@@ -111,7 +111,7 @@ class Receivers:
         self._arrived.put(messages)
 
     def _await_room(self) -> None:
-        """Wait until the committer has caught up, or there is no more to do."""
+        """Wait until the committer has caught up, or receiving must end."""
         with self._room:
             while not self._stop.is_set() and time.monotonic() < self._deadline and self._is_full():
                 self._room.wait(_TICK_SECONDS)
@@ -123,18 +123,18 @@ class Receivers:
         failures = 0
         while True:
             self._await_room()
-            if self._stop.is_set() or time.monotonic() >= self._deadline or not (wanted := self._reserve()):
+            if self._stop.is_set() or time.monotonic() >= self._deadline or not (count := self._reserve()):
                 return
             try:
                 messages, corrupted = self._queue.receive(
-                    at_most=wanted, wait_seconds=self._settings.wait_seconds, visibility_seconds=self._settings.visibility_seconds
+                    at_most=count, wait_seconds=self._settings.wait_seconds, visibility_seconds=self._settings.visibility_seconds
                 )
             except InFlightLimitError as error:
-                self._give_back(wanted)
+                self._give_back(count)
                 self._at_limit = error
                 return
             except TransientError as error:
-                self._give_back(wanted)
+                self._give_back(count)
                 failures += 1
                 if failures > _FAILED_RECEIVES_ALLOWED:
                     self.failure = error
@@ -146,7 +146,7 @@ class Receivers:
                 self._stop.set()
                 return
             failures = 0
-            self._give_back(wanted - len(messages))
+            self._give_back(count - len(messages))
             for message in messages:
                 self._heartbeat.hold(message.receipt_handle)
             with self._lock:
@@ -158,13 +158,13 @@ class Receivers:
                 return
 
     def _reserve(self) -> int:
-        """How many messages may be asked for now, set aside until they came; 0 when the budget is spent."""
+        """Return how many messages may be requested now, and reserve them; 0 when the budget is spent."""
         with self._lock:
             if self._left is None:
                 return ONE_CALL
-            wanted = min(ONE_CALL, self._left)
-            self._left -= wanted
-            return wanted
+            count = min(ONE_CALL, self._left)
+            self._left -= count
+            return count
 
     def _give_back(self, count: int) -> None:
         with self._lock:
@@ -173,5 +173,5 @@ class Receivers:
 
 
 def _size(messages: list[Received]) -> int:
-    """Characters of the bodies: of XML nearly its bytes, and counted in no time."""
+    """Count the characters of the bodies: nearly the bytes of XML, and fast to count."""
     return sum(len(message.body) for message in messages)

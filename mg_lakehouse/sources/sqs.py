@@ -1,7 +1,7 @@
-"""The SQS queue: verbs with typed results, and its errors sorted.
+"""The SQS queue: its calls with typed results, and its errors classified.
 
-A delete is a hint: an old receipt handle is answered with success and deletes nothing, and a deleted message
-can come back. Nothing here promises more than SQS does; :mod:`mg_lakehouse.bronze.append` makes it exact.
+A delete is a hint: SQS answers an old receipt handle with success and deletes nothing, and a deleted message
+can come back. This module promises no more than SQS does; :mod:`mg_lakehouse.bronze.append` makes it exact.
 """
 
 from __future__ import annotations
@@ -63,11 +63,11 @@ _REFUSED: Final = (
 
 
 class InFlightLimitError(TransientError):
-    """The queue has as many messages in flight as SQS allows. Only short polling is told; long polling finds nothing."""
+    """The queue has as many messages in flight as SQS allows. Only short polling gets this error; long polling finds nothing."""
 
 
 class QueueDepth(NamedTuple):
-    """Approximate numbers of messages, as SQS gives them."""
+    """Approximate numbers of messages, as SQS reports them."""
 
     visible: int
     in_flight: int
@@ -75,13 +75,13 @@ class QueueDepth(NamedTuple):
 
     @property
     def head_room(self) -> int:
-        """How many more messages may be in flight before SQS refuses to hand out any (quotas of a standard queue: 120,000)."""
+        """How many more messages may be in flight before SQS delivers no more (quota of a standard queue: 120,000)."""
         return max(0, _IN_FLIGHT_QUOTA - self.in_flight)
 
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """One delivery of a message. ``attributes`` is a JSON object of the message's system and own attributes."""
+    """One delivery of a message. ``attributes`` is a JSON object of the message's system attributes and its own."""
 
     message_id: str
     receipt_handle: str
@@ -93,7 +93,7 @@ class Received:
 
 
 class Delivery(NamedTuple):
-    """What one receive brought; ``corrupted`` counts the bodies that did not match SQS's checksum and were left out."""
+    """The result of one receive; ``corrupted`` counts the bodies that did not match SQS's checksum and were left out."""
 
     messages: list[Received]
     corrupted: int
@@ -112,7 +112,7 @@ def queue_client(
     session_token: str | None = None,
     verify: bool | None = None,
 ) -> SQSClient:
-    """An SQS client. What is not given comes from the environment; the region, as a last resort, from the queue's address.
+    """Make an SQS client. Missing values come from the environment; the region, as a last resort, from the queue's address.
 
     Makes no call.
 
@@ -124,7 +124,7 @@ def queue_client(
         max_pool_connections=connections,
         connect_timeout=5,
         read_timeout=wait_seconds + 20,
-        # botocore writes its own out of forty parts for each call anew: a tenth of a drain's CPU.
+        # botocore builds its own from forty parts in each call: a tenth of a drain's CPU.
         user_agent=f"mg-lakehouse/{__version__}",
     )
     with _sorted_errors(queue_url):
@@ -139,13 +139,13 @@ def queue_client(
 
 
 def open_queue(settings: Settings, **options: Any) -> EventQueue:
-    """The queue of the settings; ``options`` are those of :func:`queue_client`. Makes no call.
+    """Open the queue of the settings; ``options`` are those of :func:`queue_client`. Makes no call.
 
     Raises:
         ConfigurationError: no queue is set, or the AWS settings are unusable.
     """
     if not settings.queue_url:
-        raise ConfigurationError("No queue is set: put the address of the MessageGears event feed's SQS queue into MG_QUEUE_URL.")
+        raise ConfigurationError("No queue is set: set MG_QUEUE_URL to the address of the MessageGears event feed's SQS queue.")
     client = queue_client(settings.queue_url, connections=2 * settings.receivers + 2, wait_seconds=settings.wait_seconds, **options)
     return EventQueue(client, settings.queue_url)
 
@@ -163,10 +163,10 @@ class EventQueue:
         return self.url.rstrip("/").rpartition("/")[2]
 
     def depth(self) -> QueueDepth:
-        """How much waits, is in flight and is delayed. Receives nothing.
+        """Count the messages that wait, are in flight and are delayed. Receives nothing.
 
         Raises:
-            PermanentError, TransientError: the queue cannot be asked.
+            PermanentError, TransientError: the queue did not answer.
         """
         with _sorted_errors(self.url):
             attributes = self._client.get_queue_attributes(
@@ -184,9 +184,9 @@ class EventQueue:
         )
 
     def receive(self, *, at_most: int, wait_seconds: int, visibility_seconds: int) -> Delivery:
-        """Up to ten messages, hidden from other consumers for ``visibility_seconds``.
+        """Receive up to ten messages, hidden from other consumers for ``visibility_seconds``.
 
-        A message whose body does not match the checksum that SQS sent is left out: it comes again.
+        A message whose body does not match SQS's checksum is left out: it comes again.
 
         Raises:
             PermanentError, TransientError: nothing was received, or it comes again.
@@ -207,14 +207,14 @@ class EventQueue:
         return Delivery(intact, len(delivered) - len(intact))
 
     def delete(self, handles: Sequence[str]) -> list[str]:
-        """Delete messages by their handles. Returns the handles of which it is not known that they were deleted.
+        """Delete messages by their handles. Returns the handles that may not have been deleted.
 
         Raises:
-            PermanentError: not known what was deleted; what was not comes again.
+            PermanentError: it is unknown what was deleted; the rest comes again.
         """
 
         def delete(ten: Sequence[str]) -> DeleteMessageBatchResultTypeDef:
-            # Positional ids: a message that came twice would give the same entry id twice, which fails the whole call.
+            # Positional ids: with message ids, a message that came twice would repeat an entry id, which fails the whole call.
             entries = [{"Id": str(index), "ReceiptHandle": handle} for index, handle in enumerate(ten)]
             answer = self._client.delete_message_batch(QueueUrl=self.url, Entries=entries)  # type: ignore[arg-type]
             reached(Failpoint.DELETED_SOME)
@@ -223,10 +223,10 @@ class EventQueue:
         return self._in_tens(handles, delete)
 
     def hide(self, handles: Sequence[str], seconds: int) -> list[str]:
-        """Hide messages for ``seconds`` from now; 0 hands them back at once. Returns the handles of which it is not known to have worked.
+        """Hide messages for ``seconds`` from now; 0 releases them at once. Returns the handles for which that may not have worked.
 
         Raises:
-            PermanentError: not known what was changed.
+            PermanentError: it is unknown what was changed.
         """
 
         def hide(ten: Sequence[str]) -> ChangeMessageVisibilityBatchResultTypeDef:
@@ -236,7 +236,7 @@ class EventQueue:
         return self._in_tens(handles, hide)
 
     def _in_tens(self, handles: Sequence[str], call: Callable[[Sequence[str]], _BatchResult]) -> list[str]:
-        """Make a call for ten handles at a time. A call that fails costs its own ten and not those behind it."""
+        """Make a call for ten handles at a time. A failed call affects its own ten and not those after it."""
         failed: list[str] = []
         for start in range(0, len(handles), ONE_CALL):
             ten = handles[start : start + ONE_CALL]
@@ -279,7 +279,7 @@ def _is_intact(message: Mapping[str, object]) -> bool:
 
 @contextmanager
 def _sorted_errors(url: str) -> Iterator[None]:
-    """Translate boto3's errors into ours, once, here."""
+    """Translate boto3's errors into ours, only here."""
     try:
         yield
     except (BotoCoreError, ClientError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""What MessageGears itself counted: of an account's day or month, and of a bulk job."""
+"""Reads MessageGears' own counts: of an account's day or month, and of a bulk job."""
 
 from __future__ import annotations
 
@@ -17,36 +17,36 @@ _WORD: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
 class Summary(NamedTuple):
-    """Counters by name in lower case, such as ``deliveries`` and ``spam_complaints``, and the texts that stand beside them."""
+    """Counters by name in lower case, such as ``deliveries`` and ``spam_complaints``, and the texts beside them."""
 
     counts: Mapping[str, int]
     texts: Mapping[str, str]
 
 
 def account_summary(service: WebService, period: date | str) -> Summary:
-    """The account's counters of a day, or of a month given as ``2026-03``.
+    """Read the account's counters of a day, or of a month given as ``2026-03``.
 
     Raises:
-        PermanentError: the service says no, or it is neither a day nor a month.
+        PermanentError: the service refuses, or ``period`` is neither a day nor a month.
         TransientError: no try was answered.
     """
     text = str(period)
     if not re.fullmatch(r"\d{4}-\d{2}(-\d{2})?", text):
-        raise PermanentError(f"{text} is neither a day nor a month: write 2026-03-01 or 2026-03.")
+        raise PermanentError(f"Invalid day or month '{text}': use YYYY-MM-DD or YYYY-MM.")
     return _summary(service, f"The account summary of {text}", {"Action": "AccountSummary", "ActivityDate": text})
 
 
 def bulk_job_summary(service: WebService, *, request_id: str | None = None, correlation_id: str | None = None) -> Summary:
-    """The counters of a bulk job, by MessageGears' id of it or by the sender's own.
+    """Read the counters of a bulk job, by MessageGears' id of it or by the sender's own.
 
     Raises:
-        PermanentError: the service says no, or not exactly one id is given.
+        PermanentError: the service refuses, or not exactly one id is given.
         TransientError: no try was answered.
     """
-    given = {"BulkJobRequestId": request_id, "BulkJobCorrelationId": correlation_id}
-    named = {name: value for name, value in given.items() if value}
+    ids = {"BulkJobRequestId": request_id, "BulkJobCorrelationId": correlation_id}
+    named = {name: value for name, value in ids.items() if value}
     if len(named) != 1:
-        raise PermanentError("A bulk job is asked for by its request id or by its correlation id: give one of them.")
+        raise PermanentError("A bulk job needs exactly one id: give its request id or its correlation id.")
     return _summary(service, f"The summary of the bulk job {next(iter(named.values()))}", {"Action": "BulkJobSummary", **named})
 
 

@@ -1,7 +1,7 @@
-"""MessageGears' web service: one POST of a form, answered by a file or by an XML document, and its errors sorted.
+"""MessageGears' web service: one POST of a form, answered by a file or an XML document, and its errors classified.
 
-The key stands in the body of the POST and nowhere else: not in an address, a log or an error's text. A failed call is told from a
-file by the header ``Content-Disposition``, which only a file has: the status is 200 for both.
+The key is in the body of the POST and nowhere else: not in an address, a log or an error's text. Only a file has the header
+``Content-Disposition``; a failed call has not. The status is 200 for both.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ T = TypeVar("T")
 _CHUNK: Final = 2**20
 _TOLD_BYTES: Final = 2**26
 _DOCUMENT_BYTES: Final = 2**20
-"""Bytes of a document that is no file, at most."""
+"""Size limit, in bytes, of an answer that is not a file."""
 
 _PASSING: Final = re.compile(r"internal|server.?error|temporar|timed? ?out|throttl|overload", re.IGNORECASE)
-"""What an error document says when trying again may help. Anything else it says is final: a key, a date, a type."""
+"""Phrases of an error document after which a retry may help. Any other error is final: a key, a date, a type."""
 
 _BUSY: Final = (408, 425, 429)
 _PARSER: Final = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False, recover=True)
 
 
 class Patience(NamedTuple):
-    """How often a call is tried, how long the first wait is (it doubles, with jitter), and how long an answer may keep silent."""
+    """How often a call is tried, how long the first wait is (it doubles, with jitter), and how long an answer may stay silent."""
 
     attempts: int = 5
     first_wait_seconds: float = 2.0
@@ -69,18 +69,18 @@ class WebService:
         *,
         progress: Callable[[int], None] | None = None,
     ) -> T:
-        """Fetch a file; under its name ``target`` it is there when it is whole, and not before.
+        """Fetch a file. ``target`` exists only once the file is whole.
 
         Args:
-            what: the file, for an error's sentence.
-            form: parameters of the call but account and key.
+            what: the file, for error texts.
+            form: parameters of the call without account and key.
             target: where to put it.
-            check: looks at what was fetched, before it gets its name, and is told whether the answer said where it ends;
-                a ``TransientError`` of it has the file fetched again.
-            progress: called with the number of bytes so far, each time that 64 MiB more are there.
+            check: reads the fetched file before it gets its name; its second argument states whether the answer marked its end.
+                On its ``TransientError`` the file is fetched again.
+            progress: called with the number of bytes so far, after every 64 MiB.
 
         Raises:
-            PermanentError: the service says no, or the answer is no file.
+            PermanentError: the service refuses, or the answer is not a file.
             TransientError: no try brought a whole file.
         """
         part = target.with_name(f"{target.name}.part")
@@ -91,9 +91,9 @@ class WebService:
                     raise self._no_file(what, response)
                 _save(what, response, part, progress)
                 ends = "Content-Length" in response.headers or response.headers.get("Transfer-Encoding") == "chunked"
-            found = check(part, ends)
+            result = check(part, ends)
             part.replace(target)
-            return found
+            return result
 
         try:
             return self._patiently(what, fetch)
@@ -101,10 +101,10 @@ class WebService:
             part.unlink(missing_ok=True)
 
     def document(self, what: str, form: Mapping[str, str]) -> etree._Element:
-        """Call for a document; its root.
+        """Request a document, and return its root.
 
         Raises:
-            PermanentError: the service says no, or answers with something else.
+            PermanentError: the service refuses, or answers with something else.
             TransientError: no try was answered.
         """
 
@@ -115,7 +115,7 @@ class WebService:
             if (error := document_error(root)) is not None:
                 raise self._refused(what, error)
             if root is None or not child_texts(root).get("Result"):
-                raise PermanentError(f"{what} was answered with something else than MessageGears' documents: check MG_API_URL.")
+                raise PermanentError(f"{what} was answered with something other than MessageGears' documents: check MG_API_URL.")
             return root
 
         return self._patiently(what, fetch)
@@ -162,14 +162,14 @@ class WebService:
         return PermanentError(f"{what} was answered with something that is neither a file nor an error ({kind}): check MG_API_URL.")
 
     def _refused(self, what: str, error: str) -> PermanentError | TransientError:
-        said = visible(error.replace(self._api_key.get_secret_value(), "***"))[:300].rstrip(". ")
-        if _PASSING.search(said):
-            return TransientError(f"{what} failed at MessageGears ({said}): try again later.")
-        return PermanentError(f"{what} was refused by MessageGears ({said}): check MG_ACCOUNT_ID, MG_API_KEY and what was asked for.")
+        message = visible(error.replace(self._api_key.get_secret_value(), "***"))[:300].rstrip(". ")
+        if _PASSING.search(message):
+            return TransientError(f"{what} failed at MessageGears ({message}): try again later.")
+        return PermanentError(f"{what} was refused by MessageGears ({message}): check MG_ACCOUNT_ID, MG_API_KEY and the request.")
 
 
 def open_web_service(settings: Settings, patience: Patience = _PATIENT) -> WebService:
-    """A client of the account that the settings name. Makes no call.
+    """Make a client of the account in the settings. Makes no call.
 
     Raises:
         ConfigurationError: account or key is not set.
@@ -181,13 +181,13 @@ def open_web_service(settings: Settings, patience: Patience = _PATIENT) -> WebSe
 
 
 def missing_credentials(settings: Settings) -> tuple[str, ...]:
-    """Names of the settings that the web service needs and that are not set."""
+    """List the settings that the web service needs and that are not set."""
     needed = {"MG_ACCOUNT_ID": settings.account_id, "MG_API_KEY": settings.api_key}
     return tuple(name for name, value in needed.items() if not (value.get_secret_value() if isinstance(value, SecretStr) else value))
 
 
 def document_error(root: etree._Element | None) -> str | None:
-    """What an error document says, code and text of its first error; ``None`` where it is none."""
+    """Return code and text of an error document's first error; ``None`` if it is not one."""
     if root is None:
         return None
     result = child_texts(root).get("Result", "")
@@ -201,7 +201,7 @@ def document_error(root: etree._Element | None) -> str | None:
 
 
 def child_texts(root: etree._Element) -> dict[str, str]:
-    """Texts of an element's children by local name."""
+    """Return the texts of an element's children by local name."""
     return {etree.QName(node).localname: (node.text or "").strip() for node in root if isinstance(node.tag, str)}
 
 
@@ -213,7 +213,7 @@ def _parsed(text: bytes) -> etree._Element | None:
 
 
 def told(chunks: Iterable[bytes], progress: Callable[[int], None] | None) -> Iterator[bytes]:
-    """Chunks as they come; ``progress`` is called with the number of bytes so far, each time that 64 MiB more are there."""
+    """Pass chunks through; ``progress`` is called with the number of bytes so far, after every 64 MiB."""
     length = 0
     for chunk in chunks:
         before, length = length, length + len(chunk)
@@ -231,22 +231,22 @@ def _save(what: str, response: requests.Response, part: Path, progress: Callable
             length += len(chunk)
     announced = response.headers.get("Content-Length")
     if announced is not None and announced.isdigit() and length != int(announced) and "Content-Encoding" not in response.headers:
-        raise TransientError(f"{what} broke off: {length:,} bytes came of {int(announced):,}; try again.")
+        raise TransientError(f"{what} was cut off: {length:,} of {int(announced):,} bytes came. Try again.")
 
 
 def _sorted(what: str, call: Callable[[], T]) -> T:
-    """Do it; errors of the connection are sorted, and their texts, which hold the address, left out."""
+    """Make a call. Errors of the connection are classified, without their texts, which hold the address."""
     try:
         return call()
     except requests.exceptions.SSLError:
         raise PermanentError(f"{what} cannot be fetched safely: the certificate of MG_API_URL's server is not valid here.") from None
     except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, requests.exceptions.MissingSchema):
-        raise ConfigurationError("MG_API_URL is no address of a web service: correct it.") from None
+        raise ConfigurationError("MG_API_URL is not the address of a web service: correct it.") from None
     except requests.exceptions.RequestException as error:
         raise TransientError(f"{what} was not answered ({type(error).__name__}): check the network and MG_API_URL, or try again.") from None
     except OSError as error:
         if type(error).__module__.startswith("urllib3"):
-            raise TransientError(f"{what} broke off ({type(error).__name__}): try again.") from None
+            raise TransientError(f"{what} was cut off ({type(error).__name__}): try again.") from None
         raise PermanentError(
             f"{what} cannot be written to a temporary file ({error.strerror or type(error).__name__}): check TMPDIR."
         ) from error

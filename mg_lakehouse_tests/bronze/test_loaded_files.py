@@ -117,15 +117,15 @@ def test_all_samples_of_the_document_in_one_zip(lake: Lake, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("hello", "file is no file of the feed: it is no XML, and its first line names no column of an activity."),
-        ("", "file is no file of the feed: it is no XML, and its first line names no column of an activity."),
-        ("<html><body>404</body></html>", "file is no file of the feed: it holds no ActivityItems."),
-        (RESPONSE.replace("REQUEST_SUCCESSFUL", "REQUEST_FAILED").format("<RequestErrors/>"), "file holds an error of MessageGears in the place of activities: fetch it again."),
-        (CSV.replace("activityType", "kindOf"), "No column of file names the activity: say what its rows are with --type."),
-        (zipped(a=bundle(OPEN))[:-30], "file is a damaged zip, or broke off: load it again when it is whole."),
+        ("hello", "file is not a file of the feed: it is not XML, and its first line names no column of an activity."),
+        ("", "file is not a file of the feed: it is not XML, and its first line names no column of an activity."),
+        ("<html><body>404</body></html>", "file is not a file of the feed: it has no ActivityItems."),
+        (RESPONSE.replace("REQUEST_SUCCESSFUL", "REQUEST_FAILED").format("<RequestErrors/>"), "file holds an error of MessageGears instead of activities: fetch it again."),
+        (CSV.replace("activityType", "kindOf"), "No column of file names the activity: give the activity of its rows with --type."),
+        (zipped(a=bundle(OPEN))[:-30], "file is a damaged zip, or cut off: load it again when it is whole."),
         (zipped(a=" " * 20_000_000), "file unpacks to 20,000,000 bytes from 19,448, which no file of events does."),
-        (gzip.compress(b"activityId\n" + b"x" * 10)[:12], "file is damaged or broke off. What was whole before that was loaded: load it again when it is whole."),
-        ('activityType,activityId,timestamp\nOpen,"' + "x" * 2_000_000, "file is no CSV in a line (field larger than field limit (1048576)). What stands before it was loaded: mend the line, and load it again."),
+        (gzip.compress(b"activityId\n" + b"x" * 10)[:12], "file is damaged or cut off. What comes before it was loaded: load the file again when it is whole."),
+        ('activityType,activityId,timestamp\nOpen,"' + "x" * 2_000_000, "file is not valid CSV in a line (field larger than field limit (1048576)). What comes before it was loaded: correct the line, and load it again."),
     ],
     # Names of their own: the texts hold times, and two workers would collect two sets of tests.
     ids=["prose", "nothing", "another page", "an error of MessageGears", "csv without a type", "a torn zip", "a bomb", "a torn gzip", "a cell without an end"],
@@ -160,7 +160,7 @@ def test_of_a_damaged_gzip_all_that_can_be_unpacked_is_loaded(
     (loaded,) = load(lake, tmp_path / "a.gz", damage(gzip.compress(bundle(*opens).encode())))
     assert loaded.items == count
     assert loaded.failure is not None
-    assert "is damaged or broke off" in loaded.failure
+    assert "is damaged or cut off" in loaded.failure
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def test_a_csv_that_breaks_off_within_quotes_says_so(lake: Lake, tmp_path: Path,
     assert loaded.items == 2
     assert (loaded.failure is not None) == breaks
     if breaks:
-        assert loaded.failure == "a.csv is damaged or broke off. What was whole before that was loaded: load it again when it is whole."
+        assert loaded.failure == "a.csv is damaged or cut off. What comes before it was loaded: load the file again when it is whole."
 
 
 @given(st.binary(max_size=300), st.lists(st.binary(max_size=50), max_size=3), st.integers(0, 400))
@@ -192,14 +192,14 @@ def test_of_a_file_that_broke_off_what_is_there_lands_and_a_note_says_so(lake: L
     (loaded,) = load(lake, tmp_path / "file", bundle(OPEN, CLICK).removesuffix("</ActivityItems>"))
     assert (
         loaded.failure
-        == "file is damaged or broke off in line 1, behind 2 items. What was whole before that was loaded: load it again when it is whole."
+        == "file is damaged or cut off in line 1, behind 2 items. What comes before it was loaded: load the file again when it is whole."
     )
     assert events(lake) == {"opens": ["o1"], "clicks": ["c1"]}
     # Half of a gzip: what was committed before the tear stays.
     many = "".join(item("OpenActivity", ActivityId=f"{number:032x}", Url=f"{hash(number * 7919):x}") for number in range(20_000))
     (torn,) = load(lake, tmp_path / "torn.gz", gzip.compress(bundle(many).encode())[:-50_000])
     assert torn.failure == (
-        f"torn.gz is damaged or broke off in line 1, behind {torn.items:,} items. What was whole before that was loaded: load it again when it is whole."
+        f"torn.gz is damaged or cut off in line 1, behind {torn.items:,} items. What comes before it was loaded: load the file again when it is whole."
     )
     assert 0 < torn.items < 20_000
 
@@ -282,7 +282,7 @@ def test_a_file_that_breaks_off_is_a_failure_that_says_where(
     lake: Lake, tmp_path: Path, whole: str, length: int | None, where: str
 ) -> None:
     (loaded,) = load(lake, tmp_path / "file", whole[:length])
-    assert loaded.failure == f"file is damaged or broke off {where}. What was whole before that was loaded: load it again when it is whole."
+    assert loaded.failure == f"file is damaged or cut off {where}. What comes before it was loaded: load the file again when it is whole."
     if loaded.items:
         assert events(lake) == {"opens": ["o1"], "clicks": ["c1"]}
         (again,) = load(lake, tmp_path / "file", whole if length else f"{bundle(OPEN)}\n{bundle(CLICK)}\n")
@@ -313,7 +313,7 @@ def test_names_in_a_zip_are_text_and_one_that_is_none_is_a_damaged_zip(lake: Lak
     assert [(each.name, each.new, each.failure) for each in loaded] == [(f"[z].zip/{name}", 1, None) for name in names]
     assert set(rows_of(lake, "bronze", "loaded_files")["file_name"]) == {f"[z].zip/{name}" for name in names}
     (broken,) = load(lake, tmp_path / "z.zip", whole.replace("日本".encode(), b"\xff" * 6))
-    assert broken.failure == "z.zip is a damaged zip, or broke off: load it again when it is whole."
+    assert broken.failure == "z.zip is a damaged zip, or cut off: load it again when it is whole."
 
 
 def test_one_bad_file_of_a_zip_keeps_no_other_away(lake: Lake, tmp_path: Path) -> None:
@@ -447,14 +447,14 @@ def test_files_that_fail_stand_in_their_place_and_cost_no_other_its_commit(lake:
     ]
     loaded = list(load_files(lake, SETTINGS, given))  # type: ignore[arg-type]
     assert [(each.name, each.new, each.failure) for each in loaded] == [
-        ("bad", 0, "bad is no file of the feed: it is no XML, and its first line names no column of an activity."),
+        ("bad", 0, "bad is not a file of the feed: it is not XML, and its first line names no column of an activity."),
         ("a", 1, None),
-        ("torn", 0, "torn is a damaged zip, or broke off: load it again when it is whole."),
-        ("standard input", 5, "standard input cannot be read: input/output error. What was whole before that was loaded: load it again."),
+        ("torn", 0, "torn is a damaged zip, or cut off: load it again when it is whole."),
+        ("standard input", 5, "standard input cannot be read: input/output error. What comes before it was loaded: load it again."),
         ("standard input", 0, "standard input cannot be read: input/output error."),
         ("nothing", 0, "nothing cannot be read: no such file or directory."),
         ("d", 1, None),
-        ("worse", 0, "worse is no file of the feed: it is no XML, and its first line names no column of an activity."),
+        ("worse", 0, "worse is not a file of the feed: it is not XML, and its first line names no column of an activity."),
     ]
     assert commits(lake) == [[("a", 0), ("d", 0), *(("standard input", part) for part in range(5))]]
 

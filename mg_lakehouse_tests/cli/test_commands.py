@@ -159,7 +159,7 @@ def test_load_tells_of_each_file_and_fails_for_one_that_is_none(tmp_path: Path) 
     (tmp_path / "05.xml").write_text("hello")
     done = command(tmp_path, "load", "--bronze-only", *names)
     assert done.returncode == 1
-    assert "Failed: 05.xml is no file of the feed" in words(done.stdout)
+    assert "Failed: 05.xml is not a file of the feed" in words(done.stdout)
     assert all(f"{name} xml 1 1 1 0" in words(done.stdout) for name in names if name != "05.xml")
     handle = Lake(str(tmp_path / ".lake")).open("bronze", "loaded_files")
     assert handle is not None
@@ -177,7 +177,7 @@ def test_load_sums_up_very_many_files_and_names_those_that_failed(tmp_path: Path
     done = command(tmp_path, "load", "--bronze-only", *names)
     assert done.returncode == 1
     assert "59 files xml 118 59 59 0" in words(done.stdout)
-    assert "1 files 0 0 0 0 Failed: 05.xml is no file of the feed" in words(done.stdout)
+    assert "1 files 0 0 0 0 Failed: 05.xml is not a file of the feed" in words(done.stdout)
     assert "00.xml" not in done.stdout
 
 

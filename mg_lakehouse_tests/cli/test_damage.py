@@ -79,7 +79,7 @@ def foreign(file: Path) -> None:
 def test_a_run_over_an_empty_commit_of_bronze_fails_and_a_repair_brings_all_back(folder: Path, queue: EmbeddedQueue) -> None:
     """The messages were deleted long ago: the run ended well, `reconcile` said that nothing was missing, `backfill` would have removed the rows."""
     empty(entry := last_entry(folder, "bronze/event_feed"))
-    expected = f"its file _delta_log/{entry.name} is empty. To repair it, `mg-lakehouse repair bronze` says what a repair would do"
+    expected = f"its file _delta_log/{entry.name} is empty. To repair it, `mg-lakehouse repair bronze` shows what a repair would do"
     today = rows_of(lake_of(folder), "silver", "clicks")["received_date"][0].isoformat()
     for arguments in (["run"], ["reconcile"], ["backfill", "--from", today, "--dry-run"], ["maintain"], ["status"]):
         said = sentence(command(folder, *arguments, **queue.environment))
@@ -139,7 +139,7 @@ def test_a_damaged_gold_table_is_removed_and_built_anew(
     damage(of(folder, "gold/job_metrics"))
     failed = command(folder, "run", **queue.environment)
     assert failed.returncode == 1
-    assert f"remove the folder {folder}/.lake/gold/job_metrics, and the next build makes it anew" in failed.stderr
+    assert f"remove the folder {folder}/.lake/gold/job_metrics, and the next build rebuilds it" in failed.stderr
     shutil.rmtree(folder / ".lake/gold/job_metrics")
     done = command(folder, "run", **queue.environment)
     assert done.returncode == 0, done.stderr

@@ -131,5 +131,5 @@ def test_a_lake_whose_path_has_an_end_of_line_gets_into_no_views_sql(tmp_path: P
     """DuckDB would run the rest of the path as a statement."""
     lake = f"{tmp_path}/lake\ncopy (select 1) to 'x';"
     done = command(tmp_path, "catalog", MG_LAKE_URI=lake, MG_CATALOG=str(tmp_path / "catalog.duckdb"))
-    assert "holds a character that does not show (U+000A)" in sentence(done)
+    assert "holds an invisible character (U+000A)" in sentence(done)
     assert list(tmp_path.iterdir()) == []

@@ -29,7 +29,7 @@ def of(queue: EmbeddedQueue, **changes: str) -> Mapping[str, str]:
 
 def test_no_queue_is_set(tmp_path: Path) -> None:
     assert sentence(command(tmp_path, "run")) == (
-        "Error: No queue is set: put the address of the MessageGears event feed's SQS queue into MG_QUEUE_URL."
+        "Error: No queue is set: set MG_QUEUE_URL to the address of the MessageGears event feed's SQS queue."
     )
     assert list(tmp_path.iterdir()) == []
 
@@ -69,7 +69,7 @@ def test_the_dagster_home_is_no_folder(tmp_path: Path, queue: EmbeddedQueue) -> 
 def test_a_setting_is_unusable(tmp_path: Path) -> None:
     said = sentence(command(tmp_path, "run", MG_BUSINESS_TIMEZONE="Atlantis"))
     assert said.startswith("Error: MG_BUSINESS_TIMEZONE: ")
-    assert "'Atlantis' is no IANA time zone; use a name such as America/New_York" in said
+    assert "'Atlantis' is not an IANA time zone; use a name such as America/New_York" in said
     assert "MG_BATCH_MESSAGES" in sentence(command(tmp_path, "run", MG_BATCH_MESSAGES="many"))
 
 
@@ -79,9 +79,9 @@ def test_a_setting_is_unusable(tmp_path: Path) -> None:
         ({"MG_LAKE_URI": "s3://bucket/a#b"}, "MG_LAKE_URI: Value error, its address holds #"),
         ({"MG_LAKE_URI": "a%20b"}, "MG_LAKE_URI: Value error, its folder holds %"),
         ({"MG_LAKE_URI": "a[b]"}, "MG_LAKE_URI: Value error, its folder holds ["),
-        ({"MG_LAKE_URI": "~nobody-at-all/x"}, "MG_LAKE_URI: Value error, it begins with ~ and the name of nobody"),
+        ({"MG_LAKE_URI": "~nobody-at-all/x"}, "MG_LAKE_URI: Value error, it begins with ~ and a name that is no user"),
         ({"MG_CATALOG": "why?/catalog.duckdb"}, "MG_CATALOG: Value error, its path holds ?"),
-        ({"MG_CATALOG": "~nobody-at-all/catalog.duckdb"}, "MG_CATALOG: Value error, it begins with ~ and the name of nobody"),
+        ({"MG_CATALOG": "~nobody-at-all/catalog.duckdb"}, "MG_CATALOG: Value error, it begins with ~ and a name that is no user"),
         ({"DAGSTER_HOME": "{folder}/why?"}, "which Dagster puts nothing: choose a folder without it."),
     ],
 )
@@ -132,7 +132,7 @@ def test_the_lake_was_written_by_a_newer_contract(tmp_path: Path, queue: Embedde
 
 def test_a_backfill_of_days_that_are_exchanged(tmp_path: Path) -> None:
     done = command(tmp_path, "backfill", "--from", "2026-03-02", "--to", "2026-03-01")
-    assert sentence(done) == "Error: The last day 2026-03-01 is before the first, 2026-03-02: exchange them."
+    assert sentence(done) == "Error: The last day 2026-03-01 is before the first, 2026-03-02: swap them."
 
 
 def test_a_backfill_of_a_table_that_does_not_exist(tmp_path: Path) -> None:

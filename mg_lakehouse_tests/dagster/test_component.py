@@ -84,7 +84,7 @@ def test_nothing_comes_from_the_environment_by_itself(monkeypatch: pytest.Monkey
     ("attributes", "said"),
     [
         ({"lake_uri": "{{ env.NOT_SET }}"}, "lake_uri: it is not set: give the feed a lake of its own, a folder or an s3:// address."),
-        ({"feed": "Two Words"}, "feed: Value error, 'Two Words' is no name of a feed; use lower-case letters, digits and _"),
+        ({"feed": "Two Words"}, "feed: Value error, 'Two Words' is not a feed name; use lower-case letters, digits and _"),
         ({"batch_messages": "many"}, "batch_messages: Input should be a valid integer"),
         ({"api_url": "http://example.com", "api_key": "a secret"}, "api_url: Value error, it must begin with https://"),
         ({"thresholds": {"complaints": "few"}}, "thresholds: could not convert string to float: 'few'"),

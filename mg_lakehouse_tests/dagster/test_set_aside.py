@@ -55,7 +55,7 @@ def test_gold_is_built_and_every_run_alarms_until_it_is_flattened(settings: Sett
     status, text = said(capsys, "status")
     assert status == 0
     assert SAID in text
-    assert "OverflowError in stores/set_aside.py, line" in text
+    assert "OverflowError in silver/set_aside.py, line" in text
     with failing():
         status, text = said(capsys, "retry")
     assert status == 1

@@ -265,7 +265,7 @@ def test_a_fault_of_the_fast_reading_costs_speed_and_no_message(monkeypatch: pyt
         assert_frame_equal(strict.tables[table], rows)
     assert list(strict.tables) == list(whole.tables)
     assert [record.message for record in caplog.records] == [
-        "The fast reading failed on 17 messages (OutOfBoundsError); they are read strictly instead."
+        "The fast path failed on 17 messages (OutOfBoundsError); the strict reader reads them instead."
     ]
 
 

@@ -224,6 +224,6 @@ def test_nothing_is_deleted_where_a_sync_fails(sqs: SqsStandIn, tmp_path: Path, 
 
     with monkeypatch.context() as patched:
         patched.setattr("os.fsync", failing)
-        with pytest.raises(PermanentError, match=r"could not be written through to the disk \(Input/output error\): see to the disk"):
+        with pytest.raises(PermanentError, match=r"could not be written through to the disk \(Input/output error\): check the disk"):
             drain(EventQueue(sqs.client(), sqs.queue_url), lake, settings)
     assert set(sqs.queue.message_ids()) == published

@@ -107,7 +107,7 @@ def test_the_next_run_adds_the_column_once_and_says_so(lake: Lake) -> None:
         assert sentences == [
             (
                 "silver/clicks got the column link_theme, which the catalogue has and the table lacked. "
-                "`mg-lakehouse backfill` fills it for the days before."
+                "`mg-lakehouse backfill` fills it for earlier days."
             )
         ]
         receive(lake, [bundle(click("newer", LinkTheme="dim"))], first=2, received_at=START + DAY)

@@ -62,7 +62,7 @@ def test_a_file_that_is_damaged_is_never_transient(said: str, table: str, remedy
     """What no look at sizes finds, and what is damaged on S3: trying again reads the same bytes."""
     found = store_error(DeltaError(said), f"{table} in the lake s3://lake")
     assert isinstance(found, PermanentError)
-    assert str(found).startswith(f"{table} in the lake s3://lake has a file that is damaged ({said}")
+    assert str(found).startswith(f"{table} in the lake s3://lake has a damaged file ({said}")
     assert remedy in str(found)
 
 

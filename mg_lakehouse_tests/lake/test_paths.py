@@ -177,7 +177,7 @@ def test_where_the_lake_is_counts_and_not_how_it_is_written(tmp_path: Path, monk
 @pytest.mark.parametrize(
     ("uri", "why"),
     [
-        ("~nobody-at-all/lake", "nobody on this machine"),
+        ("~nobody-at-all/lake", "no user of this machine"),
         ("gs://bucket/lake", "a folder or an s3:// address"),
         ("S3://bucket/lake", "a folder or an s3:// address"),
         ("http://bucket/lake", "a folder or an s3:// address"),

@@ -237,7 +237,7 @@ def test_a_data_file_that_cannot_be_read_is_named_and_what_it_held_is_owned_up_t
     assert not found.balances
     assert [hour.messages_missing for hour in found.hours] == [0, 3, 0, 0]
     assert found.without_message == 3
-    with pytest.raises(PermanentError, match=r"has rows of \d messages that bronze has not"):
+    with pytest.raises(PermanentError, match=r"has rows of \d messages that bronze lacks"):
         list(rederive(lake, [START.date()]))
     assert append_batch(lake, again(1), "again").new == 3
 

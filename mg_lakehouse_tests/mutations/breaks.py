@@ -162,14 +162,14 @@ BREAKS: Final = (
     Break(
         "bronze has no fencing lane",
         "mg_lakehouse/bronze/append.py",
-        "transactions = (Transaction(LANE, lane + 1), Transaction(marker, 1, last_updated=int(time.time() * 1000)))",
+        "transactions = (Transaction(LANE, fence + 1), Transaction(marker, 1, last_updated=int(time.time() * 1000)))",
         "transactions = (Transaction(marker, 1, last_updated=int(time.time() * 1000)),)",
         (f"{_BRONZE}::test_a_commit_in_between_makes_the_other_look_again",),
     ),
     Break(
         "silver has no fencing lane",
         "mg_lakehouse/silver/commit.py",
-        "transactions = (Transaction(part.app, part.high), Transaction(_LANE, lane + 1))",
+        "transactions = (Transaction(part.app, part.high), Transaction(_LANE, fence + 1))",
         "transactions = (Transaction(part.app, part.high),)",
         (f"{_SILVER}::test_two_sources_that_flatten_one_activity_at_once_give_one_row",),
     ),
@@ -429,15 +429,15 @@ BREAKS: Final = (
     Break(
         "an older release writes rows that lack a column",
         "mg_lakehouse/lake/tables.py",
-        "if unknown := [name for name in found if name not in spec.schema]:",
+        "if unknown := [name for name in existing if name not in spec.schema]:",
         "if unknown := []:",
         (f"{_GROWTH}::test_an_older_release_writes_nothing_and_says_why",),
     ),
     Break(
         "a copy of what an older catalogue read is a conflict",
         "mg_lakehouse/silver/commit.py",
-        "    return pl.concat([found, reread(found, table)])",
-        "    return found",
+        "    return pl.concat([copies, reread(copies, table)])",
+        "    return copies",
         (f"{_GROWTH}::test_copies_of_what_an_older_release_read_are_copies_and_no_conflicts",),
     ),
     Break(

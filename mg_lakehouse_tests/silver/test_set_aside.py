@@ -251,7 +251,7 @@ def test_a_damaged_table_of_them_is_made_anew_as_its_sentence_says(lake: Lake, t
     folder = Path(copy.uri_of("silver", "set_aside_messages"))
     day = START.date()
     assert str(raised.value).endswith(
-        f"remove the folder {folder}, and `mg-lakehouse backfill --from {day} --to {day}` makes it anew from bronze."
+        f"remove the folder {folder}, and `mg-lakehouse backfill --from {day} --to {day}` rebuilds it from bronze."
     )
     shutil.rmtree(folder)
     with failing():

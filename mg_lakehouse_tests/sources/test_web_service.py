@@ -172,7 +172,7 @@ def test_nobody_there_is_transient_and_a_wrong_address_is_not(tmp_path: Path, ap
         url = gone.url
     with pytest.raises(TransientError, match="check the network and MG_API_URL"):
         download_activity(WebService("1", SecretStr(KEY), url, IMPATIENT), DAY, "OPENS", tmp_path)
-    with pytest.raises(ConfigurationError, match="MG_API_URL is no address"):
+    with pytest.raises(ConfigurationError, match="MG_API_URL is not the address"):
         download_activity(WebService("1", SecretStr(KEY), "https:///x", IMPATIENT), DAY, "OPENS", tmp_path)
 
 
@@ -186,9 +186,9 @@ def test_summaries_are_read(api: ActivityApi) -> None:
     assert account_summary(service(api), DAY).counts["opens"] == 300
     with pytest.raises(PermanentError, match="AuthenticationException"):
         account_summary(service(api, "wrong"), DAY)
-    with pytest.raises(PermanentError, match="give one of them"):
+    with pytest.raises(PermanentError, match="give its request id or its correlation id"):
         bulk_job_summary(service(api))
-    with pytest.raises(PermanentError, match="neither a day nor a month"):
+    with pytest.raises(PermanentError, match="Invalid day or month"):
         account_summary(service(api), "March")
 
 
@@ -203,8 +203,8 @@ def test_missing_credentials_are_named() -> None:
     ("name", "value", "said"),
     [
         ("MG_API_URL", "http://api.messagegears.net/3.1/WebService", "must begin with https://"),
-        ("MG_ACTIVITY_TYPES", "OPENS,OPEN", "OPEN is no activity type"),
-        ("MG_ACTIVITY_TIMEZONE", "EDT!", "no IANA time zone"),
+        ("MG_ACTIVITY_TYPES", "OPENS,OPEN", "OPEN is not an activity type"),
+        ("MG_ACTIVITY_TIMEZONE", "EDT!", "not an IANA time zone"),
     ],
 )
 def test_unusable_settings_are_one_sentence(monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str) -> None:

@@ -1,9 +1,9 @@
 # cython: language_level=3, boundscheck=True, wraparound=False
-"""The machine that reads plain items: one pass over the bytes of a batch, without the interpreter's lock.
+"""The scanner of the fast path: reads plain items in one pass over the bytes of a batch, without the interpreter's lock.
 
-What is plain, and why nothing is lost by it, is said in :mod:`mg_lakehouse.events.fast.reader`, which is the only user. Here it is proved byte by
-byte: whatever is not exactly what is expected makes an item odd, or its body not plain. No byte is read without a look at where the
-body ends, and what is written is counted beforehand.
+:mod:`mg_lakehouse.events.fast.reader`, its only user, defines plain items and explains why nothing is lost. The scanner checks them byte by
+byte: anything unexpected makes an item odd, or its body not plain. Every read is checked against the end of the body,
+and what is written is counted beforehand.
 """
 
 from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_FromStringAndSize
@@ -12,7 +12,7 @@ from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memset
 
 cdef enum:
-    # What a byte is, in a text or a tag.
+    # Classes of bytes, in a text or a tag.
     ORDINARY = 0
     OPENS = 1
     CLOSES = 2
@@ -20,20 +20,20 @@ cdef enum:
     RETURN = 4
     FORBIDDEN = 5
     MAYBE_FORBIDDEN = 6
-    # Places in the hash table of names, many more than there are names.
+    # Slots of the hash table of names, many more than there are names.
     PLACES = 4096
     LONGEST_NAME = 64
     # libxml2 refuses a text of more than 10 million bytes.
     LONGEST_BODY = 8388608
 
-    # Types of columns; in the order of `TYPES`.
+    # Types of columns, in the order of `TYPES`.
     TEXT = 0
     TIME = 1
     NUMBER = 2
     TRUTH = 3
 
 TYPES = ("string", "timestamp", "int", "bool")
-"""Types of columns that the machine knows."""
+"""Types of columns that the scanner knows."""
 
 cdef uint8_t SIGNS[256]
 cdef int DAYS_BEFORE[13]
@@ -41,7 +41,7 @@ DAYS_BEFORE[:] = [0, 0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334]
 
 
 cdef void _tell_signs() noexcept:
-    """U+FFFE and U+FFFF, which XML forbids beside control characters, begin with EF."""
+    """U+FFFE and U+FFFF, which XML forbids like control characters, begin with EF."""
     memset(SIGNS, ORDINARY, 256)
     memset(SIGNS, FORBIDDEN, 32)
     SIGNS[9] = SIGNS[10] = ORDINARY
@@ -55,14 +55,14 @@ cdef void _tell_signs() noexcept:
 _tell_signs()
 
 cdef struct Item:
-    # An item that is plain; its row is the next of its table.
+    # A plain item; its row is the next of its table.
     uint32_t body
     uint32_t index
     uint32_t table
 
 cdef struct Cell:
-    # A child that is not empty. Of a text `value` is where it stands, and `length` and `decoded` are its length as it stands and decoded;
-    # of anything else `value` is what it says, and of a time `length` the offset in minutes that is written, and `decoded` whether one is.
+    # A child that is not empty. For a text, `value` is its place, and `length` and `decoded` are its lengths as written and decoded.
+    # Otherwise `value` is its value; for a time, `length` is the written offset in minutes, and `decoded` whether there is one.
     int64_t value
     int32_t length
     uint32_t decoded
@@ -70,7 +70,7 @@ cdef struct Cell:
     uint16_t slot
 
 cdef struct Odd:
-    # An item that is to be parsed alone, and how many bytes of prefix its tags have, colon included.
+    # An item to parse alone, and the length of its tags' prefix in bytes, colon included.
     int64_t start
     int64_t end
     uint32_t body
@@ -93,7 +93,7 @@ cdef struct Odds:
     size_t room
 
 cdef struct Filling:
-    # A column while it is filled. Of a text `numbers` are Arrow's offsets, else values; of a time the offsets in minutes are another column.
+    # A column that is being filled. For a text, `numbers` are Arrow's offsets, otherwise values; a time's offsets in minutes are another column.
     uint8_t* data
     int64_t* numbers
     uint8_t* valid
@@ -104,7 +104,7 @@ cdef struct Filling:
 
 
 cdef inline void* _room(void* at, size_t count, size_t* room, size_t size) noexcept nogil:
-    """Room for one more; NULL where there is no memory."""
+    """Make room for one more; NULL if there is no memory."""
     if count < room[0]:
         return at
     cdef size_t wanted = 2 * room[0] if room[0] else 1024
@@ -119,9 +119,9 @@ cdef inline bint _is_blank(uint8_t sign) noexcept nogil:
 
 
 cdef inline const uint8_t* _text(const uint8_t* at, const uint8_t* end, bint* marked) noexcept nogil:
-    """Behind a text: where the next ``<`` is. NULL where a sign comes first that has no place in a text.
+    """After a text: the next ``<``. NULL if a character comes first that may not be in a text.
 
-    ``marked`` is set where an ampersand or a carriage return stands in it.
+    ``marked`` is set if the text has an ampersand or a carriage return.
     """
     cdef uint8_t sign
     while at < end:
@@ -138,7 +138,7 @@ cdef inline const uint8_t* _text(const uint8_t* at, const uint8_t* end, bint* ma
 
 
 cdef inline const uint8_t* _tag(const uint8_t* at, const uint8_t* end) noexcept nogil:
-    """The ``>`` of the tag whose first byte behind ``<`` is at ``at``. NULL where a sign comes first that has no place in a tag."""
+    """The ``>`` of the tag whose first byte after ``<`` is at ``at``. NULL if a character comes first that may not be in a tag."""
     cdef uint8_t sign
     while at < end:
         sign = SIGNS[at[0]]
@@ -156,7 +156,7 @@ cdef inline bint _is_forbidden(const uint8_t* at, const uint8_t* end) noexcept n
 
 
 cdef inline const uint8_t* _behind(const uint8_t* at, const uint8_t* end, const char* expected, size_t length) noexcept nogil:
-    """Behind an expected text, NULL where another stands there."""
+    """After an expected text; NULL if another text is there."""
     if at == NULL or <size_t>(end - at) < length or (length and memcmp(at, expected, length) != 0):
         return NULL
     return at + length
@@ -165,7 +165,7 @@ cdef inline const uint8_t* _behind(const uint8_t* at, const uint8_t* end, const 
 cdef inline const uint8_t* _either(
     const uint8_t* at, const uint8_t* end, const char* one, size_t its, const char* other, size_t others,
 ) noexcept nogil:
-    """Behind one of two texts, or where it was."""
+    """After one of two texts, or where it was."""
     cdef const uint8_t* behind = _behind(at, end, one, its)
     if behind == NULL:
         behind = _behind(at, end, other, others)
@@ -179,7 +179,7 @@ cdef inline const uint8_t* _unblank(const uint8_t* at, const uint8_t* end) noexc
 
 
 cdef inline size_t _entity(const uint8_t* at, const uint8_t* end, uint8_t* sign) noexcept nogil:
-    """Length of the entity of XML's own five that begins at ``at``, and the sign that it stands for; 0 where there is none."""
+    """Length of the entity, one of XML's own five, that begins at ``at``, and its character; 0 if there is none."""
     if _behind(at, end, "&amp;", 5) != NULL:
         sign[0] = 38
         return 5
@@ -199,7 +199,7 @@ cdef inline size_t _entity(const uint8_t* at, const uint8_t* end, uint8_t* sign)
 
 
 cdef inline int64_t _decoded(const uint8_t* at, const uint8_t* end) noexcept nogil:
-    """Length of a text with its entities decoded; -1 where it has one that is not of the five, or a carriage return."""
+    """Length of a text with its entities decoded; -1 if it has a carriage return or an entity other than the five."""
     cdef int64_t length = 0
     cdef size_t entity
     cdef uint8_t sign
@@ -217,7 +217,7 @@ cdef inline int64_t _decoded(const uint8_t* at, const uint8_t* end) noexcept nog
 
 
 cdef inline int64_t _digits(const uint8_t* at, size_t count) noexcept nogil:
-    """A number of so many digits, fewer than 19; -1 where there are others signs."""
+    """A number of so many digits, fewer than 19; -1 if there are other characters."""
     cdef int64_t number = 0
     cdef size_t place
     for place in range(count):
@@ -246,7 +246,7 @@ cdef bint _time(const uint8_t* at, const uint8_t* end, Cell* cell) noexcept nogi
         at += 1
         place = 0
         while at < end and 48 <= at[0] <= 57:
-            if place < 6:  # what is beyond is cut, never rounded
+            if place < 6:  # digits beyond microseconds are cut, never rounded
                 micros = 10 * micros + at[0] - 48
             place += 1
             at += 1
@@ -266,7 +266,7 @@ cdef bint _time(const uint8_t* at, const uint8_t* end, Cell* cell) noexcept nogi
             offset = -offset
     elif at < end and not (end - at == 1 and at[0] == 90):
         return False
-    # Days since the first of the year 1600, which begins a cycle of 400 years, less those up to 1970.
+    # Days since the first day of 1600, which begins a cycle of 400 years, minus those up to 1970.
     days = 365 * (year - 1600) + (year - 1597) // 4 - (year - 1501) // 100 + (year - 1201) // 400 - 135_140
     days += DAYS_BEFORE[month] + day - 1 + (1 if leaps and month > 2 else 0)
     cell.value = (((days * 24 + hour) * 60 + minute - offset) * 60 + second) * 1_000_000 + micros
@@ -300,10 +300,10 @@ cdef inline bint _truth(const uint8_t* at, const uint8_t* end, Cell* cell) noexc
 
 
 cdef const uint8_t* _head(const uint8_t* at, const uint8_t* end, const uint8_t** prefix, size_t* length) noexcept nogil:
-    """Behind the root's start tag, and the prefix of all tags, which is bound there; NULL where the head is out of the ordinary.
+    """After the root's start tag; also the prefix of all tags, which the root binds. NULL if the head is unusual.
 
-    Ordinary are a declaration of XML 1.0 in UTF-8, and one namespace, of the feed. Any other is legal, but some are not:
-    the strict reader knows.
+    Usual is a declaration of XML 1.0 in UTF-8, and one namespace, of the feed. Other heads may be legal:
+    the strict reader decides.
     """
     cdef const uint8_t* behind
     cdef const uint8_t* name
@@ -343,7 +343,7 @@ cdef const uint8_t* _head(const uint8_t* at, const uint8_t* end, const uint8_t**
 
 
 cdef const uint8_t* _namespace(const uint8_t* at, const uint8_t* end, const uint8_t* prefix, size_t length) noexcept nogil:
-    """Behind the rest of an attribute that binds the root's prefix, or, of a root without one, any or none, to a namespace of the feed."""
+    """After the rest of an attribute that binds the root's prefix (any or none, if the root has none) to a namespace of the feed."""
     cdef const uint8_t* name
     if length:
         at = _behind(_behind(at, end, ":", 1), end, <const char*>prefix, length - 1)
@@ -365,23 +365,23 @@ cdef const uint8_t* _namespace(const uint8_t* at, const uint8_t* end, const uint
 
 
 cdef inline size_t _hash(const uint8_t* name, size_t length) noexcept nogil:
-    """Of a name that is not empty."""
+    """Hash of a name that is not empty."""
     return (length * 131 + name[0] * 31 + name[length // 2] * 257 + name[length - 1] * 17 + name[length // 3] * 1031) % PLACES
 
 
 cdef class Grammar:
-    """Names of items and their children, and which column a child fills, for the machine.
+    """Names of items and their children, and the column that each child fills, for the scanner.
 
     Args:
         items: names of items.
-        tables: of each item, the number of its table.
-        table_count: how many tables there are.
+        tables: for each item, the number of its table.
+        table_count: number of tables.
         children: names of children.
-        slots: of each item and each child, item by item, the number of the column among all, or -1 where the child fills none.
-        bits: of each slot, its number in its table, less than 64.
-        types: of each slot, the number of its type in ``TYPES``.
-        needed: of each item, the bits of the columns that must not be empty, as a mask.
-        one_of: of each item, the mask of those of which one must not be empty; 0 where it does not matter.
+        slots: for each item and each child, item by item, the number of the column among all, or -1 if the child fills none.
+        bits: for each slot, its number in its table, less than 64.
+        types: for each slot, the number of its type in ``TYPES``.
+        needed: for each item, the bits of the columns that must not be empty, as a mask.
+        one_of: for each item, the mask of the columns of which one must not be empty; 0 if it does not matter.
     """
 
     cdef bytes _names
@@ -442,7 +442,7 @@ cdef class Grammar:
             self._places[place] = number
 
     cdef inline int _number(self, const uint8_t* name, size_t length, const uint8_t* names) noexcept nogil:
-        """Number of a name, items first; -1 where it is unknown."""
+        """Number of a name, items first; -1 if it is unknown."""
         if length == 0 or length > LONGEST_NAME:
             return -1
         cdef size_t place = _hash(name, length)
@@ -456,9 +456,9 @@ cdef class Grammar:
 
 
 cdef class Scanned:
-    """What the machine found in a batch of bodies.
+    """The result of scanning a batch of bodies.
 
-    ``plain`` (a byte for each body) says which are so, ``counts`` (UInt32 for each) how many items they have. The rest is of plain bodies only.
+    ``plain`` (a byte for each body) states which are plain, ``counts`` (UInt32 for each) their numbers of items. The rest covers plain bodies only.
     """
 
     cdef Items _items
@@ -479,11 +479,11 @@ cdef class Scanned:
 
     @property
     def rows(self):
-        """Of each table, how many plain items it has."""
+        """For each table, its number of plain items."""
         return list(self._rows)
 
     def odd(self):
-        """Items that are to be parsed alone, in order: body, position, where they begin and end in the data, and the length of the prefix."""
+        """Items to parse alone, in order: body, position, start and end in the data, and the length of the prefix."""
         cdef size_t number
         found = []
         for number in range(self._odds.count):
@@ -496,7 +496,7 @@ cdef class Scanned:
         return found
 
     def places(self):
-        """Of each table: body (UInt32) and position (Int64) of its plain items, in order."""
+        """For each table: body (UInt32) and position (Int64) of its plain items, in order."""
         cdef size_t number
         cdef size_t tables = len(self._rows)
         cdef Item item
@@ -521,12 +521,12 @@ cdef class Scanned:
         return found
 
     def columns(self, tables):
-        """Of each slot that is filled, its buffers as Arrow has them.
+        """For each filled slot, its buffers in Arrow's layout.
 
-        Of a text: bytes, offsets (Int64), validity (bits). Of anything else: values (Int64), validity; and of a time, behind those, the
-        offsets in minutes (Int64) that were written, and their validity.
+        For a text: bytes, offsets (Int64), validity (bits). Otherwise: values (Int64), validity; and for a time, after those, the
+        written offsets in minutes (Int64), and their validity.
 
-        ``tables`` has, of each slot, the number of its table.
+        ``tables`` has, for each slot, the number of its table.
         """
         cdef size_t slot
         cdef uint32_t last
@@ -554,7 +554,7 @@ cdef class Scanned:
         return found
 
     cdef tuple _made(self, Filling* filling, int type, size, rows):
-        """Buffers of a column, to be filled. Values of rows without one are 0."""
+        """Buffers of a column, to fill. Rows without a value have 0."""
         valid = bytearray((rows + 7) // 8)
         numbers = _bytes((rows + 1) * 8) if type == TEXT else bytearray(rows * 8)
         filling.numbers = <int64_t*>PyByteArray_AS_STRING(numbers)
@@ -613,11 +613,11 @@ cdef bytearray _bytes(size):
 
 
 def scan(Grammar grammar not None, const uint8_t[::1] data, const int64_t[::1] offsets):
-    """Scan bodies, which stand behind each other in ``data``, one more offset than there are bodies.
+    """Scan bodies, which follow each other in ``data``, with one more offset than there are bodies.
 
     Raises:
         ValueError: the offsets do not ascend within the data.
-        MemoryError: there is none.
+        MemoryError: there is no memory.
     """
     cdef Scanned scanned = Scanned.__new__(Scanned)
     cdef size_t count = offsets.shape[0] - 1
@@ -665,7 +665,7 @@ cdef bint _scan_body(
     Scanned scanned, Grammar grammar, const uint8_t* names, uint32_t* rows, uint32_t body,
     const uint8_t* base, int64_t start, int64_t stop, uint32_t* count,
 ) noexcept nogil:
-    """Scan one body. What it gave is taken back where it proves not to be plain."""
+    """Scan one body. Its rows are removed again if it turns out not to be plain."""
     cdef size_t items = scanned._items.count, cells = scanned._cells.count, odds = scanned._odds.count
     if not scanned._failed and _scan_items(scanned, grammar, names, rows, body, base, start, stop, count):
         return True
@@ -681,7 +681,7 @@ cdef bint _scan_items(
     Scanned scanned, Grammar grammar, const uint8_t* names, uint32_t* rows, uint32_t body,
     const uint8_t* base, int64_t start, int64_t stop, uint32_t* count,
 ) noexcept nogil:
-    """Whether a body is plain, and its items."""
+    """Whether a body is plain; also counts its items."""
     cdef const uint8_t* at = base + start
     cdef const uint8_t* end = base + stop
     cdef const uint8_t* prefix = NULL
@@ -709,7 +709,7 @@ cdef const uint8_t* _scan_item(
     Scanned scanned, Grammar grammar, const uint8_t* names, uint32_t* rows, uint32_t body, uint32_t index,
     const uint8_t* base, const uint8_t* start, const uint8_t* end, const uint8_t* prefix, size_t length,
 ) noexcept nogil:
-    """Behind an item, or NULL where its body is not plain. The item is added, to the plain ones or to the odd ones."""
+    """After an item, or NULL if its body is not plain. Adds the item to the plain or to the odd ones."""
     cdef const uint8_t* at = _behind(_behind(start, end, "<", 1), end, <const char*>prefix, length)
     cdef const uint8_t* name = at
     cdef const uint8_t* opened
@@ -789,7 +789,7 @@ cdef const uint8_t* _scan_item(
 cdef inline int _add_cell(
     Scanned scanned, int slot, uint8_t type, uint32_t row, const uint8_t* base, const uint8_t* start, const uint8_t* end, bint marked,
 ) noexcept nogil:
-    """Add what a child holds. Returns 1 where that is something, 0 where nothing, -1 where the strict reader must look at it."""
+    """Add a child's value. Returns 1 if it has one, 0 if it is empty, -1 if the strict reader must read the item."""
     cdef Cell* cell
     cdef int64_t decoded
     while start < end and _is_blank(start[0]):
@@ -826,7 +826,7 @@ cdef const uint8_t* _taken_back(
     Scanned scanned, size_t cells, uint32_t body, uint32_t index, const uint8_t* base, const uint8_t* start,
     const uint8_t* at, const uint8_t* end, const uint8_t* prefix, size_t length, int depth,
 ) noexcept nogil:
-    """An item that has proved odd, from where it did."""
+    """Finish an item that turned out odd, from where it did."""
     scanned._cells.count = cells
     return _scan_odd(scanned, body, index, base, start, at, end, prefix, length, depth)
 
@@ -835,7 +835,7 @@ cdef const uint8_t* _scan_odd(
     Scanned scanned, uint32_t body, uint32_t index, const uint8_t* base, const uint8_t* start,
     const uint8_t* at, const uint8_t* end, const uint8_t* prefix, size_t length, int depth,
 ) noexcept nogil:
-    """Behind an odd item, whose end is found by the balance of its tags; whether they match is seen when it is parsed."""
+    """After an odd item, whose end is found by balancing tags; whether they match is checked when it is parsed."""
     cdef bint marked = False
     cdef const uint8_t* name
     while depth > 0:

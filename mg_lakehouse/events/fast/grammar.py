@@ -1,4 +1,4 @@
-"""The grammar of plain items, made from the catalogue: which items there are, which children they may have, and what those fill."""
+"""The grammar of the fast path, made from the catalogue: its items, their children, and the columns that those fill."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Grammar", "Slot", "grammar"]
 
 
 class Slot(NamedTuple):
-    """A column that children fill, by the number of its table, and its number in it."""
+    """A column that children fill: the number of its table, and its own number in that table."""
 
     table: int
     bit: int
@@ -22,11 +22,11 @@ class Slot(NamedTuple):
 
 
 class Grammar(NamedTuple):
-    """Items, children, tables and slots have numbers: their places here.
+    """Items, children, tables and slots have numbers: their positions here.
 
-    ``table_of`` (by item) says which table an item is of, ``slot_of`` (by item and child, item by item) which slot a child fills, -1 for none.
-    A plain item has something in every column of the mask ``needed`` and in one of the mask ``one_of`` (both by item; bits are the slots'), where that
-    is not 0: id and time, and what tells it from an item of another table that carries its name.
+    ``table_of`` (by item) is the table of an item, ``slot_of`` (by item and child, item by item) the slot that a child fills, -1 for none.
+    An item of the fast path has a value in every column of the mask ``needed`` and in one of the mask ``one_of`` (both by item; bits are the slots'), if
+    that is not 0: id and time, and what distinguishes it from an item of another table with the same name.
     """
 
     items: tuple[str, ...]
@@ -41,7 +41,7 @@ class Grammar(NamedTuple):
 
 @cache
 def grammar() -> Grammar:
-    """The grammar of the catalogue's items without their error lists, whose children have children."""
+    """Make the grammar of the catalogue's items, without their error lists, whose children have children."""
     tables = tuple(event.table for event in EVENTS)
     slots = tuple(
         Slot(table, bit, column.name, column.type)
@@ -77,7 +77,7 @@ def grammar() -> Grammar:
 
 
 def _telling(event: Event) -> list[str]:
-    """Columns of which an item has none where it may belong to another table."""
+    """List the columns without which an item may belong to another table."""
     if event.reclassify is None:
         return []
     return [column.name for column in event.columns if event.reclassify.without.intersection(column.elements)]

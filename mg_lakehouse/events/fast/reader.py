@@ -1,12 +1,12 @@
-"""The fast reading of plain items: a batch of bodies to typed rows, column by column, with no Python per event.
+"""The fast path: reads a batch of bodies into typed rows, column by column, with no Python per event.
 
-An item is plain when it is of the catalogue, has an id and a time, each of its children fills a column, no column is filled twice, numbers, times and
-booleans are written as machines write them, and there is nothing else: no attribute, comment, unknown child, error list, no entity but XML's own five. Whether it is so is proved byte by byte
-by a machine that is compiled (``_plain.pyx``). An item that is not plain is parsed alone, as the strict reader would; a bundle in which
-anything but its items is out of the ordinary, or whose tags do not balance, is left to the strict reader
-(:mod:`mg_lakehouse.events.strict.reader`) as a whole. Both give the same rows, which a property test holds: they differ in speed only.
+An item is plain when it is in the catalogue, has an id and a time, each of its children fills a column, no column is filled twice, numbers, times and
+booleans are written as machines write them, and there is nothing else: no attribute, comment, unknown child, error list, no entity but XML's own five.
+A compiled scanner (``_scan.pyx``) checks this byte by byte. An item that is not plain is parsed alone, as the strict reader would. A bundle that is
+unusual outside its items, or whose tags do not balance, goes to the strict reader (:mod:`mg_lakehouse.events.strict.reader`) as a whole.
+Both give the same rows, which a property test holds: they differ only in speed.
 
-Where the package was installed without a C compiler there is no machine, and no item is plain.
+If the package was installed without a C compiler there is no scanner, and no item is plain.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ try:
 except ImportError:  # pragma: no cover  (installed without a compiler)
     machine = None  # type: ignore[assignment]
     logging.getLogger(__name__).warning(
-        "The fast reading was not compiled when mg-lakehouse was installed, so flattening is several times slower; install a C compiler "
-        "and the headers of Python (Debian: gcc python3-dev), then mg-lakehouse again."
+        "The fast path was not compiled when mg-lakehouse was installed, so flattening is several times slower: install a C compiler "
+        "and the headers of Python (Debian: gcc python3-dev), then install mg-lakehouse again."
     )
 
 __all__ = ["NOTHING_PLAIN", "OddItem", "PlainReading", "read_plain"]
@@ -44,9 +44,9 @@ class OddItem(NamedTuple):
 
 
 class PlainReading(NamedTuple):
-    """What the bodies of a batch hold whose items could be told apart.
+    """The bodies of a batch whose items could be separated, and their items.
 
-    ``bodies`` (UInt32, ascending) are their positions in the batch, ``items`` (UInt32) how many items each of them has. ``rows`` has one
+    ``bodies`` (UInt32, ascending) are their positions in the batch, ``items`` (UInt32) the number of items in each. ``rows`` has one
     frame per event table with plain items, with the columns of :func:`~mg_lakehouse.events.strict.cast.typed_schema`, ordered by message and
     position; ``odd`` are the items that are not plain.
     """
@@ -61,7 +61,7 @@ NOTHING_PLAIN: Final = PlainReading(pl.Series(dtype=pl.UInt32), pl.Series(dtype=
 
 
 def read_plain(bodies: pl.Series | pa.LargeStringArray) -> PlainReading:
-    """Read those of some bodies (String, or Arrow's ``large_string``) whose items can be told apart by their tags alone."""
+    """Read those bodies (String, or Arrow's ``large_string``) whose items can be separated by their tags alone."""
     if machine is None or not len(bodies):  # pragma: no branch
         return NOTHING_PLAIN
     _, starts, data = (bodies if isinstance(bodies, pa.LargeStringArray) else in_arrow(bodies)).buffers()
@@ -75,7 +75,7 @@ def read_plain(bodies: pl.Series | pa.LargeStringArray) -> PlainReading:
         plain = plain.scatter(sorted(broken), values=False)
         rows = {table: frame.filter(plain.gather(frame["message"])) for table, frame in rows.items()}
     kept = plain.arg_true().cast(pl.UInt32)
-    return PlainReading(kept, _numbers(scanned.counts, pa.uint32()).gather(kept), rows, [each for each in odd if each.body not in broken])
+    return PlainReading(kept, _numbers(scanned.counts, pa.uint32()).gather(kept), rows, [item for item in odd if item.body not in broken])
 
 
 @cache
@@ -88,18 +88,18 @@ def _rules() -> machine.Grammar:
 
 
 def _parsed(found: list[tuple[int, int, int, int, int]], data: pa.Buffer) -> tuple[list[OddItem], set[int]]:
-    """The odd items, each parsed alone; and the bodies of those that are not well-formed, which are whole only by chance, or that hold another bundle."""
+    """Parse the odd items, each alone. Also returns the bodies to read strictly: an odd item is not well-formed or holds another bundle."""
     parsed: list[OddItem] = []
     broken: set[int] = set()
     for body, position, start, end, prefix in found:
         if body in broken:
             continue
         text = data[start:end].to_pybytes()
-        if prefix:  # all tags have it, and nothing else begins like a tag
+        if prefix:  # all tags have it, and nothing else looks like a tag
             bound = text[1 : 1 + prefix]
             text = text.replace(b"</" + bound, b"</").replace(b"<" + bound, b"<")
         item = read_item(text.decode(), position)
-        if item is None or item.element in ENVELOPES:  # whose items are the bundle's
+        if item is None or item.element in ENVELOPES:  # the items in it belong to the bundle
             broken.add(body)
         else:
             parsed.append(OddItem(body, item))
@@ -107,22 +107,22 @@ def _parsed(found: list[tuple[int, int, int, int, int]], data: pa.Buffer) -> tup
 
 
 def _rows(scanned: machine.Scanned) -> dict[str, pl.DataFrame]:
-    """Rows of each table with plain items."""
+    """Make the rows of each table with plain items."""
     rules = grammar()
     places = zip(rules.tables, scanned.rows, scanned.places(), strict=True)
-    found = {
+    columns = {
         table: {"message": _numbers(bodies, pa.uint32()), "item_index": _numbers(positions, pa.int64())}
         for table, height, (bodies, positions) in places
         if height
     }
     for number, buffers in scanned.columns([slot.table for slot in rules.slots]).items():
         slot = rules.slots[number]
-        found[rules.tables[slot.table]].update(_columns(slot, scanned.rows[slot.table], buffers))
-    return {table: _frame(table, known) for table, known in found.items()}
+        columns[rules.tables[slot.table]].update(_columns(slot, scanned.rows[slot.table], buffers))
+    return {table: _frame(table, known) for table, known in columns.items()}
 
 
 def _columns(slot: Slot, height: int, buffers: tuple[bytearray, ...]) -> dict[str, pl.Series]:
-    """What a slot fills: its column, and of the event's time also the date and the offset."""
+    """Make the columns of a slot: its own, and for the event's time also the date and the offset."""
     if slot.type == "string":
         texts, offsets, valid = buffers
         return {slot.column: _series(pa.large_utf8(), height, valid, offsets, texts)}
@@ -144,15 +144,15 @@ def _frame(table: str, known: dict[str, pl.Series]) -> pl.DataFrame:
 
 
 def _constant(dtype: pl.DataType, height: int, *, value: bool | None = None) -> pl.Series:
-    # `pl.repeat` asks the query engine, which took as long as scanning the bodies.
+    # `pl.repeat` uses the query engine, which took as long as scanning the bodies.
     return pl.Series([value], dtype=dtype).new_from_index(0, height)
 
 
 def _numbers(data: bytearray, dtype: pa.DataType) -> pl.Series:
-    """Numbers as they stand in memory."""
+    """Make a series of numbers as they are in memory."""
     return _series(dtype, len(data) * 8 // dtype.bit_width, None, data)
 
 
 def _series(dtype: pa.DataType, height: int, *buffers: bytearray | None) -> pl.Series:
-    """A series over buffers in Arrow's layout, validity first, without copying them."""
+    """Make a series over buffers in Arrow's layout, validity first, without copying them."""
     return pl.Series(pa.Array.from_buffers(dtype, height, [None if buffer is None else pa.py_buffer(buffer) for buffer in buffers]))

@@ -1,1 +1,1 @@
-"""What events come in: CSV, daily files, envelopes, archives."""
+"""Formats that events come in: CSV, daily files, envelopes, archives."""

@@ -1,4 +1,4 @@
-"""Zips of files of events: by what they are known, and which are refused."""
+"""Recognizes zips with files of events, and those to refuse."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ ZIP_BEGINS: Final = (b"PK\x03\x04", b"PK\x05\x06")
 
 
 def has_password(member: zipfile.ZipInfo) -> bool:
-    """Whether a file of a zip is encrypted."""
+    """Whether a member of a zip is encrypted."""
     return bool(member.flag_bits & 1)
 
 
 def is_bomb(member: zipfile.ZipInfo) -> bool:
-    """Whether a file of a zip unpacks to far more than a file of events does."""
+    """Whether a member of a zip unpacks to far more than a file of events does."""
     return unpacks_too_far(member.compress_size, member.file_size)

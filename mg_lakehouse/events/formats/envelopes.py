@@ -1,8 +1,8 @@
-r"""What a message's body holds: the XML of the feed as it is, or within what carried it.
+r"""Unwraps message bodies: finds the feed's XML, plain or within an envelope.
 
-A topic of SNS, a rule of EventBridge or a pipe puts the XML into JSON, and a sender who is short of room into gzip and base64, one in the other. Each is
-opened and its escapes are decoded as JSON does, never read as they stand: an address is not ``jos\u00e9@``. A body that holds no XML at all is
-rejected as a whole, in a sentence that says what it is and what to do; it never costs another message anything. Pure; bronze keeps bodies as received.
+An SNS topic, an EventBridge rule or a pipe puts the XML into JSON, and a sender short of space into gzip and base64, one in the other. Each layer is
+opened and its escapes are decoded as JSON does, never read as written: an address is not ``jos\u00e9@``. A body without XML is
+rejected as a whole, in a sentence with its kind and the remedy; it never affects another message. Pure; bronze keeps bodies as received.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["Opened", "Unwrapped", "envelope_of", "unwrap", "unwrap_all"]
 
 _MOST_LAYERS: Final = 16
 
-# Nothing printable of ASCII stands in front of the first tag. What may is what a wrong encoding makes of a byte order mark, and other blanks.
+# Nothing printable of ASCII may precede the first tag. A byte order mark in a wrong encoding and other blanks may.
 _XML: Final = r"^[^!-~\x1f]*(?:<|$)"
 _IS_XML: Final = re.compile(_XML)
 _BLANKS: Final = "\ufeff \t\r\n"
@@ -39,9 +39,9 @@ _AS_IT_IS: Final = "Have the bundles sent as they are, or in an envelope of SNS,
 
 
 class Unwrapped(NamedTuple):
-    """The XML of a body, and the ``envelope`` that it was in, the outermost first as in ``eventbridge+sns``; ``None`` where in none.
+    """The XML of a body, and its ``envelope``, the outermost layer first as in ``eventbridge+sns``; ``None`` if there is none.
 
-    With a ``refusal``, the sentence that says why there is no XML, ``text`` is the body.
+    With a ``refusal``, the sentence why there is no XML, ``text`` is the body.
     """
 
     text: str
@@ -50,18 +50,18 @@ class Unwrapped(NamedTuple):
 
 
 class Opened(NamedTuple):
-    """The bodies of a batch with nothing around them. Of ``refused``, by their positions, ``texts`` (String) has empty ones."""
+    """The unwrapped bodies of a batch. ``refused`` has sentences by position; ``texts`` (String) are empty there."""
 
     texts: pl.Series
     refused: dict[int, str]
 
 
 class _RefusedError(Exception):
-    """The body holds no XML; the text is the sentence."""
+    """The body holds no XML; the error's text is the sentence."""
 
 
 def unwrap(body: str) -> Unwrapped:
-    """The XML that a body holds. Nothing raises."""
+    """Return the XML that a body holds. Never raises."""
     layers: list[str] = []
     content: Any = body
     try:
@@ -76,34 +76,34 @@ def unwrap(body: str) -> Unwrapped:
 
 
 def envelope_of(body: str) -> str | None:
-    """Name of the envelope that a body's XML is in; ``None`` where in none."""
+    """Return the name of the envelope around a body's XML; ``None`` if there is none."""
     return None if _IS_XML.match(body) else unwrap(body).envelope
 
 
 def unwrap_all(bodies: pl.Series) -> Opened:
-    """The bodies (String) of a batch unwrapped. Where all are XML as they are, which is nearly always, it costs one look at their begins."""
+    """Unwrap the bodies (String) of a batch. If all are plain XML, as nearly always, this reads only their first characters."""
     odd = (~bodies.str.contains(_XML)).arg_true()
     if odd.is_empty():
         return Opened(bodies, {})
     opened = {index: unwrap(body) for index, body in zip(odd, bodies.gather(odd), strict=True)}
-    texts = ["" if each.refusal else each.text for each in opened.values()]
-    return Opened(bodies.clone().scatter(odd, texts), {index: each.refusal for index, each in opened.items() if each.refusal})
+    texts = ["" if body.refusal else body.text for body in opened.values()]
+    return Opened(bodies.clone().scatter(odd, texts), {index: body.refusal for index, body in opened.items() if body.refusal})
 
 
 def _text(content: str) -> str:
-    """A text as bronze takes it: a lone surrogate, which JSON can spell, is none."""
+    """Return a text as bronze takes it: without lone surrogates, which JSON can spell."""
     return content if content.isascii() else content.encode("utf-8", "replace").decode()
 
 
 def _of_text(text: str) -> tuple[str | None, Any]:
-    """What a text that is no XML holds, and the name of the layer that was taken off."""
+    """Return the content of a text that is not XML, and the name of the layer removed."""
     stripped = text.strip(_BLANKS)
     if stripped.startswith(_GZIP):
         return "gzip", _unzipped(_bytes(stripped))
     if stripped[0] in '{["':
-        found = _json(stripped)
-        if found is not None:
-            return ("json" if isinstance(found[0], str) else None), found[0]
+        value = _json(stripped)
+        if value is not None:
+            return ("json" if isinstance(value[0], str) else None), value[0]
     if _BASE64.fullmatch(stripped) and (data := _of_base64(stripped)) is not None:
         return ("gzip", _unzipped(data)) if data.startswith(_GZIP.encode("latin-1")) else ("base64", _decoded(data))
     raise _RefusedError(_kind(stripped))
@@ -133,7 +133,7 @@ def _decoded(data: bytes) -> str:
 
 
 def _of_base64(text: str) -> bytes | None:
-    """The bytes that a text is the base64 of, ``None`` where it is none or they are nothing that is looked for: many a word is base64."""
+    """Decode base64; ``None`` if the text is not base64 or its bytes are nothing that may be XML: many words are valid base64."""
     signs = "".join(text.split()).rstrip("=").replace("-", "+").replace("_", "/")
     try:
         data = binascii.a2b_base64(signs + "=" * (-len(signs) % 4))
@@ -146,7 +146,7 @@ def _of_base64(text: str) -> bytes | None:
 
 
 def _json(text: str) -> tuple[Any] | None:
-    """The JSON that a text is; ``None`` where it is none and may be something else."""
+    """Parse a text as JSON; ``None`` if it is not JSON and may be something else."""
     decoder = json.JSONDecoder(strict=False, object_pairs_hook=_object)
     try:
         value, end = decoder.raw_decode(text)
@@ -162,15 +162,15 @@ def _json(text: str) -> tuple[Any] | None:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        # One of the two would be lost without a word.
+    unique = dict(pairs)
+    if len(unique) < len(pairs):
+        # One of the two would be lost silently.
         raise _RefusedError(f"JSON in which a name stands twice in an object, so that it cannot be told which counts. {_AS_IT_IS}")
-    return found
+    return unique
 
 
 def _of_value(value: Any, *, within: bool) -> tuple[str | None, Any]:
-    """What a value of JSON holds, and the name of the envelope that it is, if it is one; ``within`` says that it is the detail of an event."""
+    """Return the content of a JSON value, and the name of its envelope, if it is one; ``within`` means that it is the detail of an event."""
     _refuse_what_holds_nothing(value)
     match value:
         case [only] | {"Records": [only]}:
@@ -194,7 +194,7 @@ def _of_value(value: Any, *, within: bool) -> tuple[str | None, Any]:
 
 
 def _refuse_what_holds_nothing(value: Any) -> None:
-    """Refuse what AWS sends that is known to hold no events, or more than one body."""
+    """Refuse messages of AWS that are known to hold no events, or more than one body."""
     match value:
         case [str() as kind, dict()] if kind.endswith("S3Pointer"):
             raise _RefusedError(
@@ -211,7 +211,7 @@ def _refuse_what_holds_nothing(value: Any) -> None:
 
 
 def _kind(text: str) -> str:
-    """What a text is that is none of those that can be opened."""
+    """Describe a text of a kind that cannot be opened."""
     if text.startswith("PK\x03\x04"):
         return "A zip, which a body cannot carry whole: load it with `mg-lakehouse load`."
     if _is_csv(text):

@@ -1,4 +1,4 @@
-"""How far anything may unpack: what files and bodies of events come to, and bombs do not."""
+"""Limits how far anything may unpack: files and bodies of events stay within, bombs do not."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Any, Final
 __all__ = ["DamagedError", "Gunzipping", "TooFarError", "gunzipped", "unpacks_too_far"]
 
 _LARGEST_RATIO: Final = 500
-"""How much longer a file may be than in its archive: XML of events comes to 10 to 40, a bomb to a thousand."""
+"""Largest ratio of a file's size to its size in the archive: XML of events has 10 to 40, a bomb a thousand."""
 _LEAST_BYTES: Final = 4096
-"""Bytes that any file is taken to have in its archive: a short one of blanks is no bomb."""
+"""Size in the archive, in bytes, that any file is credited with: a short one of blanks is not a bomb."""
 _LARGEST_BODY: Final = 64 * 2**20
-"""Bytes that a body may unpack to: a message has 1 MiB at most, and the events of so much gzip come to 40."""
+"""Bytes that a body may unpack to: a message has 1 MiB at most, and the ratio of gzipped events is up to 40."""
 
 _CHUNK: Final = 64 * 2**10
-"""Packed bytes that are looked at at a time."""
+"""Packed bytes that are read at a time."""
 
 _GZIP: Final = 31
-"""What zlib calls gzip."""
+"""zlib's number for the gzip format."""
 
 
 class TooFarError(ValueError):
@@ -28,20 +28,20 @@ class TooFarError(ValueError):
 
 
 class DamagedError(ValueError):
-    """It is no gzip, or broke off."""
+    """It is not a gzip, or was cut off."""
 
 
 def unpacks_too_far(packed: int, unpacked: int) -> bool:
-    """Whether so many bytes of an archive unpack to more than a file of events does."""
+    """Whether bytes of an archive unpack to more than a file of events does."""
     return unpacked > _LARGEST_RATIO * max(packed, _LEAST_BYTES)
 
 
 def gunzipped(data: bytes) -> bytes:
-    """The content of a gzip, of all its members.
+    """Return the content of a gzip, of all its members.
 
     Raises:
         TooFarError: it has more than a body of events; no more than that was unpacked.
-        DamagedError: it is no whole gzip.
+        DamagedError: it is not a whole gzip.
     """
     limit = min(_LARGEST_RATIO * max(len(data), _LEAST_BYTES), _LARGEST_BODY)
     parts: list[bytes] = []
@@ -62,13 +62,13 @@ def gunzipped(data: bytes) -> bytes:
 
 
 class Gunzipping(io.RawIOBase):
-    """The content of a gzip, of all its members, as a stream. What was unpacked before damage is given out, and the read behind it raises.
+    """Streams the content of a gzip, of all its members. Content before damage is returned, and the read after it raises.
 
-    Python's ``gzip`` (3.11) loses what a read has unpacked where it meets damage: all of a small file.
+    On damage, Python's ``gzip`` (3.11) loses what a read has unpacked: all of a small file.
 
     Raises:
-        zlib.error: a read meets what is no gzip.
-        EOFError: the gzip broke off.
+        zlib.error: a read meets bytes that are not gzip.
+        EOFError: the gzip was cut off.
     """
 
     def __init__(self, packed: io.BufferedReader) -> None:
@@ -79,18 +79,18 @@ class Gunzipping(io.RawIOBase):
         self._failure: Exception | None = None
 
     def readable(self) -> bool:
-        """It is."""
+        """Return true."""
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Unpack some more into a buffer, and return how many bytes."""
+        """Unpack more into a buffer, and return the number of bytes."""
         while not self._unpacked:
             if self._failure is not None:
                 raise self._failure
             if not self._rest and not (rest := self._packed.read1(_CHUNK)):
                 if self._member is None:
                     return 0
-                self._failure = EOFError("The gzip broke off.")
+                self._failure = EOFError("The gzip was cut off.")
                 continue
             self._advance(self._rest or rest)
         count = min(len(buffer), len(self._unpacked))
@@ -118,7 +118,7 @@ class Gunzipping(io.RawIOBase):
 
 
 def _up_to_damage(member: Any, packed: bytes) -> bytes:
-    """What can be unpacked before the damage that is known to be in some bytes."""
+    """Unpack the content before the damage that is known to be in some bytes."""
     content = bytearray()
     with suppress(zlib.error):
         for at in range(len(packed)):

@@ -1,9 +1,9 @@
-"""A daily file of the AccountActivity API, cut into bundles in one pass and bounded memory, whatever its size.
+"""Cuts a daily file of the AccountActivity API into bundles, in one pass and bounded memory, whatever its size.
 
-Nothing is parsed and nothing rewritten: a bundle is a stretch of the file's own text, from one item's end to another's, within tags
-that bind the same namespaces. So entities, CDATA and self-closing elements stay as they are, and what no parser would accept is kept for silver
-to judge: an item that never closes ends where the next of its kind begins, or the bundle does. All pieces together are everything
-that stands between the tags of ``ActivityItems``, and outside of them whatever is more than the head of a response.
+Nothing is parsed or rewritten: a bundle is a stretch of the file's own text, from one item's end to another's, within tags
+that bind the same namespaces. So entities, CDATA and self-closing elements stay as they are. Text that no parser accepts is kept for silver
+to judge: an item that never closes ends where the next of its kind begins, or with the bundle. All pieces together are everything
+between the tags of ``ActivityItems``, plus whatever outside of them is more than the head of a response.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _LARGEST_PIECE: Final = 16 * 2**20
 """Characters of one item, at most, which bounds the memory. The reader of bodies takes no text of more than 10 MB either."""
 
 _PROLOGUE: Final = 64 * 1024
-"""Characters in front of the items that are kept, to tell an error document by."""
+"""Characters before the items that are kept, to recognize an error document."""
 
 _DECLARATION: Final = 256
-"""Bytes that hold the declaration of a file, if it has one."""
+"""Bytes that hold a file's XML declaration, if it has one."""
 
 _CLOSINGS: Final = {"<!--": "-->", "<![CDATA[": "]]>", "<?": "?>"}
 _TOKEN: Final = re.compile(rf"<!--|<!\[CDATA\[|<\?|{TAG.pattern}")
@@ -38,8 +38,8 @@ _NAMESPACE: Final = re.compile(r"""\s(xmlns(?::[^\s=]+)?)\s*=\s*("[^"<]*"|'[^'<]
 _ENCODING: Final = re.compile(rb"""^\s*<\?xml[^>]*?\sencoding\s*=\s*["']([A-Za-z][\w.-]*)["']""")
 _ITEM_SUFFIX: Final = "Activity"
 
-# What may stand outside of `ActivityItems`: blanks, comments, instructions, a document type without a subset of its own, tags of something around it all,
-# and within a response elements with a text. Neither what every event has nor a tag of an item: those are of a damaged event.
+# What may stand outside of `ActivityItems`: blanks, comments, instructions, a document type without a subset of its own, tags of elements around it,
+# and within a response elements with a text. Not a child that every event has, nor a tag of an item: those belong to a damaged event.
 _OF_EVENTS: Final = "|".join(element for column in COMMON_COLUMNS if column.required for element in column.elements)
 _HEAD_NAME: Final = rf"""(?!(?:[^\s<>/:]+:)?(?:{_OF_EVENTS}|[^\s<>/:]*{_ITEM_SUFFIX})[\s/>])[^\s<>/"'=!?]+"""
 _ATTRIBUTES: Final = r"""(?:[^<>"']|"[^"<]*"|'[^'<]*')*+"""
@@ -63,9 +63,9 @@ class FileBundle(NamedTuple):
 
 
 def in_bundles(pieces: Iterable[Piece], *, items: int = _BUNDLE_ITEMS, characters: int = _BUNDLE_CHARACTERS) -> Iterator[tuple[str, int]]:
-    """Pieces put together, with the number of items in each stretch: at most ``items``, and ``characters`` characters but for the last item.
+    """Join pieces into stretches, each with its number of items: at most ``items``, and ``characters`` characters without the last item.
 
-    How they are cut depends on their texts alone.
+    The cuts depend only on the texts.
     """
     texts: list[str] = []
     count = size = 0
@@ -82,13 +82,13 @@ def in_bundles(pieces: Iterable[Piece], *, items: int = _BUNDLE_ITEMS, character
 class ActivityFileReader:
     """Reads one file, once.
 
-    After reading: ``prologue`` is what stands in front of the items; ``has_items_tag`` says whether there is an ``ActivityItems`` at all,
-    ``complete`` whether it and the response around it end, ``lines`` how many ends of lines there are, ``undecodable`` whether bytes were no text in the file's encoding (they are replaced by U+FFFD), and
+    After reading: ``prologue`` is the text before the items; ``has_items_tag`` states whether there is an ``ActivityItems`` at all,
+    ``complete`` whether it and the response around it end, ``lines`` the number of line ends, ``undecodable`` whether bytes were not text in the file's encoding (they are replaced by U+FFFD), and
     ``digest`` is the SHA-256 of all pieces in hex. The rest of the file differs in each download, for it holds the id of the call.
 
     Args:
         chunks: the file's bytes, in order.
-        largest_piece: characters of one item, at most; what is longer is cut there.
+        largest_piece: characters of one item, at most; a longer one is cut there.
     """
 
     def __init__(self, chunks: Iterable[bytes], *, largest_piece: int = _LARGEST_PIECE) -> None:
@@ -111,18 +111,18 @@ class ActivityFileReader:
 
     @property
     def complete(self) -> bool:
-        """Whether what begins ends too: a file that broke off within the items, or before the end of its response, does not."""
+        """Whether everything that begins also ends: not so in a file that was cut off within the items, or before the end of its response."""
         return not (self._inside or self._in_response)
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the pieces that were read, in hex."""
+        """SHA-256 of the pieces read so far, in hex."""
         return self._hash.hexdigest()
 
     def bundles(self, *, items: int = _BUNDLE_ITEMS, characters: int = _BUNDLE_CHARACTERS) -> Iterator[FileBundle]:
-        """Bundles of at most ``items`` items, and of ``characters`` characters but for their last item; one without items for an empty file.
+        """Yield bundles of at most ``items`` items, and of ``characters`` characters without the last item; one without items for an empty file.
 
-        How a file is cut depends on its text alone.
+        The cuts depend only on the file's text.
         """
         empty = True
         for text, count in in_bundles(self.pieces(), items=items, characters=characters):
@@ -132,7 +132,7 @@ class ActivityFileReader:
             yield self._bundle("", 0)
 
     def pieces(self) -> Iterator[Piece]:
-        """All stretches of the file that end with an item, in order, and what is left behind the last one."""
+        """Yield all stretches of the file that end with an item, in order, and the rest after the last one."""
         offset = 0
         while not self._ended or self._at < len(self._buffer):
             token = self._search(_TOKEN, offset)
@@ -160,7 +160,7 @@ class ActivityFileReader:
                 offset = 0
 
     def _envelope(self, token: re.Match[str]) -> None:
-        """Pass a tag of the envelope, and note what it says."""
+        """Pass a tag of the envelope, and record its attributes."""
         if not token[1]:
             self._namespaces.update(_NAMESPACE.findall(token[3]))
         if local_name(token[2]) != "ActivityItems":
@@ -173,7 +173,7 @@ class ActivityFileReader:
         self._name = token[2]
 
     def _leave(self, length: int) -> Iterator[Piece]:
-        """Pass what stands in front of a tag of the envelope or an item, or of the end: it is a piece where it is more than a head."""
+        """Pass the text before a tag of the envelope, an item or the end; it becomes a piece if it is more than a head."""
         text = self._buffer[self._at : self._at + length]
         if not self.has_items_tag and len(self.prologue) < _PROLOGUE:
             self.prologue += text[:_PROLOGUE]
@@ -182,12 +182,12 @@ class ActivityFileReader:
         elif self._held is None:
             yield self._taken(length, is_item=False)
         else:
-            # Whether it is a file of the feed at all is not known yet: a page of a server is all text.
+            # Nothing shows yet that this is a file of the feed: a server's error page is all text.
             self._held += [Piece(text, is_item=False)] if sum(len(piece.text) for piece in self._held) < self._largest else []
             self._at += length
 
     def _let_go(self) -> Iterator[Piece]:
-        """The pieces that waited for a sign that this is a file of the feed."""
+        """Yield the pieces held back until the file proved to be one of the feed."""
         for piece in self._held or ():
             self._hash.update(piece.text.encode("utf-8", "replace"))
             yield piece
@@ -198,10 +198,10 @@ class ActivityFileReader:
         passed = _PASSED_IN_RESPONSE if self._in_response else _PASSED
         at = 0
         while at < len(text):
-            found = passed.match(text, at)
-            if found is None:
+            head = passed.match(text, at)
+            if head is None:
                 return True
-            at = found.end()
+            at = head.end()
         return False
 
     def _taken(self, length: int, *, is_item: bool) -> Piece:
@@ -211,7 +211,7 @@ class ActivityFileReader:
         return Piece(text, is_item)
 
     def _end_of(self, name: str, offset: int) -> int:
-        """Where the item ends that began with a tag of this name in front of ``offset``."""
+        """Return the end of the item whose start tag, of this name, ends at ``offset``."""
         plain = self._plain_end_of(name, offset)
         if plain is not None:
             return plain
@@ -225,7 +225,7 @@ class ActivityFileReader:
         return len(self._buffer) - self._at
 
     def _plain_end_of(self, name: str, offset: int) -> int | None:
-        """The same where the buffer has the end, and nothing before it that a search must pass over or stop at: a file is cut twice as fast by it."""
+        """Return the same if the buffer has the end and nothing before it that a search must skip or stop at. This halves the time to cut a file."""
         end_tag = f"</{name}>"
         start = self._at + offset
         end = self._buffer.find(end_tag, start)
@@ -234,26 +234,26 @@ class ActivityFileReader:
         return end + len(end_tag) - self._at
 
     def _behind(self, closing: str, offset: int) -> int:
-        """Where a comment, section or instruction ends that began in front of ``offset``; there itself where it never does."""
+        """Return the end of a comment, section or instruction that began before ``offset``; ``offset`` itself if it never ends."""
         if closing in self._never_closed:
             return offset
-        found = self._search(re.compile(re.escape(closing)), offset, overlap=len(closing) - 1)
-        if found is not None:
-            return found.end() - self._at
+        match = self._search(re.compile(re.escape(closing)), offset, overlap=len(closing) - 1)
+        if match is not None:
+            return match.end() - self._at
         if not self._ended:  # longer than a piece may be
             return len(self._buffer) - self._at
-        self._never_closed.add(closing)  # looked for once, for each look goes through all that is left
+        self._never_closed.add(closing)  # searched once, for each search reads the whole rest
         return offset
 
     def _search(self, pattern: re.Pattern[str], offset: int, *, overlap: int | None = None) -> re.Match[str] | None:
-        """Search from ``offset`` behind the current piece's begin on, and read on as long as nothing is found.
+        """Search from ``offset`` in the current piece, and read on until something is found.
 
-        A token that the buffer ends in begins with its last ``<``, or ``overlap`` characters before the end.
+        A token at the buffer's end, possibly cut, begins with its last ``<``, or ``overlap`` characters before the end.
         """
         while True:
-            found = pattern.search(self._buffer, self._at + offset)
-            if found is not None:
-                return found
+            match = pattern.search(self._buffer, self._at + offset)
+            if match is not None:
+                return match
             length = len(self._buffer) - self._at
             if length >= self._largest:
                 return None
@@ -294,19 +294,19 @@ class ActivityFileReader:
 
 
 def encoding_of(begin: bytes) -> str:
-    """The encoding that a file says it has: by its byte order mark, else by its declaration, else UTF-8."""
+    """Return a file's encoding: by its byte order mark, else by its declaration, else UTF-8."""
     if begin.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
     declared = _ENCODING.match(begin)
     try:
-        found = codecs.lookup(declared[1].decode()).name if declared else "utf-8"
+        name = codecs.lookup(declared[1].decode()).name if declared else "utf-8"
     except LookupError:
-        found = "utf-8"
-    return "utf-8-sig" if found in ("utf-8", "utf-16", "utf-32") else found
+        name = "utf-8"
+    return "utf-8-sig" if name in ("utf-8", "utf-16", "utf-32") else name
 
 
 @lru_cache(maxsize=256)
 def _ends_of(name: str) -> re.Pattern[str]:
-    """What an item of this name can end at, and what must be passed over on the way."""
+    """Return the pattern of what can end an item of this name, and of what must be skipped before it."""
     own = re.escape(name)
     return re.compile(rf"<!--|<!\[CDATA\[|<\?|(?P<own></{own}\s*>)|<{own}(?=[\s/>])|</?(?:[^\s<>/:]+:)?ActivityItems(?=[\s/>])")

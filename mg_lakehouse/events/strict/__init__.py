@@ -1,1 +1,1 @@
-"""The strict reading: any XML that is one, whatever its shape, through lxml."""
+"""The strict reader: any well-formed XML, whatever its shape, through lxml."""

@@ -1,8 +1,8 @@
-"""From text cells to typed rows, in Polars expressions: times, numbers, booleans, and what does not parse.
+"""Casts text cells to typed rows, in Polars expressions: times, numbers, booleans, and texts that do not parse.
 
 ``Frame -> Frame`` functions over the text cells of :mod:`mg_lakehouse.events.strict.extract`. An unusable
-``Timestamp`` rejects the item; any other cell that does not parse is null and keeps its text in
-``_rescued_data``. A time of a year before 1900 or after 2199 is one that does not parse.
+``Timestamp`` rejects the item; any other cell that does not parse becomes null and keeps its text in
+``_rescued_data``. A time before 1900 or after 2199 does not parse.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from mg_lakehouse.events.strict.extract import RAW_REJECTIONS
 __all__ = ["Typed", "parse_bool", "parse_cell", "parse_int", "parse_timestamp", "type_cells", "typed_schema", "utc_offset_minutes"]
 
 _YEAR: Final = "(?:19|20|21)[0-9]{2}"
-"""Years that a time may have. .NET's default of 0001-01-01 and a maximum of 9999-12-31 are placeholders and no times, and whoever adds a day or an offset to them
-leaves what Python can hold (years 1 to 9999) or, in nanoseconds, pandas (1677 to 2262); from 1900 to 2199 there is a century left on both sides."""
+"""Years that a time may have. .NET's default of 0001-01-01 and a maximum of 9999-12-31 are placeholders, not times. Adding a day or an offset to them
+leaves what Python can hold (years 1 to 9999) or, in nanoseconds, pandas (1677 to 2262); from 1900 to 2199 a century is left on both sides."""
 
 # xsd:dateTime (XML Schema 1.0, part 2, 3.2.7). Years beyond four digits mean nothing in a feed.
 _DATE_TIME: Final = "^" + _YEAR + r"-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?(?:Z|[+-][0-9]{2}:[0-9]{2})?$"
@@ -30,7 +30,7 @@ _SECONDS_END: Final = 19
 
 
 class Typed(NamedTuple):
-    """Typed rows of one table, and the items that were rejected for their time.
+    """Typed rows of one table, and the items rejected for their time.
 
     ``rows`` has the columns of :func:`typed_schema`, ``rejections`` those of ``RAW_REJECTIONS``.
     """
@@ -41,7 +41,7 @@ class Typed(NamedTuple):
 
 @cache
 def typed_schema(table: str) -> pl.Schema:
-    """Columns of the typed rows of one table: ``message`` (row of the batch), ``item_index``, the event's columns, ``_rescued_data``."""
+    """Return the columns of one table's typed rows: ``message`` (row of the batch), ``item_index``, the event's columns, ``_rescued_data``."""
     known = silver_schema(table)
     names = [column.name for column in (*COMMON_COLUMNS, *event_of_table(table).columns)]
     return pl.Schema(
@@ -50,9 +50,9 @@ def typed_schema(table: str) -> pl.Schema:
 
 
 def _parts(text: pl.Expr) -> tuple[pl.Expr, pl.Expr]:
-    """UTC timestamp and written offset (minutes) of ``xsd:dateTime`` texts; null where they are none.
+    """Return UTC timestamp and written offset (minutes) of ``xsd:dateTime`` texts; null for other texts.
 
-    The parts stand where they stand: to cut them out takes a tenth of the time of a pattern with groups.
+    The parts have fixed positions: slicing takes a tenth of the time of a pattern with groups.
     """
     hour, minute, second = (_number(text, at) for at in (11, 14, 17))
     sign = text.str.slice(-6, 1)
@@ -74,27 +74,27 @@ def _parts(text: pl.Expr) -> tuple[pl.Expr, pl.Expr]:
 
 
 def _number(text: pl.Expr, at: int) -> pl.Expr:
-    """Two digits as a number; null where they are none."""
+    """Return two digits as a number; null for other texts."""
     return text.str.slice(at, 2).cast(pl.Int64, strict=False)
 
 
 def parse_timestamp(text: pl.Expr) -> pl.Expr:
-    """``timestamp`` of an ``xsd:dateTime`` text of the years 1900 to 2199; one without an offset is read as UTC. Null where it is none."""
+    """Return the ``timestamp`` of an ``xsd:dateTime`` text of the years 1900 to 2199; without an offset it is UTC. Null for other texts."""
     return _parts(text)[0].cast(TIMESTAMP)
 
 
 def utc_offset_minutes(text: pl.Expr) -> pl.Expr:
-    """Offset written in an ``xsd:dateTime`` text, in minutes (``Z`` is 0); null where none is written."""
+    """Return the offset written in an ``xsd:dateTime`` text, in minutes (``Z`` is 0); null if there is none."""
     return _parts(text)[1].cast(pl.Int64)
 
 
 def parse_int(text: pl.Expr) -> pl.Expr:
-    """64-bit integer of an ``xsd:integer`` text; null where it is none or does not fit."""
+    """Return the 64-bit integer of an ``xsd:integer`` text; null for other texts and numbers that do not fit."""
     return pl.when(text.str.contains(r"^[+-]?[0-9]+$")).then(text.str.strip_prefix("+").cast(pl.Int64, strict=False))
 
 
 def parse_bool(text: pl.Expr) -> pl.Expr:
-    """Boolean of an ``xsd:boolean`` text, in any case; null where it is none."""
+    """Return the boolean of an ``xsd:boolean`` text, in any case; null for other texts."""
     lowered = text.str.to_lowercase()
     return pl.when(lowered.is_in(["true", "1"])).then(pl.lit(value=True)).when(lowered.is_in(["false", "0"])).then(pl.lit(value=False))
 
@@ -103,7 +103,7 @@ _PARSERS: Final = {"timestamp": parse_timestamp, "int": parse_int, "bool": parse
 
 
 def parse_cell(text: pl.Expr, kind: ColumnType) -> pl.Expr:
-    """The value of a cell of a column: null where the text is empty, or none of its type."""
+    """Return the value of a column's cell: null if the text is empty or not of the column's type."""
     filled = pl.when(text != "").then(text)
     return _PARSERS[kind](filled) if kind in _PARSERS else filled
 
@@ -111,7 +111,7 @@ def parse_cell(text: pl.Expr, kind: ColumnType) -> pl.Expr:
 def type_cells(cells: pl.DataFrame, table: str) -> Typed:
     """Type the text cells of one table."""
     text = pl.col("event_at")
-    # Lazy, for what both have in common to be computed once.
+    # Lazy, so that the common part of both is computed once.
     timed = cells.lazy().with_columns(_event_at=parse_timestamp(text), utc_offset_minutes=utc_offset_minutes(text)).collect()
     usable = pl.col("_event_at").is_not_null()
     rows = timed.filter(usable).pipe(_parse_columns, table).pipe(_derive, table)
@@ -147,7 +147,7 @@ def _parse_columns(cells: pl.DataFrame, table: str) -> pl.DataFrame:
 
 
 def _rescue_unparsed(parsed: pl.DataFrame, columns: list[Column]) -> pl.Series:
-    """``_rescued_data`` with the texts that did not parse. Rows are few, so they are put together one by one."""
+    """Return ``_rescued_data`` with the texts that did not parse. Such rows are few, so they are built one by one."""
     rescued = parsed["_rescued_data"]
     for column in columns:
         bad = (parsed[column.name].is_not_null() & parsed[f"_{column.name}"].is_null()).arg_true()
@@ -159,16 +159,16 @@ def _rescue_unparsed(parsed: pl.DataFrame, columns: list[Column]) -> pl.Series:
 
 
 def _with_text(rescued: str | None, element: str, text: str) -> str:
-    found: dict[str, Any] = json.loads(rescued) if rescued else {}
-    later = found.get(element, [])
-    # The text that did not parse stood first: repeated ones were rescued by the reader.
-    found[element] = [text, *(later if isinstance(later, list) else [later])] if element in found else text
-    return json.dumps(dict(sorted(found.items())), ensure_ascii=False)
+    kept: dict[str, Any] = json.loads(rescued) if rescued else {}
+    later = kept.get(element, [])
+    # The text that did not parse came first: the reader rescued the repeated ones.
+    kept[element] = [text, *(later if isinstance(later, list) else [later])] if element in kept else text
+    return json.dumps(dict(sorted(kept.items())), ensure_ascii=False)
 
 
 def _derive(parsed: pl.DataFrame, table: str) -> pl.DataFrame:
     derived = parsed.with_columns(event_at=pl.col("_event_at"), event_date=pl.col("_event_at").dt.date())
     if table == UNRECOGNIZED:
-        # `element` is a column of this table as it is.
+        # `element` already is a column of this table.
         derived = derived.with_columns(item_xml="fragment")
     return derived.select(typed_schema(table).names())

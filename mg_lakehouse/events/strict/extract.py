@@ -1,8 +1,8 @@
-"""From items to text cells: which child fills which column, and what is left over.
+"""Extracts text cells from items: which child fills which column, and what is left over.
 
-The plan of each event is made from the catalogue once. Cells stay text here; their types are
-:mod:`mg_lakehouse.events.strict.cast`'s business, shared with every other way of reading a body, so that two
-ways can differ in speed only.
+The plan of each event is made from the catalogue once. Cells stay text here. Their types belong to
+:mod:`mg_lakehouse.events.strict.cast`, which every reader of a body shares, so that readers can differ
+only in speed.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ RAW_REJECTIONS: Final = pl.Schema(
 
 @dataclass(frozen=True)
 class Extraction:
-    """What a batch of bodies holds.
+    """The content of a batch of bodies.
 
     ``cells`` has one frame per event table with rows, with the columns of :func:`raw_schema`;
     ``rejections`` the columns of ``RAW_REJECTIONS``. ``items`` (Int64) counts every item seen, readable or not, of each body.
@@ -67,7 +67,7 @@ class _Plan:
 
 
 def raw_schema(table: str) -> pl.Schema:
-    """Columns of a frame of text cells of one table.
+    """Return the columns of one table's frame of text cells.
 
     ``message`` (row of the batch), ``item_index``, ``element``, ``is_inferred``, ``fragment`` (only of unrecognized
     items), ``_rescued_data``, and a text cell for each column that elements fill (``errors`` as a list).
@@ -87,19 +87,19 @@ def raw_schema(table: str) -> pl.Schema:
     )
 
 
-# Positions in a row of `raw_schema`: the columns that every table has, and behind them the catalogue's, `activity_id` first.
+# Positions in a row of `raw_schema`: the columns that every table has, followed by the catalogue's, `activity_id` first.
 _FIXED: Final = 6
 _RESCUED: Final = 5
 _ACTIVITY_ID: Final = _FIXED
 
 _TEXT: Final = "#text"
-"""Name under which text that is in no child is rescued: no element can have it."""
+"""Name for rescued text that is in no child: no element can have this name."""
 
 _ERRORS_IN_ARROW: Final = pl.Series(dtype=ERRORS).to_arrow(compat_level=pl.CompatLevel.oldest()).type
 
 
 def filled_columns(event: Event) -> list[Column]:
-    """Columns of an event that elements fill, in order, the common ones first."""
+    """List the columns of an event that elements fill, in order, the common ones first."""
     return [column for column in (*COMMON_COLUMNS, *event.columns) if column.elements]
 
 
@@ -142,12 +142,12 @@ class Extractor:
         self._items.append(items)
 
     def refuse(self, message: int, detail: str, body: str) -> None:
-        """Reject a body that holds no XML, as a whole."""
+        """Reject a whole body that holds no XML."""
         self._rejections.append((message, None, None, Reason.NOT_XML.value, detail, body))
         self._items.append(1)
 
     def add_item(self, message: int, item: Item, body: Body) -> None:
-        """Take an item of a body that was read. It is not counted."""
+        """Add an item of a body that was read. It is not counted."""
         table, is_inferred = _table_of(item)
         row = _row(_plan(table), item)
         row[:4] = message, item.position, item.element, is_inferred
@@ -156,13 +156,13 @@ class Extractor:
         self._rows[table].append(row)
 
     def finish(self) -> Extraction:
-        """The cells collected so far."""
+        """Return the cells collected so far."""
         cells = {table: _frame(rows, raw_schema(table)) for table, rows in self._rows.items() if rows}
         return Extraction(cells, pl.DataFrame(self._rejections, RAW_REJECTIONS, orient="row"), pl.Series(self._items, dtype=pl.Int64))
 
 
 def _table_of(item: Item) -> tuple[str, bool]:
-    """Table of an item, and whether that was inferred from its shape against its name."""
+    """Return the table of an item, and whether its shape decided that against its name."""
     event = event_of_element(item.element)
     if event is None:
         return UNRECOGNIZED, False
@@ -172,7 +172,7 @@ def _table_of(item: Item) -> tuple[str, bool]:
 
 
 def _row(plan: _Plan, item: Item) -> list[Any]:
-    """Cells of one item, in the order of :func:`raw_schema`."""
+    """Return the cells of one item, in the order of :func:`raw_schema`."""
     row: list[Any] = [None] * plan.width
     rescued: list[tuple[str, str]] = []
     collected: dict[str, list[etree._Element]] = {}
@@ -201,7 +201,7 @@ def _row(plan: _Plan, item: Item) -> list[Any]:
 
 
 def _text_beside(node: etree._Element) -> str:
-    """What stands in an item beside its children."""
+    """Return the text in an item outside its children."""
     return " ".join(text for text in (text_of(node), *((child.tail or "").strip(WHITE_SPACE) for child in node)) if text)
 
 
@@ -210,7 +210,7 @@ def _content(node: etree._Element) -> str:
 
 
 def _first_present(names: tuple[str, ...], collected: dict[str, list[etree._Element]], rescued: list[tuple[str, str]]) -> str | None:
-    """Text of the first listed element that is present; whatever else was found under the names is rescued."""
+    """Return the text of the first listed element that is present; everything else under these names is rescued."""
     nodes = [(name, node) for name in names for node in collected.get(name, [])]
     taken = next((index for index, (_, node) in enumerate(nodes) if not len(node)), None)
     rescued.extend((name, _content(node)) for index, (name, node) in enumerate(nodes) if index != taken)
@@ -220,7 +220,7 @@ def _first_present(names: tuple[str, ...], collected: dict[str, list[etree._Elem
 def _errors(
     containers: list[etree._Element], container: str, child_name: str | None, rescued: list[tuple[str, str]]
 ) -> list[dict[str, str | None]] | None:
-    """Error entries; what an entry holds beyond code and message rescues the whole container."""
+    """Return the error entries; an entry with more than code and message rescues the whole container."""
     if child_name is None:
         entries = containers
         rescued.extend((container, inner_xml(entry)) for entry in entries if not _is_plain_error(entry))
@@ -251,17 +251,17 @@ def _has_text(node: etree._Element) -> bool:
 
 
 def _rescue(pairs: list[tuple[str, str]]) -> str:
-    """JSON object of leftover children; repeated names make a list, in their order."""
-    found: dict[str, list[str]] = {}
+    """Return leftover children as a JSON object; repeated names become a list, in their order."""
+    rescued: dict[str, list[str]] = {}
     for name, text in pairs:
-        found.setdefault(name, []).append(text)
-    return json.dumps({name: texts[0] if len(texts) == 1 else texts for name, texts in sorted(found.items())}, ensure_ascii=False)
+        rescued.setdefault(name, []).append(text)
+    return json.dumps({name: texts[0] if len(texts) == 1 else texts for name, texts in sorted(rescued.items())}, ensure_ascii=False)
 
 
 def _content_id(table: str, node: etree._Element) -> str:
-    """Id of an item that carries none: the same content in the same table has the same one.
+    """Make an id for an item without one: the same content in the same table gets the same id.
 
-    Children are sorted, empty ones left out and namespaces dropped, since sources differ in those.
+    Children are sorted, empty ones left out and namespaces dropped, for sources differ in those.
     """
     content = sorted([name_of(child), inner_xml(child)] for child in node if len(child) or text_of(child))
     return "sha256:" + hashlib.sha256(json.dumps([table, content], ensure_ascii=True).encode()).hexdigest()

@@ -1,10 +1,10 @@
-"""From the body of a message to its items: the strict, complete reading.
+"""The strict reader: reads the items of a message's body completely.
 
-A body that parses as a whole is walked: each element of the envelope, wherever in it and however often it stands. One that does not is cut into its items and each is parsed
-alone, so that one bad item never costs its siblings. Document types and entities other than XML's own
-five are refused and nothing is ever fetched. Names are local names, whatever the namespace.
+A body that parses as a whole is walked: every element of the envelope, wherever and however often it occurs. Any other body is cut into its items, and each
+is parsed alone, so that one bad item never costs its siblings. Document types and entities other than XML's own
+five are refused, and nothing is ever fetched. Names are local names, whatever the namespace.
 
-What an item means is :mod:`mg_lakehouse.events.strict.extract`'s business.
+The meaning of an item belongs to :mod:`mg_lakehouse.events.strict.extract`.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Rejection(NamedTuple):
     fragment: str
 
 
-# Without `huge_tree` libxml2 bounds depth (256), text (10 MB) and entity amplification by itself. One parser serves
+# Without `huge_tree` libxml2 itself limits depth (256), text (10 MB) and entity amplification. One parser serves
 # all threads; making one for each body cost 40 % of the time of a small bundle.
 _PARSER: Final = etree.XMLParser(
     encoding="utf-8", resolve_entities=False, no_network=True, load_dtd=False, remove_comments=True, remove_pis=True, huge_tree=False
@@ -52,9 +52,9 @@ _STRAY: Final = "Text between items that belongs to none of them."
 
 
 class _Bundle:
-    """What stands in the envelope of a well-formed body: ``items`` in order, and whether there is text beside them.
+    """The content of a well-formed body's envelope: ``items`` in order, and whether there is text outside them.
 
-    ``is_one`` says whether an ``ActivityItems`` was met, empty or not.
+    ``is_one`` states whether an ``ActivityItems`` was met, empty or not.
     """
 
     def __init__(self) -> None:
@@ -63,7 +63,7 @@ class _Bundle:
         self.is_one = False
 
     def visit(self, node: etree._Element) -> None:
-        """Visit a root, or an element of the envelope. Libxml2 bounds the depth."""
+        """Visit a root, or an element of the envelope. Libxml2 limits the depth."""
         name = name_of(node)
         if name not in ENVELOPES:
             return
@@ -89,7 +89,7 @@ class Body:
         self.text = text
 
     def read(self) -> Iterator[Item | Rejection]:
-        """Items in order, and what is no readable item. An empty bundle gives nothing."""
+        """Yield the items in order, and rejections of what is not a readable item. An empty bundle yields nothing."""
         if has_doctype(self.text):
             yield Rejection(None, None, Reason.MALFORMED_XML, "The body declares a document type, which is refused.", self.text)
             return
@@ -109,17 +109,17 @@ class Body:
         for index, node in enumerate(bundle.items):
             yield Item(index, name_of(node), node)
         if bundle.has_text:
-            # Behind the items, whose positions are what they are without it.
+            # After the items, so that their positions do not change.
             for index in range(len(bundle.items), len(self._fragments)):
                 yield Rejection(index, None, Reason.MALFORMED_XML, _STRAY, self.fragment(index))
 
     def fragment(self, index: int) -> str:
-        """Text of an item as received, by its position."""
+        """Return the text of an item as received, by its position."""
         return self._fragments[index]
 
     @cached_property
     def _parses(self) -> bool:
-        """Whether the body is well-formed, where it was not read: its items have other positions where it is not."""
+        """Whether the body is well-formed, if it was not read yet: otherwise its items have other positions."""
         try:
             _parse(self.text)
         except etree.XMLSyntaxError:
@@ -153,7 +153,7 @@ class Body:
 
 
 def read_item(text: str, position: int) -> Item | None:
-    """An item parsed by itself, ``None`` where it is not one well-formed element. Its namespace prefixes must be its own."""
+    """Parse an item alone; ``None`` if it is not one well-formed element. Its namespace prefixes must be its own."""
     try:
         bundle = _parse(f"<ActivityItems>{text}</ActivityItems>")
     except etree.XMLSyntaxError:
@@ -162,17 +162,17 @@ def read_item(text: str, position: int) -> Item | None:
 
 
 def name_of(node: etree._Element) -> str:
-    """Local name of an element."""
+    """Return the local name of an element."""
     return local_name(node.tag)  # type: ignore[arg-type]  # a name always: comments and instructions were removed
 
 
 def text_of(node: etree._Element) -> str:
-    """Text of an element without children, without white space around it; ``""`` where it has none."""
+    """Return the text of an element without children, without white space around it; ``""`` if it has none."""
     return (node.text or "").strip(WHITE_SPACE)
 
 
 def inner_xml(node: etree._Element) -> str:
-    """XML inside an element, by local names and without attributes, so that the namespace makes no difference."""
+    """Return the XML inside an element, by local names and without attributes, so that the namespace makes no difference."""
     parts = [_escape(node.text or "")]
     for child in node:
         name = name_of(child)
@@ -185,7 +185,7 @@ def _escape(text: str) -> str:
 
 
 def _parse(text: str) -> etree._Element:
-    # A lone surrogate cannot be UTF-8; passed through, libxml2 refuses it as it does any other bad byte.
+    # A lone surrogate cannot be UTF-8; passed through, libxml2 refuses it like any other bad byte.
     root: etree._Element = etree.fromstring(text.lstrip("\ufeff" + WHITE_SPACE).encode("utf-8", "surrogatepass"), _PARSER)
     return root
 
@@ -197,5 +197,5 @@ def _only_item(root: etree._Element) -> etree._Element:
 
 
 def _message(error: etree.XMLSyntaxError) -> str:
-    """What libxml2 says: names of tags and entities, line and column, never text of the body."""
+    """Return libxml2's message: names of tags and entities, line and column, never text of the body."""
     return " ".join((error.msg or "it cannot be read").split()).rstrip(".") + "."

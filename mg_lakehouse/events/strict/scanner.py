@@ -1,10 +1,10 @@
-"""Where the items of a bundle stand in its text, found without an XML parser.
+"""Finds the items of a bundle in its text, without an XML parser.
 
-Two uses: the exact text of an item that is kept as received, and cutting a body that no parser accepts
+It has two uses: the exact text of an item that is kept as received, and cutting a body that no parser accepts
 into items that can be parsed alone. Both take one pass, linear in the body whatever it holds: a tag is
-looked for between two ``<`` only, and a comment that never closes is searched for once.
+searched only between two ``<``, and a comment that never closes only once.
 
-Well-formedness is :mod:`mg_lakehouse.events.strict.reader`'s business.
+Well-formedness belongs to :mod:`mg_lakehouse.events.strict.reader`.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ ENVELOPES: Final = frozenset({"ActivityItems", "AccountActivityResponse"})
 _ITEM_SUFFIX: Final = "Activity"
 _BLANKS: Final = " \t\r\n\ufeff"
 
-# XML allows `>` but not `<` inside an attribute value, so that a match never runs past the next tag.
+# XML allows `>` but not `<` inside an attribute value, so a match never runs past the next tag.
 TAG: Final = re.compile(r"""<(/?)([^\s<>/"'=!?]+)((?:[^<>"']|"[^"<]*"|'[^'<]*')*)>""")
 _PROLOG_TOKEN: Final = re.compile(r"[\s\ufeff]+")
 
 
 class Slice(NamedTuple):
-    """A piece of a body: ``body[start:end]``. ``element`` is its local name, ``None`` where it has none."""
+    """A piece of a body: ``body[start:end]``. ``element`` is its local name, ``None`` if it has none."""
 
     start: int
     end: int
@@ -46,12 +46,12 @@ class _Tag(NamedTuple):
 
 @lru_cache(maxsize=4096)
 def local_name(name: str) -> str:
-    """Name without its prefix or its ``{namespace}``."""
+    """Return a name without its prefix or its ``{namespace}``."""
     return name.rpartition("}")[2].rpartition(":")[2]
 
 
 def has_doctype(body: str) -> bool:
-    """Whether the body declares a document type. It can stand nowhere but before the root element."""
+    """Whether the body declares a document type, which can only stand before the root element."""
     position = 0
     while True:
         if blank := _PROLOG_TOKEN.match(body, position):
@@ -71,7 +71,7 @@ def has_doctype(body: str) -> bool:
 
 
 def _tokens(body: str) -> Iterator[_Tag]:
-    """Tags, comments and processing instructions in order; CDATA sections are passed over."""
+    """Yield tags, comments and processing instructions in order; CDATA sections are skipped."""
     unclosed: set[str] = set()
     position = 0
     while (start := body.find("<", position)) >= 0:
@@ -97,18 +97,18 @@ def _tokens(body: str) -> Iterator[_Tag]:
 
 
 def is_item(name: str, parent: str) -> bool:
-    """Whether an element of this local name is an item of its parent, which is one of the envelope: a response has a head of its own besides."""
+    """Whether an element of this local name is an item of its parent, an element of the envelope: a response also has a head of its own."""
     return parent == "ActivityItems" or name.endswith(_ITEM_SUFFIX)
 
 
 def item_slices(body: str) -> list[Slice]:
-    """Slices of the items of a well-formed bundle, in order, and behind them those of text that stands beside them (``is_item`` false)."""
-    found = list(_within_envelope(body))
-    return [each for each in found if each.is_item] + [each for each in found if not each.is_item]
+    """Return slices of a well-formed bundle's items, in order, followed by those of text outside them (``is_item`` false)."""
+    slices = list(_within_envelope(body))
+    return [piece for piece in slices if piece.is_item] + [piece for piece in slices if not piece.is_item]
 
 
 def _within_envelope(body: str) -> Iterator[Slice]:
-    """What stands in the envelope of a well-formed bundle: its items, and text."""
+    """Yield the content of a well-formed bundle's envelope: its items, and text."""
     envelope: list[str] = []
     behind = 0
     tags = _tokens(body)
@@ -128,7 +128,7 @@ def _within_envelope(body: str) -> Iterator[Slice]:
 
 
 def _end_of_element(tags: Iterator[_Tag], otherwise: int) -> int:
-    """Where an element ends whose start tag was the last of these; its tags are taken. One that does not end gives ``otherwise``."""
+    """Return the end of the element whose start tag was the last one taken, and take its tags; ``otherwise`` if it never ends."""
     depth = 1
     for tag in tags:
         depth += 0 if not tag.name or tag.empty else -1 if tag.closes else 1
@@ -140,13 +140,13 @@ def _end_of_element(tags: Iterator[_Tag], otherwise: int) -> int:
 def cut(body: str) -> tuple[str, str, list[Slice]]:
     """Cut a body that does not parse into its ``*Activity`` items.
 
-    A piece starts at an ``*Activity`` start tag and ends behind the first end tag of the same name, or,
+    A piece starts at an ``*Activity`` start tag and ends after the first end tag of the same name, or,
     without one, before the next such start tag. Text between pieces that is more than envelope and white
-    space becomes a slice of its own (``is_item`` false), so that nothing of the body is passed over.
+    space becomes a slice of its own (``is_item`` false), so that nothing of the body is lost.
 
     Returns:
         The envelope's start tags and end tags, to wrap a piece in (they bind the namespace prefixes), and the
-        slices. There are none where the body has no ``*Activity`` start tag.
+        slices. There are none if the body has no ``*Activity`` start tag.
     """
     tags = list(_tokens(body))
     starts = [index for index, tag in enumerate(tags) if not tag.closes and local_name(tag.name).endswith(_ITEM_SUFFIX)]
@@ -178,13 +178,13 @@ def _closing(tags: list[_Tag], first: int, following: int) -> int | None:
 
 
 def _before_envelope_end(tags: list[_Tag], first: int, following: int) -> int:
-    """Index of the last tag before the envelope ends, for a piece without an end tag of its own."""
+    """Return the index of the last tag before the envelope ends, for a piece without its own end tag."""
     ends = (index for index in range(first + 1, following) if tags[index].closes and local_name(tags[index].name) in ENVELOPES)
     return next(ends, following) - 1
 
 
 def _residue(body: str, start: int, end: int, tags: list[_Tag]) -> Iterator[Slice]:
-    """What stands between two pieces, less white space, the envelope's tags, comments and the XML declaration."""
+    """Yield the text between two pieces, without white space, the envelope's tags, comments and the XML declaration."""
     kept = []
     position = start
     for tag in tags:
