@@ -1,1 +1,1 @@
-"""Audit: what can be proved of the lake, and of what it was sent."""
+"""Audits: prove what the lake holds against what it received and what MessageGears reports."""

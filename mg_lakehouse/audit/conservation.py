@@ -1,6 +1,6 @@
-"""Conservation: the items of bronze against what became of them, added up from the ledgers in the Delta logs.
+"""Conservation: the items of bronze against the rows, duplicates and rejects of silver, summed from the ledgers in the Delta logs.
 
-Only reads. Whether a number is a failure, and what it blocks, is the checks' business (:mod:`mg_lakehouse.dagster.checks`).
+Only reads. The checks (:mod:`mg_lakehouse.dagster.checks`) decide whether a number is a failure, and what it blocks.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from mg_lakehouse.silver.tables import EVENT_TABLES
 __all__ = ["Conservation", "conservation"]
 
 RECHECKED_VERSIONS: Final = 100
-"""Bronze versions that conservation is added up for when it is executed alone, without a batch. The logs are kept for as many."""
+"""Bronze versions that conservation covers when it is executed alone, without a batch. The logs are kept for as many."""
 
 
 @dataclass(frozen=True, slots=True)
 class Conservation:
-    """The sum of what bronze gave and of what became of it, over a range of bronze versions.
+    """The items of bronze and their outcomes, summed over a range of bronze versions.
 
-    ``rows`` counts event rows, ``rejected`` rows of ``rejected_items`` (conflicting copies among them), ``set_aside`` items of messages that
-    could not be flattened for a reason that nobody foresaw. ``miscounted`` names the
-    tables whose ledger differs from what Delta counted when it wrote, ``unbalanced_sources`` counts those of a sum that do not add up by themselves.
-    ``uncovered`` counts items that begin in bodies, by a count that knows no reader, and are in no row and no reject.
+    ``rows`` counts event rows, ``rejected`` rows of ``rejected_items`` (conflicting copies included), ``set_aside`` items of messages that
+    failed to flatten for an unforeseen reason. ``miscounted`` names tables whose ledger differs from Delta's own count at the write.
+    ``unbalanced_sources`` counts sources in a sum that do not balance by themselves. ``uncovered`` counts items that begin in bodies, by a
+    count independent of the readers, and are in no row and no reject.
     """
 
     messages: int
@@ -42,16 +42,16 @@ class Conservation:
 
     @property
     def difference(self) -> int:
-        """Items that are nowhere (positive) or twice (negative)."""
+        """Items that are missing (positive) or counted twice (negative)."""
         return self.items - self.rows - self.duplicates - self.rejected - self.set_aside
 
     @property
     def holds(self) -> bool:
-        """Whether every item is somewhere, once."""
+        """Whether every item is accounted for, once."""
         return self.difference == 0 and not self.miscounted and not self.unbalanced_sources and not self.uncovered
 
     def plus(self, other: Conservation) -> Conservation:
-        """The sum of two sources, which holds where each does: what one lacks is not made up by what another has twice."""
+        """Add two sources. The sum holds only if each does: a surplus of one does not make up for what the other lacks."""
         return Conservation(
             self.messages + other.messages,
             self.items + other.items,
@@ -59,20 +59,20 @@ class Conservation:
             self.duplicates + other.duplicates,
             self.rejected + other.rejected,
             tuple(dict.fromkeys((*self.miscounted, *other.miscounted))),
-            sum(each.unbalanced_sources or each.difference != 0 for each in (self, other)),
+            sum(source.unbalanced_sources or source.difference != 0 for source in (self, other)),
             self.set_aside + other.set_aside,
             self.uncovered + other.uncovered,
         )
 
 
 def conservation(lake: Lake, *, source: str = "event_feed", above: int) -> Conservation:
-    """Add up the ledgers of the bronze versions above ``above``.
+    """Sum the ledgers of the bronze versions above ``above``.
 
     Raises:
         PermanentError, TransientError: the lake cannot be read.
     """
     slices = _posted(lake, REJECTED_ITEMS, source, above)
-    # A slice that another run is in the middle of is not summed up before `rejected_items`, which comes last, has it.
+    # A slice that another run is committing counts only once `rejected_items`, which is committed last, has it.
     finished = max((posted.ledger.high for posted in slices), default=above)
     messages = sum(posted.ledger.messages for posted in slices)
     items = sum(posted.ledger.items for posted in slices)

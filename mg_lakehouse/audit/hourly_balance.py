@@ -1,7 +1,7 @@
-"""Hour by hour: what the queue gave against what is in bronze, and what bronze holds against what became of it.
+"""The hourly balance: messages received against rows in bronze, and items in bronze against rows, rejects and duplicates in silver.
 
-Three sources that know nothing of each other are added up: the accounts in bronze's commits (what was received), the rows that stand in
-the tables now, and the accounts in silver's commits (items seen, duplicates dropped). All hours are UTC hours of receiving.
+It compares three independent sources: the ledgers in bronze's commits (what was received), the rows that are in the tables now, and the
+ledgers in silver's commits (items seen, duplicates dropped). All hours are UTC hours of receipt.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ _TYPES: Final = {"received_at": TIMESTAMP, "items": pl.Int64()}
 
 
 class HourBalance(NamedTuple):
-    """An hour's books. Messages: ``received`` by the accounts, ``in_bronze`` as rows, ``waiting`` of them to be flattened. Then items."""
+    """An hour's counts. Messages: ``received`` by the ledgers, ``in_bronze`` as rows, ``waiting`` of these to be flattened. Then items."""
 
     hour: str
     received: int
@@ -68,58 +68,58 @@ class HourBalance(NamedTuple):
     unbalanced_sources: int = 0
 
     def plus(self, other: HourBalance) -> HourBalance:
-        """The books of two sources of the same hour as one, which balance where each does."""
+        """Add two sources of the same hour. The sum balances only if each does."""
         counts = (mine + theirs for mine, theirs in zip(self[1:-1], other[1:-1], strict=True))
-        wrong = sum(each.unbalanced_sources or not each.balances for each in (self, other))
+        wrong = sum(source.unbalanced_sources or not source.balances for source in (self, other))
         return HourBalance._make((self.hour, *counts, wrong))
 
     @property
     def messages_missing(self) -> int:
-        """Messages that were received and are not in bronze; negative where bronze has more."""
+        """Messages that were received and are not in bronze; negative if bronze has more."""
         return self.received - self.in_bronze
 
     @property
     def items_missing(self) -> int:
-        """Items that are nowhere; negative where something is counted twice."""
+        """Items that are missing; negative if something is counted twice."""
         return self.items - self.rows - self.rejected - self.duplicates - self.set_aside
 
     @property
     def balances(self) -> bool:
-        """Whether nothing is missing and nothing is twice."""
+        """Whether nothing is missing and nothing is counted twice."""
         return self.messages_missing == self.items_missing == self.unbalanced_sources == 0
 
 
 @dataclass(frozen=True, slots=True)
 class Reconciliation:
-    """The hours that hold anything, in order, and the ids of batches whose messages are not those that were committed."""
+    """The hours with any count, in order, and the ids of batches whose messages are not those that were committed."""
 
     hours: tuple[HourBalance, ...]
     changed_batches: tuple[str, ...]
     asked_since: datetime | None = None
-    """The begin of the first hour that was asked for."""
+    """Start of the first requested hour."""
     proved_since: datetime | None = None
-    """The begin of the first hour from which on every log still tells all; ``None`` where that is none of those that were asked for."""
+    """Start of the first hour from which every log is complete; ``None`` if that is none of the requested hours."""
     without_message: int = 0
-    """Messages of the hours that were asked for that silver has rows of, and bronze has not."""
+    """Messages of the requested hours that silver has rows of and bronze lacks."""
     uncovered: int = 0
-    """Items that begin in bodies, by a count that knows no reader, and are in no row and no reject."""
+    """Items that begin in bodies, by a count independent of the readers, and are in no row and no reject."""
     overlooked: tuple[str, ...] = ()
-    """Ids of messages that were rejected because not all of their items were read: the books balance with them."""
+    """Ids of messages that were rejected because not all of their items were read: the hours balance with them."""
 
     @property
     def balances(self) -> bool:
-        """Whether every hour that could be proved does, every batch is as it was committed, all items are somewhere, and bronze has the messages of silver's rows."""
+        """Whether every provable hour balances, every batch is as committed, no item is uncovered, and bronze has the messages of all silver rows."""
         nothing_else = not (self.uncovered or self.changed_batches or self.without_message)
         return nothing_else and all(hour.balances for hour in self.hours)
 
     @property
     def proves_all(self) -> bool:
-        """Whether the logs tell of all hours that were asked for."""
+        """Whether the logs cover all requested hours."""
         return self.proved_since is not None and self.proved_since == self.asked_since
 
 
 def reconcile(lake: Lake, first: datetime, last: datetime, *, source: str = "event_feed") -> Reconciliation:
-    """Balance the hours from that of ``first`` to that of ``last``, both included, as far as the Delta logs go back, and say how far that is.
+    """Balance the hours of ``first`` to ``last``, both included, as far as the Delta logs go back; the result says how far.
 
     Raises:
         PermanentError: a table is damaged, or cannot be read.
@@ -144,9 +144,9 @@ def reconcile(lake: Lake, first: datetime, last: datetime, *, source: str = "eve
     received = _sum(posted.ledger.hours for posted in batches)
     waiting = _sum(posted.ledger.hours for posted in batches if posted.version > finished)
     in_bronze = Counter(hours_of(held["received_at"]))
-    rows = _sum(found.rows for found in silver)
+    rows = _sum(table.rows for table in silver)
     aside = _set_aside(lake, source, finished, span)
-    duplicates = _sum([*(found.account for found in silver), aside.duplicates])
+    duplicates = _sum([*(table.account for table in silver), aside.duplicates])
     items = _sum([rejected.account, aside.items])
     hours = sorted(hour for hour in {*received, *in_bronze, *items, *rows, *rejected.rows} if span.holds(hour))
     columns = (received, in_bronze, waiting, items, rows, rejected.rows, duplicates, aside.rows)
@@ -156,28 +156,28 @@ def reconcile(lake: Lake, first: datetime, last: datetime, *, source: str = "eve
 
 
 def reconcile_sources(lake: Lake, first: datetime, last: datetime) -> Reconciliation:
-    """Balance some hours as :func:`reconcile` does, of all bronze tables together.
+    """Balance hours as :func:`reconcile` does, for all bronze tables together.
 
-    Each is balanced by itself before that: what one lacks is not made up by what another has too many.
+    Each table is balanced by itself first: a surplus of one does not make up for what another lacks.
 
     Raises:
         PermanentError, TransientError: the lake cannot be read.
     """
     hours: dict[str, HourBalance] = {}
     changed: list[str] = []
-    each_source = [reconcile(lake, first, last, source=source) for source in BRONZE_TABLES]
-    for found in each_source:
-        changed += found.changed_batches
-        for each in found.hours:
-            known = hours.get(each.hour)
-            hours[each.hour] = each if known is None else known.plus(each)
-    proved = [found.proved_since for found in each_source if found.proved_since is not None]
+    by_source = [reconcile(lake, first, last, source=source) for source in BRONZE_TABLES]
+    for balance in by_source:
+        changed += balance.changed_batches
+        for hour in balance.hours:
+            known = hours.get(hour.hour)
+            hours[hour.hour] = hour if known is None else known.plus(hour)
+    proved = [balance.proved_since for balance in by_source if balance.proved_since is not None]
     return Reconciliation(
-        tuple(hours[hour] for hour in sorted(hours)),
+        tuple(hours[key] for key in sorted(hours)),
         tuple(changed),
-        each_source[0].asked_since,
-        max(proved) if len(proved) == len(each_source) else None,
-        sum(found.without_message for found in each_source),
+        by_source[0].asked_since,
+        max(proved) if len(proved) == len(by_source) else None,
+        sum(balance.without_message for balance in by_source),
         **coverage(lake, _hour(first), _hour(last) + timedelta(hours=1))._asdict(),
     )
 
@@ -193,7 +193,7 @@ class _Span(NamedTuple):
 
 
 def _refuse_hollow_logs(lake: Lake, source: str) -> None:
-    """Refuse a log with an entry of no bytes: it would be a commit of nothing, before a checkpoint too."""
+    """Refuse a log with an empty entry: it would count as a commit without actions, even before a checkpoint."""
     if not lake.is_local:
         return
     tables: list[tuple[Layer, str]] = [("bronze", source), *(("silver", table) for table in (*EVENT_TABLES, REJECTED_ITEMS, SET_ASIDE))]
@@ -204,7 +204,7 @@ def _refuse_hollow_logs(lake: Lake, source: str) -> None:
 
 
 def _as_far_as_logs_go(lake: Lake, bronze: DeltaTable | None, span: _Span) -> _Span | None:
-    """The hours of a span that every table's log still accounts for: maintenance removes old entries. ``None`` where none is left."""
+    """Return the hours of a span that every table's log still covers: maintenance removes old entries. ``None`` if none is left."""
     silver = [lake.open("silver", table) for table in (*EVENT_TABLES, REJECTED_ITEMS)]
     first = span.first
     for handle in (bronze, *silver):
@@ -219,7 +219,7 @@ def _as_far_as_logs_go(lake: Lake, bronze: DeltaTable | None, span: _Span) -> _S
 
 
 def _accounts_begin(handle: DeltaTable) -> datetime | None:
-    """When the oldest account of a log was written; ``None`` where it has all. One that a backfill made anew has none of what came before."""
+    """Return when a log's oldest ledger was written; ``None`` if it has all. A table that a backfill rebuilt has none of the earlier ledgers."""
     oldest = deque(commits_of(handle), maxlen=2)
     if oldest[-1]["version"] == 0 and REDERIVED in oldest[0]:
         return committed_at(oldest[0])
@@ -227,8 +227,8 @@ def _accounts_begin(handle: DeltaTable) -> datetime | None:
 
 
 def _without_message(lake: Lake, source: str, span: _Span, held: pl.DataFrame | None = None, finished: int = 0) -> int:
-    """Messages that silver has rows of, of slices up to bronze's version ``finished``, and that are not among those that bronze held."""
-    found: set[str] = set()
+    """Count the messages that silver has rows of, from slices up to bronze's version ``finished``, and that are not in ``held``, bronze's rows."""
+    lost: set[str] = set()
     ids = pl.LazyFrame(schema={"message_id": pl.String}) if held is None else held.lazy().select("message_id")
     for table in (*EVENT_TABLES, REJECTED_ITEMS, SET_ASIDE):
         handle = lake.open("silver", table)
@@ -241,20 +241,20 @@ def _without_message(lake: Lake, source: str, span: _Span, held: pl.DataFrame | 
             if files:
                 rows = lake.scan(files, handle).filter(pl.col("received_at").is_between(*span) & (pl.col("source") == source))
                 lacking = rows.select("message_id").join(ids, on="message_id", how="anti").unique().collect(engine="streaming")
-                found.update(lacking["message_id"])
-    return len(found)
+                lost.update(lacking["message_id"])
+    return len(lost)
 
 
 def _close_books(handle: DeltaTable, accounts: Iterable[Posted[SliceLedger]], finished: int) -> list[Posted[SliceLedger]]:
-    """Go back to the last whole slice, and give the accounts up to it: what another run is in the middle of is in some tables and not in others."""
+    """Set the handle back to the last complete slice, and return the ledgers up to it: a running slice is in some tables and not in others."""
     known = list(accounts)
-    if ahead := [each.version for each in known if each.ledger.high > finished]:
+    if ahead := [account.version for account in known if account.ledger.high > finished]:
         handle.load_as_version(min(ahead) - 1)
-    return [each for each in known if each.ledger.high <= finished]
+    return [account for account in known if account.ledger.high <= finished]
 
 
 class _Table(NamedTuple):
-    """A silver table's rows by hour, and what its accounts say of each: duplicates, or items for ``rejected_items``."""
+    """A silver table's rows by hour, and its ledgers' count by hour: duplicates, or items for ``rejected_items``."""
 
     rows: Counter[str]
     account: Counter[str]
@@ -267,16 +267,16 @@ def _table(lake: Lake, table: str, source: str, finished: int, span: _Span) -> _
     with store_errors(f"silver/{table} in the lake {lake.uri}"):
         accounts = _closed(handle, source, finished, span)
         rows = _rows(lake, handle, span, "received_at", "source").filter(pl.col("source") == source)
-    return _Table(Counter(hours_of(rows["received_at"])), _sum(each.ledger.hours for each in accounts))
+    return _Table(Counter(hours_of(rows["received_at"])), _sum(account.ledger.hours for account in accounts))
 
 
 def _closed(handle: DeltaTable, source: str, finished: int, span: _Span) -> list[Posted[SliceLedger]]:
-    """Accounts of the span, of the slices that all tables have; the handle is set back to the last of them."""
+    """Return the span's ledgers of slices that all tables have; the handle is set back to the last of these."""
     return _close_books(handle, since(posted_slices(handle, source), span.first), finished)
 
 
 class _SetAside(NamedTuple):
-    """By hour: items that are set aside, and of messages that were, and were flattened after all, the duplicates and the items not counted before."""
+    """By hour: items set aside, and for messages that were flattened later, their duplicates and the items not counted before."""
 
     rows: Counter[str]
     duplicates: Counter[str]
@@ -289,18 +289,18 @@ def _set_aside(lake: Lake, source: str, finished: int, span: _Span) -> _SetAside
         return _SetAside(Counter(), Counter(), Counter())
     with store_errors(f"silver/{SET_ASIDE} in the lake {lake.uri}"):
         _closed(handle, source, finished, span)
-        retries = [each.ledger for each in since(posted(handle, RetryLedger), span.first)]
+        retries = [account.ledger for account in since(posted(handle, RetryLedger), span.first)]
         rows = _rows(lake, handle, span, "received_at", "source", "items").filter(pl.col("source") == source)
     times = rows.select(pl.col("received_at").repeat_by("items").explode().drop_nulls()).to_series()
     return _SetAside(
         Counter(hours_of(times)),
-        _sum(each.duplicates.get(source, {}) for each in retries),
-        _sum(each.items.get(source, {}) for each in retries),
+        _sum(retry.duplicates.get(source, {}) for retry in retries),
+        _sum(retry.items.get(source, {}) for retry in retries),
     )
 
 
 def _rows(lake: Lake, handle: DeltaTable, span: _Span, *columns: str) -> pl.DataFrame:
-    """Some columns of the rows that were received between two times."""
+    """Read some columns of the rows received within a span."""
     files = files_between(handle, "received_at", [span])
     if not files:
         return pl.DataFrame(schema={name: _TYPES.get(name, pl.String()) for name in columns})
@@ -308,11 +308,11 @@ def _rows(lake: Lake, handle: DeltaTable, span: _Span, *columns: str) -> pl.Data
 
 
 def _changed(batches: list[Posted[BatchLedger]], held: pl.DataFrame, span: _Span) -> Iterator[str]:
-    """Batches that lie within the hours and whose message ids are not those of their account."""
-    found = {str(of): list(ids) for of, ids in held.group_by("batch_id").agg("message_id").iter_rows()}
+    """Yield batches within the hours whose message ids differ from their ledger."""
+    ids_of_batch = {str(batch_id): list(ids) for batch_id, ids in held.group_by("batch_id").agg("message_id").iter_rows()}
     for batch in batches:
         whole = all(span.holds(hour) for hour in batch.ledger.hours)
-        if whole and ids_digest(found.get(batch.ledger.batch_id, [])) != batch.ledger.ids:
+        if whole and ids_digest(ids_of_batch.get(batch.ledger.batch_id, [])) != batch.ledger.ids:
             yield batch.ledger.batch_id
 
 
@@ -322,6 +322,6 @@ def _hour(time: datetime) -> datetime:
 
 def _sum(counts: Iterable[Mapping[str, int]]) -> Counter[str]:
     total: Counter[str] = Counter()
-    for each in counts:
-        total.update(each)
+    for count in counts:
+        total.update(count)
     return total

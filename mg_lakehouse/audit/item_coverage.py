@@ -1,6 +1,6 @@
-"""Whether what begins in the bodies is somewhere: what the ledgers of silver say of it, and the messages of which not all was read.
+"""Item coverage: items that begin in bodies and are in no row and no reject, and messages of which not all items were read.
 
-How items are counted is :mod:`mg_lakehouse.events.item_count`' business; here only what was written down of it is read back.
+This module reads the counts back from silver's ledgers. :mod:`mg_lakehouse.events.item_count` counts the items.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ __all__ = ["Coverage", "coverage"]
 
 
 class Coverage(NamedTuple):
-    """Of some hours: how many items begin in bodies and are in no row and no reject, and the ids of messages that were rejected for it."""
+    """For a span of time: how many items begin in bodies and are in no row and no reject, and the ids of messages rejected for that."""
 
     uncovered: int
     overlooked: tuple[str, ...]
 
 
 def coverage(lake: Lake, first: datetime, last: datetime) -> Coverage:
-    """What the accounts say of the messages of all sources that were received between two times (UTC), as far back as the log goes.
+    """Read the coverage of messages received between two times (UTC) from all sources, as far back as the log goes.
 
     Raises:
         PermanentError, TransientError: the lake cannot be read.
@@ -37,10 +37,10 @@ def coverage(lake: Lake, first: datetime, last: datetime) -> Coverage:
     if handle is None:
         return Coverage(0, ())
     with store_errors(f"silver/{REJECTED_ITEMS} in the lake {lake.uri}"):
-        uncovered = sum(each.ledger.uncovered for each in since(posted(handle, SliceLedger), first))
+        uncovered = sum(account.ledger.uncovered for account in since(posted(handle, SliceLedger), first))
         files = files_between(handle, "received_at", [(first, last)])
         if not files:
             return Coverage(uncovered, ())
         overlooked = (pl.col("reason") == Reason.OVERLOOKED_ITEMS.value) & pl.col("received_at").is_between(first, last)
-        found = lake.scan(files, handle).filter(overlooked).select("message_id").collect(engine="streaming")
-    return Coverage(uncovered, tuple(found["message_id"].sort()))
+        messages = lake.scan(files, handle).filter(overlooked).select("message_id").collect(engine="streaming")
+    return Coverage(uncovered, tuple(messages["message_id"].sort()))

@@ -1,7 +1,7 @@
-"""The daily files against the queue: of each day and type, how many events both had, and how many only one of them.
+"""Compares the daily files with the queue: per day and type, how many events both had, and how many only one of them.
 
-A file's events are read from its bundles in bronze, for silver has each event once and says only which source came first. Of the ids, 64-bit
-hashes are kept: a day of eight million events takes 64 MB.
+A file's events are read from its bundles in bronze: silver has each event once and records only the source that came first. Ids are kept as
+64-bit hashes: a day of eight million events takes 64 MB.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ _SEED: Final = 0
 
 
 class Compared(NamedTuple):
-    """A day and type: distinct events of the file, those that the queue brought too, and those that only one of the two did.
+    """A day and type: distinct events of the file, those that the queue delivered too, and those that only one of the two had.
 
-    ``only_queue`` is ``None`` where silver does not say which events are of the type: those of elements that nobody knows.
+    ``only_queue`` is ``None`` if silver does not record which events are of the type: events of unknown elements.
     """
 
     day: date
@@ -45,10 +45,10 @@ class Compared(NamedTuple):
 
 
 def compare_with_queue(lake: Lake, settings: Settings, days: Collection[date], *, slice_rows: int = 256) -> Iterator[Compared]:
-    """Compare the files of some days that are in bronze with what silver has from the queue.
+    """Compare bronze's files of some days with silver's events from the queue.
 
-    The queue's events of a day are those whose time lies in it in ``MG_ACTIVITY_TIMEZONE``. One that came from the queue after silver had it
-    from a file counts as only in the file, for such a copy is dropped.
+    An event belongs to a day by its time in ``MG_ACTIVITY_TIMEZONE``. An event that came from the queue after silver had it from a file counts
+    as only in the file, because such a copy is dropped.
 
     Raises:
         PermanentError, TransientError: the lake cannot be read.
@@ -68,12 +68,12 @@ def _within(queue: pl.DataFrame, ids: pl.DataFrame) -> int:
 
 
 def _ids_of_file(lake: Lake, key: FileKey, table: str, slice_rows: int) -> pl.DataFrame:
-    """Hashed ids of the events of a file, which is read some bundles at a time, as it is when it is flattened."""
-    found = [pl.DataFrame(schema={"id": pl.UInt64()})]
+    """Return the hashed ids of a file's events. It is read ``slice_rows`` bundles at a time, as when it is flattened."""
+    ids = [pl.DataFrame(schema={"id": pl.UInt64()})]
     handle = lake.open(ACCOUNT_ACTIVITY.layer, ACCOUNT_ACTIVITY.name)
     if handle is None:
-        return found[0]
-    import pyarrow.dataset as ds  # noqa: PLC0415  it takes 0.3 s, which no other run need pay
+        return ids[0]
+    import pyarrow.dataset as ds  # noqa: PLC0415  it takes 0.3 s, which no other run should pay
 
     of_file = (ds.field("activity_date") == key.day) & (ds.field("activity_type") == key.activity_type)
     columns = ["message_id", "body", "received_at", "received_date"]
@@ -81,12 +81,12 @@ def _ids_of_file(lake: Lake, key: FileKey, table: str, slice_rows: int) -> pl.Da
         messages = pl.DataFrame(pa.Table.from_batches([batch])).with_columns(pl.col("received_at").cast(TIMESTAMP))
         flattened = flatten(messages, source=ACCOUNT_ACTIVITY.name).tables
         if table in flattened:
-            found.append(flattened[table].select(_hashed()).unique())
-    return pl.concat(found).unique()
+            ids.append(flattened[table].select(_hashed()).unique())
+    return pl.concat(ids).unique()
 
 
 def _ids_of_queue(lake: Lake, table: str, hours: tuple[datetime, datetime]) -> pl.DataFrame:
-    """Hashed ids of the events that came from the queue first, of the day and those a day around it, and whether they are of the day."""
+    """Return hashed ids of events that came from the queue first, from a day before to a day after, with ``in_day`` for those of the day."""
     around = (moved(hours[0], -timedelta(days=1)), moved(hours[1], timedelta(days=1)))
     handle = lake.open("silver", table)
     files = [] if handle is None else files_between(handle, "event_at", [around])

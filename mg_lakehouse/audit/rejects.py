@@ -9,7 +9,7 @@ from mg_lakehouse.lake.lake import Lake
 
 
 def rejected_by_reason(lake: Lake) -> dict[str, int]:
-    """Rows of ``rejected_items`` by reason, most first."""
+    """Count the rows of ``rejected_items`` by reason, most frequent first."""
     handle = lake.open("silver", REJECTED_ITEMS)
     if handle is None or not (files := all_files(handle)):
         return {}

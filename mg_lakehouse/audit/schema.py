@@ -1,4 +1,4 @@
-"""Where a silver table differs from the catalogue."""
+"""Compares a silver table's columns with the catalogue."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ __all__ = ["schema_differences"]
 
 
 def schema_differences(lake: Lake, table: str) -> list[str]:
-    """Columns of a silver table that differ from the catalogue, each as a phrase; empty where it does not exist."""
+    """Return the columns of a silver table that differ from the catalogue, each as a phrase; empty if the table does not exist."""
     handle = lake.open("silver", table)
     if handle is None:
         return []
     expected = silver_schema(table)
-    found = columns_of_table(handle)
-    missing = [f"{name} is missing" for name in expected if name not in found]
-    unknown = [f"{name} is not in the catalogue" for name in found if name not in expected]
-    retyped = [f"{name} is {found[name]}, not {dtype}" for name, dtype in expected.items() if name in found and found[name] != dtype]
+    actual = columns_of_table(handle)
+    missing = [f"{name} is missing" for name in expected if name not in actual]
+    unknown = [f"{name} is not in the catalogue" for name in actual if name not in expected]
+    retyped = [f"{name} is {actual[name]}, not {dtype}" for name, dtype in expected.items() if name in actual and actual[name] != dtype]
     return [*missing, *unknown, *retyped]

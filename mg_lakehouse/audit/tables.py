@@ -1,4 +1,4 @@
-"""The table that an audit writes: ``gold/reconciliation``. The other tables of gold are declared by the dbt project."""
+"""Declares the table that an audit writes: ``gold/reconciliation``. The dbt project declares the other gold tables."""
 
 from __future__ import annotations
 

@@ -13,9 +13,9 @@ __all__ = ["repeated_ids", "repeated_new_ids"]
 
 
 def repeated_new_ids(lake: Lake, table: str, *, above: int) -> int:
-    """Activity ids that occur more than once, among those that the table's versions above ``above`` added.
+    """Count activity ids that occur more than once, among those that the table's versions above ``above`` added.
 
-    Reads back what was committed. The cost follows the new rows: only rows near their times are looked at.
+    Reads the committed rows back. The cost grows with the new rows: only rows near their times are read.
     """
     handle = lake.open("silver", table)
     if handle is None or handle.version() <= above:
@@ -30,7 +30,7 @@ def repeated_new_ids(lake: Lake, table: str, *, above: int) -> int:
 
 
 def repeated_ids(lake: Lake, table: str) -> int:
-    """Activity ids that occur more than once in the whole table."""
+    """Count activity ids that occur more than once in the whole table."""
     handle = lake.open("silver", table)
     if handle is None or not (files := all_files(handle)):
         return 0

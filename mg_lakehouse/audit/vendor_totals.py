@@ -1,8 +1,8 @@
-"""``gold/reconciliation``: what the lake has of a day or a job, beside what MessageGears says of it, and what explains a difference.
+"""``gold/reconciliation``: the lake's numbers of a day or a job beside MessageGears', and the reasons for each difference.
 
-MessageGears says it three times: in the daily files, in the account's summary of a day (AccountSummary), and in the summary of a bulk job
-(BulkJobSummary). Its words leave open what is counted, so a difference is tried against the known reasons, and only what none
-of them accounts for is one to look into.
+MessageGears reports numbers in three places: the daily files, the account's summary of a day (AccountSummary), and the summary of a bulk job
+(BulkJobSummary). Its documentation leaves open what is counted. So each difference is tested against the known reasons, and only an unexplained
+one needs a look.
 """
 
 from __future__ import annotations
@@ -43,15 +43,15 @@ Reason = Literal[
     "not_answered",
     "no_event",
 ]
-"""Why two numbers may differ, or why there is one only.
+"""Why two numbers may differ, or why one is missing.
 
-- ``eastern_day``: counted by days of -04:00 all year, which its summaries speak of, the numbers are the same.
-- ``unique_against_total``: its number lies between messages or recipients and events.
-- ``thirty_day_horizon``: its analytics end thirty days after a job, its feed after twelve months; what came in between accounts for it.
-- ``still_arriving``: the day or job has not been over for long, and bounces and the like come for a day.
+- ``eastern_day``: the numbers are equal by days of -04:00 all year, which MessageGears' summaries mention.
+- ``unique_against_total``: its number lies between our distinct messages or recipients and our events.
+- ``thirty_day_horizon``: its analytics end thirty days after a job, its feed after twelve months; the events in between explain the difference.
+- ``still_arriving``: the day or job ended recently, and bounces and the like arrive for a day.
 - ``not_flattened_yet``: bronze holds messages that silver lacks.
-- ``file_not_in_bronze``, ``not_answered``: there is no number of MessageGears'.
-- ``no_event``: the feed has no event of it, so there is no number of the lake's.
+- ``file_not_in_bronze``, ``not_answered``: MessageGears has no number.
+- ``no_event``: the feed has no such event, so the lake has no number.
 """
 
 _ALL_YEAR: Final = ZoneInfo("Etc/GMT+4")
@@ -70,11 +70,11 @@ _OF_JOBS: Final[Mapping[str, tuple[str, str | None]]] = {
     "job_errors": ("job_errors", None),
     "bulk_job_errors": ("job_errors", None),
 }
-"""Counters of a job's summary, and the columns of ``gold/job_metrics`` that count the same: all, and each message once."""
+"""Counters of a job's summary, and the columns of ``gold/job_metrics`` that count the same: all events, and each message once."""
 
 
 class _Counted(NamedTuple):
-    """A number of ours, and what it could be by other ways of counting."""
+    """Our number, and its values by other ways of counting."""
 
     ours: int | None
     distinct: int | None = None
@@ -85,29 +85,29 @@ class _Counted(NamedTuple):
 def known_reasons(
     ours: int | None, theirs: int | None, *, distinct: int | None, eastern: int | None, beyond_horizon: int, settled: bool, flattened: bool
 ) -> list[Reason]:
-    """Reasons that account for two numbers being different, or for one being missing."""
+    """Return the reasons that explain why two numbers differ, or why one is missing."""
     if ours is None:
         return ["no_event"]
     if theirs is None:
         return ["not_answered"]
     if ours == theirs:
         return []
-    found: dict[Reason, bool] = {
+    checks: dict[Reason, bool] = {
         "eastern_day": eastern == theirs,
         "unique_against_total": distinct is not None and distinct <= theirs < ours,
         "thirty_day_horizon": 0 < ours - theirs <= beyond_horizon,
         "still_arriving": not settled,
         "not_flattened_yet": not flattened and ours < theirs,
     }
-    return [reason for reason, holds in found.items() if holds]
+    return [reason for reason, holds in checks.items() if holds]
 
 
 def reconcile_day(
     lake: Lake, settings: Settings, day: date, service: WebService | None, *, now: datetime, progress: Callable[[str], None] | None = None
 ) -> pl.DataFrame:
-    """Rows of ``gold/reconciliation`` of one day; without a ``service`` only the files that bronze has are compared.
+    """Compute the rows of ``gold/reconciliation`` for one day; without a ``service``, only for the files in bronze.
 
-    A summary that MessageGears refuses is a row without its number, and a sentence for ``progress``.
+    A summary that MessageGears refuses becomes a row without its number, and a sentence for ``progress``.
 
     Raises:
         PermanentError, TransientError: the lake cannot be read, or the service did not answer.
@@ -127,7 +127,7 @@ def reconcile_day(
 
 
 def replace_days(lake: Lake, days: Collection[date], rows: pl.DataFrame) -> None:
-    """Put the rows of some days in the place of what the table has of them, in one commit.
+    """Replace the table's rows of some days in one commit.
 
     Raises:
         PermanentError, TransientError: nothing was committed.
@@ -162,13 +162,13 @@ def _asked(ask: Callable[[], Summary], progress: Callable[[str], None] | None) -
 
 
 def _files(lake: Lake, settings: Settings, day: date, *, settled: bool, flattened: bool, wanted: bool) -> Iterator[dict[str, Any]]:
-    """The daily files that bronze has, and those that it should have and has not."""
-    there: set[str] = set()
+    """Yield rows for the daily files in bronze, and with ``wanted`` for those that bronze lacks."""
+    present: set[str] = set()
     for compared in compare_with_queue(lake, settings, [day]):
-        there.add(compared.activity_type)
+        present.add(compared.activity_type)
         yield _of_file(lake, compared, settled=settled, flattened=flattened)
     for kind in settings.activity_types if wanted else ():
-        if kind not in there:
+        if kind not in present:
             yield {"compared_with": "activity_file", "metric": kind.lower(), "reasons": ["file_not_in_bronze"]}
 
 
@@ -187,7 +187,7 @@ def _of_file(lake: Lake, compared: Compared, *, settled: bool, flattened: bool) 
 
 
 def _eastern(lake: Lake, table: str, day: date, ours: int | None, theirs: int) -> int | None:
-    """Events of a day of -04:00 all year; they are counted only where the numbers of the other day differ."""
+    """Count the events of the day by -04:00 all year, only if the other numbers differ."""
     return None if ours is None or ours == theirs else _events(lake, table, day, _ALL_YEAR)[0]
 
 
@@ -204,12 +204,12 @@ def _account(lake: Lake, day: date, zone: ZoneInfo, summary: Summary | None, *, 
 
 
 def _table_of(metric: str) -> str | None:
-    """The silver table of a counter's events, ``None`` where it counts something else."""
+    """Return the silver table of a counter's events, ``None`` if it counts something else."""
     return table_of_activity_type(metric.upper()) if metric.upper() in activity_types() else None
 
 
 def _events(lake: Lake, table: str, day: date, zone: ZoneInfo) -> tuple[int, int]:
-    """Events of a day in a silver table, and the messages or recipients that they are of."""
+    """Count the events of a day in a silver table, and their distinct messages or recipients."""
     span = span_of_day(day, zone)
     handle = lake.open("silver", table)
     if handle is None or not (files := files_between(handle, "event_at", [span])):
@@ -218,12 +218,12 @@ def _events(lake: Lake, table: str, day: date, zone: ZoneInfo) -> tuple[int, int
         rows = lake.scan(files, handle).filter(pl.col("event_at").is_between(*span))
         names = rows.collect_schema().names()
         whose = [pl.col(name) for name in ("request_id", "recipient_id", "email_address", "sms_address", "device_id") if name in names]
-        found = rows.select(events=pl.len(), distinct=pl.struct(whose).n_unique()).collect(engine="streaming")
-    return int(found["events"].item()), int(found["distinct"].item())
+        counts = rows.select(events=pl.len(), distinct=pl.struct(whose).n_unique()).collect(engine="streaming")
+    return int(counts["events"].item()), int(counts["distinct"].item())
 
 
 def _jobs(lake: Lake, settings: Settings, day: date) -> list[dict[str, Any]]:
-    """The day's bulk jobs with the most messages, with their numbers in gold; none where gold was not built."""
+    """Return the day's bulk jobs with the most messages, with their numbers in gold; none if gold was not built."""
     dim, metrics = lake.open("gold", "dim_jobs"), lake.open("gold", "job_metrics")
     if dim is None or metrics is None or not settings.reconciled_jobs:
         return []
@@ -236,8 +236,8 @@ def _jobs(lake: Lake, settings: Settings, day: date) -> list[dict[str, Any]]:
             .select("request_id", began_at=first, is_settled=pl.col("maturity").is_in(["engaging", "final"]))
         )
         numbers = lake.scan(all_files(metrics), metrics).filter(pl.col("channel") == "email")
-        found = jobs.join(numbers, on="request_id").sort("targeted", "request_id", descending=[True, False])
-        return found.head(settings.reconciled_jobs).collect().to_dicts()
+        largest = jobs.join(numbers, on="request_id").sort("targeted", "request_id", descending=[True, False])
+        return largest.head(settings.reconciled_jobs).collect().to_dicts()
 
 
 def _job(lake: Lake, job: Mapping[str, Any], summary: Summary | None, *, flattened: bool) -> Iterator[dict[str, Any]]:
@@ -253,7 +253,7 @@ def _job(lake: Lake, job: Mapping[str, Any], summary: Summary | None, *, flatten
 
 
 def _beyond_horizon(lake: Lake, job: Mapping[str, Any], metric: str) -> int:
-    """Events of a job that came more than thirty days after it began."""
+    """Count the events of a job later than thirty days after it began."""
     table = _table_of(metric)
     handle = lake.open("silver", table) if table else None
     since = job["began_at"] + _HORIZON

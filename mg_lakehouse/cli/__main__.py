@@ -1,4 +1,4 @@
-"""``python -m mg_lakehouse.cli``: the command line where its script is not on the path."""
+"""``python -m mg_lakehouse.cli``: the command line if its script is not on the path."""
 
 from mg_lakehouse.cli.app import main
 

@@ -1,8 +1,7 @@
 """The command line ``mg-lakehouse``.
 
-Each command reads the settings, calls one function and prints what it gave; errors of ours are one sentence on
-standard error and exit status 1. A command's module is imported when it is called (Click's ``LazyGroup``): importing all
-takes seconds, which every call would pay.
+Each command reads the settings, calls one function and prints its result. Our errors are one sentence on standard error and exit status 1.
+A command's module is imported when the command is called (Click's ``LazyGroup``): importing all of them takes seconds.
 """
 
 from __future__ import annotations
@@ -30,54 +29,54 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "status": ("lake", "Show rows, age and lag of every table, what was rejected, and what waits in the queue."),
     "reconcile": (
         "lake",
-        "Add up what the queue gave, bronze, silver, rejected and duplicates, hour by hour, and say which hours that proves.",
+        "Balance queue, bronze, silver, rejected and duplicates, hour by hour, and say which hours that proves.",
     ),
     "maintain": (
         "lake",
-        "Compact the tables and remove what nobody needs any more: replaced files, orphans of killed writers, old log entries.",
+        "Compact the tables, and remove replaced files, orphans of killed writers and old log entries.",
     ),
     "repair": (
         "lake",
-        "Repair bronze after a power cut or a failing disk: damaged commits are set aside, their data files taken in again. Nothing is deleted.",
+        "Repair bronze after a power cut or a failing disk: set damaged commits aside and commit their data files again. Nothing is deleted.",
     ),
-    "backfill": ("lake", "Make days of silver anew from bronze, and say what changed. Gold follows with its next build."),
+    "backfill": ("lake", "Rebuild days of silver from bronze, and report what changed. Gold follows with its next build."),
     "retry": (
         "lake",
-        "Flatten again the messages that were set aside because flattening them failed, and say what changed. Exit status 1 where some fail still.",
+        "Retry the messages that were set aside because they failed to flatten, and report what changed. Exit status 1 if some still fail.",
     ),
     "load": (
         "pipeline",
-        "Load files of the feed: XML or CSV, plain, gzip or zip. What was loaded before is passed over. Then flatten and build gold.",
+        "Load files of the feed: XML or CSV, plain, gzip or zip. Skip what was loaded before. Then flatten and build gold.",
     ),
-    "sql": ("query", "Ask the lake in SQL: views bronze.*, silver.* and gold.*, read-only, and nothing outside of the lake."),
+    "sql": ("query", "Query the lake in SQL: views bronze.*, silver.* and gold.*, read-only, and nothing outside the lake."),
     "dashboard": ("query", "Show jobs, bounces, the suppression list and the feed as a page that refreshes itself."),
-    "catalog": ("lake", "Make the catalogue of views anew, as each build of gold does, and views.sql beside it for a DuckDB of your own."),
+    "catalog": ("lake", "Rebuild the catalogue of views, as each build of gold does, and views.sql beside it for your own DuckDB."),
     "docs": ("lake", "Write dbt's documentation of gold as one page: models, columns, tests, lineage."),
-    "demo": ("demo_command", "Publish a generated feed to an embedded queue, run the pipeline on it, and show what came out."),
+    "demo": ("demo_command", "Publish a generated feed to an embedded queue, run the pipeline on it, and show the result."),
     "dev": ("demo_command", "Open the Dagster UI on an embedded queue with a steady trickle: assets fill while you watch."),
-    "suppressions": ("suppressions", "Whom to send nothing more to."),
+    "suppressions": ("suppressions", "The addresses to send nothing more to."),
 }
-"""By name, the module of each command and what the list of commands says of it, which is how its docstring begins. In the order of the list."""
+"""By name, each command's module and its line in the list of commands, which begins its docstring. In the order of the list."""
 
 
 class LazyGroup(TyperGroup):
-    """Commands that are imported when they are called, and listed without."""
+    """A group that imports a command when it is called, and lists commands without importing them."""
 
     _listing = False
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002  Click's signature
-        """Names of the commands."""
+        """Return the names of the commands."""
         return list(COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> TyperCommand | TyperGroup | None:  # noqa: ARG002
-        """The command; while they are listed, one that has nothing but the line of the list."""
+        """Return the command; while the commands are listed, a stub with only its line in the list."""
         if cmd_name not in COMMANDS:
             return None
         home, line = COMMANDS[cmd_name]
         return TyperCommand(cmd_name, help=line) if self._listing else _load(home, cmd_name)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        """Write the help of the group."""
+        """Write the group's help."""
         self._listing = True
         try:
             super().format_help(ctx, formatter)
@@ -86,13 +85,13 @@ class LazyGroup(TyperGroup):
 
 
 def _load(home: str, name: str) -> TyperCommand | TyperGroup:
-    found: Any = getattr(import_module(f"mg_lakehouse.cli.{home}"), name)
-    if isinstance(found, typer.Typer):
-        group = get_group(found)
+    target: Any = getattr(import_module(f"mg_lakehouse.cli.{home}"), name)
+    if isinstance(target, typer.Typer):
+        group = get_group(target)
         group.name = name
         return group
     single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    single.command(name)(found)
+    single.command(name)(target)
     command = get_command(single)
     assert isinstance(command, TyperCommand)
     return command
@@ -109,7 +108,7 @@ app = typer.Typer(
 
 
 def main() -> None:
-    """Entry point: run a command; an error that we raised on purpose is one sentence, and so is wrong use."""
+    """Run a command: the entry point. Our own errors and usage errors are one sentence each."""
     _quiet_third_parties()
     try:
         status = app(standalone_mode=False)
@@ -117,9 +116,9 @@ def main() -> None:
         err.alarm("Error", str(error))
         sys.exit(1)
     except TyperException as error:
-        # It names arguments, and a `*` of the shell makes arguments of files' names, of which one may begin with a dash.
-        said = for_terminal(error.format_message())
-        error.format_message = lambda: said  # type: ignore[method-assign]
+        # The message names arguments. The shell expands `*` to file names, and one may begin with a dash.
+        message = for_terminal(error.format_message())
+        error.format_message = lambda: message  # type: ignore[method-assign]
         rich_format_error(error)  # type: ignore[arg-type]
         sys.exit(error.exit_code)
     except typer.Abort:

@@ -17,7 +17,7 @@ def demo(
     events: Annotated[int, typer.Option(min=1, help="Events to generate.")] = 20_000,
     seed: Annotated[int | None, typer.Option(help="Seed of the generated feed; by default a new one each time.")] = None,
 ) -> None:
-    """Publish a generated feed to an embedded queue, run the pipeline on it, and show what came out."""
+    """Publish a generated feed to an embedded queue, run the pipeline on it, and show the result."""
     settings = load_settings()
     if os.environ.get("DAGSTER_HOME"):
         dagster_home()

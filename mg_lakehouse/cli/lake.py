@@ -1,4 +1,4 @@
-"""Commands about the lake: ``status``, ``reconcile``, ``backfill``, ``retry``, ``maintain``, ``repair``, ``catalog``, ``docs``."""
+"""The commands about the lake: ``status``, ``reconcile``, ``backfill``, ``retry``, ``maintain``, ``repair``, ``catalog``, ``docs``."""
 
 from __future__ import annotations
 
@@ -40,18 +40,18 @@ def reconcile(
     hours: Annotated[
         int | None,
         typer.Option(
-            min=1, max=24 * 30, help="How many hours back, this one included. By default 24, or as many of them as the logs still tell of."
+            min=1, max=24 * 30, help="How many hours back, this one included. By default 24, or as many of them as the logs still cover."
         ),
     ] = None,
 ) -> None:
-    """Add up what the queue gave, bronze, silver, rejected and duplicates, hour by hour, and say which hours that proves.
+    """Balance queue, bronze, silver, rejected and duplicates, hour by hour, and say which hours that proves.
 
-    Exit status 1 where an hour does not balance, where silver has rows of messages that bronze has not, or where --hours asks for more than can be proved.
+    Exit status 1 if an hour does not balance, if silver has rows of messages that bronze lacks, or if --hours asks for more than can be proved.
     """
     now = datetime.now(UTC)
-    found = reconcile_sources(Lake(load_settings().lake_uri), now - timedelta(hours=(hours or 24) - 1), now)
-    print_reconciliation(out, found)
-    if not found.balances or (hours is not None and not found.proves_all):
+    balance = reconcile_sources(Lake(load_settings().lake_uri), now - timedelta(hours=(hours or 24) - 1), now)
+    print_reconciliation(out, balance)
+    if not balance.balances or (hours is not None and not balance.proves_all):
         raise typer.Exit(1)
 
 
@@ -60,18 +60,18 @@ def backfill(
     last: Annotated[
         datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="Last UTC day, included; by default the first.")
     ] = None,
-    table: Annotated[list[str] | None, typer.Option(help="Silver table to make anew; several by repeating it, all by default.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would change, and change nothing.")] = False,
+    table: Annotated[list[str] | None, typer.Option(help="Silver table to rebuild; repeat it for several. By default all.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Report what would change, and change nothing.")] = False,
 ) -> None:
-    """Make days of silver anew from bronze, and say what changed. Gold follows with its next build."""
+    """Rebuild days of silver from bronze, and report what changed. Gold follows with its next build."""
     settings = load_settings()
     _rebuild(settings, asked_days(first.date(), (last or first).date(), tables=table), table or None, dry_run=dry_run)
 
 
 def retry(
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would change, and change nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Report what would change, and change nothing.")] = False,
 ) -> None:
-    """Flatten again the messages that were set aside because flattening them failed, and say what changed. Exit status 1 where some fail still."""
+    """Retry the messages that were set aside because they failed to flatten, and report what changed. Exit status 1 if some still fail."""
     settings = load_settings()
     lake = Lake(settings.lake_uri)
     days = set_aside_days(lake)
@@ -82,29 +82,29 @@ def retry(
 
 
 def _rebuild(settings: Settings, days: Sequence[date], tables: Sequence[str] | None, *, dry_run: bool) -> None:
-    """Make days of silver anew, and say what changed; end with status 1 where messages of them are set aside then."""
-    with progress_bars({"backfill": "messages flattened again"}), in_a_sentence():
-        made = list(
+    """Rebuild days of silver, and print what changed. Exit with status 1 if messages of these days are then set aside."""
+    with progress_bars({"backfill": "messages rebuilt"}), in_a_sentence():
+        rebuilt = list(
             rederive(
                 Lake(settings.lake_uri),
                 days,
                 tables=tables,
                 dry_run=dry_run,
                 slice_bytes=settings.flatten_bytes,
-                progress=lambda messages: announce(Step("backfill", messages, "messages flattened again")),
+                progress=lambda messages: announce(Step("backfill", messages, "messages rebuilt")),
             )
         )
-    print_rederived(out, made, dry_run=dry_run)
-    if not dry_run and any(each.table == SET_ASIDE and each.rows for each in made):
+    print_rederived(out, rebuilt, dry_run=dry_run)
+    if not dry_run and any(day.table == SET_ASIDE and day.rows for day in rebuilt):
         err.alarm("Failed", said_of(count_set_aside(Lake(settings.lake_uri))))
         raise typer.Exit(1)
 
 
 def maintain(
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Report what would be done, and do nothing.")] = False,
     today_only: Annotated[bool, typer.Option("--today-only", help="Merge today's small files and nothing else.")] = False,
 ) -> None:
-    """Compact the tables and remove what nobody needs any more: replaced files, orphans of killed writers, old log entries."""
+    """Compact the tables, and remove replaced files, orphans of killed writers and old log entries."""
     settings = load_settings()
     reports = []
     with progress_bars({"maintain": "tables"}), in_a_sentence():
@@ -115,38 +115,40 @@ def maintain(
 
 
 def repair(
-    layer: Annotated[str, typer.Argument(help="bronze: the tables of the other layers are removed when they are damaged, and made anew.")],
-    yes: Annotated[bool, typer.Option("--yes", help="Do it. Without, it is said what would be done.")] = False,
+    layer: Annotated[str, typer.Argument(help="Only bronze: damaged tables of other layers are removed by hand and rebuilt.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do it. Without it, only report what would be done.")] = False,
 ) -> None:
-    """Repair bronze after a power cut or a failing disk: damaged commits are set aside, their data files taken in again. Nothing is deleted."""
+    """Repair bronze after a power cut or a failing disk: set damaged commits aside and commit their data files again. Nothing is deleted."""
     if layer != "bronze":
         raise typer.BadParameter(
-            "Only bronze is repaired: what refuses a damaged table of another layer says how to make it anew.", param_hint="layer"
+            "Only bronze can be repaired: the error on a damaged table of another layer says how to rebuild it.", param_hint="layer"
         )
     lake = Lake(load_settings().lake_uri)
     repairs = [(mend if yes else planned_repair)(lake, table) for table in BRONZE_TABLES]
     print_repairs(out, repairs, done=yes)
-    if any(each.unreadable for each in repairs):
+    if any(table_repair.unreadable for table_repair in repairs):
         raise typer.Exit(1)
 
 
 def catalog(
     snapshot: Annotated[
         Path | None,
-        typer.Option(dir_okay=False, help="Write views over the Parquet files of this moment, for a DuckDB without the Delta extension."),
+        typer.Option(dir_okay=False, help="Write views over the current Parquet files, for a DuckDB without the Delta extension."),
     ] = None,
 ) -> None:
-    """Make the catalogue of views anew, as each build of gold does, and views.sql beside it for a DuckDB of your own."""
+    """Rebuild the catalogue of views, as each build of gold does, and views.sql beside it for your own DuckDB."""
     settings = load_settings()
     lake = Lake(settings.lake_uri)
     if snapshot is not None:
         with draft(snapshot) as written:
-            written.write_text("".join(f"{each};\n" for each in snapshot_statements(shown_tables(lake, settings))), encoding="utf-8")
+            written.write_text(
+                "".join(f"{statement};\n" for statement in snapshot_statements(shown_tables(lake, settings))), encoding="utf-8"
+            )
         out.print(f"Written to {snapshot}.", soft_wrap=True)
         return
     path = catalog_file(settings)
     if path is None:
-        raise ConfigurationError("A lake on S3 has no catalogue of its own: set MG_CATALOG to a file of this machine.")
+        raise ConfigurationError("A lake on S3 has no catalogue of its own: set MG_CATALOG to a file on this machine.")
     tables = build_catalog(lake, settings, path)
     out.print(f"{len(tables)} tables are in {path}.", soft_wrap=True, highlight=False)
 

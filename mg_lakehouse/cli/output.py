@@ -1,4 +1,4 @@
-"""What all commands print with: consoles, progress bars, and how one that failed ends."""
+"""Shared output of all commands: consoles, progress bars, and the end of a failed command."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # Dagster takes seconds to import
 
 Wait = Annotated[
     float,
-    typer.Option("--wait", min=0, metavar="SECONDS", help="How long to wait for another run of this Dagster instance that is at work."),
+    typer.Option("--wait", min=0, metavar="SECONDS", help="How long to wait for another active run of this Dagster instance."),
 ]
 out = TextConsole()
 err = TextConsole(stderr=True)
@@ -30,11 +30,11 @@ _STAGES = {"publish": "messages published", "bronze": "messages received", "silv
 
 
 def conclude(result: PassResult, log: Path) -> None:
-    """Print what failed and end with status 1. The log stays only where it can help."""
+    """Print failures and exit with status 1. The log file stays only if it can help."""
     for failure in (*result.failures, *result.alarms):
         err.alarm("Failed", failure)
     if result.failures and log.stat().st_size:
-        err.print(f"What dbt said is in {log}.", highlight=False, soft_wrap=True)
+        err.print(f"dbt's output is in {log}.", highlight=False, soft_wrap=True)
     else:
         log.unlink()
     if result.failures or result.alarms:
@@ -43,7 +43,7 @@ def conclude(result: PassResult, log: Path) -> None:
 
 @contextmanager
 def output_aside() -> Iterator[Path]:
-    """Have what the steps print, dbt above all, written to a file of its own; :func:`conclude` decides whether it stays."""
+    """Redirect the output of the steps, mainly dbt's, to a log file; :func:`conclude` decides whether the file stays."""
     descriptor, name = tempfile.mkstemp(prefix="mg-lakehouse-", suffix=".log")
     log = Path(name)
     try:
@@ -56,7 +56,7 @@ def output_aside() -> Iterator[Path]:
 
 @contextmanager
 def progress_bars(stages: Mapping[str, str] = _STAGES) -> Iterator[None]:
-    """Show the steps that are announced, as they come; ``stages`` has the unit of each."""
+    """Show announced steps as progress bars; ``stages`` has the unit of each stage."""
     columns = (
         SpinnerColumn(),
         TextColumn("{task.fields[stage]:<8}", markup=False),

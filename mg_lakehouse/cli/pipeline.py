@@ -1,4 +1,4 @@
-"""Commands that run the pipeline: ``run``, ``load``. Dagster is imported where they run: it takes seconds, and ``--help`` does not need it."""
+"""The commands that run the pipeline: ``run``, ``load``. They import Dagster when they run: it takes seconds, and ``--help`` does not need it."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ def run(
 def load(
     files: Annotated[list[Path], typer.Argument(help="Files, or - for standard input.", dir_okay=False, allow_dash=True)],
     activity: Annotated[
-        str | None, typer.Option("--type", help="What the rows of a CSV file are that does not say so, such as opens or CLICKS.")
+        str | None, typer.Option("--type", help="Type of the rows of a CSV file that does not name it, such as opens or CLICKS.")
     ] = None,
-    bronze_only: Annotated[bool, typer.Option("--bronze-only", help="Flatten nothing and build nothing yet.")] = False,
+    bronze_only: Annotated[bool, typer.Option("--bronze-only", help="Do not flatten and do not build gold yet.")] = False,
     wait: Wait = 300.0,
 ) -> None:
-    """Load files of the feed: XML or CSV, plain, gzip or zip. What was loaded before is passed over. Then flatten and build gold."""
+    """Load files of the feed: XML or CSV, plain, gzip or zip. Skip what was loaded before. Then flatten and build gold."""
     from mg_lakehouse.dagster.run_pass import flatten_and_build  # noqa: PLC0415
 
     element = None if activity is None else known_type(activity)
     if activity is not None and element is None:
-        raise typer.BadParameter(f"{activity} is no activity of the feed.", param_hint="--type")
+        raise typer.BadParameter(f"{activity} is not an activity type of the feed.", param_hint="--type")
     settings = load_settings()
     with progress_bars({"load": "items loaded"}), in_a_sentence():
         loaded = list(
@@ -59,10 +59,10 @@ def load(
             )
         )
     print_loaded(out, loaded)
-    if any(each.new for each in loaded) and not bronze_only:
+    if any(file.new for file in loaded) and not bronze_only:
         with progress_bars(), output_aside() as log:
             result = flatten_and_build(settings, wait_seconds=wait)
         print_pass(out, result)
         conclude(result, log)
-    if any(each.failure for each in loaded):
+    if any(file.failure for file in loaded):
         raise typer.Exit(1)

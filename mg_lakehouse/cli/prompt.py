@@ -1,4 +1,4 @@
-"""The prompt of ``mg-lakehouse sql``: statements over several lines, with history and completion where ``prompt_toolkit`` is installed."""
+"""The prompt of ``mg-lakehouse sql``: multi-line statements, with history and completion where ``prompt_toolkit`` is installed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PLAIN: Final = "Completion and history come with: pip install 'mg-lakehouse[pro
 
 
 def run_prompt(asked: AdHoc, show: Callable[[str], None], say: Callable[[str], None]) -> None:
-    """Ask for statements until the end of input. ``show`` runs one and shows its rows, ``say`` prints a text."""
+    """Read statements until the end of input. ``show`` runs one and shows its rows, ``say`` prints a text."""
     editor = _line_editor(asked.names())
     read = editor or input
     say(_HELP if editor else f"{_HELP} {_PLAIN}")
@@ -87,7 +87,7 @@ def _quoted(name: str) -> str:
 
 
 def _history() -> Path:
-    """The history of this user, that nobody else may read: a statement can hold an address."""
+    """Return this user's history file. Nobody else may read it: a statement can contain an address."""
     folder = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "mg-lakehouse"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     file = folder / "sql_history"

@@ -1,4 +1,4 @@
-"""Commands that ask: ``sql`` and ``dashboard``."""
+"""The commands that query the lake: ``sql`` and ``dashboard``."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from mg_lakehouse.settings import load_settings
 
 
 def sql(
-    statement: Annotated[str | None, typer.Argument(help="What to ask; by default standard input, or a prompt on a terminal.")] = None,
+    statement: Annotated[str | None, typer.Argument(help="SQL to run; by default standard input, or a prompt on a terminal.")] = None,
     file: Annotated[
-        Path | None, typer.Option("--file", "-f", exists=True, dir_okay=False, help="File of statements; the last one's rows are shown.")
+        Path | None, typer.Option("--file", "-f", exists=True, dir_okay=False, help="File of statements; shows the last one's rows.")
     ] = None,
-    file_format: Annotated[QueryFormat, typer.Option("--format", help="How rows are written.")] = "table",
-    output: Annotated[Path | None, typer.Option(dir_okay=False, help="File to write to, for its owner's eyes only.")] = None,
+    file_format: Annotated[QueryFormat, typer.Option("--format", help="Format of the rows.")] = "table",
+    output: Annotated[Path | None, typer.Option(dir_okay=False, help="File to write to, readable by its owner only.")] = None,
 ) -> None:
-    """Ask the lake in SQL: views bronze.*, silver.* and gold.*, read-only, and nothing outside of the lake."""
+    """Query the lake in SQL: views bronze.*, silver.* and gold.*, read-only, and nothing outside the lake."""
     if file is not None:
         statement = file.read_text(encoding="utf-8")
     if statement is None and not sys.stdin.isatty():
@@ -37,14 +37,14 @@ def sql(
             return
         run_prompt(
             asked,
-            lambda said: answer(asked, said, file_format, output),
+            lambda typed: answer(asked, typed, file_format, output),
             lambda text: out.print(text, highlight=False, soft_wrap=True),
         )
 
 
 def dashboard(
     port: Annotated[int, typer.Option(min=1, max=65_535, help="Port of the page.")] = 2718,
-    host: Annotated[str, typer.Option(help="Address to listen at; the page asks nobody who they are.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(help="Address to listen on; the page has no authentication.")] = "127.0.0.1",
 ) -> None:
     """Show jobs, bounces, the suppression list and the feed as a page that refreshes itself."""
     serve(load_settings(), out, host=host, port=port)

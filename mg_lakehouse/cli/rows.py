@@ -1,4 +1,4 @@
-"""How the rows of a query are shown or written."""
+"""Shows or writes the rows of a query."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _SHOWN_ROWS = 100
 def answer(asked: AdHoc, statement: str, file_format: QueryFormat, output: Path | None) -> None:
     """Run statements and write the rows of the last one, to standard output or a file.
 
-    On a terminal, what does not show is written out; a file or a pipe gets CSV and JSON to the letter.
+    On a terminal, invisible characters are written out; a file or a pipe gets CSV and JSON verbatim.
 
     Raises:
-        QueryError: a statement is refused or wrong.
+        QueryError: a statement is refused or invalid.
         PermanentError: the file cannot be written.
     """
     from mg_lakehouse.errors import ConfigurationError, QueryError  # noqa: PLC0415
@@ -38,7 +38,7 @@ def answer(asked: AdHoc, statement: str, file_format: QueryFormat, output: Path 
         suffix = output.suffix.removeprefix(".")
         chosen = "csv" if suffix not in ("json", "parquet") else suffix  # type: ignore[assignment]
     if chosen == "parquet" and output is None:
-        raise ConfigurationError("Parquet is nothing to look at: name a file with --output.")
+        raise ConfigurationError("Parquet cannot go to standard output: name a file with --output.")
     if chosen == "table":
         _show(asked, statement)
         return
@@ -64,6 +64,6 @@ def _write(rows: pa.RecordBatchReader, chosen: QueryFormat, output: Path | None)
 
 def _show(asked: AdHoc, statement: str) -> None:
     width = shutil.get_terminal_size((120, 24)).columns if sys.stdout.isatty() else 10_000
-    # DuckDB's tables are for eyes wherever they go, and they let C1 controls and bidirectional overrides through.
+    # DuckDB's tables are for people wherever they go, and DuckDB lets C1 controls and bidirectional overrides through.
     with redirect_stdout(shown_stream(sys.stdout)):
         asked.show(statement, max_width=width, max_rows=_SHOWN_ROWS)

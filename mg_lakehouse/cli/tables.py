@@ -1,4 +1,4 @@
-"""What the command line prints: tables of numbers, for a person."""
+"""Prints the command line's results: tables of numbers, for a person."""
 
 from __future__ import annotations
 
@@ -43,21 +43,21 @@ __all__ = [
 ]
 
 _MOST_FILES: Final = 50
-"""Files that have a line each."""
+"""Files up to which each has its own line."""
 
 
 def print_pass(console: TextConsole, result: PassResult) -> None:
-    """What a pass received, added and rejected."""
+    """Print what a pass received, added and rejected."""
     bronze = result.metadata.get("bronze/event_feed", {})
     silver = {key: values for key, values in result.metadata.items() if key.startswith("silver/")}
     rejected = silver.pop("silver/rejected_items", {})
     table = plain_table("this pass", "", "", left=1)
-    for what in ("messages_received", "messages_new", "messages_already_in_bronze", "messages_deleted", "checksum_mismatches"):
-        if bronze.get(what) or (what in bronze and what != "checksum_mismatches"):
-            table.add_row("bronze", what.replace("_", " "), f"{bronze[what]:,}")
+    for name in ("messages_received", "messages_new", "messages_already_in_bronze", "messages_deleted", "checksum_mismatches"):
+        if bronze.get(name) or (name in bronze and name != "checksum_mismatches"):
+            table.add_row("bronze", name.replace("_", " "), f"{bronze[name]:,}")
     if silver:
-        for what in ("rows_added", "duplicates_dropped", "conflicts_rejected"):
-            table.add_row("silver", what.replace("_", " "), f"{sum(values.get(what, 0) for values in silver.values()):,}")
+        for name in ("rows_added", "duplicates_dropped", "conflicts_rejected"):
+            table.add_row("silver", name.replace("_", " "), f"{sum(values.get(name, 0) for values in silver.values()):,}")
     if "items" in rejected:
         table.add_row("silver", "items read", f"{rejected['items']:,}")
         table.add_row("silver", "items rejected", f"{rejected['rows_added']:,}")
@@ -70,45 +70,41 @@ def print_pass(console: TextConsole, result: PassResult) -> None:
 
 
 def print_rederived(console: TextConsole, made: Sequence[Rederived], *, dry_run: bool) -> None:
-    """What making days anew changed, or would; a line for each day and table that differed."""
-    changed = [each for each in made if each.changed]
-    days = {each.day for each in made}
+    """Print what a rebuild of days changed, or would change; a line for each day and table that differed."""
+    changed = [day for day in made if day.changed]
+    days = {day.day for day in made}
     if changed:
         would = "would be " if dry_run else ""
         table = plain_table("day", "table", "rows", f"{would}put right", f"{would}removed or replaced", "commit", left=2)
-        for each in changed:
-            version = "" if each.version is None else f"version {each.version:,}"
-            table.add_row(each.day.isoformat(), each.table, f"{each.rows:,}", f"{each.added:,}", f"{each.removed:,}", version)
+        for day in changed:
+            version = "" if day.version is None else f"version {day.version:,}"
+            table.add_row(day.day.isoformat(), day.table, f"{day.rows:,}", f"{day.added:,}", f"{day.removed:,}", version)
         console.print(table)
-    rows = sum(each.rows for each in made)
-    verdict = (
-        f"{len(changed):,} days of tables {'differ' if dry_run else 'differed'} from what bronze gives"
-        if changed
-        else "silver is what bronze gives"
-    )
-    verdict += ", but for what is set aside" if any(each.table == SET_ASIDE and each.rows for each in made) else ""
+    rows = sum(day.rows for day in made)
+    verdict = f"{len(changed):,} days of tables {'differ' if dry_run else 'differed'} from bronze" if changed else "silver matches bronze"
+    verdict += ", except for what is set aside" if any(day.table == SET_ASIDE and day.rows for day in made) else ""
     console.print(f"{len(days):,} days, {rows:,} rows: {verdict}.", soft_wrap=True)
     if changed and dry_run:
-        console.print("Nothing was changed. Without [bold]--dry-run[/] it will be.", markup=True)
+        console.print("Nothing was changed. Run it without [bold]--dry-run[/] to apply this.", markup=True)
     elif changed:
         console.print("Gold follows with its next build.")
 
 
 def print_exported(console: TextConsole, exported: Exported, wanted: Wanted, output: Path | None) -> None:
-    """How many entries were written, and where the next export begins."""
+    """Print how many entries were written, and where the next export begins."""
     option = "--since" if wanted.removed_since is None else "--removed-since"
     lines = [f"{exported.rows:,} addresses were written{'' if output is None else f' to {output}'}."]
     if exported.is_whole:
-        lines.append(f"All of them: since the mark of {option}, entries came with earlier times (days made anew, or other definitions).")
+        lines.append(f"All of them: after the mark of {option}, entries arrived with earlier times (rebuilt days or changed definitions).")
     if exported.mark is not None:
-        lines.append(f"Of silver gold had read what was received before {exported.mark:%Y-%m-%dT%H:%M:%SZ}: the next export goes on with")
+        lines.append(f"Gold covers messages received before {exported.mark:%Y-%m-%dT%H:%M:%SZ}: the next export continues with")
         lines.append(f"  {option} {exported.mark:%Y-%m-%dT%H:%M:%SZ}")
     for line in lines:
         console.print(line, highlight=False, soft_wrap=True)
 
 
 def print_status(console: TextConsole, status: LakeStatus) -> None:
-    """How the lake and the queue stand."""
+    """Print the status of the lake and the queue."""
     console.print(Text.assemble("Lake ", (visible(status.lake), "bold")), highlight=False, soft_wrap=True)
     if not status.tables:
         console.print(
@@ -134,7 +130,7 @@ def print_status(console: TextConsole, status: LakeStatus) -> None:
         console.print(f"{status.unflattened_versions:,} bronze commits are not flattened yet: run `mg-lakehouse run`.")
     match status.queue:
         case None:
-            console.print("Queue: none is set (MG_QUEUE_URL).")
+            console.print("Queue: not set (MG_QUEUE_URL).")
         case QueueDepth() as depth:
             console.print(
                 f"Queue: {depth.visible:,} messages wait, {depth.in_flight:,} are in flight, {depth.delayed:,} are delayed; "
@@ -148,16 +144,16 @@ def print_status(console: TextConsole, status: LakeStatus) -> None:
         waited = status.newest_batch.committed_at - datetime.fromisoformat(ledger.first_sent_at)
         margin = ledger.least_margin_seconds
         least = "" if margin is None else f"; the tightest delete before it had {margin:,.0f} s of visibility left"
-        console.print(f"The newest batch: {ledger.new:,} messages, of which the oldest had waited {span(waited)}{least}.", soft_wrap=True)
+        console.print(f"The newest batch: {ledger.new:,} messages; the oldest had waited {span(waited)}{least}.", soft_wrap=True)
     if status.key_is_generated:
         console.print(
-            "Recipient keys are hashed with a key that was generated beside the lake (.pii_key): keep it with the lake, or set MG_PII_KEY.",
+            "Recipient keys are hashed with a generated key beside the lake (.pii_key): keep it with the lake, or set MG_PII_KEY.",
             soft_wrap=True,
         )
 
 
 def print_reconciliation(console: TextConsole, found: Reconciliation) -> None:
-    """The books of each hour, and whether they balance: received = bronze, and items = rows + rejected + twice + set aside."""
+    """Print the counts of each hour, and whether they balance: received = bronze, and items = rows + rejected + twice + set aside."""
     if found.hours:
         _print_hours(console, found)
     for batch in found.changed_batches:
@@ -170,18 +166,18 @@ def print_reconciliation(console: TextConsole, found: Reconciliation) -> None:
         )
     if found.without_message:
         console.print(
-            f"Silver has rows of {found.without_message:,} messages that bronze has not: bronze lost them, "
-            "and `mg-lakehouse repair bronze` says what can be had again.",
+            f"Silver has rows of {found.without_message:,} messages that bronze lost: "
+            "`mg-lakehouse repair bronze` says what can be recovered.",
             style="bold red",
             highlight=False,
             soft_wrap=True,
         )
     since = found.proved_since
     if since is None:
-        console.print("The logs no longer tell of these hours: nothing of them can be proved.")
+        console.print("The logs no longer cover these hours: nothing can be proved.")
         return
     proved = f"Proved: the hours since {since:%Y-%m-%d %H:%M} UTC"
-    less = "" if found.proves_all else f"; {_hours(found)} before that were asked for, and the logs no longer tell of them"
+    less = "" if found.proves_all else f"; the logs no longer cover {_hours(found)} before that"
     console.print(f"{proved}{less}.", highlight=False, soft_wrap=True)
     if not found.hours and not found.without_message:
         console.print("Nothing was received in them.")
@@ -208,29 +204,31 @@ def _print_hours(console: TextConsole, found: Reconciliation) -> None:
 
 
 def print_repairs(console: TextConsole, repairs: Sequence[Repair], *, done: bool) -> None:
-    """What was done to bronze tables, or would be, file by file."""
+    """Print what was done to bronze tables, or would be, file by file."""
     say = partial(console.print, highlight=False, soft_wrap=True)
-    for each in repairs:
-        for damage in each.damaged:
-            say(f"bronze/{each.table}: {damage.file} is {damage.state}, and {_is('is', done=done)} set aside in {SIDE_FOLDER}.")
-        for lost in each.unreadable:
+    for repair in repairs:
+        for damage in repair.damaged:
+            say(f"bronze/{repair.table}: {damage.file} is {damage.state}, and {_is('is', done=done)} set aside in {SIDE_FOLDER}.")
+        for lost in repair.unreadable:
             say(
-                f"bronze/{each.table}: {lost.file} is {lost.state}, and {_is('is', done=done)} replaced by one without rows: "
-                "what no other file has of it is lost.",
+                f"bronze/{repair.table}: {lost.file} is {lost.state}, and {_is('is', done=done)} replaced by one without rows: "
+                "rows that no other file has are lost.",
                 style="bold red",
             )
-        for batch in each.recovered:
-            where = "committed anew" if batch.version is None else f"told of by commit {batch.version:,} again"
+        for batch in repair.recovered:
+            where = "committed again" if batch.version is None else f"restored to commit {batch.version:,}"
             files = ", ".join(batch.files)
-            say(f"bronze/{each.table}: {batch.messages:,} messages of batch {batch.batch_id} {_is('are', done=done)} {where}, of {files}.")
-        for file in each.unknown:
-            say(f"bronze/{each.table}: {file} is of no commit and cannot be read: it stays as it is.")
-    if not any(each.anything for each in repairs):
+            say(
+                f"bronze/{repair.table}: {batch.messages:,} messages of batch {batch.batch_id} {_is('are', done=done)} {where}, from {files}."
+            )
+        for file in repair.unknown:
+            say(f"bronze/{repair.table}: {file} belongs to no commit and cannot be read: it stays as it is.")
+    if not any(repair.anything for repair in repairs):
         console.print("Bronze needs no repair.")
     elif not done:
-        console.print("Nothing was changed. With [bold]--yes[/] it will be.", markup=True)
+        console.print("Nothing was changed. Run it with [bold]--yes[/] to apply this.", markup=True)
     else:
-        console.print("Silver and gold follow with the next run; `mg-lakehouse reconcile` adds it up.", soft_wrap=True)
+        console.print("Silver and gold follow with the next run; `mg-lakehouse reconcile` balances the hours.", soft_wrap=True)
 
 
 def _is(verb: str, *, done: bool) -> str:
@@ -238,54 +236,54 @@ def _is(verb: str, *, done: bool) -> str:
 
 
 def print_loaded(console: TextConsole, loaded: Sequence[Loaded]) -> None:
-    """Print what became of each file, of very many that of each kind of file, and why one was not read."""
+    """Print the result of each file, or for very many files of each kind, and why a file was not read."""
     table = plain_table("file", "kind", "items", "bundles", "new", "there before", left=2)
     for name, kind, files in _listed(loaded):
-        numbers = (sum(numbers) for numbers in zip(*((each.items, each.bundles, each.new, each.already) for each in files), strict=True))
+        numbers = (sum(numbers) for numbers in zip(*((file.items, file.bundles, file.new, file.already) for file in files), strict=True))
         table.add_row(name, kind, *(f"{number:,}" for number in numbers))
     console.print(table)
-    for each in loaded:
-        for note in each.notes:
-            console.print(f"{visible(each.name)} {note}.", highlight=False, soft_wrap=True)
-        if each.failure is not None:
-            console.alarm("Failed", visible(each.failure))
+    for file in loaded:
+        for note in file.notes:
+            console.print(f"{visible(file.name)} {note}.", highlight=False, soft_wrap=True)
+        if file.failure is not None:
+            console.alarm("Failed", visible(file.failure))
 
 
 def _listed(loaded: Sequence[Loaded]) -> Iterator[tuple[str, str, list[Loaded]]]:
-    """Name, kind and files of each line."""
+    """Yield name, kind and files of each line."""
     if len(loaded) <= _MOST_FILES:
-        yield from ((each.name, each.kind, [each]) for each in loaded)
+        yield from ((file.name, file.kind, [file]) for file in loaded)
         return
-    for kind in dict.fromkeys(each.kind for each in loaded):
-        files = [each for each in loaded if each.kind == kind]
+    for kind in dict.fromkeys(file.kind for file in loaded):
+        files = [file for file in loaded if file.kind == kind]
         yield f"{len(files):,} files", kind, files
 
 
 def print_maintenance(console: TextConsole, reports: Sequence[TableReport], *, dry_run: bool) -> None:
-    """What was done to the tables, or would be."""
+    """Print what was done to the tables, or would be."""
     if not reports:
         console.print("The lake has no table yet: there is nothing to maintain.")
         return
     table = plain_table(
         "table", "files", "" if dry_run else "now", "size", "" if dry_run else "now", "to do" if dry_run else "done", "removed"
     )
-    for each in (report for report in reports if report.anything):
-        sizes = (each.files_before, each.files_after, each.bytes_before, each.bytes_after)
+    for report in (report for report in reports if report.anything):
+        sizes = (report.files_before, report.files_after, report.bytes_before, report.bytes_after)
         files, files_now, size, size_now = f"{sizes[0]:,}", f"{sizes[1]:,}", in_bytes(sizes[2]), in_bytes(sizes[3])
         now = ("", "") if dry_run else (files_now, size_now)
-        table.add_row(f"{each.layer}/{each.table}", files, now[0], size, now[1], _rewrites(each), _removed(each))
+        table.add_row(f"{report.layer}/{report.table}", files, now[0], size, now[1], _rewrites(report), _removed(report))
     if table.row_count:
         console.print(table)
-    for each in reports:
-        for note in each.notes:
-            console.print(f"{each.layer}/{each.table}: {note}.", highlight=False, soft_wrap=True)
+    for report in reports:
+        for note in report.notes:
+            console.print(f"{report.layer}/{report.table}: {note}.", highlight=False, soft_wrap=True)
     untouched = sum(not report.anything for report in reports)
     console.print(f"{untouched:,} of {len(reports):,} tables {'need' if dry_run else 'needed'} nothing.", highlight=False)
 
 
 def _rewrites(report: TableReport) -> str:
-    parts = [f"{count:,} {how}" for count, how in ((report.merged, "merged"), (report.sorted, "sorted")) if count]
-    return ", ".join(parts)
+    rewrites = [f"{count:,} {how}" for count, how in ((report.merged, "merged"), (report.sorted, "sorted")) if count]
+    return ", ".join(rewrites)
 
 
 def _removed(report: TableReport) -> str:
@@ -295,7 +293,7 @@ def _removed(report: TableReport) -> str:
 
 
 def in_bytes(size: float) -> str:
-    """A size in its largest fitting unit, such as ``3.4 MB``."""
+    """Format a size in its largest fitting unit, such as ``3.4 MB``."""
     for unit in ("B", "kB", "MB", "GB"):
         if size < 1_000:
             return f"{size:.0f} {unit}" if size >= 100 or unit == "B" else f"{size:.1f} {unit}"
@@ -317,8 +315,8 @@ def _print_unresolved(console: TextConsole, status: LakeStatus) -> None:
     unresolved = status.tables.get(("gold", "unresolved_opt_outs"))
     if unresolved is not None and unresolved.rows:
         console.print(
-            f"{unresolved.rows:,} opt-outs say no address, and the lake knows none of their recipients: "
-            "`select * from gold.unresolved_opt_outs` in mg-lakehouse sql says which.",
+            f"{unresolved.rows:,} opt-outs have no address, and the lake knows none of their recipients: "
+            "`select * from gold.unresolved_opt_outs` in mg-lakehouse sql lists them.",
             soft_wrap=True,
         )
 
@@ -343,16 +341,16 @@ def _print_tables(console: TextConsole, status: LakeStatus) -> None:
 
 
 class _PlainTable(Table):
-    """A table whose strings stay in their rows: in a cell, a line feed would make what looks like another row."""
+    """A table whose strings stay in their rows: a line feed in a cell would look like another row."""
 
     def add_row(self, *cells: RenderableType | None, **options: Any) -> None:
         super().add_row(*(visible(cell) if isinstance(cell, str) else cell for cell in cells), **options)
 
 
 def plain_table(*heads: str, left: int = 0) -> Table:
-    """A table of whole cells in little room: text in the first column and the ``left`` behind it, then numbers.
+    """Build a compact table that never truncates cells: text in the first column and the ``left`` after it, then numbers.
 
-    A number that is cut short is worse than none, and an ordinary terminal has 80 columns: what is too wide goes on in a second line.
+    A truncated number is worse than none, and an ordinary terminal has 80 columns: wide cells continue on a second line.
     """
     table = _PlainTable(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for index, head in enumerate(heads):
@@ -361,7 +359,7 @@ def plain_table(*heads: str, left: int = 0) -> Table:
 
 
 def span(time: timedelta) -> str:
-    """A time span in its largest fitting unit, such as ``3 min``."""
+    """Format a time span in its largest fitting unit, such as ``3 min``."""
     seconds = max(0, int(time.total_seconds()))
     for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
         if seconds >= size:

@@ -1,1 +1,1 @@
-"""Dagster: when things happen, and what the UI says of them."""
+"""The Dagster definitions: when each step runs, and what the UI shows of it."""

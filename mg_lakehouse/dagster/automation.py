@@ -1,12 +1,13 @@
-"""When gold builds itself: after silver changed, while every blocking check of silver stands passed.
+"""The automation condition of gold: build after silver changed, while all blocking checks of silver pass.
 
-The models that read silver alone ask the same about the same assets, and those behind them follow what `fct_messages` was answered in the
-same tick, so that a tick requests all models or none. What depends on a model's own dependencies does not do: Dagster looks at assets one
-after another, and an ingest that starts or ends in between once had two models of eight requested, which then failed for want of the others.
-Where each of 28 models asked, a query for each of twenty tables, the daemon had a quarter of a core to do. Two more things differ from
-``eager()``. It never fires below daily partitions, where each day without data counts as missing. And it waits while
-a dependency is being made; a busy feed always has an ingest under way, and gold would stand still. For the same reason a
-check that failed is remembered until it passes: while an ingest waits to start, its checks count as neither.
+A tick requests all models or none. Models that read only silver share one condition on the same assets; the others follow the answer for
+`fct_messages` in the same tick. A condition on each model's own dependencies fails: Dagster evaluates assets one after another, and an ingest
+that started or ended in between once had two models of eight requested, which then failed because the others were missing. When each of 28
+models had the condition, with a query for each of twenty tables, the daemon used a quarter of a core.
+
+``eager()`` does not work here for two more reasons. It never fires below daily partitions, where each day without data counts as missing. And
+it waits while a dependency is in progress; a busy feed always has an ingest under way, and gold would never build. For the same reason, a
+failed check is remembered until it passes: while an ingest waits to start, its checks count as neither passed nor failed.
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ from mg_lakehouse.settings import Settings
 __all__ = ["build_automation_sensor", "gold_condition"]
 
 _FIRST_MODEL: Final = "fct_messages"
-"""A model that reads silver alone: Dagster has its answer before it looks at what lies behind other models."""
+"""A model that reads only silver: Dagster evaluates it before the models downstream."""
 
 _LAST_MODEL: Final = "restatement_log"
-"""The model at the end of the graph: while it is in progress, a build is."""
+"""The model at the end of the graph: it is in progress as long as a build is."""
 
 
 def gold_condition(names: Names, *, reads_gold: bool) -> dg.AutomationCondition[Any]:
-    """The condition of a gold model, by whether it reads other ones."""
+    """Return the condition of a gold model, depending on whether it reads other gold models."""
     of_asset = dg.AutomationCondition.asset_matches
     if reads_gold:
         return of_asset(names.gold(_FIRST_MODEL), dg.AutomationCondition.will_be_requested()).with_label("gold_is_requested")
@@ -42,7 +43,7 @@ def gold_condition(names: Names, *, reads_gold: bool) -> dg.AutomationCondition[
     tables = [names.silver(table) for table in silver_tables()]
     any_updated = reduce(or_, (of_asset(table, updated) for table in tables))
     any_failed = reduce(or_, (of_asset(table, failed) for table in tables))
-    # Of a trigger and a reset in one tick the reset wins: an update that came right after a request would be forgotten.
+    # If a trigger and a reset come in one tick, the reset wins: an update right after a request would be forgotten.
     handled = (dg.AutomationCondition.newly_requested() & ~any_updated) | dg.AutomationCondition.initial_evaluation()
     return (
         any_updated.since(handled).with_label("silver_changed_since_the_last_request")
@@ -52,7 +53,7 @@ def gold_condition(names: Names, *, reads_gold: bool) -> dg.AutomationCondition[
 
 
 def build_automation_sensor(settings: Settings) -> dg.AutomationConditionSensorDefinition:
-    """The sensor that evaluates gold's condition. Dagster's own is stopped by default; this one runs.
+    """Build the sensor that evaluates gold's condition. Dagster's default sensor is stopped by default; this one runs.
 
     Raises:
         ConfigurationError: there is no dbt project.

@@ -1,7 +1,7 @@
-"""The one place that wires: assets, checks, jobs, sensors, schedules and resources.
+"""Wires all Dagster definitions together: assets, checks, jobs, sensors, schedules and resources.
 
-``defs`` is what Dagster loads. A project of somebody else's calls :func:`build_definitions` with settings and
-resources of its own. Loading makes no call to AWS and needs no setting.
+Dagster loads ``defs``. Another project calls :func:`build_definitions` with its own settings and resources. Loading makes no call to AWS
+and needs no setting.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ __all__ = ["build_definitions", "defs"]
 def build_definitions(
     settings: Settings | None = None, *, resources: Mapping[str, Any] | None = None, thresholds: Thresholds | None = None
 ) -> dg.Definitions:
-    """All definitions of a feed.
+    """Build all definitions of a feed.
 
-    A project may hold several: give each a name (``settings.feed``), a queue and a lake, and merge what this returns.
+    A project may hold several feeds: give each a name (``settings.feed``), a queue and a lake, and merge the definitions.
 
     Args:
-        settings: read from the environment and ``.env`` where not given.
-        resources: replacements, by name: ``lake``, ``event_feed``, ``web_service``, ``dbt``, ``progress``, ``heartbeat``, ``slack``, the same of a
-            feed that has a name.
+        settings: read from the environment and ``.env`` by default.
+        resources: replacements, by name: ``lake``, ``event_feed``, ``web_service``, ``dbt``, ``progress``, ``heartbeat``, ``slack``. A named feed
+            uses the same names, without its prefix.
         thresholds: when mail is worth an alert.
 
     Raises:
-        ConfigurationError: a setting is unusable, or there is no dbt project.
+        ConfigurationError: a setting is invalid, or there is no dbt project.
         PermanentError: the dbt project does not parse.
     """
     settings = settings or load_settings()
@@ -100,9 +100,9 @@ def _resources(settings: Settings) -> dict[str, Any]:
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    """The definitions for the settings of the environment, as a code location of their own.
+    """The definitions for the settings in the environment, as a code location.
 
-    What automation, a click or a backfill starts runs in one process, as our jobs do: with the executor that is Dagster's own, each op of such a
-    run has a process, which imports everything once more (8 s of a gold build of 80 beside a browser, on two cores).
+    Runs that automation, a click or a backfill starts use one process, as our jobs do. Dagster's default executor starts a process per op,
+    and each imports everything again (8 s of a gold build of 80 beside a browser, on two cores).
     """
     return dg.Definitions.merge(build_definitions(), dg.Definitions(executor=dg.in_process_executor))

@@ -1,8 +1,8 @@
-"""The component ``mg_lakehouse.FeedComponent``: a feed as one YAML file in somebody's Dagster project.
+"""The component ``mg_lakehouse.FeedComponent``: a feed as one YAML file in a Dagster project.
 
-Its attributes are the settings, by the same names, what concerns the AWS account of the queue, and the thresholds of alerts. All come from
-the file: of the environment only what the file names, such as ``{{ env.TRANSACTIONAL_QUEUE_URL }}``. With what is set for another feed
-in the environment, two feeds would drain one queue into two lakes, and each would have half of it.
+Its attributes are the settings, under the same names, the queue's AWS account and the alert thresholds. All come from the file, and from the
+environment only what the file names, such as ``{{ env.TRANSACTIONAL_QUEUE_URL }}``. If another feed's settings in the environment applied,
+two feeds would drain one queue into two lakes, and each would have half of it.
 """
 
 from __future__ import annotations
@@ -29,29 +29,29 @@ from mg_lakehouse.settings import Settings, check_settings
 __all__ = ["FeedComponent"]
 
 _IN_YAML: Final[dict[Any, Any]] = {str: str, SecretStr: str, Path: str, date: date | str, int: int | str, float: float | str}
-"""What a setting's type is in YAML; each may be a template, which is text."""
+"""A setting's type in YAML. Each value may be a template, which is text."""
 
 
 class AwsAccount(dg.Model):
-    """How the queue's AWS account is reached, where it is not as the environment says."""
+    """How to reach the queue's AWS account, if not as the environment says."""
 
     region_name: str | None = Field(default=None, description="Region of the queue.")
     profile_name: str | None = Field(default=None, description="Profile of ~/.aws/config, for a queue of another account.")
-    endpoint_url: str | None = Field(default=None, description="Address of SQS, where it is not Amazon's own.")
+    endpoint_url: str | None = Field(default=None, description="Address of SQS, if not Amazon's own.")
 
 
 def _in_yaml(annotation: Any) -> Any:
     if get_origin(annotation) is tuple:
         return list[str] | str
     if get_origin(annotation) in {Union, UnionType}:
-        (annotation,) = (each for each in get_args(annotation) if each is not type(None))
+        (annotation,) = (arg for arg in get_args(annotation) if arg is not type(None))
     return _IN_YAML[annotation]
 
 
 _THRESHOLDS: Final[type[BaseModel]] = create_model(
     "ThresholdsModel",
     __base__=dg.Model,
-    **{each.name: (float | str, Field(default=each.default)) for each in fields(Thresholds)},  # type: ignore[call-overload]
+    **{threshold.name: (float | str, Field(default=threshold.default)) for threshold in fields(Thresholds)},  # type: ignore[call-overload]
 )
 
 _ATTRIBUTES: Final[type[BaseModel]] = create_model(
@@ -62,7 +62,7 @@ _ATTRIBUTES: Final[type[BaseModel]] = create_model(
         for name, info in Settings.model_fields.items()
         if name != "lake_uri"
     },  # type: ignore[call-overload]
-    # Two feeds that leave it out would share the default.
+    # Required: two feeds that leave it out would share the default.
     lake_uri=(str, Field(description=Settings.model_fields["lake_uri"].description)),
     aws=(AwsAccount | None, Field(default=None, description=AwsAccount.__doc__)),
     thresholds=(_THRESHOLDS | None, Field(default=None, description="When mail is worth an alert; rates are shares of 1.")),
@@ -70,7 +70,7 @@ _ATTRIBUTES: Final[type[BaseModel]] = create_model(
 
 
 class FeedScaffolder(dg.Scaffolder[Any]):
-    """What ``dg scaffold defs mg_lakehouse.FeedComponent NAME`` writes: a feed of that name, with its addresses from the environment."""
+    """Scaffolds ``dg scaffold defs mg_lakehouse.FeedComponent NAME``: a feed of that name, with its addresses from the environment."""
 
     def scaffold(self, request: dg.ScaffoldRequest[Any]) -> None:
         """Write the component's file."""
@@ -96,31 +96,31 @@ class FeedComponent(dg.Component):
 
     @classmethod
     def get_model_cls(cls) -> type[BaseModel] | None:
-        """The attributes that YAML may have."""
+        """Return the attributes that the YAML may set."""
         return _ATTRIBUTES
 
     @classmethod
     def get_spec(cls) -> dg.ComponentTypeSpec:
-        """What the component's page says beside the class's text."""
+        """Return the owners and tags for the component's page."""
         return dg.ComponentTypeSpec(owners=list(OWNERS), tags=["messagegears", "sqs", "deltalake"])
 
     @classmethod
     def load(cls, attributes: BaseModel | None, context: dg.ComponentLoadContext) -> Self:
-        """The component that a YAML file describes, its templates filled in. What a template leaves empty has its default.
+        """Load the component from a YAML file and fill in its templates. An empty template means the default.
 
         Raises:
-            ConfigurationError: an attribute is unusable; the text names it and what it takes.
+            ConfigurationError: an attribute is invalid; the text names it and its valid values.
         """
         given = {} if attributes is None else attributes.model_dump(exclude_unset=True)
         values = _filled(context.resolution_context.at_path("attributes").resolve_value(given))
         if "lake_uri" not in values:
-            raise ConfigurationError("lake_uri: it is not set: give the feed a lake of its own, a folder or an s3:// address.")
+            raise ConfigurationError("lake_uri is not set: give the feed its own lake, a folder or an s3:// address.")
         aws = AwsAccount(**_filled(values.pop("aws", {})))
         thresholds = _filled(values.pop("thresholds", {}))
         return cls(check_settings(values), aws, _thresholds(thresholds))
 
-    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:  # noqa: ARG002  nothing depends on where it stands
-        """All definitions of the feed."""
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:  # noqa: ARG002  nothing depends on the file's place
+        """Build all definitions of the feed."""
         queue = EventFeedResource(queue_url=self.settings.queue_url, **self.aws.model_dump())
         return build_definitions(self.settings, resources={"event_feed": queue}, thresholds=self.thresholds)
 
@@ -130,7 +130,7 @@ def _filled(values: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def _thresholds(values: Mapping[str, Any]) -> Thresholds:
-    """Thresholds of numbers that may be text, for a template gives text."""
+    """Convert thresholds to numbers: a template yields text."""
     kinds = get_type_hints(Thresholds)
     try:
         return Thresholds(**{name: kinds[name](value) for name, value in values.items()})

@@ -1,7 +1,7 @@
-"""SIGTERM and Ctrl-C: what is under way ends well first, and a command ends in a sentence.
+"""SIGTERM and Ctrl-C: work in progress ends cleanly first, and a command ends with one clear error.
 
-Dagster raises an interrupt wherever the signal finds the code. Between a commit and its deletes that is safe, for the messages
-come again and are absorbed, but it is waste, and it is not what an orchestrator that stops a container expects.
+Dagster raises an interrupt wherever the signal meets the code. Between a commit and its deletes that is safe, because the messages come again
+and are absorbed. But it is waste, and an orchestrator that stops a container does not expect it.
 """
 
 from __future__ import annotations
@@ -27,34 +27,34 @@ _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 @contextmanager
 def put_off() -> Iterator[threading.Event]:
-    """Have SIGTERM and Ctrl-C set the event within, and take effect as before when it ends.
+    """Defer SIGTERM and Ctrl-C: they set the event inside the block, and take effect as usual after it.
 
-    Signals reach the main thread only; elsewhere the event is never set.
+    Signals reach only the main thread; in other threads the event is never set.
     """
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
-    came: list[int] = []
+    received: list[int] = []
 
     def note(number: int, _: FrameType | None) -> None:
-        came.append(number)
+        received.append(number)
         stop.set()
 
     try:
         with handling(note, *_SIGNALS):
             yield stop
     finally:
-        if came:
-            signal.raise_signal(came[0])
+        if received:
+            signal.raise_signal(received[0])
 
 
 @contextmanager
 def in_a_sentence() -> Iterator[None]:
-    """Have SIGTERM do what Ctrl-C does, and both end as an error of ours.
+    """Turn SIGTERM and Ctrl-C into an error of ours.
 
     Raises:
-        InterruptedRunError: one of them came.
+        InterruptedRunError: one of them was received.
     """
     main = threading.current_thread() is threading.main_thread()
     try:

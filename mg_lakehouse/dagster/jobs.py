@@ -1,4 +1,4 @@
-"""Jobs: what a schedule, the sensor or the command line starts."""
+"""The jobs, which schedules, sensors and the command line start."""
 
 from __future__ import annotations
 
@@ -38,23 +38,23 @@ RECONCILIATION_JOB: Final = "reconciliation"
 STANDING_CHECKS_JOB: Final = "standing_checks"
 
 _ONE_PROCESS: Final = dg.in_process_executor
-"""A process for each op costs 4 s a run, against 0.3 s in one."""
+"""A process per op costs 4 s a run, against 0.3 s in one process."""
 
 
 _DESCRIPTIONS: Final = {
-    INGEST_JOB: "Drain the queue into bronze and flatten what bronze committed into silver.",
-    FLATTEN_JOB: "Flatten what bronze committed into silver, where no ingest does.",
+    INGEST_JOB: "Drain the queue into bronze and flatten bronze's new commits into silver.",
+    FLATTEN_JOB: "Flatten bronze's new commits into silver, without an ingest.",
     ACTIVITY_JOB: "Fetch daily files of the AccountActivity API into bronze.",
     ACTIVITY_REPORT_JOB: "Compare days with MessageGears' files and summaries: what did the queue lose, and what differs?",
-    GOLD_JOB: "Build the dbt models over what silver has.",
-    ALERTS_JOB: "Look in gold for what somebody should act on: bounces, complaints, errors, jobs below their siblings.",
+    GOLD_JOB: "Build the dbt models from silver.",
+    ALERTS_JOB: "Check gold for problems to act on: bounces, complaints, errors, jobs below their siblings.",
     RECONCILIATION_JOB: "Balance the last hours: queue, bronze, silver, rejected and duplicates.",
     STANDING_CHECKS_JOB: f"Check whole silver tables: {STANDING_UNIQUENESS} and the columns.",
 }
 
 
 def build_jobs(settings: Settings) -> list[dg.UnresolvedAssetJobDefinition]:
-    """All jobs of a feed. What they run is chosen by key: a group may hold somebody else's assets too.
+    """Build all jobs of a feed. They select assets by key: a group may hold another project's assets too.
 
     Raises:
         ConfigurationError: there is no dbt project.
@@ -69,7 +69,7 @@ def build_jobs(settings: Settings) -> list[dg.UnresolvedAssetJobDefinition]:
 
 
 def _selections(names: Names, settings: Settings) -> dict[str, dg.AssetSelection]:
-    """By job, what it runs. A check that is a job of its own is left out of the job of its asset."""
+    """Selections by job. A check with its own job is left out of its asset's job."""
     assets, checks = dg.AssetSelection.assets, dg.AssetSelection.checks
     standing, balance, alerts = checks(*standing_check_keys(names)), checks(reconciliation_key(names)), checks(*alert_check_keys(names))
     ingested, compared = checks(names.messages_are_ingested), checks(names.queue_lost_nothing)

@@ -1,11 +1,11 @@
-"""Which runs live: by their heartbeats and their age, for a status alone stays STARTED for ever where a host died or a command was killed.
+"""Decides which runs are alive, by heartbeat and age: if a host died or a command was killed, the status alone stays STARTED for ever.
 
-The sensors and the command line look before they decide what is under way. A run of ours whose heart stopped is ended as failed, which Dagster's
-retries and our sensors go on from, and its places in pools are given back, those too that a run left that ended by itself. Runs that never had
-a heart, of other people's jobs or an older version, are left alone, unless they block a pool of ours for an hour.
+The sensors and the command line check this before they decide what is under way. A run of ours whose heart stopped is ended as failed, so
+Dagster's retries and our sensors take over, and its slots in pools are freed. Slots that a finished run left behind are freed too. Runs that
+never had a heart, of other projects' jobs or an older version, are left alone, unless they block a pool of ours for an hour.
 
-A live run that is ended by mistake, because it was stopped for longer than all this takes, loses nothing: it goes on, and Delta's
-commits let two writers be at work. A run that starts or hands over its work is judged by Dagster's own monitoring.
+A live run that is ended by mistake, because it was paused for longer than these timeouts, loses nothing: it goes on, and Delta's commits
+allow two writers. Dagster's own monitoring judges a run that starts or whose work moves to other processes.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ _TO_START: Final = frozenset({dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStat
 
 _ANSWER_BEATS: Final = 3
 _START: Final = timedelta(minutes=10)
-"""In which a worker starts, however slow its launcher is. Dagster's own monitoring, where it is on, is shorter."""
+"""Time for a worker to start, however slow its launcher is. Dagster's own monitoring, if on, is stricter."""
 
 _FIRST_BEAT: Final = timedelta(seconds=60)
 _BLOCKED: Final = timedelta(hours=1)
 _GRACE: Final = timedelta(seconds=10)
-"""After a run's end in which processes of its steps may still be at work."""
+"""Time after a run's end in which processes of its steps may still work."""
 
 
 class Verdict(Enum):
-    """What is to be done about a run."""
+    """What to do about a run."""
 
     LIVES = "lives"
     ASK = "ask"
@@ -58,11 +58,11 @@ def judge(run: dg.DagsterRun, heart: Heart | None, now: datetime, *, created: da
     """Judge an unfinished run.
 
     Args:
-        run: it.
-        heart: its heart, where it has one.
-        now: by the clock that wrote the heart.
-        created: when it was.
-        blocks: whether it holds a place in a pool of ours, or is the next to get one.
+        run: the run.
+        heart: its heart, if it has one.
+        now: the time, by the clock that wrote the heart.
+        created: when the run was created.
+        blocks: whether it holds a slot in a pool of ours, or gets the next one.
     """
     tagged = BEATS_FROM_THE_START in run.tags
     if run.status in _TO_START:
@@ -78,7 +78,7 @@ def judge(run: dg.DagsterRun, heart: Heart | None, now: datetime, *, created: da
 
 
 def _asked(heart: Heart | None, now: datetime, *, silent: bool, answer: timedelta) -> Verdict:
-    """``answer`` is how long a silent run that was asked has to answer."""
+    """Judge a run by its silence. ``answer`` is how long a silent run has to answer once it was asked."""
     asked = None if heart is None else heart.asked
     if not silent:
         return Verdict.LIVES if asked is None else Verdict.WITHDRAW
@@ -88,24 +88,24 @@ def _asked(heart: Heart | None, now: datetime, *, silent: bool, answer: timedelt
 
 
 def end_dead_runs(instance: dg.DagsterInstance, names: Names) -> list[str]:
-    """End the runs that are dead and free what they hold. What was done, in sentences.
+    """End dead runs and free their slots. Return a sentence for each.
 
-    It may be called by any number of processes at once: the removal of a heart tells one of them that the run is its to end.
+    Any number of processes may call it at once: whoever removes a run's heart ends the run.
     """
     hearts = Hearts.of(instance)
     if hearts is None:
         return []
     now, known, crowd = hearts.now(), hearts.all(), places(instance, names)
     records = {record.dagster_run.run_id: record for record in instance.get_run_records(dg.RunsFilter(statuses=UNFINISHED))}
-    said = [
+    sentences = [
         sentence
         for run_id, record in records.items()
         if (sentence := _act(instance, hearts, record, known.get(run_id), now, blocks=run_id in crowd.blocking)) is not None
     ]
-    # The hearts were read before the runs: what is not among these has ended.
+    # The hearts were read before the runs: a heart whose run is not among these belongs to a run that has ended.
     for run_id in set(known) - set(records):
         hearts.remove(known[run_id])
-    return said + list(_free_left(instance, crowd.all - set(records)))
+    return sentences + list(_free_left(instance, crowd.all - set(records)))
 
 
 def _act(
@@ -129,19 +129,19 @@ def _end(instance: dg.DagsterInstance, run: dg.DagsterRun, heart: Heart | None, 
     cause = (
         f"whose heart stopped {ago(now - heart.beat)} ago"
         if heart is not None and heart.beat is not None
-        else "which never came to its first step"
+        else "which never reached its first step"
     )
-    said = f"{described(run)}, {cause}, gives no sign of life and was ended."
+    message = f"{described(run)}, {cause}, gives no sign of life and was ended."
     if current.status == dg.DagsterRunStatus.CANCELING:
-        instance.report_run_canceled(current, said)
+        instance.report_run_canceled(current, message)
     else:
-        instance.report_run_failed(current, said)
+        instance.report_run_failed(current, message)
     instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
-    return said
+    return message
 
 
 def _free_left(instance: dg.DagsterInstance, run_ids: Collection[str]) -> Iterator[str]:
-    """Free the places of runs that have ended or are deleted: Dagster does it where it is told to, and leaves them for ever where it is not."""
+    """Free the slots of runs that have ended or are deleted: Dagster does so only if configured to, else they stay taken for ever."""
     if not run_ids:
         return
     records = {record.dagster_run.run_id: record for record in instance.get_run_records(dg.RunsFilter(run_ids=list(run_ids)))}
@@ -151,7 +151,7 @@ def _free_left(instance: dg.DagsterInstance, run_ids: Collection[str]) -> Iterat
             continue
         instance.event_log_storage.free_concurrency_slots_for_run(run_id)
         who = f"Run {run_id[:8]}, which is deleted," if record is None else f"{described(record.dagster_run)}, which has ended,"
-        yield f"{who} still held a place in a pool: it is free now."
+        yield f"{who} still held a slot in a pool: it is free now."
 
 
 def _ended_long_ago(record: dg.RunRecord) -> bool:
@@ -161,17 +161,17 @@ def _ended_long_ago(record: dg.RunRecord) -> bool:
 
 
 def under_way(instance: dg.DagsterInstance, job: str) -> dg.RunRecord | None:
-    """The newest unfinished run of a job. Ask behind :func:`end_dead_runs`: then it lives, or is about to be asked."""
+    """Return the newest unfinished run of a job. Call it after :func:`end_dead_runs`: then the run is alive, or is about to be asked."""
     records = instance.get_run_records(dg.RunsFilter(job_name=job, statuses=UNFINISHED), limit=1)
     return records[0] if records else None
 
 
 def missing_monitoring(instance: dg.DagsterInstance) -> str | None:
-    """What the instance's ``dagster.yaml`` lacks for a place in a pool to be given back by Dagster itself, in a sentence."""
+    """Return a sentence about what ``dagster.yaml`` lacks for Dagster itself to free a slot in a pool; ``None`` if nothing."""
     settings: Mapping[str, object] = instance.run_monitoring_settings or {}
     if settings.get("enabled") and settings.get("free_slots_after_run_end_seconds"):
         return None
     return (
-        "This Dagster instance never frees the places that a killed run held in pools: put `run_monitoring: {enabled: true, "
-        "free_slots_after_run_end_seconds: 10, poll_interval_seconds: 10}` into its dagster.yaml, as in the one of mg_lakehouse."
+        "This Dagster instance never frees a killed run's slots in pools: add `run_monitoring: {enabled: true, "
+        "free_slots_after_run_end_seconds: 10, poll_interval_seconds: 10}` to its dagster.yaml, as in that of mg_lakehouse."
     )

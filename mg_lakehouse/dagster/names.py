@@ -1,7 +1,7 @@
-"""What the definitions are called in Dagster: asset keys, groups, jobs, ops, pools and resources, in one place.
+"""All names in Dagster: asset keys, groups, jobs, ops, pools and resources.
 
-A project may hold several feeds, each with a queue and a lake of its own. All names of a feed that has a name have that before
-them; those of one without a name stand as they are. A silver table's key is the dbt source's too, which joins the two graphs.
+A project may hold several feeds, each with its own queue and lake. The names of a named feed begin with the feed's name; those of an unnamed
+feed have no prefix. A silver table's key is also its dbt source's key, which joins the two graphs.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Names:
 
     @property
     def queue(self) -> dg.AssetKey:
-        """Asset key of the queue, which others fill."""
+        """Asset key of the queue, an external asset."""
         return self.key("messagegears", "event_feed_queue")
 
     @property
@@ -62,7 +62,7 @@ class Names:
 
     @property
     def files(self) -> dg.AssetKey:
-        """Asset key of the daily files, which MessageGears makes."""
+        """Asset key of the daily files, which MessageGears produces."""
         return self.key("messagegears", "account_activity_files")
 
     @property
@@ -77,12 +77,12 @@ class Names:
 
     @property
     def queue_lost_nothing(self) -> dg.AssetCheckKey:
-        """Key of the check that compares the daily files with what the queue brought."""
+        """Key of the check that compares the daily files with the queue's events."""
         return dg.AssetCheckKey(self.account_activity, _LOST_NOTHING)
 
     @property
     def nothing_set_aside(self) -> dg.AssetCheckKey:
-        """Key of the check that no message is set aside because flattening it failed."""
+        """Key of the check that no message is set aside because it failed to flatten."""
         return dg.AssetCheckKey(self.silver("rejected_items"), _NOTHING_SET_ASIDE)
 
     @property

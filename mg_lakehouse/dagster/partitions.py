@@ -1,6 +1,6 @@
-"""The Dagster partitions: of what is received, the UTC day of that; of the daily files, their day and type.
+"""The Dagster partitions: received messages by UTC day of receipt, daily files by day and type.
 
-The day of receipt is the Delta partition too, so that re-deriving one day replaces exactly one of each.
+The day of receipt is also the Delta partition, so rebuilding a day replaces exactly one of each.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ ACTIVITY_TYPE: Final = "activity_type"
 RECEIVED_DATE: Final = dg.DailyPartitionsDefinition(
     start_date="2024-01-01",
     timezone="UTC",
-    # Without it the last partition is yesterday's, and today's messages have none to go to.
+    # Without it, the last partition is yesterday's, and today's messages have none.
     end_offset=1,
 )
 
 
 def today() -> str:
-    """Key of the partition that a message received now belongs to."""
+    """Return the key of the partition of a message received now."""
     return datetime.now(UTC).date().isoformat()
 
 
 def activity_files(settings: Settings) -> dg.MultiPartitionsDefinition:
-    """Days and types of the daily files, up to yesterday's: 17 types make 6,200 a year, and Dagster shows 100,000 well."""
+    """Partitions of the daily files by day and type, up to yesterday: 17 types make 6,200 a year, and Dagster shows 100,000 well."""
     return dg.MultiPartitionsDefinition(
         {
             ACTIVITY_DATE: dg.DailyPartitionsDefinition(settings.activity_start_date.isoformat(), timezone=settings.activity_timezone),
@@ -41,7 +41,7 @@ def activity_files(settings: Settings) -> dg.MultiPartitionsDefinition:
 
 
 def activity_range(settings: Settings, first: date, last: date) -> dict[str, str]:
-    """Tags of a run that fetches the files of all configured types of some days."""
+    """Return the tags of a run that fetches the files of all configured types for a range of days."""
     types = settings.activity_types
     return {
         "dagster/asset_partition_range_start": str(dg.MultiPartitionKey({ACTIVITY_DATE: first.isoformat(), ACTIVITY_TYPE: types[0]})),

@@ -1,4 +1,4 @@
-"""The pools of a feed: who holds a place, who stands in line, and how it is said."""
+"""The pools of a feed: which runs hold a slot, which wait for one, and the sentences about them."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ POOLS: Final = ("bronze", "activity", "silver", "gold", "maintenance", "reconcil
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Who is in the pools of a feed: ids of runs that hold a place or are next, and of all that stand in line too."""
+    """The runs in a feed's pools. ``blocking``: ids of runs that hold a slot or get the next one. ``all``: those and all that wait."""
 
     blocking: frozenset[str] = field(default_factory=frozenset)
     all: frozenset[str] = field(default_factory=frozenset)
 
 
 def places(instance: dg.DagsterInstance, names: Names) -> Places:
-    """Who is in the pools of a feed."""
+    """Return the runs in the pools of a feed."""
     storage = instance.event_log_storage
     if not storage.supports_global_concurrency_limits:
         return Places()
@@ -38,7 +38,7 @@ def places(instance: dg.DagsterInstance, names: Names) -> Places:
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Who holds the place in a pool that a run waits for, since when, and for how long its heart has been silent."""
+    """The run that holds the pool that another waits for, how long it has run, and how long its heart has been silent."""
 
     pool: str
     run: dg.DagsterRun | None
@@ -54,7 +54,7 @@ class Holder:
 
 
 def holder_of(instance: dg.DagsterInstance, names: Names, waiting: str) -> Holder | None:
-    """Who holds what the run ``waiting`` stands in line for; ``None`` where it stands in none."""
+    """Return the holder of the pool that the run ``waiting`` waits for; ``None`` if it waits for none."""
     storage = instance.event_log_storage
     if not storage.supports_global_concurrency_limits:
         return None
@@ -69,7 +69,7 @@ def holder_of(instance: dg.DagsterInstance, names: Names, waiting: str) -> Holde
 
 
 def holder_in(instance: dg.DagsterInstance, pool: str) -> Holder | None:
-    """Who holds a pool: what a run in Dagster's queue waits for, which is not in line yet."""
+    """Return the holder of a pool. A run in Dagster's queue waits for it, but is not among the pool's pending steps yet."""
     if not instance.event_log_storage.supports_global_concurrency_limits:
         return None
     claimed = instance.event_log_storage.get_concurrency_info(pool).claimed_slots
@@ -90,13 +90,13 @@ def _holder(instance: dg.DagsterInstance, pool: str, run_id: str) -> Holder:
 
 
 def described(run: dg.DagsterRun) -> str:
-    """A run for a sentence: the id as the UI shows it, and the job, whose name is none where assets were chosen."""
+    """Describe a run in a sentence: the id as the UI shows it, and the job, if it has a name."""
     job = "chosen assets" if run.job_name.startswith("__") else run.job_name
     return f"Run {run.run_id[:8]} ({job})"
 
 
 def ago(age: timedelta) -> str:
-    """A length of time as one says it."""
+    """Format a length of time for a sentence."""
     seconds = max(0, round(age.total_seconds()))
     if seconds < 90:
         return f"{seconds} seconds"

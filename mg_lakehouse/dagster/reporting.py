@@ -1,6 +1,6 @@
-"""What all assets have in common: how they describe their columns, report a table, and fail.
+"""Shared by all assets: column schemas, table metadata and failures.
 
-Metadata are numbers, times and addresses of tables, never content of a message.
+Metadata are numbers, times and table addresses, never a message's content.
 """
 
 from __future__ import annotations
@@ -25,15 +25,14 @@ __all__ = ["OWNERS", "RETRY_TRANSIENT", "as_failure", "column_schema", "table_me
 OWNERS: Final = ("team:data-engineering",)
 
 RETRY_TRANSIENT: Final = dg.RetryPolicy(max_retries=3, delay=5, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
-"""For an op. A permanent failure is marked so that this does not apply to it."""
+"""Retry policy of an op. It does not apply to permanent failures, which are marked."""
 
 
 @contextmanager
 def as_failure() -> Iterator[None]:
-    """Turn our errors into Dagster failures: permanent ones are not retried, and either is one clear sentence.
+    """Turn our errors and interrupts into Dagster failures of one clear sentence. Permanent errors and interrupts are not retried.
 
-    So is an interrupt. Dagster (1.13) would have the retry policy apply to it and start the step again: a run that was told to
-    stop went on until its queue was empty.
+    Dagster (1.13) applies the retry policy to an interrupt and starts the step again: a stopped run went on until its queue was empty.
     """
     try:
         yield
@@ -46,7 +45,7 @@ def as_failure() -> Iterator[None]:
 
 
 def column_schema(columns: Sequence[Column]) -> dg.TableSchema:
-    """The columns of a table for the asset's page, personal data tagged."""
+    """Return a table's columns for the asset's page, with personal data tagged."""
     return dg.TableSchema(
         columns=[
             dg.TableColumn(column.name, column.type, description=column.description, tags={"pii": ""} if column.pii else {})
@@ -56,16 +55,16 @@ def column_schema(columns: Sequence[Column]) -> dg.TableSchema:
 
 
 def table_metadata(lake: Lake, layer: Layer, table: str) -> Mapping[str, Any]:
-    """Rows, Delta version, address and age of a table, as materialization metadata. Nothing where it does not exist."""
-    found = table_stats(lake, layer, table)
-    if found is None:
+    """Return rows, Delta version, address and age of a table as materialization metadata; empty if the table does not exist."""
+    stats = table_stats(lake, layer, table)
+    if stats is None:
         return {}
     metadata: dict[str, Any] = {
-        "dagster/row_count": found.rows,
+        "dagster/row_count": stats.rows,
         "dagster/uri": lake.uri_of(layer, table),
-        "delta_version": found.version,
-        "updated_at": dg.MetadataValue.timestamp(found.updated_at),
+        "delta_version": stats.version,
+        "updated_at": dg.MetadataValue.timestamp(stats.updated_at),
     }
-    if found.newest_received_at is not None:
-        metadata["lag_seconds"] = round((datetime.now(UTC) - found.newest_received_at).total_seconds(), 1)
+    if stats.newest_received_at is not None:
+        metadata["lag_seconds"] = round((datetime.now(UTC) - stats.newest_received_at).total_seconds(), 1)
     return metadata

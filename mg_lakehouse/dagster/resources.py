@@ -1,7 +1,7 @@
-"""Dagster resources: the lake, the queue, where progress is shown, and the heartbeat of a run.
+"""Dagster resources: the lake, the queue, the web service, progress reports, and a run's heartbeat.
 
-They carry addresses, never credentials: those stay in the environment, where boto3 and the settings find them. An op asks
-:class:`FeedResources` for its own feed's, for a project may hold several feeds, and Dagster has one name for one resource.
+They hold addresses, never credentials: those stay in the environment, where boto3 and the settings read them. A project may hold several
+feeds, and Dagster's resource names are global, so an op gets its own feed's resources from :class:`FeedResources`.
 """
 
 from collections.abc import Iterator
@@ -54,7 +54,7 @@ class EventFeedResource(ResourceWithBoto3Configuration):
         """A client of the queue. Makes no call.
 
         Raises:
-            ConfigurationError: no queue is set, or the AWS settings are unusable.
+            ConfigurationError: no queue is set, or the AWS settings are invalid.
         """
         return open_queue(
             settings.model_copy(update={"queue_url": self.queue_url}),
@@ -69,12 +69,12 @@ class EventFeedResource(ResourceWithBoto3Configuration):
 
 
 class WebServiceResource(dg.ConfigurableResource[Any]):
-    """MessageGears' web service. Its key is the settings', and in no config of a run."""
+    """MessageGears' web service. Its key comes from the settings and is in no run's config."""
 
     url: str = Field(description="Address of the web service.")
 
     def get(self, settings: Settings) -> WebService:
-        """A client of the account that the settings name. Makes no call.
+        """A client of the account in the settings. Makes no call.
 
         Raises:
             ConfigurationError: account or key is not set.
@@ -83,22 +83,22 @@ class WebServiceResource(dg.ConfigurableResource[Any]):
 
 
 class ProgressResource(dg.ConfigurableResource[Any]):
-    """Where long work says how far it is: the run's log, and the listeners of this process."""
+    """Reports the progress of long work to the run's log and to the listeners in this process."""
 
     def report(self, log: dg.DagsterLogManager, step: Step) -> None:
-        """Say how far a stage is, in numbers only."""
+        """Report a stage's progress, in numbers only."""
         log.info(str(step))
         announce(step)
 
 
 class HeartbeatResource(dg.ConfigurableResource[Any]):
-    """The heartbeat of a run, while a process of it is at work: every op and check of ours has it, whatever started the run."""
+    """The heartbeat of a run while one of its processes works: all our ops and checks require it, whatever started the run."""
 
     every: float = Field(default=5.0, description="Seconds between two beats.")
 
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[Self]:
-        """Have it beat. In a sensor's context there is no run."""
+        """Beat while the resource is in use. A sensor's context has no run."""
         if context.instance is None or context.run is None:
             yield self
             return
@@ -107,7 +107,7 @@ class HeartbeatResource(dg.ConfigurableResource[Any]):
 
 
 class _Context(Protocol):
-    """What ops, checks and sensors are given."""
+    """The context of an op, a check or a sensor."""
 
     @property
     def resources(self) -> Any: ...
@@ -119,13 +119,13 @@ class FeedResources:
 
     names: Names
 
-    def keys(self, *wanted: ResourceName) -> set[str]:
-        """Dagster's names of resources, to be required."""
-        return {self.names.of(name) for name in wanted}
+    def keys(self, *resources: ResourceName) -> set[str]:
+        """Return the required resource keys, as Dagster names them."""
+        return {self.names.of(resource) for resource in resources}
 
-    def keys_of_op(self, *wanted: ResourceName) -> set[str]:
-        """Those of an op or a check, whose run has a heartbeat."""
-        return self.keys(*wanted, "heartbeat")
+    def keys_of_op(self, *resources: ResourceName) -> set[str]:
+        """Return the required resource keys of an op or a check, whose run has a heartbeat."""
+        return self.keys(*resources, "heartbeat")
 
     def lake(self, context: _Context) -> Lake:
         """A client of the lake."""
@@ -136,7 +136,7 @@ class FeedResources:
         """A client of the queue.
 
         Raises:
-            ConfigurationError: no queue is set, or the AWS settings are unusable.
+            ConfigurationError: no queue is set, or the AWS settings are invalid.
         """
         resource: EventFeedResource = self._of(context, "event_feed")
         return resource.get(settings)
@@ -156,7 +156,7 @@ class FeedResources:
         return resource
 
     def progress(self, context: _Context) -> ProgressResource:
-        """Where progress is told."""
+        """The resource that reports progress."""
         resource: ProgressResource = self._of(context, "progress")
         return resource
 

@@ -1,7 +1,6 @@
-"""One pass through Dagster in this process: drain, flatten, build gold, and say what became of it.
+"""Runs one pass through Dagster in this process: drain, flatten, build gold, and report the result.
 
-What the command line and the demo run is exactly the jobs that the sensor and the automation start, so that there is one
-way through the pipeline.
+The command line and the demo run exactly the jobs that the sensor and the automation start: there is one way through the pipeline.
 """
 
 from __future__ import annotations
@@ -36,16 +35,16 @@ from mg_lakehouse.sources.sqs import open_queue
 __all__ = ["WAIT_SECONDS", "PassResult", "flatten_and_build", "run_once"]
 
 WAIT_SECONDS: Final = 300.0
-"""For a run that lives in a pool. A line of cron that is slower than its period then ends in a sentence, and does not pile up."""
+"""Wait for a live run in a pool. A cron line slower than its period then ends with an error and does not pile up."""
 
 _QUIET: Final = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
 @dataclass(frozen=True, slots=True)
 class PassResult:
-    """What a pass did. ``failures`` are sentences; the pass succeeded where there are none. ``alarms`` are failures that stop nothing: gold is built.
+    """The result of a pass. ``failures`` are sentences; without any, the pass succeeded. ``alarms`` are failures that stop nothing: gold is built.
 
-    ``metadata`` has each materialized asset's numbers by layer and table, such as ``bronze/event_feed``.
+    ``metadata`` has the numbers of each materialized asset, by layer and table, such as ``bronze/event_feed``.
     """
 
     failures: tuple[str, ...] = ()
@@ -54,7 +53,7 @@ class PassResult:
 
     @property
     def succeeded(self) -> bool:
-        """Whether everything did."""
+        """Whether everything succeeded."""
         return not self.failures
 
 
@@ -63,16 +62,16 @@ def run_once(
 ) -> PassResult:
     """Drain the queue until it is empty or the budget is spent, flatten, and build gold.
 
-    Gold is not built when the ingest failed or one of its blocking checks did, or the last hours do not balance. Where another run has a place in a pool of the instance, it is
-    waited for, ``wait_seconds`` at most.
+    Gold is not built if the ingest or one of its blocking checks failed, or the last hours do not balance. If another run holds a slot in a
+    pool of the instance, the pass waits for it, ``wait_seconds`` at most.
 
     Raises:
-        PermanentError, TransientError: the queue or the lake cannot be asked, or the settings are unusable; nothing was started. Or another
-            run lives on in a pool.
-        InterruptedRunError: the run was stopped, by SIGTERM or Ctrl-C.
+        PermanentError, TransientError: the queue or the lake is unreachable, or the settings are invalid; nothing was started. Or another
+            live run held a pool for too long.
+        InterruptedRunError: SIGTERM or Ctrl-C stopped the run.
     """
     with in_a_sentence():
-        # Asked before anything starts, so that a wrong address costs a second and one sentence.
+        # Checked before anything starts: a wrong address costs a second and gives one sentence.
         open_queue(settings).depth()
         lake = Lake(settings.lake_uri)
         lake.open(EVENT_FEED.layer, EVENT_FEED.name)
@@ -86,12 +85,12 @@ def run_once(
 
 
 def flatten_and_build(settings: Settings, *, wait_seconds: float = WAIT_SECONDS) -> PassResult:
-    """Flatten what silver lacks of any bronze table, balance the last hours and build gold: a pass without the queue.
+    """Flatten all new commits of bronze, balance the last hours and build gold: a pass without the queue.
 
     Raises:
-        PermanentError, TransientError: the lake cannot be asked, or the settings are unusable; nothing was started. Or another run lives on in
-            a pool.
-        InterruptedRunError: the run was stopped, by SIGTERM or Ctrl-C.
+        PermanentError, TransientError: the lake is unreachable, or the settings are invalid; nothing was started. Or another live run held a
+            pool for too long.
+        InterruptedRunError: SIGTERM or Ctrl-C stopped the run.
     """
     with in_a_sentence():
         _require_key(settings, Lake(settings.lake_uri))
@@ -102,19 +101,19 @@ def flatten_and_build(settings: Settings, *, wait_seconds: float = WAIT_SECONDS)
 
 
 def _require_key(settings: Settings, lake: Lake) -> None:
-    """Gold would miss the key of a lake on S3 after everything else was done; that of a local one is made where it is missing."""
+    """Check a lake on S3 for its key now: gold would fail without it, after all other work. A local lake creates its key if missing."""
     if not lake.is_local:
         pii_key(settings, lake)
 
 
 @contextmanager
 def _instance() -> Iterator[dg.DagsterInstance]:
-    """The instance of ``DAGSTER_HOME``, where its UI shows the runs, or one that is gone afterwards."""
+    """Open the instance of ``DAGSTER_HOME``, whose UI shows the runs, or an ephemeral one."""
     home = os.environ.get("DAGSTER_HOME")
     if home and not (Path(home).is_absolute() and Path(home).is_dir()):
-        raise ConfigurationError(f"DAGSTER_HOME, {home}, is no absolute path of a folder: make the folder, or unset it.")
-    if home and "?" in home:  # Dagster's databases are addressed by URLs: half of them would be made beside the folder
-        raise ConfigurationError(f"DAGSTER_HOME, {home}, holds ?, behind which Dagster puts nothing: choose a folder without it.")
+        raise ConfigurationError(f"DAGSTER_HOME, {home}, is not the absolute path of a folder: create the folder, or unset DAGSTER_HOME.")
+    if home and "?" in home:  # Dagster addresses its databases by URL: half of them would be created beside the folder
+        raise ConfigurationError(f"DAGSTER_HOME, {home}, contains ?, which Dagster does not support: choose a folder without it.")
     with dg.DagsterInstance.get() if home else dg.DagsterInstance.ephemeral() as instance:
         if home and (lacking := missing_monitoring(instance)) is not None:
             remark(lacking)
@@ -123,7 +122,7 @@ def _instance() -> Iterator[dg.DagsterInstance]:
 
 @dataclass(frozen=True, slots=True)
 class _Runner:
-    """Runs jobs of a feed in this process, and looks after their waits."""
+    """Runs jobs of a feed in this process, and supervises their waits."""
 
     names: Names
     definitions: dg.Definitions
@@ -143,7 +142,7 @@ class _Runner:
                 run_config=dg.RunConfig(ops=dict(ops or {}), loggers=_QUIET["loggers"]),
                 raise_on_error=False,
             )
-        # Its heart went with it, where nobody else looks.
+        # The run's heartbeat ended with it; no other process may be there to clean up.
         attendant.look()
         if attendant.failure is not None:
             raise attendant.failure
@@ -153,11 +152,11 @@ class _Runner:
         return PassResult(failures, _metadata(result), tuple(_check_failures(result, blocking=False)))
 
     def and_gold(self, silver: PassResult) -> PassResult:
-        """Balance the last hours and build gold behind what flattened, unless that failed or the books do not balance."""
+        """Balance the last hours and build gold, unless flattening failed or the hours do not balance."""
         if not silver.succeeded:
             return silver
-        if not (books := self.run(RECONCILIATION_JOB)).succeeded:
-            return PassResult(books.failures, silver.metadata, silver.alarms)
+        if not (balance := self.run(RECONCILIATION_JOB)).succeeded:
+            return PassResult(balance.failures, silver.metadata, silver.alarms)
         gold = self.run(GOLD_JOB)
         return PassResult(gold.failures, {**silver.metadata, **gold.metadata}, (*silver.alarms, *gold.alarms))
 
@@ -166,10 +165,12 @@ def _step_failures(result: dg.ExecuteInProcessResult) -> Iterator[str]:
     for event in result.all_events:
         if event.event_type == dg.DagsterEventType.STEP_FAILURE:
             data = event.step_failure_data
-            said = data.user_failure_data
+            failure = data.user_failure_data
             error = data.error
             cause = error.cause if error is not None and error.cause is not None else error
-            yield (said.description if said is not None else None) or (cause.message.strip() if cause is not None else "A step failed.")
+            yield (failure.description if failure is not None else None) or (
+                cause.message.strip() if cause is not None else "A step failed."
+            )
 
 
 def _check_failures(result: dg.ExecuteInProcessResult, *, blocking: bool) -> Iterator[str]:
@@ -180,9 +181,9 @@ def _check_failures(result: dg.ExecuteInProcessResult, *, blocking: bool) -> Ite
 
 
 def _metadata(result: dg.ExecuteInProcessResult) -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = {}
+    metadata: dict[str, dict[str, Any]] = {}
     for event in result.all_events:
         if event.event_type == dg.DagsterEventType.ASSET_MATERIALIZATION and event.asset_key is not None:
             values = event.materialization.metadata
-            found["/".join(event.asset_key.path[-2:])] = {name: value.value for name, value in values.items()}
-    return found
+            metadata["/".join(event.asset_key.path[-2:])] = {name: value.value for name, value in values.items()}
+    return metadata

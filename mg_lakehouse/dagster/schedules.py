@@ -1,6 +1,6 @@
-"""Schedules: what runs by the clock, behind what runs by events.
+"""The schedules: what runs by the clock, besides what events start.
 
-Those of the daily files are stopped where there are no credentials, and one that somebody starts says which setting is missing.
+Schedules of daily files are stopped where there are no credentials; one that somebody starts anyway names the missing setting.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _COMPACTION: Final = "compaction_hourly"
 
 
 class _Schedule(NamedTuple):
-    """When a job runs, in UTC; those of daily files in ``MG_ACTIVITY_TIMEZONE``, for their last ``days`` days."""
+    """When a job runs: in UTC, or for daily files in ``MG_ACTIVITY_TIMEZONE``, over the last ``days`` days."""
 
     name: str
     job: str
@@ -44,23 +44,23 @@ _SCHEDULES: Final = (
         "23 * * * *",
         "Builds gold once an hour, whatever the automation missed: a crash between a commit and its event, a job whose maturity changed by time alone.",
     ),
-    _Schedule("alerts_hourly", ALERTS_JOB, "33 * * * *", "Looks for alerts, behind gold's catch-up."),
-    _Schedule(_COMPACTION, MAINTENANCE_JOB, "37 * * * *", "Merges the small files that today's batches leave."),
+    _Schedule("alerts_hourly", ALERTS_JOB, "33 * * * *", "Checks gold for alerts, after gold's catch-up."),
+    _Schedule(_COMPACTION, MAINTENANCE_JOB, "37 * * * *", "Merges the small files of today's batches."),
     _Schedule(
         "maintenance_daily",
         MAINTENANCE_JOB,
         "47 2 * * *",
-        "Compacts and sorts the day that closed, removes replaced files and orphans, and cleans the logs.",
+        "Compacts and sorts closed days, removes replaced files and orphans, and cleans the logs.",
     ),
     _Schedule("standing_checks_daily", STANDING_CHECKS_JOB, "41 5 * * *", "Checks whole silver tables once a day."),
 )
 
 _DAILY_FILES: Final = (
-    # MessageGears says that a day's files are there after 8 o'clock of the next. None of these times is an hour that a change of the
-    # clock leaves out or has twice.
+    # MessageGears says that a day's files are ready after 8 o'clock on the next day. No change of the clock skips or repeats one of these
+    # times.
     _Schedule("activity_daily", ACTIVITY_JOB, "47 8 * * *", "Fetches yesterday's files.", days=1),
-    _Schedule("activity_weekly", ACTIVITY_JOB, "17 9 * * 0", "Fetches what is missing of the last 8 days' files.", days=8),
-    # An hour and a half later the report on what they fetched.
+    _Schedule("activity_weekly", ACTIVITY_JOB, "17 9 * * 0", "Fetches those of the last 8 days' files that are missing.", days=8),
+    # The report on the fetched files follows an hour and a half later.
     _Schedule("activity_report_daily", ACTIVITY_REPORT_JOB, "17 10 * * *", "Compares yesterday's files with the queue.", days=1),
     _Schedule(
         "activity_report_weekly",
@@ -73,20 +73,20 @@ _DAILY_FILES: Final = (
 
 
 def build_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
-    """All schedules of a feed. They run unless somebody stops them, or lack credentials."""
+    """Build all schedules of a feed. They run unless somebody stops them or credentials are missing."""
     names = Names(settings.feed)
     by_clock = [
         dg.ScheduleDefinition(
-            name=names.of(each.name),
-            job_name=names.of(each.job),
-            cron_schedule=each.cron,
-            run_config=todays_small_files(names) if each.name == _COMPACTION else None,
+            name=names.of(schedule.name),
+            job_name=names.of(schedule.job),
+            cron_schedule=schedule.cron,
+            run_config=todays_small_files(names) if schedule.name == _COMPACTION else None,
             default_status=dg.DefaultScheduleStatus.RUNNING,
-            description=each.description,
+            description=schedule.description,
         )
-        for each in _SCHEDULES
+        for schedule in _SCHEDULES
     ]
-    return [*by_clock, *(_of_daily_files(settings, each) for each in _DAILY_FILES)]
+    return [*by_clock, *(_of_daily_files(settings, schedule) for schedule in _DAILY_FILES)]
 
 
 def _of_daily_files(settings: Settings, schedule: _Schedule) -> dg.ScheduleDefinition:
@@ -107,7 +107,7 @@ def _of_daily_files(settings: Settings, schedule: _Schedule) -> dg.ScheduleDefin
         days = _last_days(context.scheduled_execution_time.astimezone(zone), schedule.days)
         days = [day for day in days if day >= settings.activity_start_date]
         if not days:
-            return dg.SkipReason(f"The first day to fetch files of, MG_ACTIVITY_START_DATE, is {settings.activity_start_date}.")
+            return dg.SkipReason(f"No files to fetch before MG_ACTIVITY_START_DATE, {settings.activity_start_date}.")
         if schedule.job == ACTIVITY_JOB:
             return dg.RunRequest(tags=activity_range(settings, days[0], days[-1]))
         return dg.RunRequest(run_config=_report_config(names, days))
@@ -122,5 +122,5 @@ def _report_config(names: Names, days: Sequence[date]) -> dg.RunConfig:
 
 
 def _last_days(now: datetime, count: int) -> list[date]:
-    """The last days that have ended by the clock of ``now``."""
+    """Return the last ``count`` days that have ended, in the time zone of ``now``."""
     return [now.date() - timedelta(days=back) for back in range(count, 0, -1)]

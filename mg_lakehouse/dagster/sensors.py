@@ -1,8 +1,8 @@
-"""The sensors that look at the queue and at bronze, and start what there is to do.
+"""The sensors that watch the queue and bronze, and start runs.
 
-That of the queue only looks: one ``GetQueueAttributes``, no receive and no delete, so that previewing a tick in the UI takes nothing. There
-is no ``run_key``, which would de-duplicate for ever. What to do is decided by :func:`decide`, a pure function. First each sensor has the runs
-ended that are dead, so that what is under way is what lives.
+The queue's sensor makes one ``GetQueueAttributes`` call, no receive and no delete, so previewing a tick in the UI takes no message. Runs have
+no ``run_key``, which would de-duplicate for ever. :func:`decide`, a pure function, decides on an ingest. Each sensor first ends dead runs, so
+that the runs under way are alive.
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ EVENT_FEED_SENSOR: Final = "event_feed_sensor"
 
 
 class Decision(NamedTuple):
-    """Whether to start an ingest, and why, in a sentence with the numbers."""
+    """Whether to start an ingest, and why: a sentence with the numbers."""
 
     start: bool
     reason: str
@@ -41,7 +41,7 @@ def decide(depth: QueueDepth, *, running: bool, seconds_since_last: float | None
     Args:
         depth: what the queue holds.
         running: whether an ingest is queued, starting or running.
-        seconds_since_last: age of the last ingest's start; ``None`` where there was none.
+        seconds_since_last: age of the last ingest's start; ``None`` if there was none.
         settings: the thresholds.
     """
     waiting = f"{depth.visible:,} messages wait, {depth.in_flight:,} are in flight"
@@ -71,7 +71,7 @@ def build_event_feed_sensor(settings: Settings) -> dg.SensorDefinition:
         required_resource_keys=resources.keys("event_feed"),
         minimum_interval_seconds=10,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Looks at the event feed's queue and starts an ingest when enough waits. Receives and deletes nothing.",
+        description="Watches the event feed's queue and starts an ingest when enough messages wait. Receives and deletes nothing.",
     )
     def event_feed_sensor(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         if ended := end_dead_runs(context.instance, names):
@@ -93,7 +93,7 @@ def build_event_feed_sensor(settings: Settings) -> dg.SensorDefinition:
 
 
 def build_daily_files_sensor(names: Names) -> dg.SensorDefinition:
-    """The sensor ``daily_files_sensor``: daily and loaded files that no ingest flattened are flattened, also where no queue is set."""
+    """The sensor ``daily_files_sensor``: flattens daily and loaded files that no ingest flattened, even if no queue is set."""
     resources = FeedResources(names)
 
     @dg.sensor(
@@ -102,13 +102,13 @@ def build_daily_files_sensor(names: Names) -> dg.SensorDefinition:
         required_resource_keys=resources.keys("lake"),
         minimum_interval_seconds=60,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Looks for daily and loaded files in bronze that silver lacks, and has them flattened.",
+        description="Watches bronze for daily and loaded files that silver lacks, and starts a run to flatten them.",
     )
     def daily_files_sensor(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         if ended := end_dead_runs(context.instance, names):
             return _ended(context, ended)
         if any(under_way(context.instance, names.of(job)) for job in (INGEST_JOB, FLATTEN_JOB)):
-            return dg.SkipReason("What flattens is under way.")
+            return dg.SkipReason("A run that flattens is under way.")
         try:
             waiting = sum(unflattened(resources.lake(context), source) for source in BRONZE_TABLES if source != EVENT_FEED.name)
         except LakehouseError as error:
@@ -119,12 +119,12 @@ def build_daily_files_sensor(names: Names) -> dg.SensorDefinition:
 
 
 def _run_of_today(names: Names) -> dg.RunRequest:
-    """A run that brings what is new, and makes no day anew however late it starts."""
+    """Request a run that flattens new commits and rebuilds no day, however late it starts."""
     return dg.RunRequest(partition_key=today(), run_config=dg.RunConfig(ops=only_new(names)))
 
 
 def _ended(context: dg.SensorEvaluationContext, sentences: Sequence[str]) -> dg.SkipReason:
-    """Nothing is started in this tick: where Dagster tries runs again it does so before the next, which else starts what there is to do."""
+    """Skip this tick: Dagster's own retries, if on, come before the next tick, which otherwise starts the work."""
     for sentence in sentences:
         context.log.warning(sentence)
     return dg.SkipReason(" ".join(sentences))

@@ -1,4 +1,4 @@
-"""Slack: a sensor that posts what is new among the alerts."""
+"""Slack: a sensor that posts new alerts."""
 
 import importlib.util
 import json
@@ -17,17 +17,17 @@ from mg_lakehouse.settings import Settings
 __all__ = ["build_alert_sensors", "build_slack_resource", "news"]
 
 _POSTED: Final = 15
-"""Alerts in one message: with 500 characters each, of which an escaped one takes five, below the 40,000 that Slack takes."""
+"""Alerts in one message: with 500 characters each, and five per escaped one, it stays below the 40,000 that Slack accepts."""
 
-# Without these, Slack makes links of addresses, mentions of names, and bold of stars.
+# Without these, Slack turns addresses into links, names into mentions, and stars into bold.
 _PLAIN: Final[dict[str, Any]] = {"mrkdwn": False, "parse": "none", "link_names": False, "unfurl_links": False, "unfurl_media": False}
 
 Told = dict[str, dict[str, str]]
-"""By check, the severity of each subject that was told."""
+"""By check, the severity of each subject that was posted."""
 
 
 def build_alert_sensors(settings: Settings) -> list[dg.SensorDefinition]:
-    """The sensor ``alerts_to_slack``, where a channel is set."""
+    """Build the sensor ``alerts_to_slack`` if a channel is set."""
     if settings.alert_slack_channel is None:
         return []
     channel, names = settings.alert_slack_channel, Names(settings.feed)
@@ -38,28 +38,30 @@ def build_alert_sensors(settings: Settings) -> list[dg.SensorDefinition]:
         minimum_interval_seconds=60,
         default_status=dg.DefaultSensorStatus.RUNNING,
         required_resource_keys=resources.keys("slack"),
-        description="Tells Slack of each alert once, and again when it becomes an error.",
+        description="Posts each alert to Slack once, and again when it becomes an error.",
     )
     def alerts_to_slack(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-        told: Told = json.loads(context.cursor) if context.cursor else {}
+        posted: Told = json.loads(context.cursor) if context.cursor else {}
         keys = [*alert_check_keys(names), names.messages_are_ingested, names.nothing_set_aside]
-        found = {key.name: alerts for key in keys if (alerts := _newest(context.instance, key)) is not None}
-        new = news(told, found)
+        current = {key.name: alerts for key in keys if (alerts := _newest(context.instance, key)) is not None}
+        new = news(posted, current)
         if new:
             client = resources.slack(context).get_client()
             for start in range(0, len(new), _POSTED):
                 client.chat_postMessage(channel=channel, text="\n".join(map(_line, new[start : start + _POSTED])), **_PLAIN)
-        context.update_cursor(json.dumps(told | {name: {each.subject: each.severity for each in alerts} for name, alerts in found.items()}))
-        return dg.SkipReason(f"{len(new):,} new alerts were told." if new else "Nothing new.")
+        context.update_cursor(
+            json.dumps(posted | {name: {alert.subject: alert.severity for alert in alerts} for name, alerts in current.items()})
+        )
+        return dg.SkipReason(f"Posted {len(new):,} new alerts." if new else "Nothing new.")
 
     return [alerts_to_slack]
 
 
 def build_slack_resource(settings: Settings) -> dict[str, Any]:
-    """The resource ``slack``, where a channel is set.
+    """Build the resource ``slack`` if a channel is set.
 
     Raises:
-        ConfigurationError: a channel is set and no token, or `dagster-slack` is not installed.
+        ConfigurationError: a channel is set without a token, or `dagster-slack` is not installed.
     """
     if settings.alert_slack_channel is None:
         return {}
@@ -67,13 +69,13 @@ def build_slack_resource(settings: Settings) -> dict[str, Any]:
         raise ConfigurationError("MG_ALERT_SLACK_CHANNEL is set and MG_ALERT_SLACK_TOKEN is not: set it to the token of a Slack bot.")
     if importlib.util.find_spec("dagster_slack") is None:
         raise ConfigurationError("MG_ALERT_SLACK_CHANNEL needs dagster-slack: run `pip install 'mg-lakehouse[slack]'`.")
-    from dagster_slack import SlackResource  # noqa: PLC0415  an extra, and a second to import
+    from dagster_slack import SlackResource  # noqa: PLC0415  an extra, and it takes a second to import
 
     return {"slack": SlackResource(token=settings.alert_slack_token.get_secret_value())}
 
 
 def news(told: Told, found: dict[str, list[Alert]]) -> list[Alert]:
-    """The alerts that were not told yet, or are worse than when they were."""
+    """Return the alerts that were not posted yet, or are worse than when they were."""
     return [
         alert
         for name, alerts in found.items()
@@ -83,12 +85,12 @@ def news(told: Told, found: dict[str, list[Alert]]) -> list[Alert]:
 
 
 def _newest(instance: dg.DagsterInstance, key: dg.AssetCheckKey) -> list[Alert] | None:
-    """What the newest evaluation of a check found, ``None`` where there is none."""
+    """Return the alerts of a check's newest evaluation; ``None`` if there is no evaluation."""
     records = instance.event_log_storage.get_asset_check_execution_history(key, limit=10)
     for record in records:
         if record.evaluation is not None and (value := record.evaluation.metadata.get(METADATA)) is not None:
-            found: Any = value.value
-            return [Alert(**each) for each in found]
+            alerts: Any = value.value
+            return [Alert(**alert) for alert in alerts]
     return None
 
 

@@ -1,4 +1,4 @@
-"""Stalls: messages wait and nothing is ingested. Why that is, and what the sensor remembers of it."""
+"""Stalls: messages wait and nothing is ingested. Finds the cause, and defines the sensor's cursor."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -30,7 +30,7 @@ _HOURLY: Final = timedelta(hours=1)
 
 
 class Stall(NamedTuple):
-    """Why nothing is ingested while messages wait: ``cause`` stays the same while it lasts, ``text`` is a sentence."""
+    """Why nothing is ingested while messages wait: ``cause`` is stable as long as it lasts, ``text`` is a sentence."""
 
     cause: str
     text: str
@@ -38,7 +38,7 @@ class Stall(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """What the sensor remembers: since when messages have waited, and what it reported last, when."""
+    """The sensor's state: since when messages have waited, the last cause it reported, and when."""
 
     waiting_since: str | None = None
     cause: str | None = None
@@ -46,26 +46,26 @@ class Cursor:
 
     @classmethod
     def of(cls, text: str | None) -> Self:
-        """Of the sensor's cursor."""
+        """Parse the sensor's cursor."""
         return cls(**json.loads(text)) if text else cls()
 
     def text(self) -> str:
-        """As the sensor's cursor."""
+        """Return the text of the sensor's cursor."""
         return json.dumps(asdict(self))
 
     def since(self) -> datetime | None:
-        """Since when messages have waited."""
+        """Return since when messages have waited."""
         return None if self.waiting_since is None else datetime.fromisoformat(self.waiting_since)
 
     def is_due(self, cause: str | None, now: datetime) -> bool:
-        """Whether an outcome is worth a row: it changed, or the last is an hour old."""
+        """Whether to report: the cause changed, or the last report is an hour old."""
         return self.reported_at is None or cause != self.cause or now - datetime.fromisoformat(self.reported_at) >= _HOURLY
 
 
 def find_stall(
     instance: dg.DagsterInstance, names: Names, lake: Lake, settings: Settings, *, depth: QueueDepth, waiting_since: datetime | None
 ) -> Stall | None:
-    """Why nothing has been ingested for ``MG_STALLED_MINUTES`` while messages wait; ``None`` where it has, or none do."""
+    """Find why nothing was ingested for ``MG_STALLED_MINUTES`` while messages wait; ``None`` if something was, or none wait."""
     if depth.visible == 0 or waiting_since is None:
         return None
     now = datetime.now(UTC)
@@ -74,7 +74,7 @@ def find_stall(
     last = max([waiting_since, *known, *_succeeded(instance, names.of(INGEST_JOB))])
     if now - last < timedelta(minutes=settings.stalled_minutes):
         return None
-    # What keeps us from the lake keeps an ingest too.
+    # What keeps us from reading the lake keeps an ingest from it too.
     cause, why = ("lake", str(committed)) if isinstance(committed, LakehouseError) else _why(instance, names, now)
     return Stall(cause, f"{depth.visible:,} messages wait, and nothing was ingested for {ago(now - last)}. {why}")
 
@@ -94,7 +94,7 @@ def _succeeded(instance: dg.DagsterInstance, job: str) -> list[datetime]:
 
 
 def _why(instance: dg.DagsterInstance, names: Names, now: datetime) -> tuple[str, str]:
-    """The cause, and a sentence on it."""
+    """Return the cause, and a sentence about it."""
     record = under_way(instance, names.of(INGEST_JOB))
     if record is not None:
         run = record.dagster_run
@@ -123,16 +123,16 @@ def _why(instance: dg.DagsterInstance, names: Names, now: datetime) -> tuple[str
 
 
 def _failure(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str:
-    """Our own sentence on a failed step; what others say may hold anything, and is in the run's log."""
+    """Return our own sentence about a failed step. Other errors may contain anything; they are in the run's log."""
     for entry in instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE):
-        said = entry.dagster_event.step_failure_data.user_failure_data if entry.dagster_event is not None else None
-        if said is not None and said.description:
-            return said.description
+        failure = entry.dagster_event.step_failure_data.user_failure_data if entry.dagster_event is not None else None
+        if failure is not None and failure.description:
+            return failure.description
     return "See its log."
 
 
 def sensor_state(instance: dg.DagsterInstance, sensor: str) -> InstigatorState | None:
-    """What the instance knows of a sensor: nothing where it runs by default and never ticked."""
+    """Return the instance's state of a sensor: ``None`` if the sensor runs by default and never ticked."""
     if instance.schedule_storage is None:
         return None
     states = instance.all_instigator_state(instigator_type=InstigatorType.SENSOR)

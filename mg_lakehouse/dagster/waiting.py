@@ -1,7 +1,7 @@
-"""Waiting for a place in a pool with a word and an end, in a run of this process.
+"""Waits for a slot in a pool with a message and a timeout, for a run in this process.
 
-Dagster (1.13) waits for a place in a loop that neither a signal nor a sentence gets into: it sleeps not at all, and has Ctrl-C and SIGTERM noted
-for the next step. The same loop waits until a step is tried again. Both waits go through one method, which is ours within the block.
+Dagster (1.13) waits for a slot in a busy loop that prints nothing and defers Ctrl-C and SIGTERM to the next step. The same loop waits until a
+step is retried. Both waits go through one method, which :func:`attended` replaces inside its block.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ _NAP_SECONDS: Final = 0.2
 
 @dataclass
 class Attendant:
-    """Looks after the waits of a run: says whom it waits for, ends who is dead, and gives up after ``seconds`` behind one that lives."""
+    """Supervises the waits of a run: reports the run it waits for, ends dead runs, and gives up after ``seconds`` behind a live one."""
 
     instance: dg.DagsterInstance
     names: Names
     run_id: str
     seconds: float
     failure: LakehouseError | None = None
-    """What ended the run, which Dagster has for a failure of its own."""
+    """The error that ended the run; Dagster reports it as a failure of its own."""
 
     _holder: str | None = field(default=None, init=False)
     _since: float | None = field(default=None, init=False)
@@ -48,8 +48,8 @@ class Attendant:
         """Wait a moment, until a step may be ready.
 
         Raises:
-            DagsterExecutionInterruptedError: somebody wants the run to stop.
-            TransientError: a live run has held the place for too long.
+            DagsterExecutionInterruptedError: a signal asked the run to stop.
+            TransientError: a live run has held the slot for too long.
         """
         if check_captured_interrupt():
             self.failure = InterruptedRunError(STOPPED)
@@ -60,10 +60,10 @@ class Attendant:
         time.sleep(min(_NAP_SECONDS, seconds) if seconds > 0 else _NAP_SECONDS)
 
     def look(self) -> None:
-        """End who is dead, and say whom the run waits for.
+        """End dead runs, and report the run that this one waits for.
 
         Raises:
-            TransientError: a live run has held the place for too long.
+            TransientError: a live run has held the slot for too long.
         """
         for sentence in end_dead_runs(self.instance, self.names):
             remark(sentence)
@@ -86,7 +86,7 @@ def _taken(holder: Holder) -> TransientError:
 
 @contextmanager
 def attended(attendant: Attendant) -> Iterator[None]:
-    """Have the waits of the run of this block looked after."""
+    """Let the attendant supervise the waits of the run in this block."""
     sleep = ActiveExecution.sleep_til_ready
 
     def wait(execution: Any) -> None:

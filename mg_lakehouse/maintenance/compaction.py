@@ -1,8 +1,8 @@
-"""Compaction: many small files of a table become few, with the same rows and no change in the change feed.
+"""Compaction: merges a table's many small files into few, with the same rows and no change in the change feed.
 
-delta-rs rewrites and commits with ``dataChange=false``, which goes through beside appends and is allowed on an append-only
-table. Here is decided which partitions need it, once each, and with what the files are written. What may be deleted afterwards,
-and when, is :mod:`mg_lakehouse.maintenance.retention`'s business.
+delta-rs rewrites and commits with ``dataChange=false``, which does not conflict with appends and is allowed on an append-only table. This
+module decides which partitions need it, and how the files are written. :mod:`mg_lakehouse.maintenance.retention` decides what may be deleted
+afterwards, and when.
 """
 
 from __future__ import annotations
@@ -28,24 +28,24 @@ __all__ = ["Rewrite", "Rewritten", "planned_rewrites", "rewrite", "small_files"]
 _SORTED_BY: Final = "event_at"
 _DAY: Final = "partition.received_date"
 _SMALL_SHARE: Final = 4
-"""A file is small below this part of the target. Today's are compacted up to it: each row is rewritten few times, not every hour."""
+"""A file is small below this fraction of the target. Today's files are compacted up to it: each row is rewritten a few times, not every hour."""
 
 _ROW_GROUP_ROWS: Final = 131_072
 _ROW_GROUP_BODIES: Final = 8_192
-"""Rows of a group where each holds a text: 131,072 bodies would be gigabytes in the writer and in every reader."""
+"""Rows of a group if each holds a text: 131,072 bodies would take gigabytes in the writer and in every reader."""
 
 _FEW: Final = 4
-"""So many small files may stay in a closed partition: a straggler after midnight is no reason to rewrite the day."""
+"""Small files that may stay in a closed partition: a straggler after midnight is no reason to rewrite the day."""
 
 _LOOSE: Final = 0.1
-"""Part of a closed partition's bytes that may lie out of order, for the same reason."""
+"""Share of a closed partition's bytes that may be out of order, for the same reason."""
 
 _LOOKED_INTO: Final = timedelta(days=7)
-"""A day's only file is read, to see whether it is sorted, in the week after the day; older ones were seen then."""
+"""In the week after a day, its only file is read to see whether it is sorted; older files were checked then."""
 
 
 class Rewrite(NamedTuple):
-    """What is to be done to a partition, ``None`` for a table that has none: its small files merged, or all of it sorted."""
+    """A planned rewrite: merge a partition's small files, or sort all of it. ``partition`` is ``None`` for an unpartitioned table."""
 
     how: Literal["merge", "sort"]
     partition: date | None
@@ -53,71 +53,71 @@ class Rewrite(NamedTuple):
 
 
 class Rewritten(NamedTuple):
-    """What was done to a partition; ``note`` says what went otherwise than planned."""
+    """The result of a rewrite; ``note`` says what differed from the plan."""
 
     how: Literal["merge", "sort", "none"]
     note: str = ""
 
 
 def planned_rewrites(lake: Lake, handle: DeltaTable, layer: Layer, settings: Settings, *, now: datetime, closed: bool) -> list[Rewrite]:
-    """Partitions that need a rewrite, oldest first.
+    """Plan the rewrites of the partitions that need one, oldest first.
 
     Args:
         lake: the lake.
         handle: the table.
-        layer: the table's.
+        layer: the table's layer.
         settings: target size, and how many small files today's partition may have.
-        now: what decides which partitions are closed: those of UTC days before.
-        closed: whether closed partitions are looked at too.
+        now: the time; partitions of earlier UTC days are closed.
+        closed: whether to plan closed partitions too.
     """
     small_bytes = _small_bytes(handle, layer, settings)
-    found: list[Rewrite] = []
+    rewrites: list[Rewrite] = []
     for partition, files in _partitions(handle):
         if partition is None or partition >= now.date():
             if files.filter(pl.col("size_bytes") < small_bytes).height > settings.small_files:
-                found.append(Rewrite("merge", partition, small_bytes))
+                rewrites.append(Rewrite("merge", partition, small_bytes))
         elif closed and _is_sorted(layer, handle):
             if _out_of_order(lake, handle, files, settings.compacted_file_bytes, look=now.date() - partition <= _LOOKED_INTO):
-                found.append(Rewrite("sort", partition, settings.compacted_file_bytes))
+                rewrites.append(Rewrite("sort", partition, settings.compacted_file_bytes))
         elif closed and _mergeable(files, settings.compacted_file_bytes):
-            found.append(Rewrite("merge", partition, settings.compacted_file_bytes))
-    return found
+            rewrites.append(Rewrite("merge", partition, settings.compacted_file_bytes))
+    return rewrites
 
 
 def _is_sorted(layer: Layer, handle: DeltaTable) -> bool:
-    """Whether the closed partitions of a table are sorted by ``event_at``: those of the silver tables whose rows are small.
+    """Whether a table's closed partitions are sorted by ``event_at``: true for silver tables with small rows.
 
-    Bodies and other long texts stay in the order of arrival, which is nearly that of their times: to sort 300,000 bodies of
-    26 kB, delta-rs needed 9 GB, or failed where it had less.
+    Bodies and other long texts stay in order of arrival, which is nearly that of their times: delta-rs needed 9 GB to sort 300,000 bodies of
+    26 kB, and failed with less.
     """
     return layer == "silver" and handle.metadata().name not in {UNRECOGNIZED, REJECTED_ITEMS}
 
 
 def small_files(handle: DeltaTable, layer: Layer, settings: Settings) -> int:
-    """Small files in the partition that has most of them."""
+    """Count the small files in the partition that has the most."""
     small = _small_bytes(handle, layer, settings)
     return max((files.filter(pl.col("size_bytes") < small).height for _, files in _partitions(handle)), default=0)
 
 
 def _small_bytes(handle: DeltaTable, layer: Layer, settings: Settings) -> int:
-    """Below this size a file of a partition that still grows is small, and up to it small ones are merged.
+    """Return the size below which a file of a growing partition is small, and up to which small files are merged.
 
-    Of gold, what a refresh cuts a file to is its full size: measured by a compacted file, all of a gold table is small, and was merged each
-    hour into files that the next refresh had to rewrite.
+    A gold file's full size is the one that a refresh writes. Measured against a compacted file, all files of a gold table are small, and were
+    merged each hour into files that the next refresh had to rewrite.
     """
     full = settings.compacted_file_bytes
     return (min(full, replaced_file_bytes(handle)) if layer == "gold" else full) // _SMALL_SHARE
 
 
 def rewrite(handle: DeltaTable, layer: Layer, planned: Rewrite, settings: Settings, what: str) -> Rewritten:
-    """Rewrite a partition and commit. Another writer that changed the same files wins, and this is done the next time.
+    """Rewrite a partition and commit. If another writer changed the same files, it wins, and the rewrite waits for the next time.
 
     Args:
         handle: the table; afterwards at a version with the rewrite.
-        layer: the table's.
-        planned: what is to be done.
-        settings: the memory of a sort.
-        what: the table, for an error's sentence.
+        layer: the table's layer.
+        planned: the rewrite.
+        settings: the memory for a sort.
+        what: the table, for error texts.
 
     Raises:
         PermanentError: access is refused or the disk is full.
@@ -125,7 +125,7 @@ def rewrite(handle: DeltaTable, layer: Layer, planned: Rewrite, settings: Settin
     """
     options: dict[str, Any] = {
         "target_size": planned.target_bytes,
-        # Beside the pipeline: one core, and the memory of one.
+        # The pipeline runs at the same time: use one core, and its memory.
         "max_concurrent_tasks": 1,
         "max_spill_size": settings.sort_bytes,
         "writer_properties": _writer(layer, handle),
@@ -142,20 +142,20 @@ def rewrite(handle: DeltaTable, layer: Layer, planned: Rewrite, settings: Settin
             return Rewritten(planned.how)
         except CommitFailedError:
             handle.update_incremental()
-            return Rewritten("none", note="another writer changed the same files: left for the next time")
+            return Rewritten("none", note="another writer changed the same files: postponed to the next maintenance")
         except DeltaError as error:
             if planned.how != "sort" or "Resources exhausted" not in str(error):
                 raise
         handle.optimize.compact(**options)
-        return Rewritten("merge", f"{planned.partition} is too large to be sorted in MG_SORT_BYTES: it was merged as it is")
+        return Rewritten("merge", f"{planned.partition} is too large to sort within MG_SORT_BYTES: it was merged unsorted")
 
 
 def _writer(layer: Layer, handle: DeltaTable) -> WriterProperties:
     names = {field.name for field in handle.schema().fields}
     columns = {"body": ColumnProperties(dictionary_enabled=False)} if "body" in names else {}
     if "request_id" in names:
-        # Jobs lie anywhere between a file's least and greatest id. 0.6 to 4 kB a row group, and a look for one job in 8 M rows
-        # that do not have it went from 42 to 17 ms in DuckDB, which asks the filter for one key and not for a list.
+        # A job's id can lie anywhere between a file's least and greatest id. The filter takes 0.6 to 4 kB a row group. A query for one absent
+        # job in 8 M rows went from 42 to 17 ms in DuckDB, which uses the filter for one key but not for a list.
         columns["request_id"] = ColumnProperties(bloom_filter_properties=BloomFilterProperties(set_bloom_filter_enabled=True, fpp=0.01))
     long = layer == "bronze" or handle.metadata().name in {UNRECOGNIZED, REJECTED_ITEMS}
     return WriterProperties(
@@ -170,9 +170,9 @@ def _partitions(handle: DeltaTable) -> Iterator[tuple[date | None, pl.DataFrame]
     if _DAY not in files.columns:
         yield None, files
         return
-    for (day,), part in files.sort(_DAY).group_by(_DAY, maintain_order=True):
+    for (day,), files_of_day in files.sort(_DAY).group_by(_DAY, maintain_order=True):
         assert isinstance(day, date)
-        yield day, part
+        yield day, files_of_day
 
 
 def _mergeable(files: pl.DataFrame, target: int) -> bool:
@@ -181,7 +181,7 @@ def _mergeable(files: pl.DataFrame, target: int) -> bool:
 
 
 def _out_of_order(lake: Lake, handle: DeltaTable, files: pl.DataFrame, target: int, *, look: bool) -> bool:
-    """Whether a partition is not what a sort would make of it: few files whose times do not overlap."""
+    """Whether a partition differs from a sorted one: few files whose times do not overlap."""
     if files.height == 1:
         return look and files["num_records"].item() > _ROW_GROUP_ROWS and not _in_order_within(lake, handle, files)
     size = int(files["size_bytes"].sum())
@@ -192,7 +192,7 @@ def _out_of_order(lake: Lake, handle: DeltaTable, files: pl.DataFrame, target: i
 
 
 def _loose_bytes(spans: Sequence[tuple[datetime, datetime, int]]) -> int:
-    """Bytes of the files that overlap a larger one."""
+    """Sum the bytes of files that overlap a larger one."""
     kept: list[tuple[datetime, datetime]] = []
     loose = 0
     for low, high, size in spans:

@@ -1,11 +1,11 @@
-"""The repair of a bronze table, which is the only copy of what the queue gave: nothing is deleted, and what cannot be read is named.
+"""Repairs a bronze table, the only copy of the queue's messages: it deletes nothing, and names what cannot be read.
 
-A damaged entry of the log is set aside, and one that can be read takes its place, for silver and the feed of changes count by versions. What it told
-is told again by the data files that no entry names: a batch whose rows silver has already takes a version that silver has read, so that it is not
-read twice; every other batch is committed anew, as the newest version, and silver reads it as it reads any. A batch is never there twice, for only
-rows whose message bronze lacks are taken. Done again after a kill, it goes on where it was.
+A damaged log entry is set aside, and a readable one takes its place, because silver and the change feed count by versions. The data files that no
+entry names hold its batches. A batch whose rows silver already has gets a version that silver has read, so it is not read twice. Every other
+batch is committed as the newest version, and silver reads it like any other. No batch occurs twice: only rows whose message bronze lacks are
+taken. After a kill, the repair continues where it stopped.
 
-While a table is damaged nobody commits to it (:mod:`mg_lakehouse.lake.damage`), so the repair has it for itself until its last entry is in place.
+Nobody commits to a damaged table (:mod:`mg_lakehouse.lake.damage`), so the repair has it to itself until its last entry is in place.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from mg_lakehouse.lake.tables import TableSpec
 __all__ = ["SIDE_FOLDER", "Recovered", "Repair", "planned_repair", "repair"]
 
 SIDE_FOLDER: Final = "_set_aside"
-"""Folder of a table for what was damaged. Delta and its readers pass over names that begin with an underscore, a vacuum too."""
+"""A table's folder for damaged files. Delta, its readers and vacuum ignore names that begin with an underscore."""
 
 _REPAIRED: Final = "mg.repaired"
 _HINT: Final = "_last_checkpoint"
@@ -56,9 +56,9 @@ _SPECS: Final[Mapping[str, TableSpec]] = {spec.name: spec for spec in BRONZE_SPE
 
 
 class Recovered(NamedTuple):
-    """A batch that no readable commit has: its rows that bronze lacks, the data files that hold them, and the log's version that tells of it again.
+    """A batch that no readable commit has: the count of its messages that bronze lacks, their data files, and the log version to restore it to.
 
-    ``version`` is ``None`` where it is committed anew.
+    ``version`` is ``None`` if the batch is committed as a new version.
     """
 
     batch_id: str
@@ -69,10 +69,10 @@ class Recovered(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Repair:
-    """What is to be done to a bronze table, or was: paths are those in the table's folder.
+    """The plan or the result of a bronze table's repair; paths are relative to the table's folder.
 
-    ``damaged`` is set aside. ``unreadable`` are data files that the log names and that cannot be read, so that their rows are lost unless
-    another file has them; ``unknown`` are such that the log does not name, which stay where they are.
+    ``damaged`` is set aside. ``unreadable`` are data files that the log names and that cannot be read: their rows are lost unless another file
+    has them. ``unknown`` are unreadable files that the log does not name; they stay in place.
     """
 
     table: str
@@ -88,10 +88,10 @@ class Repair:
 
 
 def planned_repair(lake: Lake, table: str) -> Repair:
-    """What a repair of a bronze table would do; nothing is changed.
+    """Plan the repair of a bronze table; change nothing.
 
     Raises:
-        PermanentError: the lake is in an object store, or the log lacks what says what the table is.
+        PermanentError: the lake is in an object store, or the log lacks the table's metadata.
         TransientError: the store did not answer.
     """
     return _looked_at(lake, table).repair
@@ -101,7 +101,7 @@ def repair(lake: Lake, table: str) -> Repair:
     """Repair a bronze table, and return what was done.
 
     Raises:
-        PermanentError, TransientError: as for :func:`planned_repair`, or the disk is full. What was done until then stays; called again, it goes on.
+        PermanentError, TransientError: as for :func:`planned_repair`, or the disk is full. Work done before stays; another call continues.
     """
     look = _looked_at(lake, table)
     if look.repair.anything:
@@ -112,7 +112,7 @@ def repair(lake: Lake, table: str) -> Repair:
 
 @dataclass(frozen=True, slots=True)
 class _Log:
-    """What of a table's log can be read: actions by version, and those of the checkpoint that stands before them."""
+    """The readable part of a table's log: actions by version, and those of the checkpoint before them."""
 
     folder: Path
     entries: Mapping[int, Sequence[Mapping[str, Any]]]
@@ -121,14 +121,14 @@ class _Log:
     others: Sequence[Mapping[str, Any]]
 
     def actions(self, up_to: int | None = None) -> Iterator[Mapping[str, Any]]:
-        """The actions that a version is made of, in order; without one, the newest."""
+        """Yield the actions of a version in order; by default of the newest."""
         yield from self.checkpoint
         for version in sorted(self.entries):
             if version > self.base and (up_to is None or version <= up_to):
                 yield from self.entries[version]
 
     def active(self) -> dict[str, int]:
-        """Paths and sizes of the data files that the newest version is made of."""
+        """Return paths and sizes of the newest version's data files."""
         files: dict[str, int] = {}
         for action in self.actions():
             if (add := action.get("add")) is not None:
@@ -138,34 +138,34 @@ class _Log:
         return files
 
     def named(self) -> set[Path]:
-        """All data files that any entry or checkpoint names, whatever became of them."""
+        """Return all data files that any entry or checkpoint names, active or not."""
         every = (*self.others, *self.checkpoint, *(action for actions in self.entries.values() for action in actions))
-        return {data_file(self.folder, each["path"]) for each in files_named(every, "add", "remove", "cdc")}
+        return {data_file(self.folder, file["path"]) for file in files_named(every, "add", "remove", "cdc")}
 
     def table_id(self) -> str | None:
-        """Id of the table."""
+        """Return the table's id."""
         return next((action["metaData"]["id"] for action in self.actions() if "metaData" in action), None)
 
     def lane(self, up_to: int) -> int:
-        """How many batches were committed up to a version."""
-        lanes = [action["txn"]["version"] for action in self.actions(up_to) if "txn" in action and action["txn"]["appId"] == LANE]
-        return max(lanes, default=0)
+        """Return the fencing counter at a version: how many batches were committed up to it."""
+        counters = [action["txn"]["version"] for action in self.actions(up_to) if "txn" in action and action["txn"]["appId"] == LANE]
+        return max(counters, default=0)
 
     def committed_near(self, version: int) -> int:
-        """When the nearest readable commit below a version was made, else the nearest above, in milliseconds."""
+        """Return the time in milliseconds of the nearest readable commit below a version, else of the nearest above."""
         times = {
-            each: int(action["commitInfo"]["timestamp"])
-            for each, actions in self.entries.items()
+            committed: int(action["commitInfo"]["timestamp"])
+            for committed, actions in self.entries.items()
             for action in actions
             if "commitInfo" in action
         }
-        below = [each for each in times if each < version]
+        below = [committed for committed in times if committed < version]
         return times[max(below)] if below else times[min(times)] if times else int(time.time() * 1000)
 
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """A plan, and what it was made from. ``lacking`` has the keys of the rows to take, and the ``file`` of each."""
+    """A plan and its input. ``lacking`` has the keys of the rows to recover, and each row's ``file``."""
 
     spec: TableSpec
     log: _Log
@@ -176,7 +176,7 @@ class _Look:
 def _looked_at(lake: Lake, table: str) -> _Look:
     if not lake.is_local:
         raise PermanentError(
-            f"The lake {lake.uri} is no folder of this machine: restore damaged objects of bronze from the bucket's versions."
+            f"The lake {lake.uri} is not a folder on this machine: restore damaged objects of bronze from the bucket's versions."
         )
     spec, folder = _SPECS[table], Path(lake.uri_of("bronze", table))
     if not folder.is_dir():
@@ -188,18 +188,18 @@ def _looked_at(lake: Lake, table: str) -> _Look:
     orphans, unknown = (
         _orphans(folder, log.named()) if damaged or unreadable or folder.joinpath(SIDE_FOLDER).is_dir() else (pl.DataFrame(), ())
     )
-    bad = {each.file for each in unreadable}
+    bad = {damage.file for damage in unreadable}
     lacking = _lacking(orphans, [str(data_file(folder, path)) for path in active if path not in bad])
-    free = [each.version for each in damaged if each.version is not None and max(0, log.base) < each.version <= progress]
+    free = [damage.version for damage in damaged if damage.version is not None and max(0, log.base) < damage.version <= progress]
     recovered = tuple(_recovered(lacking, _flattened(lake, lacking), free))
     return _Look(spec, log, Repair(table, damaged, unreadable, recovered, unknown), lacking)
 
 
 def _read_log(lake: Lake, folder: Path) -> tuple[_Log, tuple[Damage, ...], int]:
-    """What can be read of a log, what of it is damaged, and how far silver has read it."""
+    """Return a log's readable part, its damage, and the version up to which silver has read it."""
     entries = {version: actions_of(entry_file(folder, version).read_bytes()) for version in _readable(folder)}
     first_look = list(damage_of(folder))
-    bad = {each.file for each in first_look}
+    bad = {damage.file for damage in first_look}
     checkpoints = {
         int(file.name[:20]): _checkpoint_actions(file)
         for file in sorted(log_of(folder).glob("*.checkpoint.parquet"))
@@ -207,33 +207,33 @@ def _read_log(lake: Lake, folder: Path) -> tuple[_Log, tuple[Damage, ...], int]:
     }
     others = [action for actions in checkpoints.values() for action in actions]
     every = (*others, *(action for actions in entries.values() for action in actions))
-    table_id = next((each["id"] for each in files_named(every, "metaData")), None) or _id_by_silver(lake, folder.name)
+    table_id = next((metadata["id"] for metadata in files_named(every, "metaData")), None) or _id_by_silver(lake, folder.name)
     progress = 0 if table_id is None else recorded_progress_of(lake, progress_app_of(table_id))
     damaged = list(damage_of(folder, up_to=progress))
-    broken = [each.version for each in damaged if each.version is not None]
-    there = {*entries, *broken}
+    broken = [damage.version for damage in damaged if damage.version is not None]
+    present = {*entries, *broken}
 
     def leads_on(base: int) -> bool:
-        """Whether the entries behind a checkpoint, or all, are there up to the newest."""
-        return all(version in there for version in range(base + 1, max(there, default=-1) + 1))
+        """Whether all entries after a checkpoint, or without one all entries, are present up to the newest."""
+        return all(version in present for version in range(base + 1, max(present, default=-1) + 1))
 
     base = max((version for version in checkpoints if not broken or version < min(broken)), default=-1)
     if not leads_on(
         base
-    ):  # maintenance removed what stood before the hole: only a checkpoint behind it knows that, and what it lacks comes anew
+    ):  # maintenance removed the entries before the hole: only a checkpoint after it has them, and what that lacks is committed again
         base = max(checkpoints, default=base)
     whole = leads_on(base)
-    # What a checkpoint behind a hole names is no reason to leave a file alone: it is set aside.
+    # A checkpoint after a hole is set aside, so the files that it names count as orphans.
     older = [action for version, actions in checkpoints.items() if version < base for action in actions]
     log = _Log(folder, entries, base, checkpoints.get(base, ()), older)
     if whole and base < 0 and 0 in broken:
         log = replace(log, entries=entries | {0: _first_entry(lake, folder.name)})
     if not whole or log.table_id() is None:
         raise PermanentError(
-            f"The log of bronze/{folder.name} in the lake {lake.uri} lacks what says what the table is: restore the folder {log_of(folder)} "
-            "from a backup. Its data files are as they were, and nothing was changed."
+            f"The log of bronze/{folder.name} in the lake {lake.uri} lacks the table's metadata: restore the folder {log_of(folder)} "
+            "from a backup. Nothing was changed, and the data files are intact."
         )
-    # Made of a log with a hole, they lack what was in it.
+    # Checkpoints of a log with a hole lack the entries in it.
     over = [
         Damage(f"{LOG}/{version:020}.checkpoint.parquet", "stale") for version in checkpoints if broken and version > max(base, min(broken))
     ]
@@ -247,12 +247,12 @@ def _readable(folder: Path) -> list[int]:
 
 
 def _first_entry(lake: Lake, table: str) -> list[dict[str, Any]]:
-    """What the first entry of a bronze table said: it is made anew, under the id by which silver knows the table where silver has read it."""
+    """Rebuild the first log entry of a bronze table, with the table id that silver recorded, if it has read the table."""
     spec = _SPECS[table]
     with TemporaryDirectory(prefix="mg-lakehouse-repair-") as folder:
-        made = Lake(folder)
-        made.ensure(spec)
-        actions = actions_of(entry_file(Path(made.uri_of("bronze", table)), 0).read_bytes())
+        scratch = Lake(folder)
+        scratch.ensure(spec)
+        actions = actions_of(entry_file(Path(scratch.uri_of("bronze", table)), 0).read_bytes())
     known = _id_by_silver(lake, table)
     if known is not None:
         for metadata in files_named(actions, "metaData"):
@@ -261,7 +261,7 @@ def _first_entry(lake: Lake, table: str) -> list[dict[str, Any]]:
 
 
 def _id_by_silver(lake: Lake, table: str) -> str | None:
-    """The id of a bronze table by the newest commit of silver that says which one it read; ``None`` where none does."""
+    """Return the id of a bronze table from the newest silver commit that records it; ``None`` if none does."""
     folder = Path(lake.uri_of("silver", REJECTED_ITEMS))
     for version in reversed(_readable(folder)):
         actions = actions_of(entry_file(folder, version).read_bytes())
@@ -273,14 +273,14 @@ def _id_by_silver(lake: Lake, table: str) -> str | None:
 
 
 def _checkpoint_actions(file: Path) -> list[dict[str, Any]]:
-    """The actions of a checkpoint, as they would stand in an entry."""
+    """Return the actions of a checkpoint, in the form of a log entry."""
     rows = pl.read_parquet(file, glob=False).to_dicts()
     return [{kind: value} for row in rows for kind, value in row.items() if value is not None and not _is_empty(value)]
 
 
 def _is_empty(value: Any) -> bool:
-    """Whether a struct is one of no values: what is null in Parquet may be read so."""
-    return isinstance(value, dict) and all(each is None for each in value.values())
+    """Whether a struct has no values: a null in Parquet may be read as one."""
+    return isinstance(value, dict) and all(member is None for member in value.values())
 
 
 def _unreadable(folder: Path, active: Mapping[str, int]) -> Iterator[Damage]:
@@ -298,9 +298,9 @@ def _unreadable(folder: Path, active: Mapping[str, int]) -> Iterator[Damage]:
 
 
 def _orphans(folder: Path, named: set[Path]) -> tuple[pl.DataFrame, tuple[str, ...]]:
-    """Keys of the rows of data files that the log does not name, and those of them that cannot be read."""
-    found, unknown = [], []
-    for file in sorted((*folder.glob("*/*.parquet"), *folder.glob("*.parquet")), key=lambda each: each.stat().st_mtime_ns):
+    """Return the row keys of data files that the log does not name, and the unreadable ones of these files."""
+    orphans, unknown = [], []
+    for file in sorted((*folder.glob("*/*.parquet"), *folder.glob("*.parquet")), key=lambda path: path.stat().st_mtime_ns):
         if file in named or file.relative_to(folder).parts[0].startswith(("_", ".")):
             continue
         try:
@@ -308,16 +308,16 @@ def _orphans(folder: Path, named: set[Path]) -> tuple[pl.DataFrame, tuple[str, .
         except (pl.exceptions.PolarsError, OSError):
             unknown.append(str(file.relative_to(folder)))
         else:
-            found.append(rows.cast({"received_at": TIMESTAMP}).with_columns(file=pl.lit(str(file.relative_to(folder)))))
-    return pl.concat(found) if found else pl.DataFrame(), tuple(unknown)
+            orphans.append(rows.cast({"received_at": TIMESTAMP}).with_columns(file=pl.lit(str(file.relative_to(folder)))))
+    return pl.concat(orphans) if orphans else pl.DataFrame(), tuple(unknown)
 
 
 def _lacking(orphans: pl.DataFrame, active: Sequence[str]) -> pl.DataFrame:
-    """Rows whose message bronze has not, each message once."""
+    """Return the rows whose message bronze lacks, each message once."""
     if orphans.is_empty():
         return orphans
     if active:
-        # The table cannot be opened while it is damaged. Names are no patterns.
+        # The table cannot be opened while it is damaged. File names are not glob patterns.
         ids = pl.scan_parquet(list(active), glob=False, hive_partitioning=False, schema={"message_id": pl.String}, extra_columns="ignore")
         held = ids.join(orphans.lazy().select("message_id"), on="message_id", how="semi").collect()
         orphans = orphans.join(held, on="message_id", how="anti")
@@ -325,13 +325,13 @@ def _lacking(orphans: pl.DataFrame, active: Sequence[str]) -> pl.DataFrame:
 
 
 def _flattened(lake: Lake, lacking: pl.DataFrame) -> set[str]:
-    """Batches that silver has rows of."""
+    """Return the batches that silver has rows of."""
     if lacking.is_empty():
         return set()
     span = (lacking["received_at"].min(), lacking["received_at"].max())
     known: list[pl.DataFrame] = []
     for table in silver_tables():
-        with suppress(PermanentError):  # what is damaged there tells nothing, and is made anew from bronze
+        with suppress(PermanentError):  # a damaged silver table proves nothing, and is rebuilt from bronze
             handle = lake.open("silver", table)
             if handle is not None and (files := files_between(handle, "received_at", [span])):  # type: ignore[list-item]
                 known.append(
@@ -341,7 +341,7 @@ def _flattened(lake: Lake, lacking: pl.DataFrame) -> set[str]:
 
 
 def _recovered(lacking: pl.DataFrame, flattened: set[str], free: Sequence[int]) -> Iterator[Recovered]:
-    """The batches of some rows, oldest first. The newest that silver has take the newest versions that it has read and that are free."""
+    """Yield the batches of the rows, oldest first. The newest batches that silver has get the newest free versions that it has read."""
     if lacking.is_empty():
         return
     batches = (
@@ -360,25 +360,25 @@ def _apply(lake: Lake, look: _Look) -> None:
     aside = folder / SIDE_FOLDER
     aside.mkdir(exist_ok=True)
     sync_folder(folder)
-    # Checkpoints first: the table stays damaged, and nobody else's, until its last entry is in place.
-    files = [each.file for each in look.repair.damaged if each.version is None]
+    # Checkpoints first: the table stays damaged, and closed to other writers, until its last entry is in place.
+    files = [damage.file for damage in look.repair.damaged if damage.version is None]
     for name in (*([f"{LOG}/{_HINT}"] if files else []), *files):
         _set_aside(folder, name, move=True)
-    told = {each.version: each for each in look.repair.recovered}
-    for version in sorted(each.version for each in look.repair.damaged if each.version is not None):
-        _replace_entry(look, version, told.get(version))
-    for each in look.repair.unreadable:
-        _stand_in(look, each.file)
+    batches = {batch.version: batch for batch in look.repair.recovered}
+    for version in sorted(damage.version for damage in look.repair.damaged if damage.version is not None):
+        _replace_entry(look, version, batches.get(version))
+    for damage in look.repair.unreadable:
+        _stand_in(look, damage.file)
     for batch in look.repair.recovered:
         if batch.version is None:
             _commit_anew(lake, look, batch)
 
 
 def _stand_in(look: _Look, path: str) -> None:
-    """Set an unreadable data file aside, and put one without rows in its place, of the size that the log says.
+    """Set an unreadable data file aside, and put one without rows in its place, of the size in the log.
 
-    The log stays as it is: silver reads the versions that added the file by the feed of changes, which wants it, and it would want it of a version that
-    removed it, too. Compaction leaves the file out in its time.
+    The log does not change: silver reads the version that added the file from the change feed, which needs the file, and it would need it for a
+    version that removed it too. A later compaction drops the file.
     """
     folder, size = look.log.folder, look.log.active()[path]
     file = data_file(folder, path)
@@ -392,10 +392,10 @@ def _stand_in(look: _Look, path: str) -> None:
 
 
 def _no_rows(spec: TableSpec, size: int) -> bytes:
-    """A Parquet file of a table's columns without rows, padded to a size behind its first mark, where nothing points to.
+    """Return a Parquet file with a table's columns and no rows, padded to ``size`` after its first magic bytes, where nothing points to.
 
     Raises:
-        PermanentError: it is larger than that.
+        PermanentError: the file is larger than ``size``.
     """
     names = [name for name in spec.schema if name not in spec.partition_by]
     rows = pl.DataFrame(schema=spec.schema).select(names).to_arrow(compat_level=pl.CompatLevel.oldest())
@@ -404,17 +404,17 @@ def _no_rows(spec: TableSpec, size: int) -> bytes:
     content = written.getvalue()
     if len(content) > size:
         raise PermanentError(
-            f"A data file of bronze/{spec.name} has {size:,} bytes by the log, and none of this table is so small: restore the folder from a backup."
+            f"The log gives {size:,} bytes for a data file of bronze/{spec.name}, too few for this table: restore the folder from a backup."
         )
     return content[:4] + b"\0" * (size - len(content)) + content[4:]
 
 
 def _set_aside(folder: Path, name: str, *, move: bool) -> None:
-    """Have a file, if it is there, in the folder for what is damaged, under its name or that with a number behind it."""
+    """Link or move a file, if it exists, to the folder for damaged files, under its name or its name with a number."""
     file = folder / name
     if not file.exists():
         return
-    target = next(each for each in _names(folder / SIDE_FOLDER, file.name) if not each.exists() or each.samefile(file))
+    target = next(path for path in _names(folder / SIDE_FOLDER, file.name) if not path.exists() or path.samefile(file))
     with suppress(FileExistsError):
         os.link(file, target)
     sync_folder(target.parent)
@@ -432,7 +432,7 @@ def _names(folder: Path, name: str) -> Iterator[Path]:
 
 
 def _replace_entry(look: _Look, version: int, told: Recovered | None) -> None:
-    """Put an entry that can be read in the place of a damaged one, which is set aside: at no moment is there none."""
+    """Replace a damaged entry, which is set aside, by a readable one. An entry exists at every moment."""
     folder, log = look.log.folder, look.log
     entry = entry_file(folder, version)
     _set_aside(folder, f"{LOG}/{entry.name}", move=False)
@@ -444,12 +444,12 @@ def _replace_entry(look: _Look, version: int, told: Recovered | None) -> None:
         info["operation"] = "CREATE TABLE"
     if told is not None:
         rows = _rows(look, told)
-        adds = [_add(look.spec, folder, path, part) for path, part in _files_of(look, told, rows)]
+        adds = [_add(look.spec, folder, path, file_rows) for path, file_rows in _files_of(look, told, rows)]
         info["operationMetrics"] = {"num_added_files": len(adds), "num_added_rows": rows.height}
         info |= ledger_of(rows, told.batch_id).metadata()
         markers = {LANE: log.lane(version) + 1, f"{BATCH_MARKER}{told.batch_id}": 1}
         now = int(time.time() * 1000)
-        actions = [{"add": each} for each in adds]
+        actions = [{"add": add} for add in adds]
         actions += [{"txn": {"appId": LANE, "version": markers[LANE]}}]
         actions += [{"txn": {"appId": f"{BATCH_MARKER}{told.batch_id}", "version": 1, "lastUpdated": now}}]
     info[_REPAIRED] = json.dumps({"at": datetime.now(UTC).isoformat(timespec="seconds")})
@@ -462,29 +462,29 @@ def _replace_entry(look: _Look, version: int, told: Recovered | None) -> None:
     sync_folder(folder)
     if entry.exists():
         draft.replace(entry)
-    else:  # whoever was faster committed something else
+    else:  # another writer may have committed this version
         try:
             os.link(draft, entry)
         except FileExistsError:
-            raise PermanentError(f"{entry} was committed meanwhile: stop what writes to the lake, and repair it again.") from None
+            raise PermanentError(f"{entry} was committed meanwhile: stop all writers to the lake, and repair it again.") from None
         finally:
             draft.unlink()
     sync_folder(log_of(folder))
 
 
 def _rows(look: _Look, batch: Recovered) -> pl.DataFrame:
-    """The rows of a batch to take, with the table's columns and ``file``."""
-    wanted = look.lacking.filter(pl.col("batch_id") == batch.batch_id)
-    parts = []
+    """Return the rows of a batch to recover, with the table's columns and ``file``."""
+    lacking = look.lacking.filter(pl.col("batch_id") == batch.batch_id)
+    by_file = []
     for name in batch.files:
         rows = pl.read_parquet(look.log.folder / name, glob=False, hive_partitioning=False)
-        ids = wanted.filter(pl.col("file") == name).select("message_id")
-        parts.append(
+        ids = lacking.filter(pl.col("file") == name).select("message_id")
+        by_file.append(
             rows.join(ids, on="message_id", how="semi")
             .unique("message_id", keep="first", maintain_order=True)
             .with_columns(file=pl.lit(name))
         )
-    rows = pl.concat(parts, how="diagonal")
+    rows = pl.concat(by_file, how="diagonal")
     day = pl.col("file").str.extract(r"received_date=(\d{4}-\d{2}-\d{2})").str.to_date()
     schema = look.spec.schema
     missing = [pl.lit(None, dtype).alias(name) for name, dtype in schema.items() if name not in rows.columns and name != "received_date"]
@@ -494,20 +494,23 @@ def _rows(look: _Look, batch: Recovered) -> pl.DataFrame:
 
 
 def _files_of(look: _Look, batch: Recovered, rows: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
-    """The data files of a batch: those there are where all their rows are to be taken, else new ones of those rows."""
+    """Yield the data files of a batch: an existing file if all its rows are recovered, else a new file of the recovered rows."""
     for name in batch.files:
-        part = rows.filter(pl.col("file") == name)
-        if part.height == pl.scan_parquet(look.log.folder / name, glob=False, hive_partitioning=False).select(pl.len()).collect().item():
-            yield name, part
+        recovered = rows.filter(pl.col("file") == name)
+        if (
+            recovered.height
+            == pl.scan_parquet(look.log.folder / name, glob=False, hive_partitioning=False).select(pl.len()).collect().item()
+        ):
+            yield name, recovered
             continue
-        made = Path(name).parent / f"part-{uuid.uuid4()}-repaired.zstd.parquet"
-        part.drop("file", *look.spec.partition_by).write_parquet(look.log.folder / made, compression="zstd")
-        sync_file(look.log.folder / made)
-        yield str(made), part
+        written = Path(name).parent / f"part-{uuid.uuid4()}-repaired.zstd.parquet"
+        recovered.drop("file", *look.spec.partition_by).write_parquet(look.log.folder / written, compression="zstd")
+        sync_file(look.log.folder / written)
+        yield str(written), recovered
 
 
 def _add(spec: TableSpec, folder: Path, path: str, rows: pl.DataFrame) -> dict[str, Any]:
-    """The action that adds a data file."""
+    """Return the log action that adds a data file."""
     file = folder / path
     sync_file(file)
     sync_folder(file.parent)
@@ -529,14 +532,14 @@ def _add(spec: TableSpec, folder: Path, path: str, rows: pl.DataFrame) -> dict[s
 
 
 def _value(value: Any) -> Any:
-    """A value as statistics in a log have it."""
+    """Format a value for the statistics in a log."""
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
     return value.isoformat() if isinstance(value, date) else value
 
 
 def _commit_anew(lake: Lake, look: _Look, batch: Recovered) -> None:
-    """Commit a batch as any is committed. Where a readable commit has its account, only rows of it were lost, and they bring no account again."""
+    """Commit a batch like any other. If a readable commit has its ledger, only some rows were lost, and they are committed without a ledger."""
     rows = _rows(look, batch).drop("file")
     if append_batch(lake, rows, batch.batch_id, table=look.spec).new == rows.height:
         return
@@ -548,9 +551,9 @@ def _commit_anew(lake: Lake, look: _Look, batch: Recovered) -> None:
             if files
             else None
         )
-        left = rows if held is None else rows.join(held, on="message_id", how="anti")
-        if left.is_empty():
+        missing = rows if held is None else rows.join(held, on="message_id", how="anti")
+        if missing.is_empty():
             return Landed(None)
-        return Append(left, (Transaction(LANE, (handle.transaction_version(LANE) or 0) + 1),), None, {_REPAIRED: "{}"})
+        return Append(missing, (Transaction(LANE, (handle.transaction_version(LANE) or 0) + 1),), None, {_REPAIRED: "{}"})
 
     commit_once(f"bronze/{look.spec.name} in the lake {lake.uri}", lambda: lake.ensure(look.spec), decide)

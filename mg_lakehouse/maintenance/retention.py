@@ -1,9 +1,8 @@
-"""What of a table's past may be deleted: replaced files, orphans of killed writers, old entries of the log.
+"""Retention: decides what of a table's history may be deleted: replaced files, orphans of killed writers, old log entries.
 
-Each layer reads the one below by version, from the change feed, and the feed of a version needs its log entry and the files that
-it added, whether or not they were compacted since. So nothing goes that a reader has not read: a table's past is kept for some
-days by the clock, and longer where a reader lags (:class:`Hold`). It is a guard without which rows would be lost silently:
-asked for versions whose entries are gone, a change feed may give no rows and no error.
+Each layer reads the one below by version, from the change feed. The feed of a version needs its log entry and the files that it added, even if
+they were compacted since. So a table's history is kept for a number of days, and longer while a reader lags: the reader has a retention lock
+(:class:`Hold`). Without it, rows would be lost silently: for versions whose entries are gone, a change feed may return no rows and no error.
 """
 
 from __future__ import annotations
@@ -30,14 +29,14 @@ _MARGIN: Final = timedelta(hours=1)
 """A file is written some time before its commit, and clocks differ."""
 
 _WITHOUT_ROWS: Final = ("CREATE TABLE", "OPTIMIZE", "VACUUM START", "VACUUM END", "SET TBLPROPERTIES", "ADD COLUMN")
-"""Commits that the change feed shows nothing of."""
+"""Operations whose commits add nothing to the change feed."""
 
 _PROPERTIES: Final = {"delta.deletedFileRetentionDuration": 7, "delta.logRetentionDuration": 30}
-"""What Delta does in days where a table says nothing."""
+"""Delta's defaults in days, for tables without these properties."""
 
 
 class Hold(NamedTuple):
-    """A reader that lags, by name, and the times of the oldest commit and of the oldest one with rows that it has not read."""
+    """A retention lock: a lagging reader's name, and the times of its oldest unread commit and its oldest unread commit with rows."""
 
     reader: str
     commit_at: datetime
@@ -45,22 +44,22 @@ class Hold(NamedTuple):
 
 
 class Removed(NamedTuple):
-    """Files that were removed, or would be, and their bytes where they are known."""
+    """Files that were removed, or would be, and their bytes if known."""
 
     files: int = 0
     bytes: int = 0
 
 
 def silver_hold(lake: Lake, bronze: DeltaTable) -> Hold | None:
-    """Silver's hold on bronze: what it has not flattened. Nothing else can replace it, so it has no end."""
+    """Return silver's retention lock on bronze: what it has not flattened. It never expires, because nothing can replace bronze."""
     return _hold("silver", bronze, silver_progress(lake, bronze))
 
 
 def gold_hold(lake: Lake, silver: DeltaTable, models: Iterable[str], *, no_longer_than: timedelta) -> Hold | None:
-    """The longest hold of gold's models on a silver table.
+    """Return the oldest retention lock of gold's models on a silver table.
 
-    A model that was not built for longer than ``no_longer_than`` holds nothing: it finds its changes gone and is built anew, which
-    is as exact and costs a full build. So a model that fails, or that nobody builds, does not keep the past for ever.
+    A model that was not built for ``no_longer_than`` has no lock: its changes are gone and it is rebuilt, which is as exact and costs a full
+    build. So a model that fails, or that nobody builds, does not keep the history for ever.
     """
     table, table_id = silver.metadata().name or "", str(silver.metadata().id)
     holds = []
@@ -75,9 +74,10 @@ def gold_hold(lake: Lake, silver: DeltaTable, models: Iterable[str], *, no_longe
 
 
 def check_hold(lake: Lake, source: str, versions: int) -> Hold | None:
-    """The hold of the checks that add up what silver says of the newest ``versions`` of a bronze table: all its tables' logs must go back so far.
+    """Return the retention lock of the checks that sum silver's ledgers of a bronze table's newest ``versions``.
 
-    The logs are cut at different places. Where one has the items of a slice and another no longer its rows, items would be missing.
+    All silver logs must go back that far. They are cut at different places: if one still has the items of a slice and another no longer its
+    rows, items would seem missing.
     """
     bronze = lake.open("bronze", source)
     if bronze is None:
@@ -91,7 +91,7 @@ def _is_read_on_from(included: Included, table_id: str) -> bool:
 
 
 def _hold(reader: str, handle: DeltaTable, read: int) -> Hold | None:
-    """``read`` is the version up to which everything is read, -1 for nothing."""
+    """Return a reader's lock. ``read`` is the version up to which it has read everything, -1 for nothing."""
     unread = handle.version() - read
     if unread <= 0:
         return None
@@ -101,22 +101,22 @@ def _hold(reader: str, handle: DeltaTable, read: int) -> Hold | None:
 
 
 def remove_files(handle: DeltaTable, holds: Sequence[Hold], *, keep: timedelta, dry_run: bool) -> Removed:
-    """Remove the files that were replaced at least ``keep`` ago, and those as old that no commit knows of.
+    """Remove files that were replaced at least ``keep`` ago, and files of that age that no commit names.
 
-    A writer that still runs has no file as old as that: its tries last minutes. Where a reader lags, everything that could be
-    of a commit that it has not read stays too.
+    A running writer has no file that old: its attempts last minutes. While a reader lags, all files that may belong to a commit it has not
+    read stay too.
     """
     now = datetime.now(UTC)
     ages = [keep, *(now - hold.rows_at + _MARGIN for hold in holds if hold.rows_at is not None)]
     options: dict[str, Any] = {
         "retention_hours": ceil(max(ages) / timedelta(hours=1)),
-        # The age is ours to choose, and never less than the hold of a reader.
+        # We choose the age; it never undercuts a reader's lock.
         "enforce_retention_duration": False,
         "full": True,
         "post_commithook_properties": NO_HOOKS,
     }
     files = handle.vacuum(dry_run=True, **options)
-    if dry_run or not files:  # a vacuum of nothing is no commit
+    if dry_run or not files:  # without files to remove, make no commit
         return Removed(len(files))
     removed = handle.vacuum(dry_run=False, **options)
     started = next((commit for commit in handle.history(8) if commit.get("operation") == "VACUUM START"), {})
@@ -124,10 +124,10 @@ def remove_files(handle: DeltaTable, holds: Sequence[Hold], *, keep: timedelta, 
 
 
 def clean_log(handle: DeltaTable, holds: Sequence[Hold], *, keep: timedelta) -> Hold | None:
-    """Remove the log's entries that are older than ``keep`` and lie before a checkpoint, as the table's properties have it.
+    """Remove log entries that are older than ``keep`` and lie before a checkpoint, by the table's properties.
 
     Returns:
-        The reader that has not read entries as old as that; then nothing is removed. ``None`` where there is none.
+        The lock of a reader that has not read entries of that age; then nothing is removed. ``None`` if there is none.
     """
     oldest = datetime.now(UTC) - keep + _MARGIN
     for hold in holds:
@@ -138,17 +138,19 @@ def clean_log(handle: DeltaTable, holds: Sequence[Hold], *, keep: timedelta) -> 
 
 
 def with_retention(handle: DeltaTable, *, keep_files_days: int, keep_log_days: int) -> bool:
-    """Have the table's properties say how long its past is kept, where they say otherwise. Returns whether that took a commit.
+    """Set the table's retention properties if they differ. Return whether that took a commit.
 
-    delta-rs goes by them: what a checkpoint still knows of replaced files, and which entries of the log are old. A commit of
-    metadata makes an append under way look again, so it is made only where the numbers change.
+    delta-rs obeys them: they decide which replaced files a checkpoint still names, and which log entries are old. A metadata commit makes a
+    running append retry, so it is made only if the numbers change.
     """
-    wanted = dict(zip(_PROPERTIES, (keep_files_days, keep_log_days), strict=True))
+    days_by_property = dict(zip(_PROPERTIES, (keep_files_days, keep_log_days), strict=True))
     configured = handle.metadata().configuration
-    told = {name: f"interval {days} days" for name, days in wanted.items() if days != _days(configured.get(name), _PROPERTIES[name])}
-    if told:
-        handle.alter.set_table_properties(told, post_commithook_properties=NO_HOOKS)
-    return bool(told)
+    changed = {
+        name: f"interval {days} days" for name, days in days_by_property.items() if days != _days(configured.get(name), _PROPERTIES[name])
+    }
+    if changed:
+        handle.alter.set_table_properties(changed, post_commithook_properties=NO_HOOKS)
+    return bool(changed)
 
 
 def _days(interval: str | None, default: int) -> int:

@@ -1,7 +1,7 @@
-"""Maintenance of a lake's tables: compaction, what is left of the past, checkpoints. Safe beside the pipeline, and at any moment to kill.
+"""Runs the maintenance of a lake's tables: compaction, retention, checkpoints. It is safe while the pipeline runs, and safe to kill.
 
-Two depths: the small files of today, often; and everything, once a day, when no day is open but today. What a rewrite does is
-:mod:`mg_lakehouse.maintenance.compaction`'s business, what may be deleted :mod:`mg_lakehouse.maintenance.retention`'s.
+It has two scopes: today's small files, often; and everything, once a day, when only today is open. For rewrites see
+:mod:`mg_lakehouse.maintenance.compaction`, for deletions :mod:`mg_lakehouse.maintenance.retention`.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ LAYERS: Final[tuple[Layer, ...]] = ("bronze", "silver", "gold")
 
 @dataclass(frozen=True, slots=True)
 class TableReport:
-    """What was done to a table, or would be in a dry run: files and bytes in the newest version before and after, and what was removed.
+    """The result of a table's maintenance, or its plan in a dry run: files and bytes of the newest version before and after, and removals.
 
-    In a dry run, ``files_after`` and ``bytes_after`` are those before. ``rewrites`` counts partitions by what became of them.
+    In a dry run, ``files_after`` and ``bytes_after`` equal those before. ``merged`` and ``sorted`` count partitions.
     """
 
     layer: Layer
@@ -53,12 +53,12 @@ class TableReport:
 
     @property
     def anything(self) -> bool:
-        """Whether there was anything to do or to say."""
+        """Whether there was anything to do or to report."""
         return bool(self.merged or self.sorted or self.removed.files or self.notes)
 
 
 def tables_of(layer: Layer, settings: Settings) -> tuple[str, ...]:
-    """Names of a layer's tables, whether or not they exist."""
+    """Return the names of a layer's tables, whether or not they exist."""
     if layer == "bronze":
         return BRONZE_TABLES
     return (*silver_tables(), SET_ASIDE) if layer == "silver" else gold_models(settings)
@@ -67,17 +67,17 @@ def tables_of(layer: Layer, settings: Settings) -> tuple[str, ...]:
 def maintain(
     lake: Lake, settings: Settings, *, layers: Sequence[Layer] = LAYERS, full: bool = True, dry_run: bool = False
 ) -> Iterator[TableReport]:
-    """Maintain the tables that exist, one after another; yields a report of each when it is done.
+    """Maintain the existing tables, one after another; yield a report of each when it is done.
 
     Args:
         lake: the lake.
         settings: sizes and ages.
-        layers: the layers whose tables are looked at.
-        full: closed partitions, vacuum and log as well; else only the small files of today.
-        dry_run: say what would be done, and do nothing.
+        layers: the layers to maintain.
+        full: include closed partitions, vacuum and logs; otherwise only today's small files.
+        dry_run: report what would be done, and do nothing.
 
     Raises:
-        PermanentError, TransientError: what was done until then stays.
+        PermanentError, TransientError: maintenance failed; work done before stays.
     """
     for layer in layers:
         for table in tables_of(layer, settings):
@@ -104,12 +104,12 @@ class _Work:
             files, size = _extent(handle)
             version = handle.version()
             planned = planned_rewrites(self.lake, handle, self.layer, self.settings, now=datetime.now(UTC), closed=self.full)
-            done = [Rewritten(each.how) for each in planned] if self.dry_run else [self._rewrite(handle, each) for each in planned]
+            done = [Rewritten(plan.how) for plan in planned] if self.dry_run else [self._rewrite(handle, plan) for plan in planned]
             removed, notes = self._past(handle) if self.full else (_NOTHING, ())
             if not self.dry_run and (self.full or handle.version() > version):
                 handle.create_checkpoint()
-        hows = [each.how for each in done]
-        notes = (*(each.note for each in done if each.note), *notes)
+        hows = [rewritten.how for rewritten in done]
+        notes = (*(rewritten.note for rewritten in done if rewritten.note), *notes)
         return TableReport(self.layer, self.table, files, size, *_extent(handle), hows.count("merge"), hows.count("sort"), removed, notes)
 
     def _rewrite(self, handle: DeltaTable, planned: Rewrite) -> Rewritten:
@@ -119,7 +119,7 @@ class _Work:
         keep_files, keep_log = timedelta(days=self.settings.keep_files_days), timedelta(days=self.settings.keep_log_days)
         holds = self._holds(handle, keep_log)
         held = [hold.reader for hold in holds if hold.rows_at is not None and hold.rows_at < datetime.now(UTC) - keep_files]
-        if not self.dry_run:  # what replaced the old files and stands for the old entries
+        if not self.dry_run:  # the files that replace old ones, and the checkpoints that replace old entries
             make_durable(handle)
             sync_checkpoints(handle)
         removed = remove_files(handle, holds, keep=keep_files, dry_run=self.dry_run)
@@ -131,14 +131,14 @@ class _Work:
         return removed, tuple(f"{reader} has not read old versions yet: they are kept" for reader in dict.fromkeys(held))
 
     def _holds(self, handle: DeltaTable, keep_log: timedelta) -> list[Hold]:
-        found: list[Hold | None] = []
+        holds: list[Hold | None] = []
         if self.layer == "bronze":
-            found = [silver_hold(self.lake, handle)]
+            holds = [silver_hold(self.lake, handle)]
         elif self.layer == "silver":
             models = gold_models(self.settings)
             checks = (check_hold(self.lake, source, RECHECKED_VERSIONS) for source in BRONZE_TABLES)
-            found = [gold_hold(self.lake, handle, models, no_longer_than=keep_log), *checks]
-        return [hold for hold in found if hold is not None]
+            holds = [gold_hold(self.lake, handle, models, no_longer_than=keep_log), *checks]
+        return [hold for hold in holds if hold is not None]
 
 
 def _extent(handle: DeltaTable) -> tuple[int, int]:

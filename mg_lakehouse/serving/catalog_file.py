@@ -1,4 +1,4 @@
-"""Where the catalogue of views is kept."""
+"""The path of the catalogue of views."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["catalog_file"]
 
 
 def catalog_file(settings: Settings) -> Path | None:
-    """Where the catalogue is kept: ``MG_CATALOG``, or the root of a local lake; ``None`` for a lake elsewhere and nothing set."""
+    """Return the catalogue's path: ``MG_CATALOG``, or a file in the root of a local lake; ``None`` for a remote lake without ``MG_CATALOG``."""
     if settings.catalog is not None:
         return settings.catalog.expanduser().absolute()
     location = Location(settings.lake_uri)

@@ -1,4 +1,4 @@
-"""A service in a process group of its own, which ends with the block: whatever it started ends with it."""
+"""Runs a service in its own process group. The whole group ends with the block."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ _LOOK_SECONDS: Final = 0.2
 
 
 def require_free(host: str, port: int) -> None:
-    """See to it that a port can be listened at.
+    """Check that a port is free.
 
     Raises:
-        ConfigurationError: it is taken, or the host is none of this machine's.
+        ConfigurationError: it is taken, or the host is not one of this machine's.
     """
     with socket.socket() as probe:
-        # As servers do: a port that a server left a moment ago is free.
+        # As servers do: a port that a server has just released counts as free.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
         except OSError as error:
-            raise ConfigurationError(f"Port {port} of {host} is taken: end what listens there, or name another one with --port.") from error
+            raise ConfigurationError(f"Port {port} of {host} is taken: stop what listens there, or choose another with --port.") from error
 
 
 @contextmanager
 def service(
     command: Sequence[str], *, environment: Mapping[str, str], log: Path, folder: Path | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Start a service, in a folder where one is given, with these variables beside the caller's; what it prints goes to ``log``."""
+    """Start a service, in ``folder`` if given, with ``environment`` added to the caller's variables; its output goes to ``log``."""
     with (
         log.open("wb") as output,
         subprocess.Popen(
@@ -53,13 +53,13 @@ def service(
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:
-    """End the whole group, first politely: its leader may be gone before what it started."""
+    """End the whole group, gently at first: its leader may end before its children."""
     for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
         try:
             os.killpg(process.pid, sign)
             deadline = time.monotonic() + _GRACE_SECONDS
             while time.monotonic() < deadline:
-                process.poll()  # a leader that nobody waited for would stay in its group
+                process.poll()  # a leader that is not waited for stays in its group as a zombie
                 os.killpg(process.pid, 0)
                 time.sleep(_LOOK_SECONDS)
         except ProcessLookupError:

@@ -1,4 +1,4 @@
-"""How the lake and the queue stand, for a person: what ``mg-lakehouse status`` shows."""
+"""Reads the status of the lake and the queue, which ``mg-lakehouse status`` shows."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = ["LakeStatus", "read_status"]
 
 @dataclass(frozen=True, slots=True)
 class LakeStatus:
-    """How things stand. ``queue`` is the depth, a sentence on why it is not known, or ``None`` where no queue is set."""
+    """The status. ``queue`` is the depth, a sentence on why it is unknown, or ``None`` if no queue is set."""
 
     lake: str
     at: datetime
@@ -39,11 +39,11 @@ class LakeStatus:
     set_aside: SetAside
     newest_batch: Posted[BatchLedger] | None = None
     crowded: dict[tuple[Layer, str], int] = field(default_factory=dict)
-    """Tables of which a partition has more small files than ``MG_SMALL_FILES``, with their number."""
+    """Tables with more small files in a partition than ``MG_SMALL_FILES``, and how many."""
 
 
 def read_status(settings: Settings) -> LakeStatus:
-    """Read how the lake and the queue stand.
+    """Read the status of the lake and the queue.
 
     Raises:
         PermanentError, TransientError: the lake cannot be read.
@@ -54,7 +54,7 @@ def read_status(settings: Settings) -> LakeStatus:
         *(("silver", table) for table in silver_tables()),
         *(("gold", model) for model in gold_models(settings)),
     ]
-    tables = {name: found for name in names if (found := table_stats(lake, *name)) is not None}
+    tables = {name: stats for name in names if (stats := table_stats(lake, *name)) is not None}
     return LakeStatus(
         lake=lake.root,
         at=datetime.now(UTC),

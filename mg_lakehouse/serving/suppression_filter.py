@@ -1,4 +1,4 @@
-"""What can be asked of the list of suppressions. It imports nothing large, so that `--help` does not pay for what reads the list."""
+"""The filters and results of a suppression export. Imports nothing large, so `--help` stays fast."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ __all__ = ["Channel", "Exported", "Format", "Reason", "Wanted"]
 Format = Literal["csv", "parquet"]
 
 Reason = Literal["hard_bounce", "unsubscribe", "complaint", "sms_stop", "sms_invalid_address", "dead_push_token"]
-"""Why an address must get nothing more; a test holds them against the dbt project's."""
+"""Why an address must get nothing more; a test compares these with the dbt project's."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which rows; all of the list where nothing is said.
+    """A filter of the list; by default all rows.
 
-    ``since`` are entries that the lake first had all of at this time or later, event and address. ``evidence_since`` is a UTC date: entries with a
-    reason whose earliest event is of it or later, whenever it came. ``removed_since`` are entries that left the list, by when the lake had all that
-    removed them, in place of those on it. Times are UTC.
+    ``since`` selects entries whose event and address the lake first had at this time or later. ``evidence_since`` is a UTC date: it selects
+    entries with a reason whose earliest event is on that date or later, whenever it arrived. ``removed_since`` selects entries that left the list
+    instead of those on it, by the time at which the lake had everything that removed them. Times are UTC.
     """
 
     since: datetime | None = None
@@ -34,9 +34,9 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """What an export wrote: ``rows``, and the ``mark`` at which the next one begins, in UTC; ``None`` where an older release built the table.
+    """The result of an export: ``rows``, and the ``mark`` at which the next one begins, in UTC; ``None`` if an older release built the table.
 
-    ``is_whole`` says that all entries were written although a mark was given, for entries may have come with times that it had passed.
+    ``is_whole``: all entries were written despite a given mark, because entries may have arrived with times before it.
     """
 
     rows: int

@@ -1,7 +1,7 @@
-"""``catalog.duckdb``: views over the lake for whoever asks it in SQL, with the comments of its tables and columns, and no data.
+"""``catalog.duckdb``: views over the lake for SQL, with the comments of its tables and columns, and no data.
 
-It is made beside its place and moved into it, so that a reader sees the old one or the new one. What it shows is live: a view reads the
-newest version of its Delta table whenever it is asked, so the catalogue changes only when tables come, go or change their columns.
+The file is written next to its place and moved into it, so a reader sees the old one or the new one. Its views are live: a query reads the
+newest version of a Delta table. So the catalogue changes only when tables appear, disappear or change their columns.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from mg_lakehouse.location import Layer
 from mg_lakehouse.serving.catalog_file import catalog_file
 from mg_lakehouse.silver.tables import silver_spec
 
-if TYPE_CHECKING:  # pydantic takes 0.2 s, and the process that answers queries needs none of it
+if TYPE_CHECKING:  # pydantic takes 0.2 s, and the process that runs queries does not need it
     from mg_lakehouse.settings import Settings
 
 __all__ = [
@@ -45,7 +45,7 @@ __all__ = [
 ]
 
 _HIDDEN: Final = "body"
-"""The column of bronze that no view shows: to look at a few messages' other columns must not read all of their text."""
+"""The column of bronze that no view shows: a query for a few messages' other columns must not read all of their text."""
 
 _TYPES: Final[Mapping[type[pl.DataType], str]] = {
     pl.String: "varchar",
@@ -66,7 +66,7 @@ _MACROS_READ: Final = ("dim_jobs", "job_metrics")
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A table that the catalogue shows: ``columns`` with their comments, in order. ``handle`` is ``None`` where it was never written."""
+    """A table in the catalogue: ``columns`` with their comments, in order. ``handle`` is ``None`` if the table was never written."""
 
     layer: Layer
     name: str
@@ -78,7 +78,7 @@ class Shown:
 
 
 def build_catalog(lake: Lake, settings: Settings, path: Path) -> list[Shown]:
-    """Make the catalogue anew, and ``views.sql`` beside it. Readers that have the old one open keep it.
+    """Rebuild the catalogue, and ``views.sql`` beside it. Readers that have the old one open keep it.
 
     Raises:
         PermanentError: it cannot be written, or the lake cannot be read.
@@ -90,23 +90,23 @@ def build_catalog(lake: Lake, settings: Settings, path: Path) -> list[Shown]:
 
 
 def write_catalog(lake: Lake, tables: Sequence[Shown], path: Path) -> None:
-    """Make the catalogue of some tables.
+    """Write the catalogue of some tables.
 
     Raises:
         PermanentError: it cannot be written.
     """
-    made = list(statements(tables))
+    ddl = list(statements(tables))
     _require_place(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".catalog-", dir=path.parent) as folder:
             draft = Path(folder, "catalog.duckdb")
             with connect(lake, str(draft)) as connection:
-                for statement in made:
+                for statement in ddl:
                     connection.execute(statement)
             draft.replace(path)
             script = Path(folder, "views.sql")
-            script.write_text(_script(lake, [*attachments(tables), *made]), encoding="utf-8")
+            script.write_text(_script(lake, [*attachments(tables), *ddl]), encoding="utf-8")
             script.replace(path.with_name("views.sql"))
     except (OSError, duckdb.IOException) as error:
         raise PermanentError(
@@ -115,22 +115,22 @@ def write_catalog(lake: Lake, tables: Sequence[Shown], path: Path) -> None:
 
 
 def _require_place(path: Path) -> None:
-    """Refuse to write over a file that is no catalogue.
+    """Refuse to overwrite a file that is not a catalogue.
 
     Raises:
-        PermanentError: there is one.
+        PermanentError: the path has such a file.
     """
     try:
-        with path.open("rb") as there:
-            begin = there.read(12)
+        with path.open("rb") as file:
+            begin = file.read(12)
     except OSError:
-        return  # there is none, or the writing says what is wrong
+        return  # there is no file, or writing will raise the error
     if begin and begin[8:] != b"DUCK":
-        raise PermanentError(f"The catalogue {path} cannot be written, for there is another file: choose another place with MG_CATALOG.")
+        raise PermanentError(f"The catalogue {path} cannot be written: another file is there. Choose another place with MG_CATALOG.")
 
 
 def shown_tables(lake: Lake, settings: Settings) -> list[Shown]:
-    """The tables of the lake: those of bronze and silver whether or not they were written, and those of gold that were.
+    """Return the lake's tables: all of bronze and silver, even if never written, and gold's written ones.
 
     Raises:
         PermanentError, TransientError: the lake cannot be read.
@@ -139,18 +139,18 @@ def shown_tables(lake: Lake, settings: Settings) -> list[Shown]:
 
 
 def tables_of(lake: Lake, gold_names: Sequence[str]) -> list[Shown]:
-    """The tables of the lake, of the gold tables that are named.
+    """Return the lake's tables, with only the named gold tables.
 
     Raises:
         PermanentError, TransientError: the lake cannot be read.
     """
     bronze = {spec.name: spec for spec in BRONZE_SPECS}
-    found = [_shown(lake, "bronze", name, handle, bronze[name]) for name, handle in lake.open_all("bronze", BRONZE_TABLES).items()]
-    found += [_shown(lake, "silver", name, handle, silver_spec(name)) for name, handle in lake.open_all("silver", silver_tables()).items()]
+    tables = [_shown(lake, "bronze", name, handle, bronze[name]) for name, handle in lake.open_all("bronze", BRONZE_TABLES).items()]
+    tables += [_shown(lake, "silver", name, handle, silver_spec(name)) for name, handle in lake.open_all("silver", silver_tables()).items()]
     set_aside = lake.open("silver", SET_ASIDE)
-    found += [] if set_aside is None else [_shown(lake, "silver", SET_ASIDE, set_aside, silver_spec(SET_ASIDE))]
+    tables += [] if set_aside is None else [_shown(lake, "silver", SET_ASIDE, set_aside, silver_spec(SET_ASIDE))]
     gold = lake.open_all("gold", gold_names)
-    return [*found, *(_shown(lake, "gold", name, handle, None) for name, handle in gold.items() if handle is not None)]
+    return [*tables, *(_shown(lake, "gold", name, handle, None) for name, handle in gold.items() if handle is not None)]
 
 
 def _shown(lake: Lake, layer: Layer, name: str, handle: DeltaTable | None, spec: TableSpec | None) -> Shown:
@@ -173,7 +173,7 @@ def _shown(lake: Lake, layer: Layer, name: str, handle: DeltaTable | None, spec:
 
 
 def statements(tables: Sequence[Shown]) -> Iterator[str]:
-    """SQL that makes the schemas, views, comments and macros."""
+    """Yield the SQL that creates the schemas, views, comments and macros."""
     for layer in ("bronze", "silver", "gold"):
         yield f"create schema if not exists {layer}"
     for table in tables:
@@ -210,7 +210,7 @@ def _type(dtype: pl.DataType) -> str:
 
 
 def attachments(tables: Sequence[Shown]) -> list[str]:
-    """SQL that attaches each table as a database ``<layer>_<table>``, by that name: what ``at (version => n)`` needs. Nothing is read yet."""
+    """Return the SQL that attaches each table as a database ``<layer>_<table>``, for ``at (version => n)``. Attaching reads nothing yet."""
     return [
         f"attach {text(table.address)} as {identifier(f'{table.layer}_{table.name}')} (type delta)"
         for table in tables
@@ -219,9 +219,9 @@ def attachments(tables: Sequence[Shown]) -> list[str]:
 
 
 def snapshot_statements(tables: Sequence[Shown]) -> Iterator[str]:
-    """The same views for a DuckDB without the Delta extension: over the Parquet files of this moment, which maintenance removes some days after.
+    """Yield the same views for a DuckDB without the Delta extension: over the current Parquet files, which maintenance removes some days later.
 
-    The day of receipt stands in the paths of the files and not in them.
+    The day of receipt is in the files' paths and not in the files.
     """
     for layer in ("bronze", "silver", "gold"):
         yield f"create schema if not exists {layer}"
@@ -231,12 +231,12 @@ def snapshot_statements(tables: Sequence[Shown]) -> Iterator[str]:
         view = f"{table.layer}.{identifier(table.name)}"
         by_day = "received_date" in table.columns and "/received_date=" in files[0]
         options = ", union_by_name = true" + (", hive_partitioning = true, hive_types = {'received_date': date}" if by_day else "")
-        # No file may have a column yet that the table got since.
+        # A column added since may be in none of the files.
         rows = f"({_no_rows(columns_of_table(table.handle))} union all by name from read_parquet({file_list(files)}{options}))"
         yield f"create or replace view {view} as select {', '.join(map(identifier, table.columns))} from {rows}"
 
 
-def _script(lake: Lake, made: Sequence[str]) -> str:
+def _script(lake: Lake, ddl: Sequence[str]) -> str:
     store = "" if lake.is_local else "install httpfs;\nload httpfs;\n-- create secret (type s3, provider credential_chain);\n"
     head = f"-- The lake {visible(lake.root)} for a DuckDB of your own: duckdb -init views.sql\n{store}install delta;\nload delta;\nset timezone = 'UTC';\n"
-    return head + "".join(f"{statement};\n" for statement in made)
+    return head + "".join(f"{statement};\n" for statement in ddl)

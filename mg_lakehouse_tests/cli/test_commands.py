@@ -41,7 +41,7 @@ def test_status_of_nothing_says_what_to_do(tmp_path: Path) -> None:
     done = command(tmp_path, "status")
     assert done.returncode == 0
     assert "It has no table yet: set MG_QUEUE_URL and run mg-lakehouse run, or try mg-lakehouse demo." in words(done.stdout)
-    assert "Queue: none is set (MG_QUEUE_URL)." in done.stdout
+    assert "Queue: not set (MG_QUEUE_URL)." in done.stdout
     assert list(tmp_path.iterdir()) == []
 
 
@@ -65,7 +65,7 @@ def test_run_then_status(tmp_path: Path, queue: EmbeddedQueue) -> None:
     assert "clicks 1 " in said
     assert "malformed_xml 4" in said
     assert "Queue: 0 messages wait, 0 are in flight, 0 are delayed; room in flight for 120,000 more." in said
-    assert "The newest batch: 17 messages, of which the oldest had waited" in said
+    assert "The newest batch: 17 messages; the oldest had waited" in said
     assert ".pii_key" in said
     books = command(tmp_path, "reconcile")
     assert books.returncode == 0, books.stderr
@@ -190,12 +190,12 @@ def test_backfill_says_what_it_would_do_does_it_and_has_nothing_more_to_do(tmp_p
     dry = command(tmp_path, *arguments, "--dry-run")
     assert dry.returncode == 0, dry.stderr
     assert "2026-03-01 clicks 1 1 0" in words(dry.stdout)
-    assert "1 days of tables differ from what bronze gives. Nothing was changed." in words(dry.stdout)
+    assert "1 days of tables differ from bronze. Nothing was changed." in words(dry.stdout)
     done = command(tmp_path, *arguments)
     assert done.returncode == 0, done.stderr
-    assert "1 days of tables differed from what bronze gives. Gold follows with its next build." in words(done.stdout)
+    assert "1 days of tables differed from bronze. Gold follows with its next build." in words(done.stdout)
     again = command(tmp_path, *arguments, "--to", "2026-03-02", "--table", "clicks")
-    assert words(again.stdout) == "2 days, 1 rows: silver is what bronze gives."
+    assert words(again.stdout) == "2 days, 1 rows: silver matches bronze."
 
 
 def test_the_list_of_commands_says_of_each_how_its_own_help_begins() -> None:

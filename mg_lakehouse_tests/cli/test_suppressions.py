@@ -27,7 +27,7 @@ SECOND: Final = datetime(2026, 3, 11, tzinfo=UTC)
 RECEIVED: Final = datetime(2026, 3, 20, 9, 30, tzinfo=UTC)
 MARK: Final = "2026-03-20T08:30:00Z"
 """An hour before the newest row."""
-GOES_ON: Final = f"Of silver gold had read what was received before {MARK}: the next export goes on with\n  --since {MARK}"
+GOES_ON: Final = f"Gold covers messages received before {MARK}: the next export continues with\n  --since {MARK}"
 
 EVENTS: Final = [
     event("bounces", at=FIRST, email="ann@corp.example", category_code=10),
@@ -138,7 +138,7 @@ def test_parquet_needs_a_file(folder: Path) -> None:
 def test_the_list_and_what_left_it_are_two_exports(folder: Path) -> None:
     done = command(folder, "suppressions", "export", "--removed-since", "2026-03-21", "--since", "2026-03-21")
     assert (done.returncode, done.stdout) == (2, "")
-    assert "It writes another list: export that by itself." in " ".join(done.stderr.replace("│", " ").split())
+    assert "It writes another list: use it without --since and --evidence-since." in " ".join(done.stderr.replace("│", " ").split())
 
 
 def test_a_file_that_cannot_be_written_is_named_and_nothing_is_left(folder: Path, tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def test_nobody_answers_at_the_endpoint(tmp_path: Path, queue: EmbeddedQueue) ->
 def test_the_dagster_home_is_no_folder(tmp_path: Path, queue: EmbeddedQueue) -> None:
     home = str(tmp_path / "gone")
     said = sentence(command(tmp_path, "run", **of(queue, DAGSTER_HOME=home)))
-    assert said == f"Error: DAGSTER_HOME, {home}, is no absolute path of a folder: make the folder, or unset it."
+    assert said == f"Error: DAGSTER_HOME, {home}, is not the absolute path of a folder: create the folder, or unset DAGSTER_HOME."
     assert queue.depth() == 3
 
 
@@ -82,7 +82,7 @@ def test_a_setting_is_unusable(tmp_path: Path) -> None:
         ({"MG_LAKE_URI": "~nobody-at-all/x"}, "MG_LAKE_URI: Value error, it begins with ~ and a name that is no user"),
         ({"MG_CATALOG": "why?/catalog.duckdb"}, "MG_CATALOG: Value error, its path holds ?"),
         ({"MG_CATALOG": "~nobody-at-all/catalog.duckdb"}, "MG_CATALOG: Value error, it begins with ~ and a name that is no user"),
-        ({"DAGSTER_HOME": "{folder}/why?"}, "which Dagster puts nothing: choose a folder without it."),
+        ({"DAGSTER_HOME": "{folder}/why?"}, "which Dagster does not support: choose a folder without it."),
     ],
 )
 def test_a_path_that_is_not_the_same_to_all(tmp_path: Path, queue: EmbeddedQueue, variables: dict[str, str], said: str) -> None:

@@ -83,7 +83,7 @@ def test_nothing_comes_from_the_environment_by_itself(monkeypatch: pytest.Monkey
 @pytest.mark.parametrize(
     ("attributes", "said"),
     [
-        ({"lake_uri": "{{ env.NOT_SET }}"}, "lake_uri: it is not set: give the feed a lake of its own, a folder or an s3:// address."),
+        ({"lake_uri": "{{ env.NOT_SET }}"}, "lake_uri is not set: give the feed its own lake, a folder or an s3:// address."),
         ({"feed": "Two Words"}, "feed: Value error, 'Two Words' is not a feed name; use lower-case letters, digits and _"),
         ({"batch_messages": "many"}, "batch_messages: Input should be a valid integer"),
         ({"api_url": "http://example.com", "api_key": "a secret"}, "api_url: Value error, it must begin with https://"),

@@ -146,7 +146,7 @@ def test_daily_files_are_flattened_without_a_queue_and_the_report_counts_what_th
     check, explained = checks["queue_lost_nothing"], checks["differences_explained"]
     numbers = {name: value.value for name, value in check.metadata.items()}
     assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.WARN)
-    assert check.description == "1 events of 3 files came by the files alone."
+    assert check.description == "1 events of 3 files came from the files only."
     assert [numbers[f"events_{name}"] for name in ("in_files", "in_both", "only_in_files", "only_from_queue")] == [2, 1, 1, 1]
     shown = check.metadata["by_day_and_type"]
     assert isinstance(shown, dg.TableMetadataValue)
@@ -154,7 +154,7 @@ def test_daily_files_are_flattened_without_a_queue_and_the_report_counts_what_th
     # Silver has three opens of the day, by no one in particular, and MessageGears says two, twice.
     assert (explained.passed, explained.severity) == (False, dg.AssetCheckSeverity.WARN)
     assert explained.description == (
-        "1 numbers differ and nothing known accounts for it; the most, opens on 2026-03-01: 3 here, 2 in the activity file."
+        "1 numbers differ without a known reason; the largest difference, opens on 2026-03-01: 3 here, 2 in the activity file."
     )
     table = rows_of(lake, "gold", "reconciliation").filter(metric="opens").sort("compared_with")
     assert table.select("compared_with", "ours", "theirs", "lost_by_the_queue").rows() == [

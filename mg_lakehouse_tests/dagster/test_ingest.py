@@ -196,7 +196,7 @@ def test_a_failed_blocking_check_keeps_gold_from_building(
     said = failure.step_failure_data.user_failure_data
     assert said is not None
     assert said.description is not None
-    assert said.description.startswith("The blocking check conservation of silver/rejected_items failed, so gold stands as it was")
+    assert said.description.startswith("The blocking check conservation of silver/rejected_items failed, so gold was not changed")
     assert Lake(settings.lake_uri).open("gold", "fct_messages") is None
 
     # A batch that adds up sets gold free again, and an ingest under way does not hold it back.

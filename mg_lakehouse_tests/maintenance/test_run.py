@@ -320,6 +320,6 @@ def test_a_day_that_does_not_fit_the_memory_of_a_sort_is_merged_instead(lake: La
     write_clicks(lake)
     before = rows_of(lake, "silver", "clicks")
     report = kept(lake, sort_bytes=2**20)["clicks"]
-    assert report.notes == ("2026-03-01 is too large to be sorted in MG_SORT_BYTES: it was merged as it is",)
+    assert report.notes == ("2026-03-01 is too large to sort within MG_SORT_BYTES: it was merged unsorted",)
     assert (report.files_before, report.files_after) == (6, 1)
     assert rows_of(lake, "silver", "clicks").sort("activity_id").equals(before.sort("activity_id"))

@@ -268,4 +268,4 @@ def test_a_port_that_is_taken_is_one_sentence(tmp_path: Path) -> None:
         other.listen()
         port = other.getsockname()[1]
         said = sentence(command(tmp_path, "dashboard", "--port", str(port)))
-    assert said == f"Error: Port {port} of 127.0.0.1 is taken: end what listens there, or name another one with --port."
+    assert said == f"Error: Port {port} of 127.0.0.1 is taken: stop what listens there, or choose another with --port."

@@ -251,8 +251,11 @@ def test_the_command_writes_every_format(lake: Lake, tmp_path: Path) -> None:
     assert sql(lake, tmp_path, "--file", "q.sql", "--output", str(written)).returncode == 0
     assert pl.read_parquet(written)["activity_id"].to_list() == ["o0", "o1", "o2"]
     assert written.stat().st_mode & 0o777 == 0o600
-    assert sentence(sql(lake, tmp_path, ids, "--format", "parquet")) == "Error: Parquet is nothing to look at: name a file with --output."
-    assert sentence(sql(lake, tmp_path, "drop view silver.opens")).startswith("Error: DROP is refused: here the lake is only asked.")
+    assert (
+        sentence(sql(lake, tmp_path, ids, "--format", "parquet"))
+        == "Error: Parquet cannot go to standard output: name a file with --output."
+    )
+    assert sentence(sql(lake, tmp_path, "drop view silver.opens")).startswith("Error: DROP is refused: only queries run here.")
 
 
 @pytest.mark.parametrize(

@@ -177,7 +177,7 @@ def test_a_process_that_is_ended_by_somebody_is_a_sentence(asked: AdHoc) -> None
         with pytest.raises(QueryError) as ended:
             count(asked)
         assert str(ended.value) == (
-            "The process that runs the queries has ended (SIGKILL), and the lake is as it was: start anew, and ask for less or in another way."
+            "The process that runs the queries has ended (SIGKILL), and the lake is unchanged: start again, with a smaller or different query."
         )
 
 

@@ -1,1 +1,1 @@
-"""The assets: thin definitions that read, call, write and report."""
+"""The asset definitions. They are thin: they read, call, write and report."""

@@ -22,17 +22,17 @@ __all__ = ["FetchConfig", "build_account_activity", "files_spec"]
 
 
 class FetchConfig(dg.Config):
-    """How files are fetched."""
+    """Configuration of a fetch."""
 
-    again: bool = Field(default=False, description="Fetch files that bronze has, too; of one that changed, what is new is added.")
+    again: bool = Field(default=False, description="Also fetch files that bronze has; if one changed, its new bundles are added.")
 
 
 def files_spec(settings: Settings) -> dg.AssetSpec:
-    """The daily files, which MessageGears makes: an external asset."""
+    """The daily files, which MessageGears produces: an external asset."""
     names, missing = Names(settings.feed), missing_credentials(settings)
     return dg.AssetSpec(
         names.files,
-        description="The daily files of MessageGears' AccountActivity API: every event of a day and type, there from 8 o'clock of the next day on.",
+        description="The daily files of MessageGears' AccountActivity API: every event of a day and type, available from 8 o'clock on the next day.",
         group_name=names.group("messagegears"),
         kinds={"xml"},
         owners=list(OWNERS),
@@ -42,11 +42,11 @@ def files_spec(settings: Settings) -> dg.AssetSpec:
 
 
 def loaded_files_spec(settings: Settings) -> dg.AssetSpec:
-    """Files of the feed that ``mg-lakehouse load`` brought: an external asset."""
+    """Files of the feed loaded with ``mg-lakehouse load``: an external asset."""
     names = Names(settings.feed)
     return dg.AssetSpec(
         names.loaded_files,
-        description="Files of the feed that somebody loaded with mg-lakehouse load, cut into bundles, one row per bundle.",
+        description="Files of the feed loaded with mg-lakehouse load, cut into bundles, one row per bundle.",
         group_name=names.group("bronze"),
         kinds={"deltalake", "xml"},
         owners=list(OWNERS),
@@ -63,10 +63,10 @@ def build_account_activity(settings: Settings) -> dg.AssetsDefinition:
         key=names.account_activity,
         deps=[names.files],
         partitions_def=activity_files(settings),
-        # A run for each file of a month would be 500 runs of five seconds each; the UI's dialog makes one for each day of it, our schedules one for
-        # all. What bronze has, a run passes over.
+        # A run per file would make 500 runs of five seconds each for a month. The UI's dialog starts a run per day, our schedules one for all
+        # days. A run skips files that bronze has.
         backfill_policy=dg.BackfillPolicy.single_run(),
-        description="The daily files of the AccountActivity API, cut into bundles, one row per bundle. A file that is there is not fetched again, "
+        description="The daily files of the AccountActivity API, cut into bundles, one row per bundle. A file that bronze has is not fetched again, "
         "unless the run's config says so.",
         group_name=names.group("bronze"),
         kinds={"deltalake", "xml"},
@@ -96,32 +96,32 @@ def build_account_activity(settings: Settings) -> dg.AssetsDefinition:
                         ),
                     )
                 except LakehouseError as error:
-                    # The other files are worth having, and a type that one account lacks must not keep them away.
+                    # Go on with the other files: a type that an account lacks must not block them.
                     context.log.warning(str(error))
                     failed.append(error)
                 progress.report(context.log, Step("account_activity", len(fetched), "files"))
             if failed:
-                for name, each in fetched.items():
-                    yield dg.AssetMaterialization(names.account_activity, partition=name, metadata=_numbers(each))
+                for name, file in fetched.items():
+                    yield dg.AssetMaterialization(names.account_activity, partition=name, metadata=_numbers(file))
                 raise _first(failed)
-            for name, each in fetched.items():
-                context.add_asset_metadata(_numbers(each), partition_key=name)
+            for name, file in fetched.items():
+                context.add_asset_metadata(_numbers(file), partition_key=name)
             yield dg.MaterializeResult(metadata=table_metadata(store, "bronze", "account_activity"))
 
     return account_activity
 
 
 def _files(partition_keys: Iterable[Any]) -> Iterator[tuple[str, FileKey]]:
-    """Partition keys, and the files that they are."""
+    """Yield each partition key with its file."""
     for key in partition_keys:
         parts = key.keys_by_dimension
         yield str(key), FileKey(date.fromisoformat(parts[ACTIVITY_DATE]), parts[ACTIVITY_TYPE])
 
 
 def _first(failed: list[LakehouseError]) -> LakehouseError:
-    """The failure to end with: one that trying again may heal, where there is one."""
+    """Return the failure to raise: one that a retry may fix, if there is one."""
     worst = next((error for error in failed if isinstance(error, TransientError)), failed[0])
-    others = f" So it was with {len(failed) - 1} other files; the log names them." if len(failed) > 1 else ""
+    others = f" {len(failed) - 1} other files failed too; the log names them." if len(failed) > 1 else ""
     return type(worst)(f"{worst}{others}")
 
 

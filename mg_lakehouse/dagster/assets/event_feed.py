@@ -20,15 +20,15 @@ __all__ = ["DrainConfig", "build_event_feed", "queue_spec"]
 
 
 class DrainConfig(dg.Config):
-    """Budget of one drain. Without one, it ends when it has received as many messages as waited when it began."""
+    """Budget of one drain. By default it ends when it has received as many messages as waited at its start."""
 
     max_messages: int | None = Field(default=None, ge=1, description="Receive no more messages than this.")
     max_seconds: float | None = Field(default=None, gt=0, description="Receive no longer than this, in seconds; by default MG_MAX_SECONDS.")
-    until_empty: bool = Field(default=False, description="Go on until the queue is empty, whatever arrives meanwhile.")
+    until_empty: bool = Field(default=False, description="Receive until the queue is empty, however much arrives meanwhile.")
 
 
 def queue_spec(settings: Settings) -> dg.AssetSpec:
-    """The queue, which others fill: an external asset."""
+    """The queue, which MessageGears fills: an external asset."""
     names = Names(settings.feed)
     return dg.AssetSpec(
         names.queue,
@@ -49,7 +49,7 @@ def build_event_feed(settings: Settings) -> dg.AssetsDefinition:
         key=names.event_feed,
         deps=[names.queue],
         partitions_def=RECEIVED_DATE,
-        # A received day is received once: a backfill of bronze would start a run for each day and change nothing.
+        # A past day cannot be received again: a backfill of bronze would start a run per day and change nothing.
         backfill_policy=dg.BackfillPolicy.single_run(),
         description="Messages of the event feed as received, one row per message id. Only today's partition can be materialized: "
         "a past day cannot be received again.",
@@ -69,7 +69,7 @@ def build_event_feed(settings: Settings) -> dg.AssetsDefinition:
             return dg.MaterializeResult(metadata={"note": note})
         with as_failure():
             queue, lake, progress = resources.queue(context, settings), resources.lake(context), resources.progress(context)
-            # A stopped run finishes the commit that it is at, deletes what is committed and hands the rest back.
+            # A stopped run finishes its current commit, deletes what is committed and releases the rest.
             with put_off() as stop, hearing(context.log.info):
                 report = drain(
                     queue,

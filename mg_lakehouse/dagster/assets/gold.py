@@ -1,4 +1,4 @@
-"""The gold assets: the models of the dbt project, built by dbt and written to Delta by its materialization."""
+"""The gold assets: the dbt project's models. dbt builds them, and our materialization writes them to Delta."""
 
 import sys
 from collections.abc import Iterator, Mapping
@@ -30,36 +30,35 @@ __all__ = ["build_dbt_resource", "build_gold"]
 
 
 class GoldTranslator(DagsterDbtTranslator):
-    """How dbt's models appear in Dagster, under a feed's names."""
+    """Translates dbt's models into Dagster assets, under a feed's names."""
 
     def __init__(self, names: Names) -> None:
         super().__init__()
         self._names = names
 
     def get_asset_key(self, dbt_resource_props: Mapping[str, Any]) -> dg.AssetKey:
-        """The key that the project gives the model or source, with the feed's name before it."""
+        """Return the project's key of the model or source, prefixed with the feed's name."""
         return self._names.key(*super().get_asset_key(dbt_resource_props).path)
 
     def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str | None:
-        """The feed's group of gold tables."""
+        """Return the feed's group of gold tables."""
         return self._names.group("gold") if super().get_group_name(dbt_resource_props) == "gold" else None
 
     def get_description(self, dbt_resource_props: Mapping[str, Any]) -> str:
-        """What the model says of itself, without its SQL, which would push the columns off the page."""
+        """Return the model's description without its SQL, which would push the columns off the page."""
         return str(dbt_resource_props["description"])
 
     def get_asset_spec(self, manifest: Mapping[str, Any], unique_id: str, project: Any) -> dg.AssetSpec:
-        """The spec that dagster-dbt makes, with this project's owners, kinds, condition and freshness."""
+        """Extend dagster-dbt's spec with this project's owners, kinds, condition and freshness."""
         spec = super().get_asset_spec(manifest, unique_id, project)
         if not self._is_gold(spec.key):
             return spec
         return spec.replace_attributes(
-            # The seeds are part of the code, no assets. Every model waits for the check that nothing was lost, which is a
-            # check of `rejected_items`.
+            # Seeds are code, not assets. Every model depends on `rejected_items`, whose check shows that nothing was lost.
             deps={
                 dep.asset_key: dep for dep in (*spec.deps, dg.AssetDep(self._names.silver(REJECTED_ITEMS))) if self._is_table(dep.asset_key)
             }.values(),
-            # dbt's name of a table is DuckDB's, which is in memory; the address in the lake comes with each materialization.
+            # dbt's table name is that of DuckDB, in memory; each materialization reports the address in the lake.
             metadata={name: value for name, value in spec.metadata.items() if name != "dagster/table_name"},
             owners=list(OWNERS),
             kinds={"dbt", "duckdb", "deltalake"},
@@ -75,7 +74,7 @@ class GoldTranslator(DagsterDbtTranslator):
 
 
 def build_gold(settings: Settings) -> dg.AssetsDefinition:
-    """All gold assets, made by one op; a subset of them can be built alone.
+    """Build all gold assets, in one op; a subset can be built alone.
 
     Raises:
         ConfigurationError: there is no dbt project.
@@ -99,7 +98,7 @@ def build_gold(settings: Settings) -> dg.AssetsDefinition:
             store, progress = resources.lake(context), resources.progress(context)
             _refuse_damaged(store, settings)
             with run_folder(project_dir(settings), context.run.run_id[:7]) as folder:
-                # dbt runs in a process of its own and takes the lake and the key from its environment.
+                # dbt runs in its own process and reads the lake and the key from its environment.
                 with set_environment(dbt_environment(settings, store) | key_environment(settings, store)):
                     invocation = resources.dbt(context).cli(["build"], context=context, target_path=folder.path)
                 for built, event in _numbered(_stream(invocation)):
@@ -115,7 +114,7 @@ def build_gold(settings: Settings) -> dg.AssetsDefinition:
 
 
 def _refresh_catalog(log: dg.DagsterLogManager, lake: Lake, settings: Settings) -> None:
-    """Make the catalogue of views anew. It holds no data, so that a failure spoils nothing: the old one stays."""
+    """Rebuild the catalogue of views. It holds no data; if this fails, the old one stays."""
     path = catalog_file(settings)
     if path is None:
         return
@@ -126,22 +125,22 @@ def _refresh_catalog(log: dg.DagsterLogManager, lake: Lake, settings: Settings) 
 
 
 def _refuse_damaged(lake: Lake, settings: Settings) -> None:
-    """Say here which table is damaged, for what dbt's process raises is told in its output alone. Nothing on S3 is looked at."""
+    """Fail here if a table is damaged: an error in dbt's process shows only in its output. Tables on S3 are not checked."""
     if lake.is_local:
         lake.open_all("gold", gold_models(settings))
 
 
 def _require_passed_checks(names: Names, instance: dg.DagsterInstance) -> None:
-    """Whoever asks for gold, automation, schedule or person, gets none over a batch that a blocking check found wanting."""
+    """Refuse to build gold after a blocking check failed, whether automation, a schedule or a person asks."""
     if (failed := failed_blocking_check(names, instance)) is not None:
         raise PermanentError(
-            f"The blocking check {failed.name} of {failed.asset_key.to_user_string()} failed, so gold stands as it was: "
+            f"The blocking check {failed.name} of {failed.asset_key.to_user_string()} failed, so gold was not changed: "
             "see that check for the cause, and ingest or execute the check again before building gold."
         )
 
 
 def _stream(invocation: DbtCliInvocation) -> Iterator[Any]:
-    """Dbt's events; a build that fails is one sentence that names what failed, and is not tried again at once.
+    """Stream dbt's events. A failed build becomes one sentence that names what failed, and is not retried at once.
 
     dbt's own messages stay in its log: DuckDB's may quote a value.
     """
@@ -150,7 +149,7 @@ def _stream(invocation: DbtCliInvocation) -> Iterator[Any]:
     except DagsterDbtCliRuntimeError as error:
         failed = ", ".join(_failed_nodes(invocation)) or "it stopped before it ran a model"
         raise PermanentError(
-            f"The dbt build failed ({failed}): what it did not build stands as it was. See dbt's output in this run."
+            f"The dbt build failed ({failed}): models it did not build are unchanged. See dbt's output in this run."
         ) from error
 
 
@@ -163,7 +162,7 @@ def _failed_nodes(invocation: DbtCliInvocation) -> list[str]:
 
 
 def _numbered(events: Iterator[Any]) -> Iterator[tuple[int, Any]]:
-    """Each event with the number of models built by then."""
+    """Yield each event with the number of models built so far."""
     built = 0
     for event in events:
         built += isinstance(event, dg.Output)
@@ -171,7 +170,7 @@ def _numbered(events: Iterator[Any]) -> Iterator[tuple[int, Any]]:
 
 
 def build_dbt_resource(settings: Settings) -> DbtCliResource:
-    """Dbt's command line, of this very environment.
+    """Build the resource for dbt's command line, from this Python environment.
 
     Raises:
         ConfigurationError: there is no dbt project.

@@ -1,7 +1,7 @@
-"""The maintenance of the tables: no asset, for no row changes, but a job with an op for each layer.
+"""Table maintenance: a job with an op per layer. It is not an asset, because no row changes.
 
-Bronze and silver are maintained beside their writers, whose appends go through. Gold's writer replaces rows and would lose
-against a rewrite that commits first, so gold is maintained in the writer's own pool.
+Bronze and silver are maintained while their writers run: appends do not conflict. Gold's writer replaces rows and would lose against a
+rewrite that commits first, so gold's maintenance runs in the writer's pool.
 """
 
 from typing import Any, Final
@@ -26,13 +26,13 @@ _POOLS: Final[dict[Layer, str]] = {"bronze": "maintenance", "silver": "maintenan
 
 
 class MaintenanceConfig(dg.Config):
-    """How deep a maintenance goes."""
+    """Scope of a maintenance run."""
 
-    full: bool = Field(default=True, description="Closed days, vacuum and log as well; else only the small files of today.")
+    full: bool = Field(default=True, description="Include closed days, vacuum and logs; otherwise only today's small files.")
 
 
 def build_maintenance(settings: Settings) -> dg.JobDefinition:
-    """The job that maintains all tables."""
+    """Build the job that maintains all tables."""
     names = Names(settings.feed)
     ops = [_op(layer, settings) for layer in LAYERS]
 
@@ -40,7 +40,7 @@ def build_maintenance(settings: Settings) -> dg.JobDefinition:
         name=names.of(MAINTENANCE_JOB),
         executor_def=dg.in_process_executor,
         tags={BEATS_FROM_THE_START: f"{settings.heartbeat_seconds:g}"},
-        description="Compact bronze, silver and gold, and remove what nobody needs: replaced files, orphans, old log entries.",
+        description="Compact bronze, silver and gold, and remove replaced files, orphans and old log entries.",
     )
     def maintenance() -> None:
         for op in ops:
@@ -50,7 +50,7 @@ def build_maintenance(settings: Settings) -> dg.JobDefinition:
 
 
 def todays_small_files(names: Names) -> dg.RunConfig:
-    """Configuration of a run that only merges the small files of today."""
+    """Return the configuration of a run that only merges today's small files."""
     return dg.RunConfig(ops={_name(names, layer): MaintenanceConfig(full=False) for layer in LAYERS})
 
 
@@ -68,7 +68,7 @@ def _op(layer: Layer, settings: Settings) -> dg.OpDefinition:
         required_resource_keys=resources.keys_of_op("lake", "progress"),
         retry_policy=RETRY_TRANSIENT,
         out=dg.Out(dg.Nothing),
-        description=f"Compact the tables of {layer} and remove what nobody needs of their past.",
+        description=f"Compact the tables of {layer} and remove their replaced files, orphans and old log entries.",
     )
     def maintain_layer(context: dg.OpExecutionContext, config: MaintenanceConfig) -> None:
         lake, progress = resources.lake(context), resources.progress(context)

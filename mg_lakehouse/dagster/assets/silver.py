@@ -1,4 +1,4 @@
-"""The silver assets: one per event table and ``rejected_items``, in one op, so that a bundle is read and parsed once."""
+"""The silver assets: one per event table and ``rejected_items``. One op makes them all, so a bundle is read and parsed once."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
@@ -25,29 +25,29 @@ from mg_lakehouse.silver.update import flatten_sources
 __all__ = ["SilverConfig", "build_silver", "only_new"]
 
 _REJECTED_DESCRIPTION: Final = (
-    "What could not become a row of an event table, one row per item or unreadable message, with the reason and the text."
+    "Items that could not become a row of an event table, one row per item or unreadable message, with the reason and the text."
 )
 
 
 class SilverConfig(dg.Config):
-    """What is done with the chosen days of receipt, beside flattening what bronze has and silver lacks."""
+    """What to do with the chosen days of receipt, besides flattening bronze's new commits."""
 
     rederive: bool | None = Field(
-        default=None, description="Make the chosen days anew from bronze. By default the past ones, for today's are still being received."
+        default=None, description="Rebuild the chosen days from bronze. By default only past days: today's messages are still arriving."
     )
-    dry_run: bool = Field(default=False, description="Say what making them anew would change, and change nothing.")
+    dry_run: bool = Field(default=False, description="Report what the rebuild would change, and change nothing.")
 
 
 _OP: Final = "silver"
 
 
 def only_new(names: Names) -> dict[str, dg.Config]:
-    """Config by op of a run that brings what is new: queued before midnight and started after it, it must not make all of yesterday anew."""
+    """Return the config, by op, of a run that only flattens new commits: one queued before midnight must not rebuild yesterday after it."""
     return {names.of(_OP): SilverConfig(rederive=False)}
 
 
 def build_silver(settings: Settings) -> dg.AssetsDefinition:
-    """The silver assets, all made by one op."""
+    """Build the silver assets, all in one op."""
     names = Names(settings.feed)
     resources = FeedResources(names)
 
@@ -56,7 +56,7 @@ def build_silver(settings: Settings) -> dg.AssetsDefinition:
         specs=[_spec(names, table) for table in silver_tables()],
         check_specs=silver_check_specs(names),
         partitions_def=RECEIVED_DATE,
-        # Progress is by bronze's version: one run brings any number of partitions up to date.
+        # Progress is by bronze's version: one run updates any number of partitions.
         backfill_policy=dg.BackfillPolicy.single_run(),
         can_subset=True,
         pool=names.pool("silver"),
@@ -68,7 +68,7 @@ def build_silver(settings: Settings) -> dg.AssetsDefinition:
         with as_failure():
             store, progress = resources.lake(context), resources.progress(context)
             with hearing(context.log.info):
-                # Of bronze too: an older release would take what a newer one received for what it knows.
+                # Bronze too: an older release would take a newer one's messages for a kind it knows.
                 added = store.bring_up([*BRONZE_SPECS, *(silver_spec(table) for table in selected)])
             before = {table: -1 if handle is None else handle.version() for table, handle in store.open_all("silver", selected).items()}
             reports = flatten_sources(
@@ -77,24 +77,25 @@ def build_silver(settings: Settings) -> dg.AssetsDefinition:
                 slice_bytes=settings.flatten_bytes,
                 progress=lambda so_far: progress.report(context.log, Step("silver", so_far.items, "events flattened")),
             )
-            made = list(
+            rebuilt = list(
                 rederive(
                     store,
                     _days_to_rederive(context.partition_keys if _has_partitions(context) else (), config),
                     tables=selected,
                     dry_run=config.dry_run,
                     slice_bytes=settings.flatten_bytes,
-                    progress=lambda messages: progress.report(context.log, Step("silver", messages, "messages flattened again")),
+                    progress=lambda messages: progress.report(context.log, Step("silver", messages, "messages rebuilt")),
                 )
             )
             report = merged(list(reports.values()))
             checks = list(silver_check_results(names, store, reports, before, context.selected_asset_check_keys))
-            # The check that nothing was lost goes first, and each check with its table: nobody sees the tables new and the checks old.
+            # `rejected_items` with its check that nothing was lost comes first, and each check with its table: nobody sees new tables with
+            # old checks.
             for table in sorted(selected, key=lambda table: table != REJECTED_ITEMS):
                 own = [check for check in checks if check.asset_key == names.silver(table)]
                 yield dg.MaterializeResult(
                     names.silver(table),
-                    metadata=_metadata(store, table, report, reports) | _columns_added(table, added) | _rederived(table, made),
+                    metadata=_metadata(store, table, report, reports) | _columns_added(table, added) | _rederived(table, rebuilt),
                     check_results=own,
                 )
             yield from (check for check in checks if check.asset_key not in context.selected_asset_keys)
@@ -103,7 +104,7 @@ def build_silver(settings: Settings) -> dg.AssetsDefinition:
 
 
 def _has_partitions(context: dg.AssetExecutionContext) -> bool:
-    """A check that is executed alone has none."""
+    """Whether the run has partitions: a check that is executed alone has none."""
     return bool(context.has_partition_key or context.has_partition_key_range)
 
 
@@ -115,23 +116,23 @@ def _days_to_rederive(partitions: Sequence[str], config: SilverConfig) -> list[d
 
 
 def _columns_added(table: str, added: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    """The columns that the catalogue has and the table lacked."""
+    """Metadata on columns of the catalogue that the table lacked."""
     return {"columns_added": ", ".join(added[table])} if table in added else {}
 
 
-def _rederived(table: str, made: Sequence[Rederived]) -> dict[str, Any]:
-    """What making days anew changed in a table, or would."""
-    own = [each for each in made if each.table == table]
+def _rederived(table: str, rebuilt: Sequence[Rederived]) -> dict[str, Any]:
+    """Metadata on what the rebuild changed in a table, or would change."""
+    own = [day for day in rebuilt if day.table == table]
     if not own:
         return {}
-    changed = [each for each in own if each.changed]
+    changed = [day for day in own if day.changed]
     return {
         "days_rederived": len(own),
         "days_changed": len(changed),
-        "rows_rederived": sum(each.rows for each in own),
-        "rows_put_right": sum(each.added for each in own),
-        "rows_removed_or_replaced": sum(each.removed for each in own),
-        "changed_days": ", ".join(each.day.isoformat() for each in changed[:31]) or "none",
+        "rows_rederived": sum(day.rows for day in own),
+        "rows_put_right": sum(day.added for day in own),
+        "rows_removed_or_replaced": sum(day.removed for day in own),
+        "changed_days": ", ".join(day.day.isoformat() for day in changed[:31]) or "none",
     }
 
 
@@ -149,7 +150,7 @@ def _spec(names: Names, table: str) -> dg.AssetSpec:
 
 
 def _daily_files(names: Names) -> dg.AssetDep:
-    """A day of receipt may hold files of any day; to list all of them for each table would cost an ingest a second."""
+    """A day of receipt may hold files of any day. Listing them all for each table would cost an ingest a second."""
     return dg.AssetDep(names.account_activity, partition_mapping=dg.LastPartitionMapping())
 
 
@@ -165,5 +166,5 @@ def _metadata(lake: Lake, table: str, report: SilverReport, reports: Mapping[str
     else:
         count = report.tables.get(table, TableCount())
         numbers = {"rows_added": count.rows, "duplicates_dropped": count.duplicates, "conflicts_rejected": count.conflicts}
-    versions = {f"{source}_version": each.to_version for source, each in reports.items()}
+    versions = {f"{source}_version": source_report.to_version for source, source_report in reports.items()}
     return {**numbers, **versions, **table_metadata(lake, "silver", table)}

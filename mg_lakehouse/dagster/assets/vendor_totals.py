@@ -1,4 +1,4 @@
-"""The asset ``gold/reconciliation``: days and jobs beside what MessageGears says of them, and a check that what differs is explained."""
+"""The asset ``gold/reconciliation``: our days and jobs beside MessageGears' numbers, and a check that differences are explained."""
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
@@ -29,24 +29,24 @@ _SHOWN: Final = 50
 
 
 class DaysConfig(dg.Config):
-    """Days that are compared; by default yesterday, in ``MG_ACTIVITY_TIMEZONE``."""
+    """Days to compare; by default yesterday, in ``MG_ACTIVITY_TIMEZONE``."""
 
     first_day: str | None = Field(default=None, description="First day, such as 2026-03-01.")
     last_day: str | None = Field(default=None, description="Last day.")
 
 
 def asked_range(config: DaysConfig, settings: Settings) -> list[date]:
-    """The days that a config means.
+    """Return the days that a config selects.
 
     Raises:
-        PermanentError: a text is no day.
+        PermanentError: a date is invalid.
     """
     yesterday = datetime.now(ZoneInfo(settings.activity_timezone)).date() - timedelta(days=1)
     return days_between(_day(config.first_day) or yesterday, _day(config.last_day) or yesterday)
 
 
 def build_reconciliation(settings: Settings) -> dg.AssetsDefinition:
-    """The asset, with the check ``differences_explained``, which warns."""
+    """Build the asset, with the check ``differences_explained``, which warns."""
     names = Names(settings.feed)
     resources, key = FeedResources(names), names.gold(RECONCILIATION.name)
     schema = dg.TableSchema(
@@ -56,7 +56,7 @@ def build_reconciliation(settings: Settings) -> dg.AssetsDefinition:
     @dg.asset(
         key=key,
         deps=[names.gold("job_metrics"), names.account_activity],
-        description=f"{RECONCILIATION.description} The days of a run's config take the place of what was there of them; by default yesterday.",
+        description=f"{RECONCILIATION.description} A run replaces the rows of the days in its config; by default yesterday's.",
         group_name=names.group("gold"),
         kinds={"deltalake", "polars"},
         owners=list(OWNERS),
@@ -65,7 +65,7 @@ def build_reconciliation(settings: Settings) -> dg.AssetsDefinition:
             dg.AssetCheckSpec(
                 DIFFERENCES_EXPLAINED,
                 asset=key,
-                description="What differs from MessageGears' own numbers has a known reason.",
+                description="Every difference from MessageGears' own numbers has a known reason.",
             )
         ],
         pool=names.pool("reconciliation"),
@@ -79,11 +79,11 @@ def build_reconciliation(settings: Settings) -> dg.AssetsDefinition:
             if service is None:
                 missing = " and ".join(missing_credentials(settings))
                 context.log.info("Only files are compared: set %s for MessageGears' summaries.", missing)
-            found: list[pl.DataFrame] = []
+            compared: list[pl.DataFrame] = []
             for day in days:
-                found.append(reconcile_day(store, settings, day, service, now=datetime.now(UTC), progress=context.log.warning))
-                progress.report(context.log, Step("reconciliation", len(found), "days compared"))
-            rows = pl.concat(found)
+                compared.append(reconcile_day(store, settings, day, service, now=datetime.now(UTC), progress=context.log.warning))
+                progress.report(context.log, Step("reconciliation", len(compared), "days compared"))
+            rows = pl.concat(compared)
             replace_days(store, days, rows)
         yield dg.MaterializeResult(
             metadata={**_metadata(rows), **table_metadata(store, "gold", RECONCILIATION.name)}, check_results=[_check(key, rows)]
@@ -96,7 +96,7 @@ def _day(text: str | None) -> date | None:
     try:
         return None if text is None else date.fromisoformat(text)
     except ValueError as error:
-        raise PermanentError(f"{text!r} is no day: write 2026-03-01.") from error
+        raise PermanentError(f"Invalid date {text!r}: use YYYY-MM-DD.") from error
 
 
 def _metadata(rows: pl.DataFrame) -> dict[str, Any]:
@@ -112,12 +112,12 @@ def _metadata(rows: pl.DataFrame) -> dict[str, Any]:
 
 def _check(key: dg.AssetKey, rows: pl.DataFrame) -> dg.AssetCheckResult:
     unexplained = rows.filter(~pl.col("is_explained")).sort(pl.col("difference").abs(), descending=True).to_dicts()
-    said = None
+    message = None
     if unexplained:
         worst = unexplained[0]
         of_job = f" of job {worst['request_id']}" if worst["request_id"] else ""
-        said = (
-            f"{len(unexplained)} numbers differ and nothing known accounts for it; the most, {worst['metric']}{of_job} on {worst['activity_date']}: "
+        message = (
+            f"{len(unexplained)} numbers differ without a known reason; the largest difference, {worst['metric']}{of_job} on {worst['activity_date']}: "
             f"{worst['ours']:,} here, {worst['theirs']:,} in the {worst['compared_with'].replace('_', ' ')}."
         )
     return dg.AssetCheckResult(
@@ -125,7 +125,7 @@ def _check(key: dg.AssetKey, rows: pl.DataFrame) -> dg.AssetCheckResult:
         asset_key=key,
         passed=not unexplained,
         severity=dg.AssetCheckSeverity.WARN,
-        description=None if said is None else for_markdown(said),
+        description=None if message is None else for_markdown(message),
         metadata={"unexplained": _table(unexplained)},
     )
 
@@ -138,5 +138,5 @@ def _table(rows: Sequence[dict[str, Any]]) -> dg.TableMetadataValue:
 
 def _cell(value: Any) -> str | int | None:
     if isinstance(value, list):
-        return ", ".join(visible(each) for each in value)
+        return ", ".join(visible(text) for text in value)
     return value if value is None or isinstance(value, int) else visible(str(value))

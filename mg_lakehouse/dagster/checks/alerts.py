@@ -1,6 +1,6 @@
-"""Checks of gold's alerts: one for each kind, evaluated once an hour or by a click.
+"""The checks for gold's alerts: one per kind, evaluated once an hour or by a click.
 
-What is worth an alert is :mod:`mg_lakehouse.serving.alerts`' business. The checks block nothing: they are about mail, not about the lake.
+They block nothing: they are about mail, not about the lake. :mod:`mg_lakehouse.serving.alerts` decides what is worth an alert.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,16 +20,16 @@ __all__ = ["METADATA", "alert_check_keys", "build_alert_checks", "check_result"]
 METADATA: Final = "alerts"
 
 _SHOWN: Final = 5
-"""Alerts that the check's own sentence names; all of them are in its metadata."""
+"""Alerts in the check's description; all of them are in its metadata."""
 
 
 def alert_check_keys(names: Names) -> list[dg.AssetCheckKey]:
-    """Keys of the checks."""
+    """Return the keys of the checks."""
     return [alert_check_key(names, kind) for kind in ALERTS]
 
 
 def build_alert_checks(names: Names, thresholds: Thresholds) -> dg.AssetChecksDefinition:
-    """The checks, made by one op; a subset of them can be executed alone."""
+    """Build the checks, in one op; a subset can be executed alone."""
     resources = FeedResources(names)
     specs = [dg.AssetCheckSpec(kind.name, asset=names.gold(kind.table), description=kind.description) for kind in ALERTS]
 
@@ -37,14 +37,14 @@ def build_alert_checks(names: Names, thresholds: Thresholds) -> dg.AssetChecksDe
     def gold_alerts(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
         kinds = [kind for kind in ALERTS if alert_check_key(names, kind) in context.selected_asset_check_keys]
         with as_failure():
-            found = find_alerts(resources.lake(context), kinds, as_of=datetime.now(UTC), thresholds=thresholds)
-        yield from (check_result(names, kind, found[kind.name]) for kind in kinds)
+            alerts = find_alerts(resources.lake(context), kinds, as_of=datetime.now(UTC), thresholds=thresholds)
+        yield from (check_result(names, kind, alerts[kind.name]) for kind in kinds)
 
     return gold_alerts
 
 
 def check_result(names: Names, kind: AlertKind, alerts: Sequence[Alert]) -> dg.AssetCheckResult:
-    """Passed without alerts; else a warning, or an error where one of them is."""
+    """Return the check's result: passed without alerts, an error if any alert is one, else a warning."""
     more = f" And {len(alerts) - _SHOWN:,} more: see the metadata." if len(alerts) > _SHOWN else ""
     return dg.AssetCheckResult(
         asset_key=names.gold(kind.table),

@@ -1,4 +1,4 @@
-"""The check ``hours_balance``: in each of the last hours everything received is accounted for. It blocks gold."""
+"""The check ``hours_balance``: everything received in each of the last hours is accounted for. It blocks gold."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -19,12 +19,12 @@ _RECONCILED: Final = timedelta(hours=2)
 
 
 def reconciliation_key(names: Names) -> dg.AssetCheckKey:
-    """Key of the check that balances the hours."""
+    """Return the key of the check ``hours_balance``."""
     return dg.AssetCheckKey(names.silver(REJECTED_ITEMS), RECONCILED)
 
 
 def build_hourly_balance(names: Names) -> dg.AssetChecksDefinition:
-    """The check. It looks two hours back: what is older was balanced then."""
+    """Build the check. It covers the last two hours: earlier runs covered what is older."""
     resources = FeedResources(names)
 
     @dg.asset_check(
@@ -37,35 +37,35 @@ def build_hourly_balance(names: Names) -> dg.AssetChecksDefinition:
     def reconciliation(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
         now = datetime.now(UTC)
         with as_failure():
-            found = reconcile_sources(resources.lake(context), now - _RECONCILED, now)
-        wrong = [hour for hour in found.hours if not hour.balances]
+            balance = reconcile_sources(resources.lake(context), now - _RECONCILED, now)
+        wrong = [hour for hour in balance.hours if not hour.balances]
         return dg.AssetCheckResult(
-            passed=found.balances,
-            description=None if found.balances else _unbalanced(found),
+            passed=balance.balances,
+            description=None if balance.balances else _unbalanced(balance),
             metadata={
-                "hours": len(found.hours),
+                "hours": len(balance.hours),
                 "hours_that_do_not_balance": len(wrong),
-                "messages": sum(hour.in_bronze for hour in found.hours),
-                "items": sum(hour.items for hour in found.hours),
-                "messages_missing": sum(hour.messages_missing for hour in found.hours),
-                "items_missing": sum(hour.items_missing for hour in found.hours),
-                "changed_batches": len(found.changed_batches),
-                "items_uncovered": found.uncovered,
-                "messages_overlooked": len(found.overlooked),
-                "messages_that_only_silver_has": found.without_message,
-                "proved_since": "nothing" if found.proved_since is None else found.proved_since.isoformat(),
+                "messages": sum(hour.in_bronze for hour in balance.hours),
+                "items": sum(hour.items for hour in balance.hours),
+                "messages_missing": sum(hour.messages_missing for hour in balance.hours),
+                "items_missing": sum(hour.items_missing for hour in balance.hours),
+                "changed_batches": len(balance.changed_batches),
+                "items_uncovered": balance.uncovered,
+                "messages_overlooked": len(balance.overlooked),
+                "messages_that_only_silver_has": balance.without_message,
+                "proved_since": "nothing" if balance.proved_since is None else balance.proved_since.isoformat(),
             },
         )
 
     return reconciliation
 
 
-def _unbalanced(found: Reconciliation) -> str:
-    if found.changed_batches:
-        return f"The messages of {len(found.changed_batches)} batches are not those that were committed."
-    if found.uncovered:
-        return f"{found.uncovered} items begin in messages and are in no row and no reject. Run `mg-lakehouse reconcile` for the hours."
-    if found.without_message:
-        return f"Silver has rows of {found.without_message} messages that bronze has not: `mg-lakehouse repair bronze` says what can be had again."
-    hours = ", ".join(hour.hour for hour in found.hours if not hour.balances)
+def _unbalanced(balance: Reconciliation) -> str:
+    if balance.changed_batches:
+        return f"The messages of {len(balance.changed_batches)} batches are not those that were committed."
+    if balance.uncovered:
+        return f"{balance.uncovered} items begin in messages and are in no row and no reject. Run `mg-lakehouse reconcile` for the hours."
+    if balance.without_message:
+        return f"Silver has rows of {balance.without_message} messages that bronze lacks: `mg-lakehouse repair bronze` says what can be recovered."
+    hours = ", ".join(hour.hour for hour in balance.hours if not hour.balances)
     return f"These hours do not balance: {hours}. Run `mg-lakehouse reconcile` for the numbers."

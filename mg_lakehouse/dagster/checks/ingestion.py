@@ -18,7 +18,7 @@ __all__ = ["build_stall_check", "stall_result"]
 
 
 def build_stall_check(settings: Settings) -> dg.AssetChecksDefinition:
-    """The check, for a click: by itself it is evaluated by the sensor."""
+    """Build the check for a click. The sensor evaluates it otherwise."""
     names = Names(settings.feed)
     resources = FeedResources(names)
 
@@ -30,11 +30,11 @@ def build_stall_check(settings: Settings) -> dg.AssetChecksDefinition:
     )
     def messages_are_ingested(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
         state = sensor_state(context.instance, names.of(LIVENESS_SENSOR))
-        remembered = state.instigator_data.cursor if state is not None and isinstance(state.instigator_data, SensorInstigatorData) else None
+        cursor = state.instigator_data.cursor if state is not None and isinstance(state.instigator_data, SensorInstigatorData) else None
         with as_failure():
             depth = resources.queue(context, settings).depth()
             stall = find_stall(
-                context.instance, names, resources.lake(context), settings, depth=depth, waiting_since=Cursor.of(remembered).since()
+                context.instance, names, resources.lake(context), settings, depth=depth, waiting_since=Cursor.of(cursor).since()
             )
         return dg.AssetCheckResult(
             passed=stall is None, severity=dg.AssetCheckSeverity.ERROR, **stall_result(stall, depth, context.instance)
@@ -44,7 +44,7 @@ def build_stall_check(settings: Settings) -> dg.AssetChecksDefinition:
 
 
 def stall_result(stall: Stall | None, depth: QueueDepth, instance: dg.DagsterInstance) -> dict[str, Any]:
-    """Description and metadata of the check's result, for a click and for the sensor."""
+    """Return description and metadata of the check's result, for a click and for the sensor."""
     alerts = [] if stall is None else [Alert("error", stall.cause, stall.text)._asdict()]
     metadata: dict[str, Any] = {"messages_waiting": depth.visible, "alerts": dg.MetadataValue.json(alerts)}
     if (lacking := missing_monitoring(instance)) is not None:

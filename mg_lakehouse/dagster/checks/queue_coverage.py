@@ -1,4 +1,4 @@
-"""The check ``queue_lost_nothing``: no event of the daily files came by them alone."""
+"""The check ``queue_lost_nothing``: the queue delivered every event of the daily files."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -19,7 +19,7 @@ __all__ = ["build_comparison"]
 
 
 def build_comparison(settings: Settings) -> dg.AssetChecksDefinition:
-    """The check ``queue_lost_nothing``: no event of the files came by them alone. It warns, and blocks nothing."""
+    """Build the check ``queue_lost_nothing``. It warns and blocks nothing."""
     names = Names(settings.feed)
     resources = FeedResources(names)
 
@@ -28,37 +28,37 @@ def build_comparison(settings: Settings) -> dg.AssetChecksDefinition:
         asset=names.account_activity,
         additional_deps=[names.silver(table) for table in silver_tables()],
         required_resource_keys=resources.keys_of_op("lake"),
-        description="The queue brought every event that the daily files have. The report counts, by day and type, what only one of the two had.",
+        description="The queue delivered every event of the daily files. The report counts events that only one of the two had, by day and type.",
     )
     def queue_lost_nothing(context: dg.AssetCheckExecutionContext, config: DaysConfig) -> dg.AssetCheckResult:
         lake = resources.lake(context)
         with as_failure():
             days = asked_range(config, settings)
             waiting = sum(unflattened(lake, source) for source in BRONZE_TABLES)
-            found = list(compare_with_queue(lake, settings, days))
-        return _result(found, waiting)
+            files = list(compare_with_queue(lake, settings, days))
+        return _result(files, waiting)
 
     return queue_lost_nothing
 
 
-def _result(found: Sequence[Compared], waiting: int) -> dg.AssetCheckResult:
-    lost = sum(each.only_file for each in found)
-    said: str | None = None
+def _result(files: Sequence[Compared], waiting: int) -> dg.AssetCheckResult:
+    lost = sum(file.only_file for file in files)
+    message: str | None = None
     if waiting:
-        said = f"{waiting} commits of bronze are not flattened yet: what they hold seems to be missing."
-    elif not found:
-        said = "No file of these days is in bronze."
+        message = f"{waiting} commits of bronze are not flattened yet: their events count as missing."
+    elif not files:
+        message = "Bronze has no file of these days."
     elif lost:
-        said = f"{lost:,} events of {len(found)} files came by the files alone."
+        message = f"{lost:,} events of {len(files)} files came from the files only."
     numbers: dict[str, Any] = {
-        "files": len(found),
-        "events_in_files": sum(each.in_file for each in found),
-        "events_in_both": sum(each.in_both for each in found),
+        "files": len(files),
+        "events_in_files": sum(file.in_file for file in files),
+        "events_in_both": sum(file.in_both for file in files),
         "events_only_in_files": lost,
-        "events_only_from_queue": sum(each.only_queue or 0 for each in found),
-        "by_day_and_type": dg.MetadataValue.table([dg.TableRecord(_record(each)) for each in found], schema=_SCHEMA),
+        "events_only_from_queue": sum(file.only_queue or 0 for file in files),
+        "by_day_and_type": dg.MetadataValue.table([dg.TableRecord(_record(file)) for file in files], schema=_SCHEMA),
     }
-    return dg.AssetCheckResult(passed=said is None, severity=dg.AssetCheckSeverity.WARN, description=said, metadata=numbers)
+    return dg.AssetCheckResult(passed=message is None, severity=dg.AssetCheckSeverity.WARN, description=message, metadata=numbers)
 
 
 _SCHEMA: Final = dg.TableSchema(

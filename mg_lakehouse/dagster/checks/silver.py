@@ -1,7 +1,7 @@
-"""Checks that the silver op makes of what it has just committed, and whether one of them stands failed.
+"""The checks that the silver op runs on its own commits, and the query for a blocking check that failed.
 
 Blocking: conservation (every item of the batch is a row, a reject or a counted duplicate) and uniqueness (no activity id
-twice). Warning: activities nobody knows, rejects.
+twice). Warning: unknown activities, rejects.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -36,7 +36,7 @@ _REJECTS: Final = "nothing_rejected"
 
 
 def silver_check_specs(names: Names) -> list[dg.AssetCheckSpec]:
-    """Checks that the silver op makes of what it has just committed."""
+    """Return the checks that the silver op runs on its own commits."""
     rejected = names.silver(REJECTED_ITEMS)
     return [
         *(
@@ -49,22 +49,20 @@ def silver_check_specs(names: Names) -> list[dg.AssetCheckSpec]:
             CONSERVATION,
             asset=rejected,
             blocking=True,
-            description="Items of the batch = rows in all event tables + rejected items + counted duplicates + items set aside, as Delta counted them.",
+            description="Items of the batch = rows in all event tables + rejected items + counted duplicates + items set aside, as counted by Delta.",
         ),
         dg.AssetCheckSpec(
             names.nothing_set_aside.name,
             asset=rejected,
-            description="No message is set aside because flattening it failed. Evaluated of all that ever were, until they are flattened.",
+            description="No message is set aside because it failed to flatten. Covers all messages ever set aside, until they are flattened.",
         ),
-        dg.AssetCheckSpec(_REJECTS, asset=rejected, description="The batch had no item that could not become a row."),
-        dg.AssetCheckSpec(
-            _DRIFT, asset=names.silver(UNRECOGNIZED), description="The batch had no kind of activity that the catalogue does not know."
-        ),
+        dg.AssetCheckSpec(_REJECTS, asset=rejected, description="Every item of the batch became a row."),
+        dg.AssetCheckSpec(_DRIFT, asset=names.silver(UNRECOGNIZED), description="The catalogue knows every kind of activity in the batch."),
     ]
 
 
 def failed_blocking_check(names: Names, instance: dg.DagsterInstance) -> dg.AssetCheckKey | None:
-    """A blocking check of silver whose newest evaluation failed, if there is one. One that is only planned tells nothing."""
+    """Return a blocking check of silver whose newest evaluation failed, if there is one. Planned evaluations do not count."""
     evaluated = {AssetCheckExecutionRecordStatus.SUCCEEDED, AssetCheckExecutionRecordStatus.FAILED}
     for key in (*(spec.key for spec in silver_check_specs(names) if spec.blocking), reconciliation_key(names)):
         newest = instance.event_log_storage.get_asset_check_execution_history(key, limit=1, status=evaluated)
@@ -76,10 +74,11 @@ def failed_blocking_check(names: Names, instance: dg.DagsterInstance) -> dg.Asse
 def silver_check_results(
     names: Names, lake: Lake, reports: Mapping[str, SilverReport], before: Mapping[str, int], selected: Collection[dg.AssetCheckKey]
 ) -> Iterator[dg.AssetCheckResult]:
-    """Results of :func:`silver_check_specs` for a run, given its reports by source; ``before`` are the Delta versions, before it, of the tables that it made.
+    """Yield the results of :func:`silver_check_specs` for a run.
 
-    The check of a table that the run did not make is executed alone and has no batch. It looks further, at the whole table or at the
-    newest versions, so that a failure does not pass by being asked twice.
+    ``reports`` are the run's reports by source, ``before`` the Delta versions of its tables before the run. A table that is not in ``before``
+    has no batch: its check is executed alone. It covers the whole table or the newest versions, so that a failed check does not pass when it
+    is executed again.
     """
     report = merged(list(reports.values()))
     for table in EVENT_TABLES:
@@ -90,7 +89,7 @@ def silver_check_results(
             )
     if dg.AssetCheckKey(names.silver(REJECTED_ITEMS), CONSERVATION) in selected:
         back = 0 if REJECTED_ITEMS in before else RECHECKED_VERSIONS
-        yield _conservation(names, lake, {source: each.from_version - back for source, each in reports.items() if each.to_version})
+        yield _conservation(names, lake, {source: made.from_version - back for source, made in reports.items() if made.to_version})
     if names.nothing_set_aside in selected:
         yield _nothing_set_aside(names, count_set_aside(lake))
     if dg.AssetCheckKey(names.silver(REJECTED_ITEMS), _REJECTS) in selected:
@@ -101,50 +100,50 @@ def silver_check_results(
 
 
 def _conservation(names: Names, lake: Lake, above: Mapping[str, int]) -> dg.AssetCheckResult:
-    found = reduce(Conservation.plus, (conservation(lake, source=source, above=version) for source, version in above.items()), _NOTHING)
+    total = reduce(Conservation.plus, (conservation(lake, source=source, above=version) for source, version in above.items()), _NOTHING)
     return dg.AssetCheckResult(
         asset_key=names.silver(REJECTED_ITEMS),
         check_name=CONSERVATION,
-        passed=found.holds,
-        description=None if found.holds else _broken(found),
+        passed=total.holds,
+        description=None if total.holds else _broken(total),
         metadata={
-            "messages": found.messages,
-            "items": found.items,
-            "rows": found.rows,
-            "rejected": found.rejected,
-            "duplicates": found.duplicates,
-            "set_aside": found.set_aside,
-            "difference": found.difference,
-            "uncovered": found.uncovered,
+            "messages": total.messages,
+            "items": total.items,
+            "rows": total.rows,
+            "rejected": total.rejected,
+            "duplicates": total.duplicates,
+            "set_aside": total.set_aside,
+            "difference": total.difference,
+            "uncovered": total.uncovered,
         },
     )
 
 
-def _nothing_set_aside(names: Names, found: SetAside) -> dg.AssetCheckResult:
-    key, text = names.nothing_set_aside, said_of(found)
-    alerts = [Alert("error", "set aside", text)._asdict()] if found.messages else []
+def _nothing_set_aside(names: Names, set_aside: SetAside) -> dg.AssetCheckResult:
+    key, text = names.nothing_set_aside, said_of(set_aside)
+    alerts = [Alert("error", "set aside", text)._asdict()] if set_aside.messages else []
     return dg.AssetCheckResult(
         asset_key=key.asset_key,
         check_name=key.name,
-        passed=not found.messages,
+        passed=not set_aside.messages,
         severity=dg.AssetCheckSeverity.ERROR,
-        description=text if found.messages else None,
+        description=text if set_aside.messages else None,
         metadata={
-            "messages": found.messages,
-            "items": found.items,
-            "reasons": dict(found.reasons),
+            "messages": set_aside.messages,
+            "items": set_aside.items,
+            "reasons": dict(set_aside.reasons),
             "alerts": dg.MetadataValue.json(alerts),
         },
     )
 
 
-def _broken(found: Conservation) -> str:
-    if found.miscounted:
-        return f"Delta counted other rows than the ledger in {', '.join(found.miscounted)}."
-    if found.uncovered:
-        return f"{found.uncovered} items begin in messages and are in no row and no reject; bronze has them all."
-    if not (difference := found.difference):
-        return "Sources do not add up, and what one lacks another has twice: run `mg-lakehouse reconcile` for the hours; bronze has every item."
+def _broken(total: Conservation) -> str:
+    if total.miscounted:
+        return f"Delta and the ledger count different rows in {', '.join(total.miscounted)}."
+    if total.uncovered:
+        return f"{total.uncovered} items begin in messages and are in no row and no reject; bronze has them all."
+    if not (difference := total.difference):
+        return "Sources do not add up: one lacks items that another has twice. Run `mg-lakehouse reconcile` for the hours; bronze has every item."
     return f"{abs(difference)} items are {'nowhere' if difference > 0 else 'counted twice'}; bronze has them all."
 
 

@@ -1,4 +1,4 @@
-"""Checks over whole silver tables. Their cost grows with the tables, so they are a job of their own."""
+"""The checks over whole silver tables. Their cost grows with the tables, so they have their own job."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -21,7 +21,7 @@ SCHEMA: Final = "schema_as_catalogued"
 
 
 def standing_check_keys(names: Names) -> list[dg.AssetCheckKey]:
-    """Keys of the checks over whole tables."""
+    """Return the keys of the checks over whole tables."""
     return [
         *(dg.AssetCheckKey(names.silver(table), STANDING_UNIQUENESS) for table in EVENT_TABLES),
         *(dg.AssetCheckKey(names.silver(table), SCHEMA) for table in silver_tables()),
@@ -30,12 +30,12 @@ def standing_check_keys(names: Names) -> list[dg.AssetCheckKey]:
 
 _STANDING_DESCRIPTIONS: Final = {
     STANDING_UNIQUENESS: "No activity id occurs twice in the whole table.",
-    SCHEMA: "The table's columns are those of the catalogue.",
+    SCHEMA: "The table's columns match the catalogue.",
 }
 
 
 def build_standing_checks(names: Names) -> dg.AssetChecksDefinition:
-    """Checks over whole tables: run by their own job, or from an asset's page."""
+    """Build the checks over whole tables: run by their own job, or from an asset's page."""
     resources = FeedResources(names)
     specs = [
         dg.AssetCheckSpec(key.name, asset=key.asset_key, description=_STANDING_DESCRIPTIONS[key.name]) for key in standing_check_keys(names)

@@ -1,1 +1,1 @@
-"""The dashboard: one page over the catalogue. What it asks is in :mod:`~mg_lakehouse.serving.dashboard.questions`, what it shows in ``page.py``."""
+"""The dashboard: one page over the catalogue. Its queries are in :mod:`~mg_lakehouse.serving.dashboard.questions`, its layout in ``page.py``."""

@@ -1,6 +1,6 @@
-"""The dashboard's charts and tables, of the answers to its questions.
+"""The dashboard's charts and tables, drawn from its query results.
 
-Charts take the width that they are given, so that they fit a phone, and colours that are told apart in light and dark.
+Charts take the available width, so they fit a phone. Their colours are distinct in light and dark mode.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ _MOST_CATEGORIES: Final = 15
 
 
 def shown(rows: pl.DataFrame) -> pl.DataFrame:
-    """Rows whose texts show what they hold and fetch nothing, for a table or a chart."""
+    """Escape the texts of rows for a table or a chart: they show their content and fetch nothing."""
     return rows.with_columns(pl.col(pl.String).map_elements(for_page_cell, return_dtype=pl.String))
 
 
 def table(rows: pl.DataFrame, **options: Any) -> Any:
-    """A table to look at. Its texts are wrapped, for what is cut short opens as Markdown (marimo 0.25)."""
+    """Build a table. Its texts are wrapped, because a truncated text opens as Markdown (marimo 0.25)."""
     texts = [name for name, dtype in rows.schema.items() if dtype == pl.String]
     return mo.ui.table(shown(rows), show_column_summaries=False, show_download=False, wrapped_columns=texts, **options)
 
 
 def heading(job: Mapping[str, Any]) -> str:
-    """The head of a job's page, as HTML. Not Markdown: to escape `[A/B]` there begins a formula, and `::name::` is an icon."""
+    """Build the head of a job's page as HTML. In Markdown, an escaped `[A/B]` begins a formula, and `::name::` is an icon."""
     about = f"{job['channel']} of {job['day']}, {job['maturity']}"
     return (
         f'<span class="markdown prose dark:prose-invert contents"><h2>{for_html(job["job"])}</h2>'
@@ -57,12 +57,12 @@ def heading(job: Mapping[str, Any]) -> str:
 
 
 def choices(values: Iterable[str]) -> dict[str, str]:
-    """What there is to choose from, by how it shows."""
+    """Map each choice's visible text to its value."""
     return {visible(value): value for value in values}
 
 
 def jobs_to_show(jobs: pl.DataFrame) -> pl.DataFrame:
-    """The table of jobs: a number to find each again, the funnel, and rates in per cent."""
+    """Build the table of jobs: a row number, the funnel, and rates in per cent."""
     rates = {"delivery_rate": "delivered %", "bounce_rate": "bounced %", "human_open_rate": "opened %", "human_click_rate": "clicked %"}
     return jobs.select(
         pl.int_range(1, pl.len() + 1).alias("#"),
@@ -79,12 +79,12 @@ def jobs_to_show(jobs: pl.DataFrame) -> pl.DataFrame:
 
 
 def tiles(daily: pl.DataFrame) -> list[dict[str, str]]:
-    """The numbers over the page: label, value, caption."""
+    """Build the tiles at the top of the page: label, value, caption."""
     total: Mapping[str, int] = {name: int(daily[name].sum() or 0) for name in daily.columns if name not in ("day", "channel")}
 
-    def share(label: str, part: str, whole: str, of: str, *, digits: int = 1) -> dict[str, str]:
-        value = f"{total[part] / total[whole]:.{digits}%}" if total[whole] else "-"
-        return {"label": label, "value": value, "caption": f"{total[part]:,} {of}"}
+    def share(label: str, metric: str, base: str, caption: str, *, digits: int = 1) -> dict[str, str]:
+        value = f"{total[metric] / total[base]:.{digits}%}" if total[base] else "-"
+        return {"label": label, "value": value, "caption": f"{total[metric]:,} {caption}"}
 
     return [
         {"label": "Jobs", "value": f"{total['jobs']:,}", "caption": "by channel"},
@@ -99,11 +99,11 @@ def tiles(daily: pl.DataFrame) -> list[dict[str, str]]:
 
 
 def by_day(daily: pl.DataFrame) -> Any:
-    """Accepted, bounced and other messages of the jobs of each day."""
-    parts = daily.with_columns(other=pl.col("targeted") - pl.col("accepted") - pl.col("bounced")).unpivot(
+    """Draw accepted, bounced and other messages by the day of their job."""
+    outcomes = daily.with_columns(other=pl.col("targeted") - pl.col("accepted") - pl.col("bounced")).unpivot(
         ["accepted", "bounced", "other"], index=["day"], variable_name="became", value_name="messages"
     )
-    summed = parts.group_by("day", "became").agg(pl.col("messages").sum()).sort("day", "became")
+    summed = outcomes.group_by("day", "became").agg(pl.col("messages").sum()).sort("day", "became")
     scale = alt.Scale(domain=["accepted", "bounced", "other"], range=["#2a9d8f", "#e76f51", "#8d99ae"])
     return (
         _chart(summed)
@@ -118,17 +118,17 @@ def by_day(daily: pl.DataFrame) -> Any:
 
 
 def funnel(job: Mapping[str, Any]) -> Any:
-    """What became of a job's messages, step by step."""
+    """Draw a job's messages by step of the funnel."""
     steps = ["targeted", "attempted", "accepted", "opened", "clicked"]
-    found = pl.DataFrame({"step": steps, "messages": [int(job[step] or 0) for step in steps]})
-    bars = _chart(found).encode(
+    counts = pl.DataFrame({"step": steps, "messages": [int(job[step] or 0) for step in steps]})
+    bars = _chart(counts).encode(
         alt.Y("step:N", sort=steps, title=None), alt.X("messages:Q", title=None, axis=alt.Axis(format="~s")), tooltip=["step", "messages"]
     )
     return bars.mark_bar(color="#2a9d8f").properties(height=150)
 
 
 def engagement(curve: pl.DataFrame) -> Any:
-    """Openers and clickers of a job by its age in hours."""
+    """Draw a job's openers and clickers by its age in hours."""
     long = curve.unpivot(
         ["human_opener_rate", "human_clicker_rate", "opener_rate"], index=["channel", "age_hours"], variable_name="who", value_name="share"
     )
@@ -151,7 +151,7 @@ def engagement(curve: pl.DataFrame) -> Any:
 
 
 def bounces_by_day(bounces: pl.DataFrame) -> Any:
-    """Failures of each day by kind."""
+    """Draw failures by day and kind."""
     summed = bounces.group_by("day", "kind").agg(pl.col("messages").sum()).sort("day", "kind")
     return (
         _chart(summed)
@@ -166,7 +166,7 @@ def bounces_by_day(bounces: pl.DataFrame) -> Any:
 
 
 def categories(bounces: pl.DataFrame) -> Any:
-    """The most frequent categories."""
+    """Draw the most frequent categories."""
     summed = (
         bounces.group_by("category", "kind")
         .agg(pl.col("messages").sum())
@@ -183,12 +183,12 @@ def categories(bounces: pl.DataFrame) -> Any:
 
 
 def _kinds(bounces: pl.DataFrame) -> Any:
-    """A colour for each kind of failure, the same in all charts of the same bounces. There are more kinds than the usual ten colours."""
+    """Colour each kind of failure, the same in all charts of the same bounces. There are more kinds than the default ten colours."""
     return alt.Color("kind:N", title=None, scale=alt.Scale(domain=shown(bounces)["kind"].unique().sort().to_list(), scheme="tableau20"))
 
 
 def growth(suppressed: pl.DataFrame) -> Any:
-    """Addresses on the suppression list, by channel."""
+    """Draw the addresses on the suppression list, by channel."""
     return (
         _chart(suppressed)
         .mark_line(interpolate="step-after")
@@ -202,7 +202,7 @@ def growth(suppressed: pl.DataFrame) -> Any:
 
 
 def received(feed: pl.DataFrame) -> Any:
-    """Rows by hour of receipt and kind of event."""
+    """Draw the rows by hour of receipt and kind of event."""
     return (
         _chart(feed)
         .mark_bar()
@@ -216,7 +216,7 @@ def received(feed: pl.DataFrame) -> Any:
 
 
 def lag(lags: pl.DataFrame) -> Any:
-    """The usual and the slowest lag, in minutes."""
+    """Draw the usual and the slowest lag, in minutes."""
     long = lags.unpivot(["usual_minutes", "slowest_minutes"], index=["hour"], variable_name="which", value_name="minutes")
     named = long.with_columns(pl.col("which").replace({"usual_minutes": "usual", "slowest_minutes": "slowest kind, 95 % of it"}))
     return (
@@ -232,5 +232,5 @@ def lag(lags: pl.DataFrame) -> Any:
 
 
 def _chart(rows: pl.DataFrame) -> Any:
-    # Beside the chart a legend takes half of a phone's width.
+    # A legend beside the chart would take half of a phone's width.
     return alt.Chart(shown(rows)).properties(width="container", height=_HEIGHT).configure_legend(orient="bottom", columns=3)

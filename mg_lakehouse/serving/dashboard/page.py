@@ -2,7 +2,7 @@
 # [tool.marimo.display]
 # theme = "system"
 # ///
-# A marimo notebook: each function is a cell, its arguments are the cells that it follows, and its last expression is what it shows.
+# A marimo notebook: each function is a cell, its arguments come from the cells before it, and its last expression is its output.
 """The dashboard's page, for `mg-lakehouse dashboard`."""
 
 import marimo
@@ -25,14 +25,14 @@ def _():
 
     settings = load_settings()
 
-    def ask(question, *given):
-        """The answer of a lake as it is now: what was built a moment ago is in it, tables that are new included."""
+    def ask(question, *arguments):
+        """Query the lake as it is now, with new builds and new tables."""
         with ad_hoc(Location(settings.lake_uri), settings) as asked:
-            return question(asked, *given)
+            return question(asked, *arguments)
 
-    def ask_all(*wanted):
+    def ask_all(*questions_asked):
         with ad_hoc(Location(settings.lake_uri), settings) as asked:
-            return [question(asked, *given) for question, *given in wanted]
+            return [question(asked, *arguments) for question, *arguments in questions_asked]
 
     return LakehouseError, ask, ask_all, charts, for_html, mo, questions, settings, timedelta
 
@@ -50,7 +50,7 @@ def _(LakehouseError, ask, for_html, mo, questions, settings):
         problem = (
             None
             if choice.last is not None
-            else "No job has sent anything yet: what the feed brings shows here after the next build of gold."
+            else "No job has sent anything yet: new events show here after the next build of gold."
         )
     except LakehouseError as error:
         choice, problem = None, str(error)
@@ -76,7 +76,7 @@ def _(campaigns, categories, days, heading, mo, refresh):
 
 @app.cell
 def _(ask_all, campaigns, categories, days, questions, refresh):
-    refresh  # asked anew with each tick
+    refresh  # query again with each tick
     wanted = questions.Wanted(days.value[0], days.value[1], tuple(categories.value), tuple(campaigns.value))
     jobs, daily, bounces, suppressed, reasons, feed, lags, rejected = ask_all(
         (questions.jobs, wanted),

@@ -1,4 +1,4 @@
-"""Serving the dashboard: marimo in the place of this process, off the network but for its port."""
+"""Serves the dashboard: marimo replaces this process, and uses no network but its port."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PAGE: Final = Path(__file__).with_name("page.py")
 
 
 def serve(settings: Settings, console: TextConsole, *, host: str, port: int) -> None:
-    """Serve the page until the process is told to stop. Does not return.
+    """Serve the page until the process is stopped. Does not return.
 
     Raises:
         ConfigurationError: the extra ``dashboard`` is not installed, or the port is taken.
@@ -33,8 +33,8 @@ def serve(settings: Settings, console: TextConsole, *, host: str, port: int) -> 
         f"The dashboard of {Lake(settings.lake_uri).root} is on http://{host}:{port}; Ctrl-C ends it.", highlight=False, soft_wrap=True
     )
     options = ["--headless", "--no-token", "--no-sandbox", "--no-show-tracebacks", "--host", host, "--port", str(port)]
-    # It looks for newer versions of itself, and would say where it runs, where it is not told otherwise.
+    # By default, marimo looks for newer versions of itself and reports where it runs.
     quiet = os.environ | {"MARIMO_SKIP_UPDATE_CHECK": "1"}
-    # In the place of this process, so that whoever stops it stops the server.
+    # Replace this process, so that stopping it stops the server.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     os.execve(sys.executable, [sys.executable, "-m", "marimo", "-y", "run", *options, str(_PAGE)], quiet)  # noqa: S606  no shell is wanted

@@ -1,9 +1,9 @@
-"""What an ad hoc statement may name: functions, table functions, settings, tables of the system, and parts of speech.
+"""The allow lists of an ad hoc statement: functions, table functions, settings, system tables, and kinds of nodes.
 
-A list of what is allowed and not of what is refused: a function that a later DuckDB or an extension brings is refused until somebody has read
-what it does and put it here. It was made by hand of the functions of DuckDB 1.5.5 with its extensions `delta` and `httpfs`. What is here computes
-with what it is given: it opens no file and no connection, changes nothing outside of its own query, and runs no text as SQL. A test says which
-functions of the installed DuckDB are left out.
+These lists allow rather than refuse: a function of a later DuckDB or an extension is refused until somebody has read what it does and added it.
+They were written by hand from the functions of DuckDB 1.5.5 with its extensions `delta` and `httpfs`. An allowed function computes from its
+arguments: it opens no file and no connection, changes nothing outside its query, and runs no text as SQL. A test names the functions of the
+installed DuckDB that are left out.
 """
 
 from __future__ import annotations
@@ -91,8 +91,8 @@ _MACROS: Final = """
 FUNCTIONS: Final = frozenset(
     name.lower() for text in (_AGGREGATES, _OPERATORS, _NUMBERS, _TIMES, _TEXTS, _LISTS, _JSON, _MACROS) for name in text.split()
 ) | {"unnest"}
-"""In lower case, as DuckDB compares names. Among those left out: `write_blob`; `write_log`; `nextval`; `json_serialize_plan`, which binds the
-query that it is given; functions of DuckDB's own use."""
+"""In lower case, as DuckDB compares names. Left out, among others: `write_blob`; `write_log`; `nextval`; `json_serialize_plan`, which binds its
+query; DuckDB's internal functions."""
 
 _TABLES: Final = """
     duckdb_columns duckdb_databases duckdb_functions duckdb_keywords duckdb_schemas duckdb_tables duckdb_types duckdb_variables duckdb_views
@@ -100,9 +100,9 @@ _TABLES: Final = """
 """
 
 TABLE_FUNCTIONS: Final = frozenset(_TABLES.split())
-"""Those that can stand in a `from`. Among those left out: all that open files; `delta_scan`, which only the catalogue's own views call; `query`,
+"""Functions for a `from`. Left out, among others: all that open files; `delta_scan`, which only the catalogue's own views call; `query`,
 `query_table`, `histogram` and `histogram_values`, which run a text or open what it names; `duckdb_settings`, `duckdb_secrets` and `which_secret`;
-`enable_logging` and `enable_profiling`, which write; `arrow_scan`, `pandas_scan` and `python_map_function`, which take an address of memory."""
+`enable_logging` and `enable_profiling`, which write; `arrow_scan`, `pandas_scan` and `python_map_function`, which take a memory address."""
 
 SYSTEM_TABLES: Final = frozenset(
     {
@@ -110,13 +110,13 @@ SYSTEM_TABLES: Final = frozenset(
         *(("information_schema", table) for table in ("columns", "schemata", "tables")),
     }
 )
-"""By schema and name. Left out among others: `pg_catalog.pg_settings`, which shows what `duckdb_settings` does."""
+"""By schema and name. Left out, among others: `pg_catalog.pg_settings`, which shows the same as `duckdb_settings`."""
 
 SETTINGS: Final = frozenset({"calendar", "memory_limit", "threads", "timezone"})
-"""What `current_setting` may be asked for."""
+"""Settings that `current_setting` may read."""
 
 SHOWN: Final = frozenset({"", '"databases"', '"tables"', '"schemas"', '"variables"', "__show_tables_expanded"})
-"""What `show` may show besides a table or a query, as DuckDB's parser names it."""
+"""Arguments of `show` besides a table or a query, as DuckDB's parser names them."""
 
 _EXPRESSIONS: Final = """
     BETWEEN CASE CAST COLLATE COLUMN_REF COMPARISON CONJUNCTION CONSTANT DEFAULT FUNCTION LAMBDA LAMBDA_REF OPERATOR POSITIONAL_REFERENCE
@@ -134,4 +134,4 @@ EXPRESSIONS: Final = frozenset(_EXPRESSIONS.split())
 """Kinds of expressions, as DuckDB's parser names them in `class`."""
 
 PARTS: Final = frozenset(_PARTS.split())
-"""Kinds of queries, of what stands in a `from`, of modifiers and of types, as DuckDB's parser names them in `type`."""
+"""Kinds of queries, of items in a `from`, of modifiers and of types, as DuckDB's parser names them in `type`."""

@@ -1,8 +1,8 @@
-"""The catalogue opened for queries, inside of the process that runs them: nothing but the lake is read, and no statement runs that names more.
+"""Opens the catalogue and runs queries, inside the sandboxed process. Statements can name and read nothing but the lake.
 
-The first wall is what statements may name (:mod:`mg_lakehouse.serving.sandbox.check`). The second is what the process can do: see
-:mod:`mg_lakehouse.serving.sandbox.process` for the kernel's part; DuckDB's is here: it opens no file outside of the lake's three layers, loads nothing,
-and its settings are locked.
+The first wall is what statements may name (:mod:`mg_lakehouse.serving.sandbox.check`). The second is what the process can do. For the kernel's
+part see :mod:`mg_lakehouse.serving.sandbox.process`. DuckDB's part is here: it opens no file outside the lake's three layers, loads nothing, and
+its settings are locked.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ _ELSEWHERE: Final = ("s3://", "s3a://", "s3n://")
 
 
 class Asking:
-    """A connection for queries, and what can be named in them."""
+    """A connection for queries, and the names that they may use."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, names: Names) -> None:
         self._connection = connection
         self._names = names
 
     def rows(self, sql: str) -> pa.RecordBatchReader:
-        """Run statements, and give the rows of the last one, batch by batch.
+        """Run statements, and return the rows of the last one, batch by batch.
 
         Raises:
-            QueryError: a statement does something else than to ask, or is wrong; or the last one has no rows.
+            QueryError: a statement is not a query, or is invalid; or the last one has no rows.
         """
         last = None
         for last in statements(sql, self._serialize):
@@ -56,7 +56,7 @@ class Asking:
             return self._connection.to_arrow_reader(_BATCH_ROWS)
 
     def shown(self, sql: str, *, max_width: int, max_rows: int) -> tuple[str, bool]:
-        """Run statements: the first rows of the last one as a table no wider than that, and whether there are more."""
+        """Run statements. Return the first rows of the last one as a table, ``max_width`` characters wide at most, and whether there are more."""
         rows = self.rows(sql)
         printed = io.StringIO()
         with said():
@@ -66,7 +66,7 @@ class Asking:
         return printed.getvalue(), more
 
     def names(self) -> list[str]:
-        """Views, their columns, and macros, for completion."""
+        """Return the names of views, columns and macros, for completion."""
         tables = "select schema_name || '.' || view_name from duckdb_views() where not internal"
         columns = "select distinct column_name from duckdb_columns() where not internal"
         macros = "select distinct function_name from duckdb_functions() where not internal and function_type like '%macro%'"
@@ -74,28 +74,28 @@ class Asking:
             return [name for (name,) in self._connection.execute(f"{tables} union all {columns} union all {macros} order by 1").fetchall()]
 
     def interrupt(self) -> None:
-        """Stop the statement that is running. Another thread may call it."""
+        """Stop the running statement. Another thread may call this."""
         self._connection.interrupt()
 
     def _run(self, text: str) -> None:
-        """Run one statement. A pivot becomes several, at times in a transaction of its own, which must not stay open when one of them fails."""
+        """Run one statement. A pivot becomes several, sometimes in a transaction, which must not stay open if one of them fails."""
         with said():
             try:
-                for part in self._connection.extract_statements(text):
-                    self._connection.execute(part)
+                for statement in self._connection.extract_statements(text):
+                    self._connection.execute(statement)
             except duckdb.Error:
                 with suppress(duckdb.TransactionException):
                     self._connection.rollback()
                 raise
 
     def _serialize(self, sql: str) -> str:
-        # All of it: a result that is open is a transaction, and in one DuckDB makes of a pivot something that sets a setting.
+        # Fetch all rows: an open result is a transaction, and inside one DuckDB turns a pivot into statements that change a setting.
         return str(self._connection.execute("select json_serialize_sql(?)", [sql]).fetchall()[0][0])
 
 
 @contextmanager
 def opened(lake: Lake, gold_names: Sequence[str], catalog: Path | None, folder: Path) -> Iterator[Asking]:
-    """Open the catalogue for queries; where there is none, or tables came since it was made, one is made in the folder.
+    """Open the catalogue for queries. If there is none, or tables were added since it was written, create one in the folder.
 
     Raises:
         PermanentError, TransientError: the lake or the catalogue cannot be read.
@@ -105,9 +105,9 @@ def opened(lake: Lake, gold_names: Sequence[str], catalog: Path | None, folder: 
     if connection is None or not _shows(connection, tables):
         if connection is not None:
             connection.close()
-        made = folder / "new" / "catalog.duckdb"
-        write_catalog(lake, tables, made)
-        connection = _connected(lake, made)
+        file = folder / "new" / "catalog.duckdb"
+        write_catalog(lake, tables, file)
+        connection = _connected(lake, file)
     with connection:
         names = names_of(connection, tables)
         for attach in attachments(tables):
@@ -121,12 +121,12 @@ def _connected(lake: Lake, file: Path) -> duckdb.DuckDBPyConnection:
         return duck.connect(lake, str(file), read_only=True)
     except duckdb.Error as error:
         raise PermanentError(
-            f"The catalogue of the lake {lake.root} cannot be opened ({type(error).__name__}): make it anew with `mg-lakehouse catalog`."
+            f"The catalogue of the lake {lake.root} cannot be opened ({type(error).__name__}): rebuild it with `mg-lakehouse catalog`."
         ) from error
 
 
 def _shows(connection: duckdb.DuckDBPyConnection, tables: Sequence[Shown]) -> bool:
-    """Whether the views of a catalogue are those of the tables that there are: one that was made before a table came shows it empty."""
+    """Whether a catalogue's views match the existing tables: a catalogue written before a table existed shows it empty."""
     views = connection.execute(
         "select schema_name, view_name from duckdb_views() where not internal and contains(sql, 'delta_scan')"
     ).fetchall()
@@ -134,12 +134,12 @@ def _shows(connection: duckdb.DuckDBPyConnection, tables: Sequence[Shown]) -> bo
 
 
 def names_of(connection: duckdb.DuckDBPyConnection, tables: Sequence[Shown]) -> Names:
-    """What of a catalogue can be named. To be asked before the tables are attached, which are then read by whoever asks for all names."""
+    """Return the names in a catalogue. Call this before the tables are attached: listing all names reads attached tables."""
     (database,) = connection.execute("select current_database()").fetchone() or ("",)
 
     def is_function(name: str) -> bool:
-        asked = "select count(*) from duckdb_functions() where internal and lower(function_name) = ?"
-        return connection.execute(asked, [name]).fetchone() != (0,)
+        query = "select count(*) from duckdb_functions() where internal and lower(function_name) = ?"
+        return connection.execute(query, [name]).fetchone() != (0,)
 
     return Names(
         database=str(database).lower(),
@@ -150,10 +150,10 @@ def names_of(connection: duckdb.DuckDBPyConnection, tables: Sequence[Shown]) -> 
 
 
 def fence(connection: duckdb.DuckDBPyConnection, lake: Lake, folder: Path) -> None:
-    """Have DuckDB open nothing but the lake and a folder, use no secret but the lake's, and change no setting from here on."""
+    """Restrict DuckDB: it opens only the lake and a folder, uses only the lake's secret, and changes no setting from here on."""
     if not lake.is_local:
         for address in _ELSEWHERE:
-            # Without a secret the Delta extension asks the machine's metadata service for a role. This one leads nowhere: a port that nobody has.
+            # Without a secret, the Delta extension asks the machine's metadata service for a role. This secret points to an unused port.
             connection.execute(
                 f"create secret {duck.identifier(f'nowhere_{address[:3]}')} (type s3, scope {text(address)}, key_id 'none', secret 'none', "
                 "region 'us-east-1', endpoint '127.0.0.1:1', use_ssl false, url_style 'path')"
@@ -167,7 +167,7 @@ def fence(connection: duckdb.DuckDBPyConnection, lake: Lake, folder: Path) -> No
 
 
 def _hide_proxy(connection: duckdb.DuckDBPyConnection) -> None:
-    """Keep a proxy's password out of the settings, which show it: httpfs puts there what ``HTTP_PROXY`` says."""
+    """Remove a proxy's password from the settings, which are readable: httpfs copies ``HTTP_PROXY`` there."""
     (address,) = connection.execute("select current_setting('http_proxy')").fetchone() or ("",)
     proxy = urlsplit(str(address or ""))
     if proxy.username is None and proxy.password is None:
@@ -179,27 +179,27 @@ def _hide_proxy(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def _first(rows: pa.RecordBatchReader, count: int) -> tuple[pa.Table, bool]:
-    """The first rows, and whether there are more."""
+    """Return the first ``count`` rows, and whether there are more."""
     batches: list[pa.RecordBatch] = []
-    found = 0
+    read = 0
     for batch in rows:
         batches.append(batch)
-        found += batch.num_rows
-        if found > count:
+        read += batch.num_rows
+        if read > count:
             break
-    return pa.Table.from_batches(batches, rows.schema).slice(0, count), found > count
+    return pa.Table.from_batches(batches, rows.schema).slice(0, count), read > count
 
 
 @contextmanager
 def said() -> Iterator[None]:
-    """Have what DuckDB says within the block as an error of ours, with the line and place.
+    """Turn DuckDB's errors in the block into errors of ours, with line and position.
 
     Raises:
-        QueryError: DuckDB raised. What it advises to switch on cannot be switched on here.
+        QueryError: DuckDB raised. The text leaves out its advice to enable a setting, because settings are locked here.
     """
     try:
         yield
-    except (duckdb.Error, pa.ArrowException, OSError) as error:  # Arrow raises the last where a stream of DuckDB fails
+    except (duckdb.Error, pa.ArrowException, OSError) as error:  # Arrow raises OSError if a stream of DuckDB fails
         text = str(error).strip()
         if "disabled by configuration" in text or "disabled through configuration" in text:
             text = f"{text.splitlines()[0].split(' - ')[0]}: only the tables of the lake can be read here."

@@ -1,8 +1,8 @@
-"""Whether what an ad hoc statement names is on the lists of what is allowed.
+"""Checks the names in an ad hoc statement against the allow lists.
 
-The tree that DuckDB's parser made is looked through as a whole: whatever has a function's name, a table's or a kind that no list has is refused, wherever
-in the tree it stands. Tables are those of the catalogue, the attached ones, and what the same prompt made before; so no name is ever looked up as a
-file or as something of the process.
+It walks the whole tree of DuckDB's parser. A function, a table or a kind of node that is on no list is refused, wherever it is in the tree. Tables
+are those of the catalogue, the attached ones, and those that the same prompt created; so no name is ever resolved to a file or to an object of the
+process.
 """
 
 from __future__ import annotations
@@ -20,19 +20,20 @@ from mg_lakehouse.serving.sandbox.parse import Created, Statement
 __all__ = ["Names", "require_allowed"]
 
 _PLAIN: Final = re.compile(r"[^\W\d][\w $-]*")
-"""A name that is no path and no address. A common table expression is seen in a part of its statement only; elsewhere its name must not be a file's."""
+"""A name that is neither a path nor an address. A common table expression is visible in part of its statement; elsewhere its name must not open a file."""
 
 _MACROS: Final = frozenset({"safe_rate"})
 _TABLE_MACROS: Final = frozenset({"job", "jobs_since"})
-"""Of the catalogue."""
+"""Macros of the catalogue."""
 
 
 @dataclass(slots=True)
 class Names:
-    """What can be named besides what DuckDB has, all in lower case.
+    """Allowed names besides DuckDB's own, all in lower case.
 
-    ``views`` are schema and name in the ``database`` of the catalogue, ``attached`` the databases of one table each. ``is_function`` says whether DuckDB has a
-    function by a name: a macro must not have it, for a call would mean the one to us and the other to DuckDB. The rest grows with what is made.
+    ``views`` are schema and name in the catalogue's ``database``, ``attached`` the databases of one table each. ``is_function`` says whether DuckDB
+    has a function of a name: a macro must not use it, because we would take a call for the macro and DuckDB for its function. The other sets grow
+    with created objects.
     """
 
     database: str
@@ -44,12 +45,12 @@ class Names:
     temporary: set[str] = field(default_factory=set)
 
     def add(self, created: Created) -> None:
-        """Note what a statement made."""
+        """Add an object that a statement created."""
         kept = self.temporary if created.kind != "macro" else self.table_macros if created.rows else self.macros
         kept.add(created.name.lower())
 
     def has_table(self, database: str, schema: str, table: str) -> bool:
-        """Whether DuckDB finds a table or view by that name, parts that are not given being empty."""
+        """Whether DuckDB finds a table or view of that name; missing parts of the name are empty."""
         if database == "" and (schema, table) in SYSTEM_TABLES:
             return True
         if database in ("", self.database) and (schema, table) in self.views:
@@ -60,10 +61,10 @@ class Names:
 
 
 def require_allowed(statement: Statement, names: Names) -> None:
-    """Refuse a statement that names what is on no list.
+    """Refuse a statement with a name that is on no list.
 
     Raises:
-        QueryError: with the name, and a like one that is allowed.
+        QueryError: it names the refused name, and a similar one that is allowed.
     """
     for query in statement.queries:
         expressions = {name.lower() for name in _expression_names(query)}
@@ -83,7 +84,7 @@ def require_allowed(statement: Statement, names: Names) -> None:
 
 
 def _nodes(query: dict[str, Any]) -> Iterator[tuple[dict[str, Any], bool]]:
-    """Every object of a tree, and whether it is a function that stands in a ``from``. Not recursive, for a tree may be deep."""
+    """Yield every object of a tree, and whether it is a function in a ``from``. Not recursive, because a tree may be deep."""
     waiting: list[tuple[Any, bool]] = [(query, False)]
     while waiting:
         node, in_from = waiting.pop()
@@ -98,9 +99,9 @@ def _nodes(query: dict[str, Any]) -> Iterator[tuple[dict[str, Any], bool]]:
 def _require_kind(node: dict[str, Any]) -> None:
     kind, part = node.get("class"), node.get("type")
     if kind is not None and kind not in EXPRESSIONS:
-        raise QueryError(f"An expression of the kind {kind} is refused: it is not on the list of what can be asked.")
+        raise QueryError(f"An expression of the kind {kind} is refused: it is not on the list of allowed expressions.")
     if kind is None and isinstance(part, str) and part not in PARTS:
-        raise QueryError(f"A part of the kind {part} is refused: it is not on the list of what can be asked.")
+        raise QueryError(f"A part of the kind {part} is refused: it is not on the list of allowed parts.")
 
 
 def _require_function(node: dict[str, Any], names: Names, *, in_from: bool) -> None:
@@ -115,7 +116,7 @@ def _require_function(node: dict[str, Any], names: Names, *, in_from: bool) -> N
 
 
 def _require_setting(node: dict[str, Any]) -> None:
-    """``current_setting`` of a literal on the list: what is asked for may not depend on data."""
+    """Allow ``current_setting`` only of a literal on the list: the setting may not depend on data."""
     value = node["children"][0].get("value") if len(node["children"]) == 1 else None
     name = value.get("value") if isinstance(value, dict) else None
     if not isinstance(name, str) or name.lower() not in SETTINGS:
@@ -126,16 +127,16 @@ def _require_table(node: dict[str, Any], names: Names, expressions: set[str]) ->
     parts = tuple(str(node[part]).lower() for part in ("catalog_name", "schema_name", "table_name"))
     if names.has_table(*parts) or (parts[:2] == ("", "") and parts[2] in expressions and _PLAIN.fullmatch(parts[2])):
         return
-    said = ".".join(str(node[part]) for part in ("catalog_name", "schema_name", "table_name") if node[part])
+    written = ".".join(str(node[part]) for part in ("catalog_name", "schema_name", "table_name") if node[part])
     known = {*(f"{schema}.{table}" for schema, table in names.views), *names.attached, *names.temporary}
     raise QueryError(
-        f"The table {said} does not exist{_like('.'.join(part for part in parts if part), known)}. "
-        "Only the tables of the lake can be read here, and what was made of them: `show all tables` lists them."
+        f"The table {written} does not exist{_like('.'.join(part for part in parts if part), known)}. "
+        "Only the lake's tables, and temporary ones made from them, can be read here: `show all tables` lists them."
     )
 
 
 def _expression_names(query: dict[str, Any]) -> Iterator[str]:
-    """Names of common table expressions, wherever in the statement."""
+    """Yield the names of all common table expressions in a statement."""
     for node, _ in _nodes(query):
         if isinstance(node.get("cte_map"), dict):
             yield from (str(entry["key"]) for entry in node["cte_map"]["map"])

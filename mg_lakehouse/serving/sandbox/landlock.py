@@ -1,7 +1,7 @@
-"""Landlock: what this process may do with files and the network, taken from it by the Linux kernel for good.
+"""Landlock: the Linux kernel permanently restricts this process's access to files and the network.
 
-It binds the thread that calls it and all that this thread starts later, so it is called before any library starts a thread. Nobody can take it
-back, and it needs no rights. A kernel without it (before 5.13, or another system) has ``abi()`` 0, and nothing is bound.
+It restricts the calling thread and all threads that it starts later, so call it before any library starts a thread. It cannot be undone, and it
+needs no privileges. On a system without it (Linux before 5.13, or another system), ``abi()`` is 0 and nothing is restricted.
 
 Source: https://docs.kernel.org/userspace-api/landlock.html
 """
@@ -20,9 +20,9 @@ from typing import Final
 __all__ = ["NETWORK_ABI", "abi", "restrict"]
 
 NETWORK_ABI: Final = 4
-"""The first version (Linux 6.7) that knows of TCP."""
+"""The first version that restricts TCP (Linux 6.7)."""
 
-_CREATE_RULESET: Final = 444  # the numbers are the same on every architecture that Python has wheels for
+_CREATE_RULESET: Final = 444  # these syscall numbers are the same on every architecture with Python wheels
 _ADD_RULE: Final = 445
 _RESTRICT_SELF: Final = 446
 _VERSION_FLAG: Final = 1
@@ -35,7 +35,7 @@ _READ_FILE: Final = 1 << 2
 _READ_DIR: Final = 1 << 3
 _TRUNCATE: Final = 1 << 14
 _ALL_OF_ABI: Final = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 5: (1 << 16) - 1}
-"""Rights to files that each version knows, from execution to device control."""
+"""File access rights of each version, from execution to device control."""
 
 _READING: Final = _READ_FILE | _READ_DIR
 _WRITING: Final = _ALL_OF_ABI[3] & ~1  # all but execution
@@ -44,7 +44,7 @@ _OF_A_FILE: Final = _READ_FILE | _WRITE_FILE | _TRUNCATE
 _BIND_TCP: Final = 1 << 0
 _CONNECT_TCP: Final = 1 << 1
 _SCOPES: Final = 0b11
-"""From version 6: no abstract socket and no signal to a process outside."""
+"""From version 6: no abstract socket of, and no signal to, a process outside."""
 
 
 class _Ruleset(ctypes.Structure):
@@ -70,15 +70,15 @@ def _call(number: int, *arguments: object) -> int:
 
 
 def abi() -> int:
-    """The version of Landlock that this kernel has, 0 for none."""
+    """Return this kernel's Landlock version, 0 for none."""
     return max(0, _call(_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(_VERSION_FLAG))) if sys.platform == "linux" else 0
 
 
 def restrict(*, readable: Iterable[Path], writable: Iterable[Path], ports: Iterable[int]) -> int:
-    """Leave this thread, and those that it starts, the files below some paths and outgoing TCP to some ports. Returns the version that did it.
+    """Restrict this thread, and threads that it starts, to files below some paths and outgoing TCP to some ports. Return Landlock's version.
 
-    Paths that do not exist are left out: nothing can be read there later either. Nothing can be executed. Version 4 and later bind the
-    network, of which only TCP; before it, ``ports`` say nothing.
+    Paths that do not exist are ignored: nothing can be read there later either. Nothing can be executed. Version 4 and later restrict the
+    network, only TCP; before that, ``ports`` has no effect.
 
     Raises:
         OSError: the kernel has Landlock and refuses a rule.

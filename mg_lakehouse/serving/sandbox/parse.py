@@ -1,9 +1,9 @@
-"""What an ad hoc text asks: its statements, each with the queries in it as DuckDB's own parser reads them.
+"""Parses an ad hoc text into statements, each with its queries as DuckDB's own parser reads them.
 
-DuckDB gives the tree of a ``select`` only, and of nothing else. Of the other statements that are of use in a prompt (``explain``, ``create temp``
-``table``, ``view`` or ``macro``, ``set variable``) the words in front are read here, token by token, and what follows them is given to DuckDB
-as a query of its own. A ``pivot`` whose columns come from the data is two statements to DuckDB: it is read with columns that are made up. All else is
-refused. Whether what was read may run is decided by :mod:`mg_lakehouse.serving.sandbox.check`.
+DuckDB returns the tree of a ``select`` only. For the other useful statements (``explain``, ``create temp`` ``table``, ``view`` or ``macro``, ``set
+variable``) this module reads the leading words token by token, and gives the rest to DuckDB as a query. A ``pivot`` whose columns come from the
+data is two statements to DuckDB: it is parsed with made-up columns. Everything else is refused. :mod:`mg_lakehouse.serving.sandbox.check` decides
+whether a parsed statement may run.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ Kind = Literal["table", "view", "macro"]
 _TOKEN: Final = re.compile(rb'"(?:[^"]|"")*"|\w+|:=|.', re.DOTALL)
 _NAME: Final = re.compile(rb'"(?:[^"]|"")+"|[A-Za-z_]\w*')
 _LARGEST: Final = 4 * 2**20
-"""Bytes of a text. DuckDB's tree of it is some fifty times as large."""
+"""Most bytes of a text. DuckDB's tree of it is about fifty times as large."""
 
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """What a statement makes: a temporary ``table``, ``view`` or ``macro``; ``rows`` says whether a macro stands for rows."""
+    """A temporary ``table``, ``view`` or ``macro`` that a statement creates; ``rows`` says whether a macro returns rows."""
 
     kind: Kind
     name: str
@@ -39,7 +39,7 @@ class Created:
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """One statement: its ``text``, which is what is run, and the ``queries`` in it as DuckDB's parser read them."""
+    """One statement: its ``text``, which runs, and its ``queries`` as DuckDB's parser read them."""
 
     text: str
     queries: tuple[dict[str, Any], ...]
@@ -48,20 +48,20 @@ class Statement:
 
 
 def statements(text: str, serialize: Callable[[str], str]) -> Iterator[Statement]:
-    """Read the statements of a text, one after the other. ``serialize`` is DuckDB's ``json_serialize_sql``.
+    """Parse the statements of a text, one after the other. ``serialize`` is DuckDB's ``json_serialize_sql``.
 
     Raises:
-        QueryError: a statement is not one of those that ask, or is wrong.
+        QueryError: a statement is not a query, or is invalid.
     """
     try:
         size = len(text.encode())
     except UnicodeEncodeError:
-        raise QueryError("The statement is no text in UTF-8: remove what cannot be encoded.") from None
+        raise QueryError("The statement cannot be encoded as UTF-8: remove the invalid characters.") from None
     if "\0" in text:
-        raise QueryError("The statement has a NUL character in it: remove it.")
+        raise QueryError("The statement contains a NUL character: remove it.")
     if size > _LARGEST:
         raise QueryError(
-            f"The statement has {size:,} bytes, and {_LARGEST:,} are read: put its values into a temporary table, piece by piece."
+            f"The statement has {size:,} bytes, more than {_LARGEST:,}: put its values into a temporary table, piece by piece."
         )
     # DuckDB's own `extract_statements` rewrites pragmas on the way, and opens a file for `import database`.
     for single in _Tokens(text).between(";"):
@@ -109,7 +109,7 @@ def _read_created(text: str, tokens: _Tokens, serialize: Callable[[str], str]) -
 
 
 def _query(text: str, serialize: Callable[[str], str], *, pivots: bool = True) -> dict[str, Any]:
-    """The tree of one query. With ``pivots``, one of them may take its columns from the data."""
+    """Return the tree of one query. With ``pivots``, a pivot may take its columns from the data."""
     read = _tree(text, serialize)
     if pivots and read["error"] and read["error_type"] == "not implemented":
         read = _tree(_Tokens(text).with_pivot_columns(), serialize)
@@ -122,7 +122,7 @@ def _query(text: str, serialize: Callable[[str], str], *, pivots: bool = True) -
     if not read["statements"]:
         raise QueryError("The statement ends where a query should follow.")
     if len(read["statements"]) != 1:
-        raise QueryError("A statement that holds several is refused: write them one after the other, with `;` between them.")
+        raise QueryError("Several statements in one are refused: write them one after the other, with `;` between them.")
     return dict(read["statements"][0])
 
 
@@ -136,7 +136,7 @@ def _tree(text: str, serialize: Callable[[str], str]) -> dict[str, Any]:
 
 
 def _parser_says(text: str) -> str | None:
-    """The parser's error with the line and the place. Only for what it refused before: of anything else more than the parser would run."""
+    """Return the parser's error with line and position. Only for text that it refused before: for any other, more than the parser would run."""
     try:
         duckdb.extract_statements(text)
     except duckdb.ParserException as error:
@@ -145,13 +145,11 @@ def _parser_says(text: str) -> str | None:
 
 
 def _refused(what: str) -> QueryError:
-    return QueryError(
-        f"{what} is refused: here the lake is only asked. Use --output to write rows to a file, or a DuckDB of your own with views.sql."
-    )
+    return QueryError(f"{what} is refused: only queries run here. Use --output to write rows to a file, or your own DuckDB with views.sql.")
 
 
 class _Tokens:
-    """The tokens of a text, as DuckDB tells them from comments and white space, and a place among them."""
+    """The tokens of a text, as DuckDB separates them from comments and white space, and the current position."""
 
     def __init__(self, text: str) -> None:
         self._bytes = text.encode()
@@ -159,32 +157,32 @@ class _Tokens:
         self._place = 0
 
     def word(self, ahead: int) -> str:
-        """A token in lower case, a name with its quotes; empty beyond the last."""
+        """Return a token in lower case, a name with its quotes; empty after the last."""
         place = self._place + ahead
         if place >= len(self._starts):
             return ""
-        found = _TOKEN.match(self._bytes, self._starts[place])
-        return "" if found is None else found.group().decode(errors="replace").lower()
+        token = _TOKEN.match(self._bytes, self._starts[place])
+        return "" if token is None else token.group().decode(errors="replace").lower()
 
     def take(self, *words: str) -> bool:
-        """Go past the words if they are what comes next."""
+        """Consume the words if they come next. Return whether they did."""
         taken = all(self.word(ahead) == word for ahead, word in enumerate(words))
         self._place += len(words) if taken else 0
         return taken
 
     def name(self) -> str | None:
-        """Go past a name of one part, and give it without its quotes."""
+        """Consume a name of one part, and return it without its quotes."""
         if self._place >= len(self._starts):
             return None
-        found = _NAME.match(self._bytes, self._starts[self._place])
-        if found is None or self.word(1) == ".":
+        token = _NAME.match(self._bytes, self._starts[self._place])
+        if token is None or self.word(1) == ".":
             return None
         self._place += 1
-        name = found.group().decode(errors="replace")
+        name = token.group().decode(errors="replace")
         return name[1:-1].replace('""', '"') if name.startswith('"') else name
 
     def parenthesised(self) -> str:
-        """Go past what stands in parentheses, and give what is between them."""
+        """Consume a text in parentheses, and return the text between them."""
         begin = self._starts[self._place]
         depth = 0
         while (word := self.word(0)) != "":
@@ -195,21 +193,21 @@ class _Tokens:
         raise QueryError("A parenthesis is not closed.")
 
     def rest(self) -> str:
-        """What comes from here on."""
+        """Return the text from the current position on."""
         return "" if self._place >= len(self._starts) else self._bytes[self._starts[self._place] :].decode()
 
     def between(self, separator: str) -> list[str]:
-        """The parts of the text between the tokens that are a separator."""
+        """Split the text at the tokens that equal ``separator``."""
         cuts = [start for ahead, start in enumerate(self._starts) if self.word(ahead) == separator]
         bounds = zip([0, *(cut + 1 for cut in cuts)], [*cuts, len(self._bytes)], strict=True)
         return [self._bytes[begin:end].decode() for begin, end in bounds]
 
     def holds(self, *words: str) -> bool:
-        """Whether one of the words comes from here on."""
+        """Whether one of the words follows."""
         return any(self.word(ahead) in words for ahead in range(len(self._starts) - self._place))
 
     def with_pivot_columns(self) -> str:
-        """The text with values put after each entry of a ``pivot ... on`` that has none. Nothing of the text is taken out."""
+        """Return the text with values inserted after each entry of a ``pivot ... on`` that has none. Nothing is removed."""
         words = [self.word(ahead) for ahead in range(len(self._starts))]
         ends = [end for place, word in enumerate(words) if word in ("pivot", "pivot_wider") for end in _entry_ends(words, place + 1)]
         text = self._bytes
@@ -223,7 +221,7 @@ _AFTER_ENTRIES: Final = frozenset({"using", "group", "order", "limit", "union", 
 
 
 def _entry_ends(words: list[str], begin: int) -> Iterator[int]:
-    """Places before which the entries of an ``on`` end that name no values, of a pivot that begins at a place."""
+    """Yield the positions at which the entries of a pivot's ``on`` without values end. The pivot begins at ``begin``."""
     depth = 0
     on = named = False
     for place in range(begin, len(words) + 1):

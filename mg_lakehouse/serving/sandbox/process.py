@@ -1,10 +1,10 @@
-"""The process that runs ad hoc queries: it takes from itself what a query must not have, and then loads what answers it.
+"""The process that runs ad hoc queries: it drops all access that a query must not have, and then loads the code that runs queries.
 
-Started by :mod:`mg_lakehouse.serving.sandbox.sandbox`, which tells it over a pipe which lake, and what it may read. At its start this module imports nothing that
-starts a thread: the kernel binds the thread that asks for it and those that this one starts later. It ends when the pipe does.
+:mod:`mg_lakehouse.serving.sandbox.start` starts it and sends it over a pipe which lake to open, and what it may read. At its start this module
+imports nothing that starts a thread: the kernel restricts the calling thread and those that it starts later. The process ends when the pipe does.
 
-What goes over the pipe: to here an order, then requests, each a JSON object; from here frames, of which the first byte says what it is: a batch of
-rows (an Arrow stream of its own), the end of an answer, an error, or another answer as JSON.
+The protocol: the process receives an order, then requests, each a JSON object. It sends frames whose first byte is their kind: a batch of rows (an
+Arrow stream of its own), the end of an answer, an error, or another answer as JSON.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ ERROR: Final = b"E"
 ANSWER: Final = b"A"
 
 _FRAME_BYTES: Final = 8 * 2**20
-"""Of a frame, about: ten thousand bodies of messages are 260 MB, of which there are some copies on the way."""
+"""Approximate size of a frame: ten thousand message bodies are 260 MB, and several copies exist on the way."""
 
 _DEEPEST: Final = 20_000
-"""Python's limit for the trees of statements: DuckDB takes an expression that is 1,000 deep, and each step is two or three of the tree."""
+"""Python's recursion limit for trees of statements: DuckDB accepts expressions 1,000 deep, and each level is two or three levels of the tree."""
 
 
 class Order(TypedDict):
-    """What the process is told first: the lake and the storage options of it, the copy of its catalogue, its folder, and what it may read and ask."""
+    """The first message to the process: the lake and its storage options, the copy of the catalogue, its folder, readable paths and ports."""
 
     lake: str
     resolved: dict[str, str]
@@ -58,7 +58,7 @@ def main() -> None:
     sys.setrecursionlimit(_DEEPEST)
     try:
         confine(order)
-        # Only now, for they start threads.
+        # Imported only now, because they start threads.
         from mg_lakehouse.lake.lake import Lake  # noqa: PLC0415
         from mg_lakehouse.serving.sandbox.answer import opened  # noqa: PLC0415
 
@@ -69,18 +69,18 @@ def main() -> None:
             _serve(pipe, asking)
     except EOFError:
         return
-    except Exception as error:  # noqa: BLE001  the other side has the only voice
+    except Exception as error:  # noqa: BLE001  only the other side can report it
         _send_error(pipe, error)
 
 
 def confine(order: Order) -> int:
-    """Bind this process to what the order lets it read and write, where the kernel can. Returns Landlock's version."""
+    """Restrict this process to the order's paths and ports, if the kernel can. Return Landlock's version."""
     writable = [Path(order["folder"]), Path(os.devnull)]
     return landlock.restrict(readable=map(Path, order["readable"]), writable=writable, ports=order["ports"])
 
 
 class _Inbox:
-    """Requests in their order. Another thread receives them, so that a word to stop is heard while a query runs, and the end of the pipe too."""
+    """Requests in order. Another thread receives them, so that a stop request or the end of the pipe takes effect while a query runs."""
 
     def __init__(self, pipe: Connection, asking: Asking) -> None:
         self._pipe = pipe
@@ -99,7 +99,7 @@ class _Inbox:
             try:
                 request = json.loads(self._pipe.recv_bytes())
             except (EOFError, OSError):
-                os._exit(0)  # nobody is there to hear the answer
+                os._exit(0)  # nobody is left to receive the answer
             if request["ask"] == "stop":
                 self.stopped = True
                 self._asking.interrupt()
@@ -119,7 +119,7 @@ def _serve(pipe: Connection, asking: Asking) -> None:
                 _send(pipe, ANSWER, asking.shown(request["sql"], max_width=request["max_width"], max_rows=request["max_rows"]))
             else:
                 _send(pipe, ANSWER, asking.names())
-        except Exception as error:  # noqa: BLE001  the other side has the only voice, and the next query may do better
+        except Exception as error:  # noqa: BLE001  only the other side can report it, and the next query may succeed
             _send_error(pipe, error)
 
 
@@ -151,9 +151,9 @@ def _send(pipe: Connection, kind: bytes, value: object) -> None:
 
 
 def _send_error(pipe: Connection, error: Exception) -> None:
-    """An error of ours as it is; of another the kind, for its text may hold anything."""
+    """Send our own errors as they are; of others only the type, because their text may contain anything."""
     ours = next((kind for kind in (QueryError, PermanentError, TransientError) if isinstance(error, kind)), None)
-    text = str(error) if ours else f"The query could not be answered ({type(error).__name__}): ask for less, or in another way."
+    text = str(error) if ours else f"The query failed ({type(error).__name__}): try a smaller or different query."
     _send(pipe, ERROR, {"kind": (ours or QueryError).__name__, "text": text})
 
 

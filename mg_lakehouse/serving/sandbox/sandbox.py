@@ -1,8 +1,8 @@
-"""Ad hoc SQL over the lake: queries and nothing else, of the lake's tables and nothing else.
+"""Ad hoc SQL over the lake: only queries, and only of the lake's tables.
 
-Each catalogue is opened in a process of its own (:mod:`mg_lakehouse.serving.sandbox.process`, started by :mod:`mg_lakehouse.serving.sandbox.start`). Rows
-come back over a pipe and are written here; what a query does to its process ends there. Whoever wants to ask the lake in SQL comes through
-:func:`ad_hoc`. It imports nothing large, so that the process starts while its caller still loads what it needs itself.
+Each catalogue is opened in its own process (:mod:`mg_lakehouse.serving.sandbox.process`, started by :mod:`mg_lakehouse.serving.sandbox.start`).
+Rows come back over a pipe; whatever a query does to its process ends there. All SQL over the lake goes through :func:`ad_hoc`. This module
+imports nothing large, so the process starts while its caller still imports.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ _ERRORS = {kind.__name__: kind for kind in (QueryError, PermanentError, Transien
 
 
 class AdHoc:
-    """The other end of a process that runs queries. For one thread at a time; another may :meth:`interrupt`."""
+    """A client of the process that runs queries. For one thread at a time; another may :meth:`interrupt`."""
 
     def __init__(self, pipe: Connection, process: subprocess.Popen[bytes]) -> None:
         self._pipe = pipe
         self._process = process
-        self._answering = True  # it says first that the catalogue is open
+        self._answering = True  # its first answer says that the catalogue is open
 
     def wait_until_open(self) -> None:
-        """Wait until there can be asked.
+        """Wait until the process accepts queries.
 
         Raises:
             PermanentError, TransientError: the lake or the catalogue cannot be read.
@@ -52,10 +52,10 @@ class AdHoc:
         self._receive()
 
     def rows(self, sql: str) -> pa.RecordBatchReader:
-        """Run statements, and give the rows of the last one, batch by batch. They are given until the next question.
+        """Run statements, and return the rows of the last one, batch by batch. They must be read before the next statement.
 
         Raises:
-            QueryError: a statement does something else than to ask, or is wrong; or the last one has no rows.
+            QueryError: a statement is not a query, or is invalid; or the last one has no rows.
         """
         import pyarrow as pa  # noqa: PLC0415
 
@@ -71,29 +71,29 @@ class AdHoc:
         return pa.RecordBatchReader.from_batches(schema, batches())
 
     def show(self, sql: str, *, max_width: int, max_rows: int) -> None:
-        """Run statements and print the first rows of the last one as a table no wider than that.
+        """Run statements and print the first rows of the last one as a table, ``max_width`` characters wide at most.
 
         Raises:
             QueryError: as for :meth:`rows`.
         """
         self._ask("shown", sql=sql, max_width=max_width, max_rows=max_rows)
         table, more = json.loads(self._receive()[1])
-        print(table, end="")  # noqa: T201  the table is what was asked for
+        print(table, end="")  # noqa: T201  the table is the output
         if more:
             print(f"These are the first {max_rows} rows: --format csv or --output writes all.")  # noqa: T201  it belongs to the table
 
     def names(self) -> list[str]:
-        """Views, their columns, and macros, for completion."""
+        """Return the names of views, columns and macros, for completion."""
         self._ask("names")
         return [str(name) for name in json.loads(self._receive()[1])]
 
     def interrupt(self) -> None:
-        """Stop the statement that is running."""
+        """Stop the running statement."""
         self._send({"ask": "stop"})
 
     def _ask(self, what: str, **how: object) -> None:
         while self._answering:
-            # Said again until it is heard: before the statement has begun there is nothing to stop.
+            # Repeated until it takes effect: before the statement begins there is nothing to stop.
             self.interrupt()
             if self._pipe.poll(_STOP_SECONDS):
                 self._frame()
@@ -102,15 +102,15 @@ class AdHoc:
             self._answering = True
 
     def _receive(self) -> tuple[bytes, bytes]:
-        """The next frame of an answer, which is no error.
+        """Receive the next frame of an answer.
 
         Raises:
             QueryError, PermanentError, TransientError: the other side raised.
         """
         kind, content = self._frame()
         if kind == ERROR:
-            said = json.loads(content)
-            raise _ERRORS[said["kind"]](said["text"])
+            error = json.loads(content)
+            raise _ERRORS[error["kind"]](error["text"])
         return kind, content
 
     def _frame(self) -> tuple[bytes, bytes]:
@@ -133,20 +133,20 @@ class AdHoc:
             raise self._ended() from None
 
     def _ended(self) -> QueryError:
-        """What is to be said of a process that is no more."""
+        """Build the error for a process that has ended."""
         try:
             status = self._process.wait(_ENDING_SECONDS)
         except subprocess.TimeoutExpired:
             status = 0
         how = signal.Signals(-status).name if status < 0 else f"status {status}"
         return QueryError(
-            f"The process that runs the queries has ended ({how}), and the lake is as it was: start anew, and ask for less or in another way."
+            f"The process that runs the queries has ended ({how}), and the lake is unchanged: start again, with a smaller or different query."
         )
 
 
 @contextmanager
 def ad_hoc(lake: Location, settings: Settings) -> Iterator[AdHoc]:
-    """Open the catalogue for queries; where there is none, or tables came since it was made, one is made for as long as this lasts.
+    """Open the catalogue for queries. If there is none, or tables were added since it was written, create a temporary one for this block.
 
     Raises:
         PermanentError, TransientError: the lake or the catalogue cannot be read.
@@ -159,14 +159,14 @@ def ad_hoc(lake: Location, settings: Settings) -> Iterator[AdHoc]:
 
 @contextmanager
 def _whole() -> Iterator[None]:
-    """Have Ctrl-C wait for the end of the block, which is short: half of a frame would be taken for the next one's beginning."""
-    came: list[int] = []
+    """Defer Ctrl-C to the end of the block, which is short: half a frame would be read as the next one's beginning."""
+    received: list[int] = []
 
     def note(number: int, _: FrameType | None) -> None:
-        came.append(number)
+        received.append(number)
 
     main = threading.current_thread() is threading.main_thread()
     with handling(note, signal.SIGINT) if main else nullcontext():
         yield
-    if came:
+    if received:
         signal.raise_signal(signal.SIGINT)

@@ -1,7 +1,7 @@
-"""Starting the process that runs ad hoc queries: what it is given, and that is all it has.
+"""Starts the process that runs ad hoc queries, and defines all that it gets.
 
-It gets the lake, the credentials of its store over a pipe, a copy of the catalogue, and a folder. Its environment has none of this process's
-variables but a few that Python and TLS need; the paths that it may read are the lake's three layers, Python, and what libraries look up in the system.
+It gets the lake, the store's credentials over a pipe, a copy of the catalogue, and a folder. Of this process's environment it gets only the few
+variables that Python and TLS need. It may read the lake's three layers, Python, and the system files that libraries look up.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _KEPT: Final = frozenset({"LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "PYTH
 _KEPT_FOR_STORE: Final = frozenset({"ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "SSL_CERT_DIR", "SSL_CERT_FILE"})
 _SYSTEM: Final = ("/dev/urandom", "/etc/ld.so.cache", "/etc/localtime", "/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/share/zoneinfo")
 _MACHINE: Final = (
-    # DuckDB's limits are reckoned by how much memory and how many processors there are.
+    # DuckDB computes its limits from the machine's memory and processors.
     "/proc/cpuinfo",
     "/proc/meminfo",
     "/proc/self/cgroup",
@@ -68,7 +68,9 @@ _PORTS: Final = {"http": 80, "https": 443}
 
 @contextmanager
 def started(lake: Location, settings: Settings) -> Iterator[tuple[Connection, subprocess.Popen[bytes]]]:
-    """The process, and the pipe to it, which says first whether the catalogue could be opened. It is ended, and its folder removed, afterwards.
+    """Start the process, and yield the pipe to it and the process. Its first answer says whether it could open the catalogue.
+
+    The process is killed and its folder removed afterwards.
 
     Raises:
         PermanentError: it cannot be started.
@@ -90,11 +92,11 @@ def started(lake: Location, settings: Settings) -> Iterator[tuple[Connection, su
 @contextmanager
 def _folder() -> Iterator[Path]:
     if "?" in tempfile.gettempdir():
-        raise PermanentError("The folder of temporary files holds ?, behind which DuckDB puts no file: set TMPDIR to another.")
+        raise PermanentError("The path of the temporary folder contains ?, which DuckDB does not support: set TMPDIR to another folder.")
     try:
         own = OwnFolder(Path(tempfile.gettempdir()), _PREFIX)
     except OSError as error:
-        raise PermanentError(f"No temporary folder can be made ({error.strerror}): set TMPDIR to one that can be written.") from error
+        raise PermanentError(f"No temporary folder can be created ({error.strerror}): set TMPDIR to a writable folder.") from error
     with own:
         yield own.path
 
@@ -109,7 +111,7 @@ def _process(pipe: Connection, folder: Path, environment: dict[str, str]) -> sub
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            # Ctrl-C is for the prompt, which then says to stop.
+            # Ctrl-C goes to the prompt, which then sends a request to stop.
             start_new_session=True,
         )
     except OSError as error:
@@ -117,20 +119,20 @@ def _process(pipe: Connection, folder: Path, environment: dict[str, str]) -> sub
 
 
 def child_environment(variables: os._Environ[str] | dict[str, str], folder: Path, *, local: bool) -> dict[str, str]:
-    """All variables that the process gets: no credential is among them, and nothing that leads to one."""
+    """Return all environment variables of the process: no credential, and nothing that leads to one."""
     kept = _KEPT if local else _KEPT | _KEPT_FOR_STORE
     passed = {name: value for name, value in variables.items() if name.upper() in kept}
     return passed | {
         "HOME": str(folder),
         "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
         "TMPDIR": str(folder),
-        # Its threads would start before the kernel binds the process, and nothing here multiplies matrices.
+        # OpenBLAS would start threads before the kernel restricts the process, and nothing here multiplies matrices.
         "OPENBLAS_NUM_THREADS": "1",
     }
 
 
 def order_for(lake: Location, settings: Settings, folder: Path) -> Order:
-    """What the process is told. The catalogue is copied: a build moves a new one into its place at any moment, and its folder holds more than it.
+    """Build the process's order. The catalogue is copied: a build may replace it at any moment, and its folder holds other files.
 
     Raises:
         PermanentError: the catalogue cannot be read.
@@ -143,7 +145,7 @@ def order_for(lake: Location, settings: Settings, folder: Path) -> Order:
             shutil.copyfile(file, copied)
         except OSError as error:
             raise PermanentError(
-                f"The catalogue {file} cannot be opened ({error.strerror}): make it anew with `mg-lakehouse catalog`."
+                f"The catalogue {file} cannot be opened ({error.strerror}): rebuild it with `mg-lakehouse catalog`."
             ) from error
     return Order(
         lake=lake.uri if not lake.is_local else lake.root,
@@ -156,7 +158,7 @@ def order_for(lake: Location, settings: Settings, folder: Path) -> Order:
 
 
 def _of_lake(lake: Location) -> Iterator[Path]:
-    """The three layers, and tables that are links to another place."""
+    """Yield the three layers, and the targets of tables that are symbolic links."""
     for layer in (Path(lake.root, name) for name in _LAYERS if lake.is_local):
         yield layer
         if layer.is_dir():
@@ -164,7 +166,7 @@ def _of_lake(lake: Location) -> Iterator[Path]:
 
 
 def _python(lake: Location) -> Iterator[Path]:
-    """Python, its libraries and this package. A folder of the path that holds the lake, a home or the folder we stand in is none of them."""
+    """Yield Python, its libraries and this package, but no path entry that contains the lake, the home or the working directory."""
     yield from (Path(mg_lakehouse.__file__).parent, Path(sys.prefix), Path(sys.base_prefix), Path(sys.executable).resolve().parent)
     yield from {Path(path) for path in sysconfig.get_paths().values()}
     kept = [Path.cwd(), Path(os.environ.get("HOME", "/")), *([Path(lake.root)] if lake.is_local else [])]
@@ -180,7 +182,7 @@ def _for_store(lake: Location) -> Iterator[Path]:
 
 
 def _store_ports(lake: Location) -> set[int]:
-    """The ports of the store, of the proxies on the way to it, and of name servers that answer at length."""
+    """Return the ports of the store, of the proxies to it, and of DNS over TCP."""
     proxies = [value for name, value in os.environ.items() if name.upper() in ("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY")]
     addresses = [lake.storage_options().get("aws_endpoint_url") or "https://", *proxies]
     parts = [urlsplit(address if "://" in address else f"http://{address}") for address in addresses]
