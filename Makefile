@@ -9,7 +9,7 @@ INSTALLED := $(VENV)/.installed
 export DAGSTER_HOME ?= $(CURDIR)/.dagster
 export DAGSTER_DISABLE_TELEMETRY := 1
 
-.PHONY: demo dev test lint format types sql unit faults mutations bench bench-peers pages site screenshots lock clean help
+.PHONY: demo dev hooks release test lint format types sql unit faults mutations bench bench-peers pages site screenshots lock clean help
 
 # How much `make bench` measures: small, standard or full.
 BENCH ?= standard
@@ -29,6 +29,7 @@ test: lint types sql unit  ## All checks and all tests
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/typos
 	$(BIN)/lint-imports --no-cache
 
 format: $(INSTALLED)  ## Put the code into shape
@@ -65,7 +66,7 @@ $(INSTALLED): pyproject.toml constraints.txt mg_lakehouse/events/fast/_scan.pyx 
 	@command -v $(PYTHON) > /dev/null || { echo "$(PYTHON) was not found: install Python 3.11, or say PYTHON=/path/to/python3.11"; exit 1; }
 	@echo "Installing into $(VENV) ..."
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[ui,dashboard,postgres,slack,bench,docs,dev]'
+	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[ui,dashboard,postgres,prompt,slack,bench,docs,dev]'
 	@touch $@
 
 pages: $(INSTALLED)  ## Make the pages of settings, tables and metrics anew, of the code
@@ -76,6 +77,12 @@ site: $(INSTALLED)  ## The documentation as a site, in site/; a link in it that 
 
 screenshots: $(INSTALLED)  ## Take the README's pictures anew (needs chromium)
 	$(BIN)/python -m mg_lakehouse_tests.ui.screenshots
+
+hooks: $(INSTALLED)  ## Install the pre-commit hooks: ruff, sqlfluff on staged SQL, a spell check
+	$(BIN)/pre-commit install
+
+release: $(INSTALLED)  ## Build wheel and sdist of the last commit, check each in an empty environment, write the notes, in dist/
+	env -u DAGSTER_HOME deploy/release.sh $(BIN) $(PYTHON)
 
 lock:  ## Pin every dependency anew (needs uv)
 	uv pip compile pyproject.toml --all-extras --python-version 3.11 --no-emit-index-url --no-header --no-annotate --output-file constraints.txt

@@ -29,12 +29,15 @@ _OUTSIDE: Final = re.compile(r"\]\((\.\./[^)#\s]+)((?:#[^)\s]*)?)\)")
 
 
 def _to_the_repository(_app: Any, page: str, source: list[str]) -> None:
-    """Have each link out of this folder lead to the file in the repository; one to no file stays, so that the build fails at it."""
+    """Have each link out of this folder lead to the file in the repository.
+
+    A link between two pages stays as it is, and so does a link to no file: the build fails at it.
+    """
     here = Path(__file__).resolve().parent
 
     def linked(match: re.Match[str]) -> str:
         target = (here / page).parent.joinpath(match[1]).resolve()
-        if not target.exists() or here.parent not in target.parents:
+        if not target.exists() or here in target.parents or here.parent not in target.parents:
             return match[0]
         kind = "tree" if target.is_dir() else "blob"
         return f"]({REPOSITORY}/{kind}/main/{target.relative_to(here.parent).as_posix()}{match[2]})"

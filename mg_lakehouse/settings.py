@@ -34,65 +34,75 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    # `default=` by name: without it pyright, and so a user's editor, takes every field for one that must be given.
     feed: str | None = Field(
-        None,
+        default=None,
         description="Name of the feed, if a Dagster project has several: it precedes the names of its assets, jobs and resources.",
     )
-    lake_uri: Annotated[str, NoDecode] = Field(".lake", description="Root of the lake: a folder or an `s3://` address.")
-    queue_url: str | None = Field(None, description="Address of the SQS queue that MessageGears sends to.")
-    business_timezone: str = Field("America/New_York", description="Time zone of the `*_local` dates in gold.")
-    pii_key: SecretStr | None = Field(None, description="Key of the hash that replaces addresses in gold.")
-    dbt_project_dir: Path | None = Field(None, description="Folder of the dbt project, if it is not the packaged one.")
+    lake_uri: Annotated[str, NoDecode] = Field(default=".lake", description="Root of the lake: a folder or an `s3://` address.")
+    queue_url: str | None = Field(default=None, description="Address of the SQS queue that MessageGears sends to.")
+    business_timezone: str = Field(default="America/New_York", description="Time zone of the `*_local` dates in gold.")
+    pii_key: SecretStr | None = Field(default=None, description="Key of the hash that replaces addresses in gold.")
+    dbt_project_dir: Path | None = Field(default=None, description="Folder of the dbt project, if it is not the packaged one.")
 
-    catalog: Path | None = Field(None, description="The DuckDB file of views, by default `catalog.duckdb` in the root of a local lake.")
+    catalog: Path | None = Field(
+        default=None, description="The DuckDB file of views, by default `catalog.duckdb` in the root of a local lake."
+    )
 
-    account_id: str | None = Field(None, description="MessageGears account whose daily files are fetched.")
-    api_key: SecretStr | None = Field(None, description="API key of that account.")
-    api_url: str = Field("https://api.messagegears.net/3.1/WebService", description="Address of MessageGears' web service.")
-    activity_timezone: str = Field("America/New_York", description="Time zone in which the days of the daily files begin and end.")
+    account_id: str | None = Field(default=None, description="MessageGears account whose daily files are fetched.")
+    api_key: SecretStr | None = Field(default=None, description="API key of that account.")
+    api_url: str = Field(default="https://api.messagegears.net/3.1/WebService", description="Address of MessageGears' web service.")
+    activity_timezone: str = Field(default="America/New_York", description="Time zone in which the days of the daily files begin and end.")
     activity_types: Annotated[tuple[str, ...], NoDecode] = Field(
-        activity_types(), description="Types of the daily files, separated by commas."
+        default=activity_types(), description="Types of the daily files, separated by commas."
     )
-    activity_start_date: date = Field(date(2024, 1, 1), description="First day whose daily files can be fetched.")
+    activity_start_date: date = Field(default=date(2024, 1, 1), description="First day whose daily files can be fetched.")
 
-    reconciled_jobs: int = Field(50, ge=0, description="Bulk jobs of a day whose summaries are fetched, the largest first.")
+    reconciled_jobs: int = Field(default=50, ge=0, description="Bulk jobs of a day whose summaries are fetched, the largest first.")
 
-    batch_messages: int = Field(2_000, ge=1, le=100_000, description="Messages in one bronze commit, at most.")
-    batch_bytes: int = Field(32 * 2**20, ge=1, description="Bytes of bodies in one bronze commit, at most.")
-    batch_seconds: float = Field(5.0, gt=0, description="Age in seconds at which a bronze commit is made, however small.")
-    receivers: int = Field(4, ge=1, le=64, description="Threads that receive from the queue.")
-    wait_seconds: int = Field(1, ge=0, le=20, description="Long poll of a receive, in seconds.")
+    batch_messages: int = Field(default=2_000, ge=1, le=100_000, description="Messages in one bronze commit, at most.")
+    batch_bytes: int = Field(default=32 * 2**20, ge=1, description="Bytes of bodies in one bronze commit, at most.")
+    batch_seconds: float = Field(default=5.0, gt=0, description="Age in seconds at which a bronze commit is made, however small.")
+    receivers: int = Field(default=4, ge=1, le=64, description="Threads that receive from the queue.")
+    wait_seconds: int = Field(default=1, ge=0, le=20, description="Long poll of a receive, in seconds.")
     visibility_seconds: int = Field(
-        300, ge=30, le=_SQS_MAX_VISIBILITY_SECONDS, description="Time that a received message stays hidden before it must be extended."
+        default=300,
+        ge=30,
+        le=_SQS_MAX_VISIBILITY_SECONDS,
+        description="Time that a received message stays hidden before it must be extended.",
     )
-    max_seconds: float = Field(600.0, gt=0, description="Time that one run may drain the queue, in seconds.")
-    sensor_messages: int = Field(1_000, ge=1, description="Waiting messages at which the sensor starts a run at once.")
-    sensor_seconds: float = Field(30.0, ge=0, description="Time after the last run at which the sensor starts one for any waiting message.")
+    max_seconds: float = Field(default=600.0, gt=0, description="Time that one run may drain the queue, in seconds.")
+    sensor_messages: int = Field(default=1_000, ge=1, description="Waiting messages at which the sensor starts a run at once.")
+    sensor_seconds: float = Field(
+        default=30.0, ge=0, description="Time after the last run at which the sensor starts one for any waiting message."
+    )
     heartbeat_seconds: float = Field(
-        5.0,
+        default=5.0,
         ge=0.5,
         le=60,
         description="Seconds between two heartbeats of a run; a run that missed four is asked, and ended if it does not answer within three.",
     )
     stalled_minutes: float = Field(
-        15.0,
+        default=15.0,
         gt=0,
         le=1_440,
         description="Minutes that messages may wait while nothing is ingested, until the check `messages_are_ingested` fails.",
     )
-    flatten_bytes: int = Field(128 * 2**20, ge=1, description="Bytes of bodies that are flattened at a time, while as many are committed.")
+    flatten_bytes: int = Field(
+        default=128 * 2**20, ge=1, description="Bytes of bodies that are flattened at a time, while as many are committed."
+    )
     gold_part_rows: int = Field(
-        1_000_000, ge=1, description="Rows of its inputs that a gold model is built from at a time; a job with more is built whole."
+        default=1_000_000, ge=1, description="Rows of its inputs that a gold model is built from at a time; a job with more is built whole."
     )
 
-    small_files: int = Field(32, ge=2, description="Small files in today's partition at which the hourly compaction merges them.")
-    compacted_file_bytes: int = Field(128 * 2**20, ge=2**20, description="Size of a compacted file, about.")
-    sort_bytes: int = Field(512 * 2**20, ge=64 * 2**20, description="Memory in which a day is sorted before it spills to disk.")
-    keep_files_days: int = Field(7, ge=1, le=365, description="Days that replaced and orphaned files are kept.")
-    keep_log_days: int = Field(7, ge=2, le=3650, description="Days that the entries of the Delta logs are kept.")
+    small_files: int = Field(default=32, ge=2, description="Small files in today's partition at which the hourly compaction merges them.")
+    compacted_file_bytes: int = Field(default=128 * 2**20, ge=2**20, description="Size of a compacted file, about.")
+    sort_bytes: int = Field(default=512 * 2**20, ge=64 * 2**20, description="Memory in which a day is sorted before it spills to disk.")
+    keep_files_days: int = Field(default=7, ge=1, le=365, description="Days that replaced and orphaned files are kept.")
+    keep_log_days: int = Field(default=7, ge=2, le=3650, description="Days that the entries of the Delta logs are kept.")
 
-    alert_slack_channel: str | None = Field(None, description="Slack channel that gets the alerts; without one, none are sent.")
-    alert_slack_token: SecretStr | None = Field(None, description="Token of the Slack bot that sends them.")
+    alert_slack_channel: str | None = Field(default=None, description="Slack channel that gets the alerts; without one, none are sent.")
+    alert_slack_token: SecretStr | None = Field(default=None, description="Token of the Slack bot that sends them.")
 
     @field_validator("feed")
     @classmethod

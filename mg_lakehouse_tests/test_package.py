@@ -54,3 +54,11 @@ def test_pins_hold_versions_and_no_addresses() -> None:
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     assert len(lines) > 100
     assert [line for line in lines if "==" not in line or "://" in line or line.startswith("-")] == []
+
+
+def test_the_version_is_the_newest_of_the_changelog() -> None:
+    """`make release` takes its notes from there."""
+    unreleased, newest, *_ = re.findall(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert unreleased == "Unreleased"
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert re.fullmatch(rf"{re.escape(version)} - \d{{4}}-\d{{2}}-\d{{2}}", newest)

@@ -1,16 +1,11 @@
-"""The prompt of ``mg-lakehouse sql``: history, completion, multi-line statements."""
+"""The prompt of ``mg-lakehouse sql``: multi-line statements, with history and completion where ``prompt_toolkit`` is installed."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
-
-from prompt_toolkit import PromptSession
-from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
-from prompt_toolkit.completion import WordCompleter
-from prompt_toolkit.history import FileHistory
 
 from mg_lakehouse.errors import PermanentError
 from mg_lakehouse.serving.sandbox.sandbox import AdHoc
@@ -22,20 +17,18 @@ _HELP: Final = (
     "A statement ends with `;`. `.tables` lists tables, `.schema TABLE` its columns, `.quit` or Ctrl-D ends. Ctrl-C stops a statement."
 )
 
+_PLAIN: Final = "Completion and history come with: pip install 'mg-lakehouse[prompt]'."
+
 
 def run_prompt(asked: AdHoc, show: Callable[[str], None], say: Callable[[str], None]) -> None:
     """Read statements until the end of input. ``show`` runs one and shows its rows, ``say`` prints a text."""
-    session: PromptSession[str] = PromptSession(
-        history=FileHistory(str(_history())),
-        completer=WordCompleter([*_KEYWORDS, *asked.names()], ignore_case=True, pattern=None, sentence=False, WORD=True),
-        auto_suggest=AutoSuggestFromHistory(),
-        complete_while_typing=False,
-    )
-    say(_HELP)
+    editor = _line_editor(asked.names())
+    read = editor or input
+    say(_HELP if editor else f"{_HELP} {_PLAIN}")
     pending = ""
     while True:
         try:
-            line = session.prompt("   ...> " if pending else "lake=> ")
+            line = read("   ...> " if pending else "lake=> ")
         except KeyboardInterrupt:
             pending = ""
             continue
@@ -60,6 +53,21 @@ def run_prompt(asked: AdHoc, show: Callable[[str], None], say: Callable[[str], N
         except KeyboardInterrupt:
             asked.interrupt()
             say("Stopped.")
+
+
+def _line_editor(names: Sequence[str]) -> Callable[[str], str] | None:
+    """A function that shows a prompt and returns the line that was typed, with completion and history; none without the extra ``prompt``."""
+    try:
+        from prompt_toolkit import PromptSession, auto_suggest, completion, history  # noqa: PLC0415
+    except ImportError:
+        return None
+    session: PromptSession[str] = PromptSession(
+        history=history.FileHistory(str(_history())),
+        completer=completion.WordCompleter([*_KEYWORDS, *names], ignore_case=True, pattern=None, sentence=False, WORD=True),
+        auto_suggest=auto_suggest.AutoSuggestFromHistory(),
+        complete_while_typing=False,
+    )
+    return session.prompt
 
 
 def _dotted(words: list[str]) -> str | None:

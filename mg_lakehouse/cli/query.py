@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from mg_lakehouse.cli.output import out
+from mg_lakehouse.cli.prompt import run_prompt
 from mg_lakehouse.cli.rows import QueryFormat, answer
 from mg_lakehouse.location import Location
 from mg_lakehouse.serving.dashboard.serve import serve
@@ -34,8 +35,6 @@ def sql(
         if statement is not None:
             answer(asked, statement, file_format, output)
             return
-        from mg_lakehouse.cli.prompt import run_prompt  # noqa: PLC0415
-
         run_prompt(
             asked,
             lambda typed: answer(asked, typed, file_format, output),

@@ -94,7 +94,7 @@ def metrics_page() -> str:
     ]
     text = (
         "What each number counts, with the SQL that counts it: an aggregate over rows of `gold.fct_messages`, or a share of two other metrics. The same is\n"
-        "the table `gold.metric_dictionary`, which also says what tables have a metric. Why they are counted so is in the [decision log](decisions.md#gold)."
+        "the table `gold.metric_dictionary`, which also says what tables have a metric. Why they are counted so is in the [decision log](decisions/index.md#gold)."
     )
     return "\n".join([_MADE, "# Metrics\n", text, "", *_table(("metric", "kind", "definition", "formula", "left out"), rows), ""])
 

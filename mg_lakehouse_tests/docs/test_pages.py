@@ -15,6 +15,7 @@ from mg_lakehouse.settings import Settings
 from mg_lakehouse_tests.docs.pages import DOCS, metrics_page, settings_page, tables_page
 
 ROOT = DOCS.parent
+OUTSIDE = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")
 
 
 @pytest.mark.parametrize(("name", "made"), [("settings", settings_page), ("tables", tables_page), ("metrics", metrics_page)])
@@ -23,9 +24,13 @@ def test_pages_of_the_code_are_what_it_says(name: str, made: Callable[[], str]) 
     assert (DOCS / f"{name}.md").read_text() == made()
 
 
-def test_every_setting_is_in_the_readme_too() -> None:
-    named = set(re.findall(r"`(MG_[A-Z_]+)`", (ROOT / "README.md").read_text()))
-    assert {f"MG_{name.upper()}" for name in Settings.model_fields} - named == set()
+def test_pages_name_settings_that_are_there() -> None:
+    """Settings are listed on their own page; wherever else one is named, it is one of those."""
+    settings = {f"MG_{name.upper()}" for name in Settings.model_fields}
+    pages = [*DOCS.rglob("*.md"), *(ROOT / name for name in OUTSIDE), ROOT / ".env.example"]
+    named = {(page.name, name) for page in pages for name in re.findall(r"\bMG_[A-Z]+(?:_[A-Z]+)*\b", page.read_text())}
+    assert {(page, name) for page, name in named if name not in settings} == set()
+    assert "settings.md" in (ROOT / "README.md").read_text()
 
 
 def site(docs: Path, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -42,11 +47,9 @@ def site(docs: Path, folder: Path) -> subprocess.CompletedProcess[str]:
 def test_the_site_is_built_without_a_warning_and_asks_no_other_server(tmp_path: Path) -> None:
     done = site(DOCS, tmp_path)
     assert done.returncode == 0, done.stderr
-    pages = {page.stem for page in DOCS.glob("*.md")}
-    assert pages <= {page.stem for page in (tmp_path / "site").glob("*.html")}
-    for page in pages:
-        text = (tmp_path / "site" / f"{page}.html").read_text()
-        assert re.findall(r'<(?:script|img|iframe)[^>]*src="https?:|<link[^>]*rel="stylesheet"[^>]*href="https?:', text) == [], page
+    for page in DOCS.rglob("*.md"):
+        text = (tmp_path / "site" / page.relative_to(DOCS).with_suffix(".html")).read_text()
+        assert re.findall(r'<(?:script|img|iframe)[^>]*src="https?:|<link[^>]*rel="stylesheet"[^>]*href="https?:', text) == [], page.name
 
 
 @pytest.mark.parametrize("link", ["nowhere.md", "index.md#nowhere", "../nowhere.py", "#nowhere", "images/nowhere.png"])
@@ -61,8 +64,8 @@ def test_a_link_that_leads_nowhere_fails_the_site(tmp_path: Path, link: str) -> 
     assert "nowhere" in done.stderr
 
 
-def test_links_of_the_readme_lead_somewhere() -> None:
-    for page in ("README.md", "CHANGELOG.md"):
+def test_links_outside_of_the_site_lead_somewhere() -> None:
+    for page in OUTSIDE:
         for link in re.findall(r"\]\(([^)\s]+)\)", (ROOT / page).read_text()):
             address, _, anchor = link.partition("#")
             if "://" in address:

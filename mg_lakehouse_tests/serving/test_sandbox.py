@@ -12,6 +12,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Self
 
 import duckdb
 import polars as pl
@@ -282,44 +283,73 @@ def test_what_cannot_be_written_says_what_to_do(lake: Lake, tmp_path: Path) -> N
     )
 
 
-def test_the_prompt_takes_a_statement_over_several_lines_and_keeps_its_history_to_itself(lake: Lake, tmp_path: Path) -> None:
-    ours, theirs = pty.openpty()
-    variables = environment(tmp_path, MG_LAKE_URI=lake.root, HOME=str(tmp_path), XDG_STATE_HOME=str(tmp_path / "state"), TERM="xterm")
-    process = subprocess.Popen([COMMAND, "sql"], stdin=theirs, stdout=theirs, stderr=theirs, env=variables, cwd=tmp_path, close_fds=True)
-    os.close(theirs)
-    seen = ""
+class Terminal:
+    """``mg-lakehouse sql`` at a terminal of its own: what is typed, and what must then be seen."""
 
-    def until(text: str) -> None:
-        nonlocal seen
+    def __init__(self, lake: Lake, folder: Path, **variables: str) -> None:
+        self.ours, theirs = pty.openpty()
+        env = environment(folder, MG_LAKE_URI=lake.root, HOME=str(folder), XDG_STATE_HOME=str(folder / "state"), TERM="xterm", **variables)
+        self.process = subprocess.Popen([COMMAND, "sql"], stdin=theirs, stdout=theirs, stderr=theirs, env=env, cwd=folder, close_fds=True)
+        os.close(theirs)
+        self.seen = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGKILL)
+            self.process.wait(30)
+        os.close(self.ours)
+
+    def until(self, text: str) -> None:
         deadline = time.monotonic() + 60
-        while text not in seen:
-            assert time.monotonic() < deadline, seen
-            if select.select([ours], [], [], 1)[0]:
-                seen += os.read(ours, 65_536).decode(errors="replace")
+        while text not in self.seen:
+            assert time.monotonic() < deadline, self.seen
+            if select.select([self.ours], [], [], 1)[0]:
+                self.seen += os.read(self.ours, 65_536).decode(errors="replace")
 
-    try:
-        until("lake=>")
-        os.write(ours, b"select count(*) + 4000\r")
-        until("...>")
-        os.write(ours, b"from silver.opens;\r")
-        until("4003")
-        os.write(ours, b".schema silver.opens\r")
-        until("activity_id")
-        os.write(ours, b"selec;\r")
-        until("Parser Error")
-        os.write(ours, b"select count(*) from range(1000000000000) a(x) where hash(x) = 1;\r")
+    def type(self, line: str) -> None:
+        os.write(self.ours, f"{line}\r".encode())
+
+
+def test_the_prompt_takes_a_statement_over_several_lines_and_keeps_its_history_to_itself(lake: Lake, tmp_path: Path) -> None:
+    with Terminal(lake, tmp_path) as terminal:
+        terminal.until("lake=>")
+        terminal.type("select count(*) + 4000")
+        terminal.until("...>")
+        terminal.type("from silver.opens;")
+        terminal.until("4003")
+        terminal.type(".schema silver.opens")
+        terminal.until("activity_id")
+        terminal.type("selec;")
+        terminal.until("Parser Error")
+        terminal.type("select count(*) from range(1000000000000) a(x) where hash(x) = 1;")
+        process = terminal.process
         (child,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         until_busy(int(child))
         process.send_signal(signal.SIGINT)  # as the terminal does for Ctrl-C, but this one has no foreground
-        until("Stopped.")
-        os.write(ours, b"select count(*) + 5000 from silver.opens;\r")
-        until("5003")
-        os.write(ours, b".quit\r")
+        terminal.until("Stopped.")
+        terminal.type("select count(*) + 5000 from silver.opens;")
+        terminal.until("5003")
+        terminal.type(".quit")
         assert process.wait(30) == 0
-    finally:
-        if process.poll() is None:
-            process.send_signal(signal.SIGKILL)
-        os.close(ours)
+        assert "pip install" not in terminal.seen
     history = tmp_path / "state" / "mg-lakehouse" / "sql_history"
     assert "from silver.opens;" in history.read_text()
     assert history.stat().st_mode & 0o777 == 0o600
+
+
+def test_the_prompt_works_without_its_extra_and_says_how_to_get_it(lake: Lake, tmp_path: Path) -> None:
+    hidden = tmp_path / "hidden"
+    hidden.mkdir()
+    (hidden / "prompt_toolkit.py").write_text("raise ModuleNotFoundError('No module named prompt_toolkit')\n")
+    with Terminal(lake, tmp_path, PYTHONPATH=str(hidden)) as terminal:
+        terminal.until("pip install 'mg-lakehouse[prompt]'")
+        terminal.until("lake=>")
+        terminal.type("select count(*) + 4000")
+        terminal.until("...>")
+        terminal.type("from silver.opens;")
+        terminal.until("4003")
+        terminal.type(".quit")
+        assert terminal.process.wait(30) == 0

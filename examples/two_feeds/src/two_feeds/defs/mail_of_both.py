@@ -3,7 +3,7 @@
 import dagster as dg
 import polars as pl
 
-from mg_lakehouse.dagster.resources import LakeResource
+from mg_lakehouse import LakeResource
 
 COUNTS = ("delivery_events", "bounce_events", "human_open_events", "human_click_events")
 
