@@ -41,6 +41,7 @@ types: $(INSTALLED)
 
 sql: $(INSTALLED)
 	$(BIN)/sqlfluff lint --disable-progress-bar dbt_project/models dbt_project/tests
+	$(BIN)/sqlfluff lint --disable-progress-bar --templater placeholder mg_lakehouse/serving/queries
 
 unit: $(INSTALLED)
 	env -u DAGSTER_HOME $(BIN)/pytest --numprocesses 2 --dist loadscope

@@ -11,6 +11,7 @@ import polars as pl
 from benchmarks.data.bronze import fill
 from benchmarks.work.timing import timed
 from mg_lakehouse.gold import dbt_project
+from mg_lakehouse.gold.contract import AS_OF
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.silver.update import flatten_new
@@ -39,7 +40,7 @@ def build(parameters: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _build(lake: Lake, at: datetime) -> dict[str, Any]:
-    as_of = {dbt_project.AS_OF: (at + timedelta(minutes=2)).isoformat()}
+    as_of = {AS_OF: (at + timedelta(minutes=2)).isoformat()}
     with timed() as took:
         result = dbt_project.build(lake, Settings(lake_uri=lake.root), environment=as_of)
     if not result.ok:

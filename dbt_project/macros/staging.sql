@@ -61,6 +61,11 @@
     case when {{ channel }} = 'sms' then {{ phone_number(address) }} else {{ address }} end
 {%- endmacro %}
 
+{# Key of a recipient that is known by an address alone, given the hash of it. #}
+{% macro key_of_hash(channel, address_hash) -%}
+    case {{ channel }} when 'push' then 'device' else {{ channel }} end || ':' || {{ address_hash }}
+{%- endmacro %}
+
 {#
     Whose the events of a job are that say an address only (decision G2), given the least and the greatest recipient id that the address was
     seen with: seen with one, it is that recipient's; seen with several, it ties to none of them.
@@ -68,7 +73,7 @@
 {% macro key_of_address(channel, address, first_recipient_id, last_recipient_id) -%}
     case
         when {{ first_recipient_id }} = {{ last_recipient_id }} then 'id:' || {{ first_recipient_id }}
-        else case {{ channel }} when 'push' then 'device' else {{ channel }} end || ':' || {{ hmac(address) }}
+        else {{ key_of_hash(channel, hmac(address)) }}
     end
 {%- endmacro %}
 

@@ -22,10 +22,12 @@ from mg_lakehouse.audit.tables import RECONCILIATION
 from mg_lakehouse.bronze.tables import BRONZE_TABLES
 from mg_lakehouse.errors import PermanentError
 from mg_lakehouse.events.catalogue import activity_types, table_of_activity_type
+from mg_lakehouse.gold.contract import DIM_JOBS, JOB_METRICS, READ
 from mg_lakehouse.lake.commit import Replace, commit_once
 from mg_lakehouse.lake.errors import store_errors
 from mg_lakehouse.lake.file_stats import all_files, files_between
 from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.lake.sql import date_list
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.silver.progress import unflattened
 from mg_lakehouse.sources.summaries import Summary, account_summary, bulk_job_summary
@@ -134,11 +136,10 @@ def replace_days(lake: Lake, days: Collection[date], rows: pl.DataFrame) -> None
     """
 
     def decide(handle: DeltaTable) -> Replace[None]:
-        dates = ", ".join(f"DATE '{day}'" for day in sorted(days))
         lane = handle.transaction_version("lane") or 0
         return Replace(
             lambda: _reader(rows),
-            f"activity_date IN ({dates})",
+            f"activity_date IN ({date_list(sorted(days))})",
             new_schema=False,
             transactions=(Transaction("lane", lane + 1),),
             result=None,
@@ -224,18 +225,19 @@ def _events(lake: Lake, table: str, day: date, zone: ZoneInfo) -> tuple[int, int
 
 def _jobs(lake: Lake, settings: Settings, day: date) -> list[dict[str, Any]]:
     """Return the day's bulk jobs with the most messages, with their numbers in gold; none if gold was not built."""
-    dim, metrics = lake.open("gold", "dim_jobs"), lake.open("gold", "job_metrics")
+    dim, metrics = lake.open("gold", DIM_JOBS), lake.open("gold", JOB_METRICS)
     if dim is None or metrics is None or not settings.reconciled_jobs:
         return []
     zone = settings.activity_timezone
-    with store_errors(f"gold/job_metrics in the lake {lake.uri}"):
+    with store_errors(f"gold/{JOB_METRICS} in the lake {lake.uri}"):
         first = pl.coalesce("first_send_at", "first_event_at")
         jobs = (
             lake.scan(all_files(dim), dim)
+            .select(READ[DIM_JOBS])
             .filter((pl.col("request_type") == "bulk_job") & (first.dt.convert_time_zone(zone).dt.date() == day))
             .select("request_id", began_at=first, is_settled=pl.col("maturity").is_in(["engaging", "final"]))
         )
-        numbers = lake.scan(all_files(metrics), metrics).filter(pl.col("channel") == "email")
+        numbers = lake.scan(all_files(metrics), metrics).select(READ[JOB_METRICS]).filter(pl.col("channel") == "email")
         largest = jobs.join(numbers, on="request_id").sort("targeted", "request_id", descending=[True, False])
         return largest.head(settings.reconciled_jobs).collect().to_dicts()
 

@@ -16,8 +16,11 @@ from mg_lakehouse._util.progress import Step, announce
 from mg_lakehouse.audit.rejects import rejected_by_reason
 from mg_lakehouse.cli.tables import plain_table, print_pass
 from mg_lakehouse.dagster.run_pass import PassResult, run_once
+from mg_lakehouse.gold.names import gold_models
 from mg_lakehouse.lake.duck import connect
 from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.lake.sql import identifier, text
+from mg_lakehouse.serving.queries import query
 from mg_lakehouse.serving.status import read_status
 from mg_lakehouse.settings import Settings, load_settings
 from mg_lakehouse.testing.feed.feed import FeedPlan, generate
@@ -78,7 +81,7 @@ def print_demo(out: TextConsole, settings: Settings, outcome: DemoOutcome) -> No
     for reason, count in rejected_by_reason(lake).items():
         rejected.add_row(reason, f"{count:,}")
     out.print(rejected)
-    _print_gold(out, lake)
+    _print_gold(out, lake, settings)
     out.print()
     out.print(f"The lake is {lake.root}. Next:", highlight=False, soft_wrap=True)
     width = max(len(_typed(command)) for command, _ in _NEXT)
@@ -102,77 +105,42 @@ def _print_layers(out: TextConsole, settings: Settings) -> None:
     out.print(table)
 
 
-_JOBS: Final = """
-    select coalesce(d.correlation_id, m.request_id) as job, m.channel, m.targeted, m.delivery_rate, m.bounce_rate,
-           case when m.channel = 'email' then m.human_open_rate end, case when m.channel = 'email' then m.human_click_rate end,
-           case when m.channel = 'email' then m.complaint_rate end
-    from delta_scan('{gold}/job_metrics') m join delta_scan('{gold}/dim_jobs') d using (request_id)
-    where m.attempted >= 20
-    order by m.delivery_rate {order}, m.attempted desc, m.request_id
-    limit 5
-"""
-
-_BOUNCES: Final = """
-    select j.channel, j.category_key, any_value(j.category) as category, any_value(j.class) as class,
-           sum(j.messages)::bigint as messages, any_value(c.must_remove) as must_remove
-    from delta_scan('{gold}/job_bounce_categories') j
-    left join delta_scan('{gold}/dim_bounce_categories') c using (channel, category_key)
-    group by all order by messages desc, j.channel, j.category_key limit 12
-"""
-
-_PROVIDERS: Final = """
-    select mailbox_provider, sum(attempted)::bigint as attempted, sum(accepted) / nullif(sum(attempted), 0), sum(bounced) / nullif(sum(attempted), 0),
-           sum(unique_human_openers) / nullif(sum(accepted), 0), sum(complainers_fbl) / nullif(sum(accepted_fbl), 0),
-           count(*) filter (where complaint_level = 'act') as days_to_act
-    from delta_scan('{gold}/mailbox_provider_daily') where channel = 'email'
-    group by all order by attempted desc, mailbox_provider limit 6
-"""
-
-_REASONS: Final = """
-    select reason_fingerprint, smtp_code::varchar, enhanced_status, sum(events)::bigint as events, count(distinct mailbox_provider)
-    from delta_scan('{gold}/bounce_reasons_daily') where smtp_code is not null
-    group by all order by events desc, reason_fingerprint limit 6
-"""
-
-_SUPPRESSED: Final = """
-    select channel, reason, count(*) as addresses
-    from (select channel, unnest(reasons) as reason from delta_scan('{gold}/suppression_list'))
-    group by all order by addresses desc, channel, reason limit 6
-"""
-
 _LONGEST_REASON: Final = 44
 
 
-def _print_gold(out: TextConsole, lake: Lake) -> None:
-    gold = f"{lake.root}/gold".replace("'", "''")
+def _print_gold(out: TextConsole, lake: Lake, settings: Settings) -> None:
     with connect(lake) as duck:
-        for title, order in (("Best jobs", "desc"), ("Worst jobs", "asc")):
+        duck.execute("create schema gold")
+        for name in gold_models(settings):
+            if lake.open("gold", name) is not None:
+                duck.execute(f"create view gold.{identifier(name)} as from delta_scan({text(lake.uri_of('gold', name))})")
+        for title, best in (("Best jobs", True), ("Worst jobs", False)):
             table = plain_table(title, "channel", "sent", "deliv.", "bounce", "open*", "click*", "spam", left=1)
-            for job, channel, targeted, *rates in duck.execute(_JOBS.format(gold=gold, order=order)).fetchall():
+            for job, channel, targeted, *rates in duck.execute(query("demo/jobs"), {"best": best}).fetchall():
                 table.add_row(job[:22], channel, f"{targeted:,}", *(_percent(rate) for rate in rates))
             out.print(table)
         out.print("Ordered by delivery rate. * by people: opens by machines and clicks by bots are left out", style="dim")
         table = plain_table("Failures by category", "channel", "key", "class", "messages", "remove", left=3)
-        for channel, key, category, kind, messages, must_remove in duck.execute(_BOUNCES.format(gold=gold)).fetchall():
+        for channel, key, category, kind, messages, must_remove in duck.execute(query("demo/bounces")).fetchall():
             # Push and SMS categories are named by their keys.
             shown = key if category != key else ""
             table.add_row(category[:26], channel, shown, kind, f"{messages:,}", "must" if must_remove else "")
         out.print(table)
-        _print_people(out, duck, gold)
+        _print_people(out, duck)
 
 
-def _print_people(out: TextConsole, duck: DuckDBPyConnection, gold: str) -> None:
+def _print_people(out: TextConsole, duck: DuckDBPyConnection) -> None:
     """How mailbox providers answered, in whose words, and whom to stop mailing."""
     table = plain_table("Mailbox providers", "sent", "deliv.", "bounce", "open*", "spam", "days to act")
-    for provider, sent, *rates, act in duck.execute(_PROVIDERS.format(gold=gold)).fetchall():
+    for provider, sent, *rates, act in duck.execute(query("demo/providers")).fetchall():
         table.add_row(provider, f"{sent:,}", *(_percent(rate) for rate in rates), f"{act:,}" if act else "")
     out.print(table)
     table = plain_table("Why, in the servers' words", "SMTP", "status", "events", "providers", left=2)
-    for reason, code, status, events, providers in duck.execute(_REASONS.format(gold=gold)).fetchall():
+    for reason, code, status, events, providers in duck.execute(query("demo/reasons")).fetchall():
         table.add_row(reason[:_LONGEST_REASON], code, status or "", f"{events:,}", f"{providers:,}")
     out.print(table)
     table = plain_table("To get nothing more", "channel", "addresses", left=1)
-    for channel, reason, addresses in duck.execute(_SUPPRESSED.format(gold=gold)).fetchall():
+    for channel, reason, addresses in duck.execute(query("demo/suppressed")).fetchall():
         table.add_row(reason.replace("_", " "), channel, f"{addresses:,}")
     out.print(table)
 

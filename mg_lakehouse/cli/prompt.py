@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from mg_lakehouse.errors import PermanentError
+from mg_lakehouse.lake.sql import filled_in
+from mg_lakehouse.serving.queries import query
 from mg_lakehouse.serving.sandbox.sandbox import AdHoc
 
 __all__ = ["run_prompt"]
@@ -72,18 +74,11 @@ def _line_editor(names: Sequence[str]) -> Callable[[str], str] | None:
 
 def _dotted(words: list[str]) -> str | None:
     if words[0] == ".tables":
-        return (
-            'select schema_name as layer, view_name as "table", comment as description from duckdb_views() where not internal order by 1, 2'
-        )
+        return query("prompt/tables")
     if words[0] == ".schema" and len(words) == 2:
         layer, _, table = words[1].rpartition(".")
-        where = f"table_name = '{_quoted(table)}'" + (f" and schema_name = '{_quoted(layer)}'" if layer else "")
-        return f'select schema_name as layer, column_name as "column", data_type as type, comment as description from duckdb_columns() where not internal and database_name = current_database() and {where} order by schema_name, column_index'
+        return filled_in(query("prompt/columns"), {"table": table, "layer": layer or None})
     return None
-
-
-def _quoted(name: str) -> str:
-    return name.replace("'", "''")
 
 
 def _history() -> Path:

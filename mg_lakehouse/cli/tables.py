@@ -18,6 +18,7 @@ from mg_lakehouse._util.escaping import visible
 from mg_lakehouse.audit.hourly_balance import Reconciliation
 from mg_lakehouse.bronze.loaded_files import Loaded
 from mg_lakehouse.events.catalogue import SET_ASIDE
+from mg_lakehouse.gold.contract import UNRESOLVED_OPT_OUTS
 from mg_lakehouse.maintenance.repair import SIDE_FOLDER, Repair
 from mg_lakehouse.maintenance.run import TableReport
 from mg_lakehouse.serving.status import LakeStatus
@@ -269,7 +270,7 @@ def print_maintenance(console: TextConsole, reports: Sequence[TableReport], *, d
     )
     for report in (report for report in reports if report.anything):
         sizes = (report.files_before, report.files_after, report.bytes_before, report.bytes_after)
-        files, files_now, size, size_now = f"{sizes[0]:,}", f"{sizes[1]:,}", in_bytes(sizes[2]), in_bytes(sizes[3])
+        files, files_now, size, size_now = f"{sizes[0]:,}", f"{sizes[1]:,}", _in_bytes(sizes[2]), _in_bytes(sizes[3])
         now = ("", "") if dry_run else (files_now, size_now)
         table.add_row(f"{report.layer}/{report.table}", files, now[0], size, now[1], _rewrites(report), _removed(report))
     if table.row_count:
@@ -289,10 +290,10 @@ def _rewrites(report: TableReport) -> str:
 def _removed(report: TableReport) -> str:
     if not report.removed.files:
         return ""
-    return f"{report.removed.files:,}" + (f", {in_bytes(report.removed.bytes)}" if report.removed.bytes else "")
+    return f"{report.removed.files:,}" + (f", {_in_bytes(report.removed.bytes)}" if report.removed.bytes else "")
 
 
-def in_bytes(size: float) -> str:
+def _in_bytes(size: float) -> str:
     """Format a size in its largest fitting unit, such as ``3.4 MB``."""
     for unit in ("B", "kB", "MB", "GB"):
         if size < 1_000:
@@ -312,11 +313,11 @@ def _print_set_aside(console: TextConsole, found: SetAside) -> None:
 
 
 def _print_unresolved(console: TextConsole, status: LakeStatus) -> None:
-    unresolved = status.tables.get(("gold", "unresolved_opt_outs"))
+    unresolved = status.tables.get(("gold", UNRESOLVED_OPT_OUTS))
     if unresolved is not None and unresolved.rows:
         console.print(
             f"{unresolved.rows:,} opt-outs have no address, and the lake knows none of their recipients: "
-            "`select * from gold.unresolved_opt_outs` in mg-lakehouse sql lists them.",
+            f"`select * from gold.{UNRESOLVED_OPT_OUTS}` in mg-lakehouse sql lists them.",
             soft_wrap=True,
         )
 

@@ -20,15 +20,16 @@ import dagster as dg
 
 from mg_lakehouse.dagster.names import Names
 from mg_lakehouse.events.catalogue import silver_tables
+from mg_lakehouse.gold.contract import FCT_MESSAGES, RESTATEMENT_LOG
 from mg_lakehouse.gold.dbt_project import dbt_models
 from mg_lakehouse.settings import Settings
 
 __all__ = ["build_automation_sensor", "gold_condition"]
 
-_FIRST_MODEL: Final = "fct_messages"
+_FIRST_MODEL: Final = FCT_MESSAGES
 """A model that reads only silver: Dagster evaluates it before the models downstream."""
 
-_LAST_MODEL: Final = "restatement_log"
+_LAST_MODEL: Final = RESTATEMENT_LOG
 """The model at the end of the graph: it is in progress as long as a build is."""
 
 

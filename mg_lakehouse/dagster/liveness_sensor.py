@@ -12,6 +12,7 @@ from mg_lakehouse.dagster.names import Names
 from mg_lakehouse.dagster.resources import FeedResources
 from mg_lakehouse.dagster.stalls import LIVENESS_SENSOR, Cursor, find_stall
 from mg_lakehouse.errors import LakehouseError
+from mg_lakehouse.gold.contract import FCT_MESSAGES
 from mg_lakehouse.settings import Settings
 
 __all__ = ["build_liveness_sensor", "run_to_repeat"]
@@ -70,7 +71,7 @@ def _look(context: dg.SensorEvaluationContext, names: Names, resources: FeedReso
 
 def run_to_repeat(instance: dg.DagsterInstance, names: Names) -> dg.DagsterRun | None:
     """Return gold's newest run if it was killed and Dagster does not retry it. The automation counts its request as handled."""
-    planned = instance.event_log_storage.get_latest_planned_materialization_info(names.gold("fct_messages"))
+    planned = instance.event_log_storage.get_latest_planned_materialization_info(names.gold(FCT_MESSAGES))
     run = None if planned is None else instance.get_run_by_id(planned.run_id)
     if run is None or run.status != dg.DagsterRunStatus.FAILURE or run.tags.get("dagster/failure_reason") in _OWN_FAILURES:
         return None

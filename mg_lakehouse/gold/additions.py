@@ -14,8 +14,10 @@ import polars as pl
 from mg_lakehouse.gold import commit as gold
 from mg_lakehouse.gold.changes import SilverTables, empty_rows
 from mg_lakehouse.gold.commit import GoldTable
+from mg_lakehouse.gold.contract import KNOWN_ROWS, scoped_view
 from mg_lakehouse.gold.model import Model, Plan
-from mg_lakehouse.lake.duck import Snapshots, identifier
+from mg_lakehouse.lake.duck import Snapshots
+from mg_lakehouse.lake.sql import identifier
 
 __all__ = ["Additions"]
 
@@ -59,7 +61,9 @@ class Additions:
         assert model.replaced_by is not None
         same = " and ".join(f"staged.{identifier(key)} is not distinct from known.{identifier(key)}" for key in model.keys)
         cursor = self._cursor()
-        known = cursor.execute(f"select 1 from {staged} as staged semi join {model.schema}.known as known on {same} limit 1").fetchone()
+        known = cursor.execute(
+            f"select 1 from {staged} as staged semi join {model.schema}.{KNOWN_ROWS} as known on {same} limit 1"
+        ).fetchone()
         if known is None:
             return None
         buckets = cursor.execute(f"select distinct {identifier(model.replaced_by)} from {staged} order by 1").fetchall()
@@ -86,9 +90,9 @@ class Additions:
         cursor = self._cursor()
         for name, source in sources.items():
             query = f"{empty_rows(name)} union all by name {source}" if source else empty_rows(name)
-            cursor.execute(f"create or replace view {model.schema}.{identifier(f'scoped_{name}')} as {query}")
+            cursor.execute(f"create or replace view {model.schema}.{identifier(scoped_view(name))} as {query}")
         if state is not None:
-            cursor.execute(f"create or replace view {model.schema}.known as from {self._snapshots.of(state.handle)}")
+            cursor.execute(f"create or replace view {model.schema}.{KNOWN_ROWS} as from {self._snapshots.of(state.handle)}")
             return
         cursor.register("nothing", pl.DataFrame(schema=model.spec.schema).to_arrow(compat_level=pl.CompatLevel.oldest()))
-        cursor.execute(f"create or replace table {model.schema}.known as from nothing")
+        cursor.execute(f"create or replace table {model.schema}.{KNOWN_ROWS} as from nothing")

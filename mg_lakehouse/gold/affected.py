@@ -10,7 +10,7 @@ import duckdb
 from mg_lakehouse.gold.changes import SilverTables
 from mg_lakehouse.gold.commit import Included
 from mg_lakehouse.gold.model import Model
-from mg_lakehouse.lake.duck import identifier
+from mg_lakehouse.lake.sql import identifier
 
 __all__ = ["Changes", "make_touched"]
 

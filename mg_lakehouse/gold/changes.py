@@ -17,10 +17,11 @@ from mg_lakehouse.events.schemas import sql_type_of
 from mg_lakehouse.gold import commit as gold
 from mg_lakehouse.gold.commit import ABSENT, Included
 from mg_lakehouse.gold.duplicates import Duplicates, duplicates_above
-from mg_lakehouse.lake.duck import Snapshots, identifier
+from mg_lakehouse.lake.duck import Snapshots
 from mg_lakehouse.lake.durable import make_durable
 from mg_lakehouse.lake.file_stats import data_files
 from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.lake.sql import identifier
 
 __all__ = ["SilverTables", "empty_rows"]
 
@@ -95,8 +96,13 @@ class SilverTables:
             feed: Any = handle.load_cdf(starting_version=before.version + 1, ending_version=now.version, columns=[*read, "_change_type"])
             cursor.register("feed", pa.RecordBatchReader.from_stream(feed))
             cursor.execute(
-                f"create or replace table {table} as select {', '.join(map(identifier, read))}, "
-                "sum(case when _change_type in ('insert', 'update_postimage') then 1 else -1 end) as balance from feed group by all having balance <> 0"
+                f"""
+                create or replace table {table} as
+                select {", ".join(map(identifier, read))}, sum(case when _change_type in ('insert', 'update_postimage') then 1 else -1 end) as balance
+                from feed
+                group by all
+                having balance <> 0
+                """
             )
         except (DeltaError, OSError, duckdb.Error, pa.ArrowException):
             return False

@@ -22,6 +22,7 @@ import duckdb
 from mg_lakehouse.gold.job_files import File, read_addresses, read_files, rows_of
 from mg_lakehouse.gold.staging import SMALL_GROUPS
 from mg_lakehouse.lake import duck
+from mg_lakehouse.lake.sql import identifier, text
 
 __all__ = ["TIMES_IN_VAIN", "ClusteredRows"]
 
@@ -72,8 +73,13 @@ class ClusteredRows:
                 self._copy(table, every, cut, parts)
         if not table.files:
             return read_files(wanted)
-        bounds = f"select min(coalesce(part, {table.others})), max(coalesce(part, {table.others})) from {requests} left join {table.part_of} using (request_id)"
-        low, high = self._cursor().execute(bounds).fetchone() or (None, None)
+        low, high = self._cursor().execute(
+            f"""
+            select min(coalesce(part, {table.others})), max(coalesce(part, {table.others}))
+            from {requests}
+            left join {table.part_of} using (request_id)
+            """
+        ).fetchone() or (None, None)
         return f"(select * exclude ({_PART}) from {read_addresses(table.files)} where {_PART} between {low} and {high})"
 
     def _copy(self, table: _Table, every: Sequence[File], cut: str, parts: int) -> None:
@@ -83,7 +89,7 @@ class ClusteredRows:
             table.is_refused = True
             return
         cursor = self._cursor()
-        part_of = f"clustered.{duck.identifier(folder.name)}"
+        part_of = f"clustered.{identifier(folder.name)}"
         cursor.execute("create schema if not exists clustered")
         cursor.execute(f"create table {part_of} as select request_id, part from {cut} where request_id is not null")
         files = []
@@ -91,8 +97,15 @@ class ClusteredRows:
             for number, run in enumerate(_runs(every, self._run_rows)):
                 files.append(str(folder / f"{number}.parquet"))
                 cursor.execute(
-                    f"copy (select held.*, cast(coalesce(part, {parts}) as integer) as {_PART} from {run} as held left join {part_of} using (request_id) "
-                    f"where request_id is not null order by {_PART}, request_id) to {duck.text(files[-1])} ({SMALL_GROUPS})"
+                    f"""
+                    copy (
+                        select held.*, cast(coalesce(part, {parts}) as integer) as {_PART}
+                        from {run} as held
+                        left join {part_of} using (request_id)
+                        where request_id is not null
+                        order by {_PART}, request_id
+                    ) to {text(files[-1])} ({SMALL_GROUPS})
+                    """
                 )
         except duckdb.IOException:  # no room: what it is for is speed, and the table's own files serve as well
             shutil.rmtree(folder, ignore_errors=True)

@@ -35,7 +35,6 @@ __all__ = [
     "digest",
     "gold_spec",
     "included_in",
-    "replace_predicate",
     "same_schema",
 ]
 
@@ -45,9 +44,6 @@ _MADE: Final = "mg.made"
 
 _NEWEST: Final = "gold:newest"
 """App transaction: the digest of that id. It says which commit's account is the one of a handle's version."""
-
-_RANGES: Final = 16
-"""Ranges that a set of keys is cut into, so that the file statistics skip what lies between them."""
 
 
 class Included(NamedTuple):
@@ -150,37 +146,6 @@ def combine(inputs: Sequence[Mapping[str, Included]]) -> dict[str, Included]:
             same = other.incarnation == included.incarnation
             combined[name] = Included(included.incarnation if same else _MIXED, min(other.version, included.version))
     return combined
-
-
-def replace_predicate(column: str, keys: Sequence[str]) -> str:
-    """SQL of delta-rs for ``column IN keys``, written so that file statistics can skip files.
-
-    The list alone skips none where it is long; a few ranges in front of it do. Cost stays linear in the keys.
-    """
-    ordered = sorted(keys)
-    ranges = " OR ".join(f"({column} >= {_quoted(low)} AND {column} <= {_quoted(high)})" for low, high in _cut(ordered))
-    return f"(({ranges}) AND {column} IN ({', '.join(_quoted(key) for key in ordered)}))"
-
-
-def _cut(ordered: Sequence[str]) -> list[tuple[str, str]]:
-    """A few ranges that hold all keys, cut where neighbours have least in common."""
-    gaps = sorted(range(1, len(ordered)), key=lambda at: _common_prefix(ordered[at - 1], ordered[at]))[: _RANGES - 1]
-    starts = [0, *sorted(gaps)]
-    ends = [*starts[1:], len(ordered)]
-    return [(ordered[start], ordered[end - 1]) for start, end in zip(starts, ends, strict=True)]
-
-
-def _common_prefix(left: str, right: str) -> int:
-    length = 0
-    for a, b in zip(left, right, strict=False):
-        if a != b:
-            break
-        length += 1
-    return length
-
-
-def _quoted(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"
 
 
 def commit(

@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import duckdb
 from dbt.adapters.duckdb.plugins import BasePlugin
@@ -21,16 +21,31 @@ from dbt.adapters.duckdb.utils import TargetConfig
 from mg_lakehouse.errors import ConfigurationError
 from mg_lakehouse.gold import commit as gold
 from mg_lakehouse.gold import user_agents
-from mg_lakehouse.gold.dbt_project import AS_OF, project_dir
+from mg_lakehouse.gold.contract import (
+    AS_OF,
+    BUILD_VARIABLE,
+    GOLD_SCHEMA,
+    PLANS,
+    STAGED_SCHEMA,
+    TESTED_SCHEMA,
+    BuildVariables,
+    ModelRequest,
+    Step,
+    marts,
+    scope_of,
+    seeds,
+)
+from mg_lakehouse.gold.dbt_project import project_dir
 from mg_lakehouse.gold.model import Input, Model, Plan
 from mg_lakehouse.gold.pii_key import hmac_pads, pii_key
 from mg_lakehouse.gold.planner import Scopes
 from mg_lakehouse.gold.staging import StagedRows
 from mg_lakehouse.lake import duck
 from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.lake.sql import file_list, identifier
 from mg_lakehouse.settings import Settings, load_settings
 
-__all__ = ["Plugin"]
+__all__ = ["Plugin", "definition_parts"]
 
 
 class Plugin(BasePlugin):
@@ -41,7 +56,7 @@ class Plugin(BasePlugin):
         self._settings: Settings = load_settings(dotenv=None)
         self._lake = Lake(self._settings.lake_uri)
         self._project = project_dir(self._settings)
-        self._as_of = as_of_from_environment()
+        self._as_of = _as_of_from_environment()
         self._build_id = uuid.uuid4().hex
         self._plans: dict[str, Plan] = {}
         self._staged: dict[str, StagedRows] = {}
@@ -61,28 +76,28 @@ class Plugin(BasePlugin):
         duck.configure(conn, self._lake)
         user_agents.register(conn)
         self._scopes = Scopes(self._lake, self._cursor, part_rows=self._settings.gold_part_rows, build_id=self._build_id)
-        for schema in ("gold", "staged", "tested"):
+        for schema in (GOLD_SCHEMA, STAGED_SCHEMA, TESTED_SCHEMA):
             conn.execute(f"create schema if not exists {schema}")
-        conn.execute("create table plans (model varchar, mode varchar, parts bigint)")
-        for file in sorted(self._project.glob("seeds/*.csv")):
+        conn.execute(f"create table {PLANS} (model varchar, mode varchar, parts bigint)")
+        for file in seeds(self._project):
             conn.execute(
-                f"create table gold.{duck.identifier(file.stem)} as from read_csv({duck.file_list([str(file)])}, header = true, all_varchar = true)"
+                f"create table {GOLD_SCHEMA}.{identifier(file.stem)} as from read_csv({file_list([str(file)])}, header = true, all_varchar = true)"
             )
-        self._scopes.show_existing(sorted(file.stem for file in self._project.glob("models/marts/*.sql")))
+        self._scopes.show_existing(marts(self._project))
 
     def configure_cursor(self, cursor: duckdb.DuckDBPyConnection) -> None:
         """Set what the models read of the build, one variable in all: five took a fifth of the time of a build's small nodes.
 
         The key's pads go in as parameters, so that no SQL text holds them.
         """
-        of_build: dict[str, object] = {
+        of_build: BuildVariables = {
             "hmac_inner": self._pads.inner,
             "hmac_outer": self._pads.outer,
             "as_of": self._as_of,
             "build_id": self._build_id,
             "business_timezone": self._settings.business_timezone,
         }
-        cursor.execute("set variable mg_build = ?", [of_build])
+        cursor.execute(f"set variable {BUILD_VARIABLE} = ?", [of_build])
 
     def _cursor(self) -> duckdb.DuckDBPyConnection:
         cursor = self._connection.cursor()
@@ -90,15 +105,19 @@ class Plugin(BasePlugin):
         return cursor
 
     def store(self, target_config: TargetConfig) -> None:
-        """Plan a model, go on to its next part or commit it; the materialization says which by the format of the location."""
-        request: dict[str, Any] = target_config.config
-        step = None if target_config.location is None else target_config.location.format
-        if step == "plan":
-            self._plan(self._model(request))
-        elif step == "next part":
-            self._next_part(self._plans[request["name"]])
-        else:
-            self._commit(self._plans[request["name"]])
+        """Plan a model, go on to its next part or commit it; the materialization says which by the format of the location.
+
+        Raises:
+            ConfigurationError: the project asks for a step that this release does not know.
+        """
+        request = cast("ModelRequest", target_config.config)
+        match Step("" if target_config.location is None else target_config.location.format):
+            case Step.PLAN:
+                self._plan(self._model(request))
+            case Step.NEXT_PART:
+                self._next_part(self._plans[request["name"]])
+            case Step.COMMIT:
+                self._commit(self._plans[request["name"]])
 
     def _plan(self, model: Model) -> None:
         plan = self._scopes.plan(model)
@@ -106,7 +125,7 @@ class Plugin(BasePlugin):
         self._staged[model.name] = StagedRows(
             self._cursor, model.name, model.spec.stats_columns[:2], part_rows=self._settings.gold_part_rows
         )
-        self._cursor().execute("insert into plans values (?, ?, ?)", [model.name, plan.mode, plan.parts])
+        self._cursor().execute(f"insert into {PLANS} values (?, ?, ?)", [model.name, plan.mode, plan.parts])
         if plan.mode == "unchanged":
             self._scopes.show(plan)
 
@@ -135,13 +154,13 @@ class Plugin(BasePlugin):
         staged.remove()
         self._scopes.show(plan, committed)
 
-    def _model(self, request: dict[str, Any]) -> Model:
+    def _model(self, request: ModelRequest) -> Model:
         spec = gold.gold_spec(
             request["name"], request["columns"], stats_columns=request["stats_columns"], description=request["description"]
         )
         return Model(
             spec=spec,
-            scope=request["scope"],
+            scope=scope_of(request["scope"]),
             silver=tuple(request["silver"]),
             gold=tuple(Input(each["name"], each["orphan_day"]) for each in request["gold"]),
             orphan_day=request["orphan_day"],
@@ -165,7 +184,7 @@ class Plugin(BasePlugin):
                 *definition_parts(self._project), self._settings.business_timezone, self._pads.inner, user_agents.definition()
             )
         # What is made of no events may be made of the documentation.
-        return self._definition if scope != "static" else gold.digest(str(self._definition), *documentation_parts(self._project))
+        return self._definition if scope != "static" else gold.digest(str(self._definition), *_documentation_parts(self._project))
 
 
 def definition_parts(project: Path) -> Iterator[bytes]:
@@ -173,7 +192,7 @@ def definition_parts(project: Path) -> Iterator[bytes]:
     return _contents(project, (("models", "*.sql"), ("macros", "*.sql"), ("seeds", "*.csv")))
 
 
-def documentation_parts(project: Path) -> Iterator[bytes]:
+def _documentation_parts(project: Path) -> Iterator[bytes]:
     """The contents of what describes the models, by name."""
     return _contents(project, (("models", "*.yml"), ("models", "*.md")))
 
@@ -185,7 +204,7 @@ def _contents(project: Path, patterns: Sequence[tuple[str, str]]) -> Iterator[by
             yield file.read_bytes()
 
 
-def as_of_from_environment() -> datetime:
+def _as_of_from_environment() -> datetime:
     """The time that the build is made for: ``MG_AS_OF`` in ISO 8601, read as UTC where it has no offset, else now.
 
     Raises:

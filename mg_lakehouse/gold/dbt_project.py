@@ -18,13 +18,13 @@ from typing import Any, Final, NamedTuple
 
 from mg_lakehouse._util.temp_folders import OwnFolder
 from mg_lakehouse.errors import PermanentError
+from mg_lakehouse.gold.contract import BUSINESS_TIMEZONE, GOLD_PART_ROWS, LAKE_URI, PII_KEY, PROJECT_DIR
 from mg_lakehouse.gold.names import dbt_models, gold_models, project_dir
 from mg_lakehouse.gold.pii_key import pii_key
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.settings import Settings
 
 __all__ = [
-    "AS_OF",
     "NOT_BUILT",
     "BuildResult",
     "NodeResult",
@@ -39,9 +39,6 @@ __all__ = [
     "run_folder",
     "target_dir",
 ]
-
-AS_OF: Final = "MG_AS_OF"
-"""Environment variable that fixes the time a build is made for; default now."""
 
 _PARTIAL_PARSE: Final = "partial_parse.msgpack"
 _PARSED_SUFFIXES: Final = frozenset({".sql", ".yml", ".csv", ".md"})
@@ -90,10 +87,10 @@ def dbt_environment(settings: Settings, lake: Lake | None = None) -> dict[str, s
     """The environment variables that dbt needs on top of its caller's, without the key: see `key_environment`."""
     project = project_dir(settings)
     return {
-        "MG_LAKE_URI": (lake or Lake(settings.lake_uri)).root,
-        "MG_BUSINESS_TIMEZONE": settings.business_timezone,
-        "MG_GOLD_PART_ROWS": str(settings.gold_part_rows),
-        "MG_DBT_PROJECT_DIR": str(project),
+        LAKE_URI: (lake or Lake(settings.lake_uri)).root,
+        BUSINESS_TIMEZONE: settings.business_timezone,
+        GOLD_PART_ROWS: str(settings.gold_part_rows),
+        PROJECT_DIR: str(project),
         "DBT_PROFILES_DIR": str(project),
         "DBT_PROJECT_DIR": str(project),
         "DBT_TARGET_PATH": str(target_dir(project)),
@@ -115,7 +112,7 @@ def key_environment(settings: Settings, lake: Lake) -> dict[str, str]:
         ConfigurationError: the lake has no key. dbt would say so below a page of its own stack.
     """
     pii_key(settings, lake)
-    return {"MG_PII_KEY": "" if settings.pii_key is None else settings.pii_key.get_secret_value()}
+    return {PII_KEY: "" if settings.pii_key is None else settings.pii_key.get_secret_value()}
 
 
 def ensure_manifest(settings: Settings) -> Path:

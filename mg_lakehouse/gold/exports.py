@@ -15,7 +15,7 @@ import duckdb
 from deltalake import DeltaTable, Transaction
 
 from mg_lakehouse.gold.model import Model
-from mg_lakehouse.lake.duck import identifier, text
+from mg_lakehouse.lake.sql import identifier, time_literal
 
 __all__ = ["Exports", "marked_exports", "next_exports"]
 
@@ -77,7 +77,7 @@ def _came_late(cursor: duckdb.DuckDBPyConnection, model: Model, mark: datetime, 
     same = " and ".join(f"staged.{identifier(name)} = known.{identifier(name)}" for name in (*model.keys, model.exported_by))
     query = (
         f"select 1 from {staged} as staged anti join {known} as known on {same} "
-        f"where staged.{identifier(model.exported_by)} < timestamptz {text(mark.isoformat())} limit 1"
+        f"where staged.{identifier(model.exported_by)} < {time_literal(mark)} limit 1"
     )
     return cursor.execute(query).fetchone() is not None
 

@@ -15,8 +15,9 @@ from deltalake.exceptions import DeltaError
 
 from mg_lakehouse.gold import commit as gold
 from mg_lakehouse.gold.commit import Included
+from mg_lakehouse.gold.contract import feed_view
 from mg_lakehouse.gold.model import Model, Plan
-from mg_lakehouse.lake.duck import identifier
+from mg_lakehouse.lake.sql import identifier
 from mg_lakehouse.lake.tables import arrow_schema
 
 __all__ = ["changed_rows", "changes_of_gold", "ids_of_gold", "of_silver", "versions_of_gold"]
@@ -45,7 +46,7 @@ def changes_of_gold(
     cursor.execute(f"create schema if not exists {model.schema}")
     for name, handle in inputs.items():
         since = None if made is None else _version_in(made.silver, name, handle)
-        table = f"{model.schema}.{identifier(f'feed_{name}')}"
+        table = f"{model.schema}.{identifier(feed_view(name))}"
         _make_feed(cursor, table, handle, handle.version() if since is None else since, redefined=redefined)
     if begins or made is None:
         return Plan(model, "full", own, now, build_id=build_id)

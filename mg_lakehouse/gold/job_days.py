@@ -16,6 +16,7 @@ from mg_lakehouse.events.catalogue import EVENTS
 from mg_lakehouse.gold.changes import SilverTables
 from mg_lakehouse.gold.chunks import job_days_of
 from mg_lakehouse.gold.commit import GoldTable
+from mg_lakehouse.gold.contract import DIM_JOBS, JOB_METRICS_DAILY
 from mg_lakehouse.gold.job_files import Files, JobDays, read_files
 
 __all__ = ["DAYS_OF_JOBS", "DAYS_OF_MESSAGES", "DaysOfJobs", "known_days"]
@@ -34,10 +35,10 @@ class DaysOfJobs(NamedTuple):
 
 
 DAYS_OF_MESSAGES: Final = DaysOfJobs(
-    "job_metrics_daily", tuple(event.table for event in EVENTS if event.channel is not None), "event_date", "event_date"
+    JOB_METRICS_DAILY, tuple(event.table for event in EVENTS if event.channel is not None), "event_date", "event_date"
 )
 DAYS_OF_JOBS: Final = DaysOfJobs(
-    "dim_jobs", tuple(event.table for event in EVENTS), "cast(first_event_at as date)", "cast(last_event_at as date)"
+    DIM_JOBS, tuple(event.table for event in EVENTS), "cast(first_event_at as date)", "cast(last_event_at as date)"
 )
 
 

@@ -14,14 +14,14 @@ from datetime import date
 from typing import Final, NamedTuple
 
 import polars as pl
-import pyarrow as pa
 from deltalake import DeltaTable
 
-from mg_lakehouse.lake.duck import file_list
-from mg_lakehouse.lake.file_stats import all_files
+from mg_lakehouse.lake.file_stats import data_files
+from mg_lakehouse.lake.sql import file_list
 
 __all__ = ["File", "Files", "JobDays", "read_addresses", "read_files", "rows_of"]
 
+_JOB: Final = "request_id"
 _LAST: Final = "\U0010ffff"
 
 
@@ -56,20 +56,19 @@ class File(NamedTuple):
     low: str | None
     high: str | None
     orphans: int | None
-    first_day: date | None
-    last_day: date | None
+    first_day: date | None = None
+    last_day: date | None = None
 
 
 class Files:
     """The data files of a table. ``time_column`` is the date or the time that says which day a row is of, where the table has one."""
 
     def __init__(self, handle: DeltaTable, time_column: str | None) -> None:
-        addresses = {uri.rsplit("/", 1)[-1]: uri for uri in all_files(handle)}
-        actions = pl.DataFrame(pa.table(handle.get_add_actions(flatten=True)))
-        wanted = [pl.col("path").str.split("/").list.last(), _known(actions, "num_records")]
-        wanted += [_known(actions, f"{kind}.request_id") for kind in ("min", "max", "null_count")]
-        wanted += [_known(actions, f"{kind}.{time_column}").cast(pl.Date).clip(date.min, date.max) for kind in ("min", "max")]
-        self._files = [File(addresses[name], *rest) for name, *rest in actions.select(wanted).iter_rows()]
+        of_days = [] if time_column is None else [time_column]
+        known = data_files(handle, _JOB, *of_days)
+        days = [pl.col(f"{bound}.{column}").cast(pl.Date).clip(date.min, date.max) for column in of_days for bound in ("min", "max")]
+        rows = known.select("address", "rows", f"min.{_JOB}", f"max.{_JOB}", f"nulls.{_JOB}", *days).rows()
+        self._files = [File(*row) for row in rows]
 
     def all(self) -> list[File]:
         """All of them."""
@@ -86,10 +85,6 @@ class Files:
     def with_orphans(self, ordered: Sequence[date]) -> list[File]:
         """Those that can hold a row without a `request_id` on one of the sorted days."""
         return [file for file in self._files if (file.orphans is None or file.orphans > 0) and _has_day(file, ordered)]
-
-
-def _known(actions: pl.DataFrame, name: str) -> pl.Expr:
-    return (pl.col(name) if name in actions.columns else pl.lit(None)).alias(name)
 
 
 def _holds(file: File, ordered: Sequence[str]) -> bool:

@@ -10,15 +10,15 @@ from typing import Final, Literal
 from deltalake import DeltaTable
 
 from mg_lakehouse._util.dates import span_of_day
-from mg_lakehouse.gold import commit as gold
 from mg_lakehouse.gold.commit import Included
+from mg_lakehouse.gold.contract import Scope, scope_schema
 from mg_lakehouse.gold.job_files import JobDays
+from mg_lakehouse.lake.sql import date_list, identifier, replace_predicate, text
 from mg_lakehouse.lake.tables import TableSpec
 
-__all__ = ["Input", "Keys", "Mode", "Model", "Plan", "Scope"]
+__all__ = ["Input", "Keys", "Mode", "Model", "Plan"]
 
 Mode = Literal["full", "incremental", "unchanged"]
-Scope = Literal["requests", "days", "event_days", "received_days", "whole", "additions", "changes", "static"]
 
 _DAY_COLUMNS: Final[dict[Scope, str]] = {"days": "event_date", "event_days": "event_date", "received_days": "received_date"}
 
@@ -84,7 +84,7 @@ class Model:
     @property
     def schema(self) -> str:
         """The DuckDB schema of the model's views, quoted."""
-        return f'"scope_{self.name}"'
+        return identifier(scope_schema(self.name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,25 +109,21 @@ class Plan:
         if self.mode == "full":
             return None
         if self.model.scope == "changes":
-            return f"build_id = '{self.build_id}'"
+            return f"build_id = {text(self.build_id)}"
         if self.model.day_column is not None:
-            return f"{self.model.day_column} IN ({_delta_dates(self.days)})"
-        parts = [gold.replace_predicate("request_id", self.requests)] if self.requests else []
+            return f"{self.model.day_column} IN ({date_list(self.days)})"
+        parts = [replace_predicate("request_id", self.requests)] if self.requests else []
         if self.days and self.model.orphan_day is not None:
             parts.append(f"(request_id IS NULL AND {_delta_day(self.model.orphan_day, self.days)})")
         return " OR ".join(parts)
 
 
-def _delta_dates(days: Sequence[date]) -> str:
-    return ", ".join(f"DATE '{day}'" for day in days)
-
-
 def _delta_day(column: str, days: Sequence[date]) -> str:
     """SQL of delta-rs for a date column, or the UTC date of a time column, being one of ``days``."""
     if column.endswith("_date"):
-        return f"{column} IN ({_delta_dates(days)})"
+        return f"{column} IN ({date_list(days)})"
     bounds = (map(datetime.isoformat, span_of_day(day, UTC)) for day in days)
-    spans = (f"({column} >= '{first}' AND {column} <= '{last}')" for first, last in bounds)
+    spans = (f"({column} >= {text(first)} AND {column} <= {text(last)})" for first, last in bounds)
     return f"({' OR '.join(spans)})"
 
 

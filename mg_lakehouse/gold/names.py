@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from mg_lakehouse.errors import ConfigurationError
+from mg_lakehouse.gold.contract import PROJECT_DIR, marts
 from mg_lakehouse.location import RECONCILIATION_NAME
 
 if TYPE_CHECKING:  # pydantic takes 0.2 s
@@ -28,7 +29,7 @@ def project_dir(settings: Settings) -> Path:
         if (candidate / "dbt_project.yml").is_file():
             return candidate.absolute()
     looked = " and ".join(str(candidate) for candidate in candidates)
-    raise ConfigurationError(f"No dbt project was found in {looked}: set MG_DBT_PROJECT_DIR to the folder that holds dbt_project.yml.")
+    raise ConfigurationError(f"No dbt project was found in {looked}: set {PROJECT_DIR} to the folder that holds dbt_project.yml.")
 
 
 def dbt_models(settings: Settings) -> tuple[str, ...]:
@@ -37,7 +38,7 @@ def dbt_models(settings: Settings) -> tuple[str, ...]:
     Raises:
         ConfigurationError: there is no project.
     """
-    return tuple(sorted(model.stem for model in (project_dir(settings) / "models" / "marts").rglob("*.sql")))
+    return marts(project_dir(settings))
 
 
 def gold_models(settings: Settings) -> tuple[str, ...]:

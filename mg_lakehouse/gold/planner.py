@@ -27,13 +27,15 @@ from mg_lakehouse.gold.changes import SilverTables, empty_rows
 from mg_lakehouse.gold.chunks import PART, count_rows, cut, days_of, part_keys
 from mg_lakehouse.gold.clustered import ClusteredRows
 from mg_lakehouse.gold.commit import GoldTable, Included
+from mg_lakehouse.gold.contract import DAYS, GOLD_SCHEMA, OWN_ROWS, TESTED_SCHEMA, changed_view, scoped_view
 from mg_lakehouse.gold.exports import Exports, marked_exports, next_exports
 from mg_lakehouse.gold.history import changed_rows, changes_of_gold, ids_of_gold, of_silver, versions_of_gold
 from mg_lakehouse.gold.job_days import DAYS_OF_JOBS, DAYS_OF_MESSAGES, DaysOfJobs, known_days
 from mg_lakehouse.gold.job_files import File, Files, JobDays, read_files, rows_of
 from mg_lakehouse.gold.model import Keys, Model, Plan
-from mg_lakehouse.lake.duck import Snapshots, identifier
+from mg_lakehouse.lake.duck import Snapshots
 from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.lake.sql import date_list, date_literal, identifier
 from mg_lakehouse.location import address_of
 
 __all__ = ["Scopes"]
@@ -162,7 +164,7 @@ class Scopes:
         for name, handle in self._lake.open_all("gold", names).items():
             if handle is not None:
                 self._gold[name] = handle
-                self._show("gold", name, f"from {self._scan(handle)}")
+                self._show(GOLD_SCHEMA, name, f"from {self._scan(handle)}")
 
     def show(self, plan: Plan, committed: DeltaTable | None = None) -> None:
         """Point the model's views at its newest version: ``gold.<model>`` at all rows, ``tested.<model>`` at what this build made."""
@@ -185,8 +187,8 @@ class Scopes:
             elif plan.mode == "incremental":
                 rows = self._gold_rows(name, handle, plan.model.orphan_day)
                 made = f"select * from {self._of_keys(rows, plan.model, self._readings[name].keys)}"
-            self._show("gold", name, everything)
-            self._show("tested", name, made)
+            self._show(GOLD_SCHEMA, name, everything)
+            self._show(TESTED_SCHEMA, name, made)
 
     def _show(self, schema: str, name: str, query: str) -> None:
         cursor = self._cursor()
@@ -236,11 +238,11 @@ class Scopes:
         cursor = self._cursor()
         cursor.execute(f"create schema if not exists {model.schema}")
         for name in model.touched_by:
-            changed = f"{model.schema}.{identifier(f'changed_{name}')}"
+            changed = f"{model.schema}.{identifier(changed_view(name))}"
             if not changed_rows(cursor, changed, name, inputs[name].handle, state.silver):
                 return full
-            gold_tables[f"changed_{name}"] = changed
-        changes = Changes(self._silver, state.silver, gold_tables | {"own": self._scan(own)})
+            gold_tables[changed_view(name)] = changed
+        changes = Changes(self._silver, state.silver, gold_tables | {OWN_ROWS: self._scan(own)})
         if make_touched(cursor, model, changes, [feed for feed in feeds if feed]) and model.scope == "whole":
             return full
         requests, days, others = self._touched_keys(cursor, model, inputs)
@@ -258,8 +260,8 @@ class Scopes:
             f"create or replace table {schema}.requests as select distinct request_id from touched where request_id is not null order by 1"
         )
         requests = [str(row[0]) for row in cursor.execute(f"from {schema}.requests").fetchall()]
-        cursor.execute(f"create or replace table {schema}.days as {self._days(model, inputs, requests)}")
-        return requests, *days_of(cursor, f"from {schema}.days order by 1")
+        cursor.execute(f"create or replace table {schema}.{DAYS} as {self._days(model, inputs, requests)}")
+        return requests, *days_of(cursor, f"from {schema}.{DAYS} order by 1")
 
     def _days(self, model: Model, inputs: Mapping[str, GoldTable], requests: Sequence[str]) -> str:
         if model.scope in ("event_days", "received_days"):
@@ -376,7 +378,7 @@ class Scopes:
             _show_input(cursor, plan.model, rows.name, f"select * from {source}")
         if plan.mode == "full":
             days = " union ".join(f"select distinct event_date from {self._scan(rows.handle)}" for rows in inputs)
-            cursor.execute(f"create or replace table {schema}.days as {days}")
+            cursor.execute(f"create or replace table {schema}.{DAYS} as {days}")
 
     def _make_silver_views(self, plan: Plan, gold_inputs: Sequence[_Rows]) -> None:
         """Views of silver for the scopes that need no jobs: all of it, or what has one of the days."""
@@ -397,11 +399,11 @@ class Scopes:
         if rows is None:
             return empty_rows(name)
         if plan.model.scope == "received_days":  # what the table is partitioned by
-            return f"select * from {self._scan(rows.handle)} where received_date in ({_dates(plan.days)})"
+            return f"select * from {self._scan(rows.handle)} where received_date in ({date_list(plan.days)})"
         files = rows.files.with_days(plan.days)
         if not files:
             return empty_rows(name)
-        return f"select * from {read_files(files)} where event_date in (select event_date from {plan.model.schema}.days)"
+        return f"select * from {read_files(files)} where event_date in (select event_date from {plan.model.schema}.{DAYS})"
 
     def _make_duplicates(self, plan: Plan) -> None:
         """The table ``duplicates`` of the model's schema: what the model's own rows say of them, and what came since.
@@ -417,7 +419,7 @@ class Scopes:
         if found:
             cursor.executemany(f"insert into {model.schema}.duplicates values (?, ?, ?)", found)
         if state is not None and gold.same_schema(state.handle, model.spec):
-            condition = "" if plan.mode == "full" else f" and received_date in ({_dates(plan.days)})"
+            condition = "" if plan.mode == "full" else f" and received_date in ({date_list(plan.days)})"
             cursor.execute(
                 f"insert into {model.schema}.duplicates select event_type, received_hour, duplicates from {self._scan(state.handle)} "
                 f"where duplicates > 0{condition}"
@@ -428,7 +430,8 @@ class Scopes:
         if not plan.days:
             return f"(select * from {self._scan(handle)} where false)"
         first = shifted(plan.days[0], -plan.model.days_before)
-        return f"(select * from {self._scan(handle)} where {plan.model.day_column} between date '{first}' and date '{plan.days[-1]}')"
+        between = f"{date_literal(first)} and {date_literal(plan.days[-1])}"
+        return f"(select * from {self._scan(handle)} where {plan.model.day_column} between {between})"
 
     def _of_keys(self, rows: _Rows, model: Model, keys: Keys | None) -> str:
         """SQL of the rows of a table that some keys have, as a source of a ``from``."""
@@ -457,12 +460,8 @@ class Scopes:
 
 
 def _show_input(cursor: duckdb.DuckDBPyConnection, model: Model, name: str, query: str) -> None:
-    cursor.execute(f"create or replace view {model.schema}.{identifier(f'scoped_{name}')} as {query}")
+    cursor.execute(f"create or replace view {model.schema}.{identifier(scoped_view(name))} as {query}")
 
 
 def _date_of(column: str | None) -> str | None:
     return column if column is None or column.endswith("_date") else f"cast({column} as date)"
-
-
-def _dates(days: Sequence[date]) -> str:
-    return ", ".join(f"date '{day}'" for day in days)

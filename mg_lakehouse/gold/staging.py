@@ -19,7 +19,9 @@ from typing import Final
 import duckdb
 import pyarrow as pa
 
+from mg_lakehouse.gold.contract import STAGED_SCHEMA
 from mg_lakehouse.lake import duck
+from mg_lakehouse.lake.sql import file_list, identifier, text
 
 __all__ = ["SMALL_GROUPS", "StagedRows"]
 
@@ -39,7 +41,7 @@ class StagedRows:
 
     def __init__(self, cursor: Callable[[], duckdb.DuckDBPyConnection], name: str, order: Sequence[str], *, part_rows: int) -> None:
         self._cursor = cursor
-        self.table = f"staged.{duck.identifier(name)}"
+        self.table = f"{STAGED_SCHEMA}.{identifier(name)}"
         self._order = f"order by {', '.join(order)}"
         self._part_rows = part_rows
         self._folder: Path | None = None
@@ -56,7 +58,7 @@ class StagedRows:
             self._folder = Path(tempfile.mkdtemp(prefix="staged-", dir=duck.private_folder()))
         file = str(self._folder / f"{self.parts}.parquet")
         cursor = self._cursor()
-        cursor.execute(f"copy (from {self.table} {self._order}) to {duck.text(file)} ({SMALL_GROUPS})")
+        cursor.execute(f"copy (from {self.table} {self._order}) to {text(file)} ({SMALL_GROUPS})")
         cursor.execute(f"drop table {self.table}")
         self._files.append(file)
 
@@ -80,10 +82,10 @@ class StagedRows:
 
     def _pieces(self) -> list[str]:
         """Queries of the rows of all parts, that follow each other in order. What belongs to no job is in the order of the parts, by day."""
-        every_part = f"from read_parquet({duck.file_list(self._files)})"
+        every_part = f"from read_parquet({file_list(self._files)})"
         bounds = self._bounds(every_part)
         jobs = [f"{every_part} where {_range(low, high)} {self._order}" for low, high in pairwise([None, *bounds, None])]
-        return jobs + [f"from read_parquet({duck.file_list([file])}) where request_id is null {self._order}" for file in self._files]
+        return jobs + [f"from read_parquet({file_list([file])}) where request_id is null {self._order}" for file in self._files]
 
     def _bounds(self, every_part: str) -> list[str]:
         """Ids that cut the rows into pieces of about ``part_rows``, by a sample of them."""
@@ -99,7 +101,7 @@ def _range(low: str | None, high: str | None) -> str:
     """SQL of the rows of jobs from one id on and before another."""
     conditions = ["request_id is not null"]
     if low is not None:
-        conditions.append(f"request_id >= {duck.text(low)}")
+        conditions.append(f"request_id >= {text(low)}")
     if high is not None:
-        conditions.append(f"request_id < {duck.text(high)}")
+        conditions.append(f"request_id < {text(high)}")
     return " and ".join(conditions)

@@ -10,7 +10,7 @@ import atexit
 import itertools
 import tempfile
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cache
 from hashlib import sha256
 from importlib.util import find_spec
@@ -23,6 +23,7 @@ from deltalake import DeltaTable
 from mg_lakehouse._util.temp_folders import OwnFolder
 from mg_lakehouse.errors import ConfigurationError
 from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.lake.sql import identifier, text
 from mg_lakehouse.location import address_of
 
 __all__ = [
@@ -30,38 +31,12 @@ __all__ = [
     "configure",
     "connect",
     "connection_options",
-    "file_list",
-    "identifier",
+    "extension_file",
     "private_folder",
-    "text",
-    "text_list",
 ]
 
 _IN_MEMORY: Final = ":memory:"
 _databases: Final = itertools.count(1)
-
-
-def text(value: str) -> str:
-    """Return a text as an SQL literal."""
-    return "'" + value.replace("'", "''") + "'"
-
-
-def text_list(values: Sequence[str]) -> str:
-    """Return a list of texts as an SQL literal."""
-    return "[" + ", ".join(text(value) for value in values) + "]"
-
-
-_PATTERN: Final = str.maketrans({sign: f"[{sign}]" for sign in "*?["})
-
-
-def file_list(files: Sequence[str]) -> str:
-    """Return a list of files as an SQL literal for DuckDB's readers. They take names for patterns: `a?b` would also read its copy `a-b`."""
-    return text_list([file.translate(_PATTERN) for file in files])
-
-
-def identifier(name: str) -> str:
-    """Return a name as a quoted SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 def extension_file(name: str) -> Path:

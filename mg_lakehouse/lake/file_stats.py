@@ -42,14 +42,17 @@ def all_files(handle: DeltaTable, partition: tuple[str, str] | None = None) -> l
 
 
 def data_files(handle: DeltaTable, *columns: str) -> pl.DataFrame:
-    """Return the ``address`` of each data file and each column's least and greatest value in it, null without statistics.
+    """Return the ``address`` and the ``rows`` of each data file, and each column's least and greatest value and its nulls in it.
 
-    The values are in ``min.<column>`` and ``max.<column>``, for :func:`meets` and :func:`may_differ`.
+    The values are in ``min.<column>`` and ``max.<column>``, for :func:`meets` and :func:`may_differ`, the nulls in ``nulls.<column>``; each is null
+    without statistics. A long text is cut short: anything that begins with a maximum can be in the file.
     """
     actions = pl.DataFrame(handle.get_add_actions(flatten=True))
     root = address_of(handle.table_uri).rstrip("/")
-    bounds = [f"{bound}.{column}" for column in columns for bound in ("min", "max")]
-    known = [pl.col(bound) if bound in actions.columns else pl.lit(None).alias(bound) for bound in bounds]
+    named = {"rows": "num_records"}
+    for column in columns:
+        named |= {f"min.{column}": f"min.{column}", f"max.{column}": f"max.{column}", f"nulls.{column}": f"null_count.{column}"}
+    known = [(pl.col(own) if own in actions.columns else pl.lit(None)).alias(name) for name, own in named.items()]
     return actions.select(pl.lit(f"{root}/").add(pl.col("path")).alias("address"), *known)
 
 

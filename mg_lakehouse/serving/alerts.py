@@ -15,10 +15,13 @@ from typing import Any, Final, Literal, NamedTuple
 
 import duckdb
 
+from mg_lakehouse.gold.contract import BOUNCE_DAYS, DIM_JOBS, JOB_METRICS, MAILBOX_PROVIDER_DAILY
 from mg_lakehouse.lake import duck
 from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.lake.sql import identifier
+from mg_lakehouse.serving.queries import query
 
-__all__ = ["ALERTS", "Alert", "AlertKind", "Severity", "Thresholds", "find_alerts", "share_bounds"]
+__all__ = ["ALERTS", "Alert", "AlertKind", "Row", "Severity", "Thresholds", "find_alerts", "share_bounds"]
 
 Severity = Literal["warn", "error"]
 Row = dict[str, Any]
@@ -68,8 +71,12 @@ class AlertKind:
     table: str
     reads: tuple[str, ...]
     description: str
-    query: str
     judge: Callable[[Row, Thresholds], Alert | None]
+
+    @property
+    def query(self) -> str:
+        """Its query, which may name ``$since``, ``$usual_days``, ``$sibling_days`` and ``$messages``."""
+        return query(f"alerts/{self.name}")
 
 
 def share_bounds(part: int, whole: int) -> tuple[float, float]:
@@ -95,7 +102,7 @@ def find_alerts(lake: Lake, kinds: Sequence[AlertKind], *, as_of: datetime, thre
         snapshots = duck.Snapshots(connection.cursor)
         for name, handle in tables.items():
             if handle is not None:
-                connection.execute(f"create view {duck.identifier(name)} as from {snapshots.of(handle)}")
+                connection.execute(f"create view {identifier(name)} as from {snapshots.of(handle)}")
         ready = [kind for kind in kinds if all(tables[name] is not None for name in (kind.table, *kind.reads))]
         rows = {kind.name: list(_rows(connection, kind.query, as_of, thresholds)) for kind in ready}
     finally:
@@ -108,11 +115,11 @@ def _judged(kind: AlertKind, rows: Sequence[Row], thresholds: Thresholds) -> lis
     return sorted(found, key=lambda alert: (alert.severity != "error", alert.subject))
 
 
-def _rows(connection: duckdb.DuckDBPyConnection, query: str, as_of: datetime, thresholds: Thresholds) -> Iterator[Row]:
+def _rows(connection: duckdb.DuckDBPyConnection, sql: str, as_of: datetime, thresholds: Thresholds) -> Iterator[Row]:
     since = as_of - timedelta(days=thresholds.days)
     known: Mapping[str, Any] = {"since": since, "usual_days": _USUAL_DAYS, "sibling_days": _SIBLING_DAYS, "messages": thresholds.messages}
-    used = {name: value for name, value in known.items() if f"${name}" in query}
-    cursor = connection.execute(query, used)
+    used = {name: value for name, value in known.items() if f"${name}" in sql}
+    cursor = connection.execute(sql, used)
     names = [column[0] for column in cursor.description or []]
     return (dict(zip(names, row, strict=True)) for row in cursor.fetchall())
 
@@ -127,35 +134,6 @@ def _percent(share: float) -> str:
 
 def _of(part: int, whole: int) -> str:
     return f"{_percent(part / whole)} ({part:,} of {whole:,})"
-
-
-_SPIKES: Final = """
-with days as (
-    select event_date, mailbox_provider, attempted, unnest(['hard', 'block']) as kind, unnest([hard_bounced, block_bounced]) as bounced
-    from mailbox_provider_daily
-    where channel = 'email' and event_date >= cast($since as date) - cast($usual_days as integer)
-),
-usual as (
-    select days.event_date, days.mailbox_provider, days.kind, sum(before.bounced) as bounced, sum(before.attempted) as attempted
-    from days inner join days as before
-        on days.mailbox_provider = before.mailbox_provider and days.kind = before.kind
-        and before.event_date between days.event_date - cast($usual_days as integer) and days.event_date - 1
-    group by all
-),
-jobs as (
-    select event_date, mailbox_provider, counts_as as kind, arg_max(request_id, (messages, request_id)) as request_id
-    from (
-        select event_date, mailbox_provider, counts_as, request_id, sum(messages) as messages
-        from bounce_days where channel = 'email' and request_id is not null and event_date >= cast($since as date) group by all
-    )
-    group by all
-)
-select days.*, usual.bounced as usual_bounced, usual.attempted as usual_attempted, jobs.request_id
-from days
-left join usual using (event_date, mailbox_provider, kind)
-left join jobs using (event_date, mailbox_provider, kind)
-where days.event_date >= cast($since as date) and days.attempted >= $messages
-"""
 
 
 def _spike(row: Row, thresholds: Thresholds) -> Alert | None:
@@ -173,13 +151,6 @@ def _spike(row: Row, thresholds: Thresholds) -> Alert | None:
     )
 
 
-_COMPLAINTS: Final = """
-select request_id, job_metrics.channel, accepted_fbl as accepted, complainers_fbl as complainers
-from job_metrics inner join dim_jobs using (request_id)
-where dim_jobs.last_event_at >= $since and accepted_fbl >= $messages and complainers_fbl > 0
-"""
-
-
 def _complaint(row: Row, thresholds: Thresholds) -> Alert | None:
     low, _ = share_bounds(row["complainers"], row["accepted"])
     if low <= thresholds.complaints:
@@ -194,27 +165,12 @@ def _complaint(row: Row, thresholds: Thresholds) -> Alert | None:
     )
 
 
-_JOB_ERRORS: Final = """
-select request_id, max(job_errors) as job_errors, sum(targeted) as targeted
-from job_metrics inner join dim_jobs using (request_id)
-where dim_jobs.last_event_at >= $since and job_errors > 0
-group by all
-"""
-
-
 def _job_error(row: Row, thresholds: Thresholds) -> Alert:  # noqa: ARG001  one error is enough
     nothing = row["targeted"] == 0
     sent = "and has sent nothing" if nothing else f"and has {row['targeted']:,} messages"
     return Alert(
         _severity(error=nothing), row["request_id"], f"Job {row['request_id']} had {row['job_errors']:,} errors {sent}; the threshold is 1."
     )
-
-
-_RENDER_ERRORS: Final = """
-select request_id, channel, render_failed, targeted
-from job_metrics inner join dim_jobs using (request_id)
-where dim_jobs.last_event_at >= $since and render_failed > 0
-"""
 
 
 def _render_error(row: Row, thresholds: Thresholds) -> Alert | None:
@@ -229,25 +185,6 @@ def _render_error(row: Row, thresholds: Thresholds) -> Alert | None:
         f"Job {row['request_id']} could not render {_of(row['render_failed'], row['targeted'])} of its {row['channel']} messages; "
         f"the threshold is {_percent(threshold)}.",
     )
-
-
-_BELOW_SIBLINGS: Final = """
-with jobs as (
-    select request_id, channel, dim_jobs.job_category, job_metrics.job_date, job_metrics.maturity, last_event_at, accepted, attempted
-    from job_metrics inner join dim_jobs using (request_id)
-    where dim_jobs.job_category is not null and attempted >= $messages
-),
-siblings as (
-    select jobs.request_id, jobs.channel, median(other.accepted / other.attempted) as usual, count(*) as siblings
-    from jobs inner join jobs as other
-        on jobs.channel = other.channel and jobs.job_category = other.job_category and jobs.request_id <> other.request_id
-        and other.job_date between jobs.job_date - cast($sibling_days as integer) and jobs.job_date
-    group by all
-)
-select jobs.*, usual, siblings
-from jobs inner join siblings using (request_id, channel)
-where jobs.last_event_at >= $since and jobs.maturity <> 'sending'
-"""
 
 
 def _below_siblings(row: Row, thresholds: Thresholds) -> Alert | None:
@@ -266,24 +203,20 @@ def _below_siblings(row: Row, thresholds: Thresholds) -> Alert | None:
 ALERTS: Final = (
     AlertKind(
         "bounce_spike",
-        "mailbox_provider_daily",
-        ("bounce_days",),
+        MAILBOX_PROVIDER_DAILY,
+        (BOUNCE_DAYS,),
         "No mailbox provider answers far more of a day's e-mail with hard or block bounces than it used to.",
-        _SPIKES,
         _spike,
     ),
-    AlertKind("complaints", "job_metrics", ("dim_jobs",), "No job is reported as spam by more than 0.1 %.", _COMPLAINTS, _complaint),
-    AlertKind("no_job_errors", "job_metrics", ("dim_jobs",), "No job had errors.", _JOB_ERRORS, _job_error),
-    AlertKind(
-        "render_errors", "job_metrics", ("dim_jobs",), "No job fails to render a share of its messages.", _RENDER_ERRORS, _render_error
-    ),
+    AlertKind("complaints", JOB_METRICS, (DIM_JOBS,), "No job is reported as spam by more than 0.1 %.", _complaint),
+    AlertKind("no_job_errors", JOB_METRICS, (DIM_JOBS,), "No job had errors.", _job_error),
+    AlertKind("render_errors", JOB_METRICS, (DIM_JOBS,), "No job fails to render a share of its messages.", _render_error),
     AlertKind(
         "delivers_like_its_siblings",
-        "job_metrics",
-        ("dim_jobs",),
+        JOB_METRICS,
+        (DIM_JOBS,),
         "No job delivers a far smaller share than the jobs of its category before it.",
-        _BELOW_SIBLINGS,
         _below_siblings,
     ),
 )
-"""All kinds of alerts. The names are those of the checks in Dagster."""
+"""All kinds of alerts. The names are those of the checks in Dagster, and of the files of their queries."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime, time
 from pathlib import Path
 from typing import Final, NamedTuple, TextIO
 
@@ -16,16 +16,16 @@ import duckdb
 import pyarrow as pa
 
 from mg_lakehouse.errors import PermanentError, TransientError
+from mg_lakehouse.gold.contract import EXPORTED_BY, SUPPRESSION_LIST, SUPPRESSION_REMOVALS
 from mg_lakehouse.gold.exports import Exports, marked_exports
-from mg_lakehouse.lake.duck import Snapshots, connect, text
+from mg_lakehouse.lake.duck import Snapshots, connect
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.lake.rows_out import draft, write_csv, write_parquet
+from mg_lakehouse.lake.sql import text, time_literal
 from mg_lakehouse.serving.suppression_filter import Exported, Format, Wanted
 
 __all__ = ["export_file", "export_stream"]
 
-_LIST: Final = "suppression_list"
-_REMOVALS: Final = "suppression_removals"
 _BATCH_ROWS: Final = 10_000
 _CSV_TIME: Final = "%Y-%m-%dT%H:%M:%S.%gZ"
 _SEPARATOR: Final = ";"
@@ -73,10 +73,10 @@ class _Asked(NamedTuple):
 @contextmanager
 def _rows(lake: Lake, wanted: Wanted, *, as_text: bool) -> Iterator[_Asked]:
     """The rows that are asked for; with ``as_text`` no column is a time or a list."""
-    table = _LIST if wanted.removed_since is None else _REMOVALS
+    table = SUPPRESSION_LIST if wanted.removed_since is None else SUPPRESSION_REMOVALS
     handle = lake.open("gold", table)
     columns = [] if handle is None else [(field.name, str(field.type.type)) for field in handle.schema().fields]
-    if handle is None or not {"listed_at", "removed_at"}.intersection(name for name, _ in columns):
+    if handle is None or EXPORTED_BY[table] not in dict(columns):
         raise PermanentError(
             f"gold/{table} in the lake {lake.uri} was never built{'' if handle is None else ' by this release'}: "
             "run `mg-lakehouse run`, or build gold in Dagster."
@@ -96,9 +96,9 @@ def _rows(lake: Lake, wanted: Wanted, *, as_text: bool) -> Iterator[_Asked]:
 def _condition(wanted: Wanted, since: datetime | None) -> str:
     parts = ["true"]
     if since is not None:
-        parts.append(f"{'listed_at' if wanted.removed_since is None else 'removed_at'} >= timestamptz '{since.isoformat()}'")
+        parts.append(f"{'listed_at' if wanted.removed_since is None else 'removed_at'} >= {time_literal(since)}")
     if wanted.evidence_since is not None:
-        parts.append(f"newest_reason_at >= timestamptz '{wanted.evidence_since} 00:00:00+00'")
+        parts.append(f"newest_reason_at >= {time_literal(datetime.combine(wanted.evidence_since, time.min, UTC))}")
     if wanted.channel is not None:
         parts.append(f"channel = {text(wanted.channel)}")
     if wanted.reason is not None:

@@ -20,13 +20,16 @@ from mg_lakehouse._util.escaping import visible
 from mg_lakehouse.bronze.tables import BRONZE_SPECS, BRONZE_TABLES
 from mg_lakehouse.errors import PermanentError
 from mg_lakehouse.events.catalogue import SET_ASIDE, silver_tables
+from mg_lakehouse.gold.contract import DIM_JOBS, JOB_METRICS
 from mg_lakehouse.gold.names import gold_models
-from mg_lakehouse.lake.duck import connect, file_list, identifier, text
+from mg_lakehouse.lake.duck import connect
 from mg_lakehouse.lake.file_stats import all_files
 from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.lake.sql import file_list, identifier, text
 from mg_lakehouse.lake.tables import TableSpec, columns_of_table
 from mg_lakehouse.location import Layer
 from mg_lakehouse.serving.catalog_file import catalog_file
+from mg_lakehouse.serving.queries import query
 from mg_lakehouse.silver.tables import silver_spec
 
 if TYPE_CHECKING:  # pydantic takes 0.2 s, and the process that runs queries does not need it
@@ -56,12 +59,7 @@ _TYPES: Final[Mapping[type[pl.DataType], str]] = {
     pl.Datetime: "timestamp with time zone",
 }
 
-_MACROS: Final = (
-    "create macro safe_rate(numerator, denominator) as case when denominator = 0 then null else numerator / denominator end",
-    "create macro job(id) as table select jobs.*, metrics.* exclude (request_id, job_date, maturity) from gold.dim_jobs as jobs inner join gold.job_metrics as metrics using (request_id) where request_id = id or correlation_id = id",
-    "create macro jobs_since(day) as table select jobs.correlation_id, jobs.job_category, metrics.* from gold.dim_jobs as jobs inner join gold.job_metrics as metrics using (request_id) where jobs.job_date >= cast(day as date)",
-)
-_MACROS_READ: Final = ("dim_jobs", "job_metrics")
+_MACROS_READ: Final = (DIM_JOBS, JOB_METRICS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,9 +182,9 @@ def statements(tables: Sequence[Shown]) -> Iterator[str]:
         for column, comment in table.columns.items():
             if comment:
                 yield f"comment on column {view}.{identifier(column)} is {text(comment)}"
-    yield _MACROS[0]
+    yield query("macros/safe_rate")
     if {table.name for table in tables if table.layer == "gold"}.issuperset(_MACROS_READ):
-        yield from _MACROS[1:]
+        yield from (query(f"macros/{name}") for name in ("job", "jobs_since"))
 
 
 def _query(table: Shown) -> str:

@@ -33,6 +33,7 @@ from mg_lakehouse.lake.commit import Landed, OvertakenError, Replace, commit_onc
 from mg_lakehouse.lake.errors import store_errors
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.lake.ledger import REDERIVED
+from mg_lakehouse.lake.sql import text
 from mg_lakehouse.silver.candidates import rows_near
 from mg_lakehouse.silver.commit import as_rejected
 from mg_lakehouse.silver.set_aside import Retried, read_set_aside
@@ -264,11 +265,10 @@ def _refuse_without_bronze(lake: Lake, day: FlattenedDay, removed: pl.DataFrame,
 
 def _predicate(day: date, ids: pl.Series | None) -> str:
     """Return a delta-rs predicate for a day's rows, or for those with some activity ids."""
-    partition = f"received_date = '{day}'"
+    partition = f"received_date = {text(day.isoformat())}"
     if ids is None:
         return partition
-    quoted = ("'" + activity_id.replace("'", "''") + "'" for activity_id in ids.unique().sort())
-    return f"{partition} AND activity_id IN ({', '.join(quoted)})"
+    return f"{partition} AND activity_id IN ({', '.join(map(text, ids.unique().sort()))})"
 
 
 def _current(lake: Lake, handle: DeltaTable, files: Sequence[str], table: str) -> pl.DataFrame:

@@ -155,7 +155,8 @@ def test_a_list_that_was_never_built_says_what_to_run(tmp_path: Path) -> None:
 
 
 def test_the_reasons_are_those_of_the_project() -> None:
-    models = yaml.safe_load((project_dir(Settings()) / "models" / "marts" / "_recipients.yml").read_text())["models"]
-    tests = next(model for model in models if model["name"] == "suppression_list")["data_tests"]
+    file = project_dir(Settings()) / "models" / "marts" / "recipients" / "suppression_list.yml"
+    (model,) = yaml.safe_load(file.read_text())["models"]
+    tests = model["data_tests"]
     allowed = next(test["allowed_values"]["arguments"]["allowed"] for test in tests if "allowed_values" in test)
     assert list(get_args(Reason)) == allowed["first_reason"]

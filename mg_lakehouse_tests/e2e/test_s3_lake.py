@@ -17,6 +17,7 @@ from mg_lakehouse.events.catalogue import silver_tables
 from mg_lakehouse.gold import dbt_project
 from mg_lakehouse.lake import duck
 from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.lake.sql import text
 from mg_lakehouse.silver.update import flatten_new
 from mg_lakehouse.testing.feed.feed import FeedPlan, generate
 from mg_lakehouse.testing.s3 import S3Server
@@ -127,7 +128,7 @@ def test_status_names_the_lake_and_its_rows(done: Done) -> None:
 
 def test_duckdb_and_polars_read_the_same(done: Done) -> None:
     with duck.connect(done.lake) as connection:
-        address = duck.text(done.lake.uri_of("gold", "job_metrics"))
+        address = text(done.lake.uri_of("gold", "job_metrics"))
         query = f"select request_id, channel, accepted from delta_scan({address}) order by all"
         by_duckdb = connection.execute(query).fetchall()
     scanned = pl.scan_delta(done.lake.uri_of("gold", "job_metrics"), storage_options=done.lake.storage_options())

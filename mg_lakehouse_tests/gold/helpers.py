@@ -18,7 +18,8 @@ from mg_lakehouse._util.environment import set_environment
 from mg_lakehouse.events.catalogue import columns_of
 from mg_lakehouse.events.schemas import silver_schema
 from mg_lakehouse.gold.commit import gold_spec
-from mg_lakehouse.gold.dbt_project import AS_OF, NOT_BUILT, dbt_environment, ensure_manifest
+from mg_lakehouse.gold.contract import AS_OF
+from mg_lakehouse.gold.dbt_project import NOT_BUILT, dbt_environment, ensure_manifest
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.silver.tables import silver_spec

@@ -16,7 +16,8 @@ from mg_lakehouse._util.environment import set_environment
 from mg_lakehouse.gold import commit as gold
 from mg_lakehouse.gold import dbt_project
 from mg_lakehouse.gold.commit import Included
-from mg_lakehouse.gold.dbt_project import AS_OF, NOT_BUILT
+from mg_lakehouse.gold.contract import AS_OF
+from mg_lakehouse.gold.dbt_project import NOT_BUILT
 from mg_lakehouse.lake import failpoints
 from mg_lakehouse.lake.commit import OvertakenError
 from mg_lakehouse.lake.failpoints import Failpoint

@@ -16,6 +16,7 @@ import pytest
 from mg_lakehouse.errors import ConfigurationError
 from mg_lakehouse.lake import duck
 from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.lake.sql import text
 from mg_lakehouse_tests.gold.helpers import append, event
 
 SPILL = "create table t as select range as a, md5(range::varchar) as b from range(2_000_000)"
@@ -40,7 +41,7 @@ def python(program: str, lake: Lake, *, ends_with: int = 0, **environment: str) 
 
 
 def scan(lake: Lake) -> str:
-    return f"delta_scan({duck.text(lake.uri_of('silver', 'opens'))})"
+    return f"delta_scan({text(lake.uri_of('silver', 'opens'))})"
 
 
 def test_a_connection_reads_a_delta_table(lake: Lake) -> None:

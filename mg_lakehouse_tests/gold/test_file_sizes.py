@@ -12,6 +12,7 @@ from deltalake import DeltaTable
 
 from mg_lakehouse.gold import commit as gold
 from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.lake.sql import replace_predicate
 from mg_lakehouse.maintenance.compaction import planned_rewrites, small_files
 from mg_lakehouse.settings import Settings
 from mg_lakehouse_tests.gold.helpers import NUMBERS, table
@@ -27,7 +28,7 @@ def commit(lake: Lake, rows: pl.DataFrame, *, handle: DeltaTable | None = None, 
         NUMBERS,
         lambda: rows.to_arrow(compat_level=pl.CompatLevel.oldest()).to_reader(),
         handle=handle,
-        predicate=None if jobs is None else gold.replace_predicate("request_id", jobs),
+        predicate=None if jobs is None else replace_predicate("request_id", jobs),
         definition=7,
         silver={},
         silver_ids={},

@@ -334,7 +334,7 @@ def test_the_manifest_can_be_read_whole_while_it_is_made_anew(tmp_path: Path) ->
     wanted = Settings(dbt_project_dir=project)
     manifest = dbt_project.ensure_manifest(wanted)
     before = manifest.stat().st_mtime_ns
-    (project / "models" / "marts" / "job_metrics.sql").touch()
+    (project / "models" / "marts" / "jobs" / "job_metrics.sql").touch()
     with ThreadPoolExecutor(1) as pool:
         again = pool.submit(dbt_project.ensure_manifest, wanted)
         while not again.done():

@@ -13,6 +13,7 @@ from mg_lakehouse.errors import ConfigurationError
 from mg_lakehouse.gold import dbt_project
 from mg_lakehouse.lake import duck
 from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.lake.sql import text
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.testing.s3 import S3Server
 from mg_lakehouse_tests.gold.helpers import DERIVED, append, event, one, replaced, rows_of, run_dbt, table
@@ -67,7 +68,7 @@ def test_the_second_build_on_s3_rewrote_the_touched_job_only(lake: Lake) -> None
 
 def test_duckdb_reads_an_s3_lake(lake: Lake) -> None:
     with duck.connect(lake) as connection:
-        query = f"select request_id, accepted from delta_scan({duck.text(lake.uri_of('gold', 'job_metrics'))}) order by all"
+        query = f"select request_id, accepted from delta_scan({text(lake.uri_of('gold', 'job_metrics'))}) order by all"
         assert connection.execute(query).fetchall() == [("t06926-job", 1), ("t1-texts", 1)]
 
 

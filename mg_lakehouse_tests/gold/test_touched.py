@@ -13,7 +13,8 @@ import pytest
 from deltalake import CommitProperties, DeltaTable, write_deltalake
 
 from mg_lakehouse.gold import commit as gold
-from mg_lakehouse.gold.model import Model, Scope
+from mg_lakehouse.gold.contract import Scope
+from mg_lakehouse.gold.model import Model
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.lake.ledger import SliceLedger
 from mg_lakehouse.silver.tables import silver_spec

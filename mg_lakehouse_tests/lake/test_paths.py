@@ -19,9 +19,10 @@ import mg_lakehouse
 from mg_lakehouse.audit.hourly_balance import reconcile_sources
 from mg_lakehouse.bronze.append import append_batch
 from mg_lakehouse.errors import ConfigurationError
-from mg_lakehouse.lake.duck import extension_file, text
+from mg_lakehouse.lake.duck import extension_file
 from mg_lakehouse.lake.file_stats import all_files, data_files
 from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.lake.sql import text
 from mg_lakehouse.location import fault_of
 from mg_lakehouse.maintenance.run import maintain
 from mg_lakehouse.serving.sandbox.sandbox import ad_hoc

@@ -335,14 +335,14 @@ BREAKS: Final = (
     ),
     Break(
         "all jobs between two touched ones are replaced",
-        "mg_lakehouse/gold/commit.py",
-        "AND {column} IN ({', '.join(_quoted(key) for key in ordered)}))\"",
+        "mg_lakehouse/lake/sql.py",
+        "AND {column} IN ({', '.join(map(text, ordered))}))\"",
         'AND {column} IS NOT NULL)"',
         (f"{_PREDICATE}::test_a_refresh_replaces_the_rows_of_its_keys_and_no_others",),
     ),
     Break(
         "a key with a quote ends the predicate",
-        "mg_lakehouse/gold/commit.py",
+        "mg_lakehouse/lake/sql.py",
         """return "'" + value.replace("'", "''") + "'\"""",
         """return "'" + value + "'\"""",
         (f"{_PREDICATE}::test_a_refresh_replaces_the_rows_of_its_keys_and_no_others",),
@@ -500,7 +500,7 @@ BREAKS: Final = (
     ),
     Break(
         "names of files are patterns to DuckDB",
-        "mg_lakehouse/lake/duck.py",
+        "mg_lakehouse/lake/sql.py",
         "file.translate(_PATTERN) for file in files",
         "file for file in files",
         (f"{_PATHS}::test_a_name_is_no_pattern_that_finds_a_copy_too",),

@@ -20,7 +20,7 @@ import duckdb
 import polars as pl
 from deltalake import write_deltalake
 
-from mg_lakehouse.lake import duck
+from mg_lakehouse.lake import duck, sql
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.serving.sandbox.answer import Asking, names_of
 from mg_lakehouse.serving.views import attachments, tables_of, write_catalog
@@ -96,7 +96,7 @@ def unfenced(tried: Scene, catalog: Path) -> Iterator[Asking]:
     write_catalog(tried.lake, tables, catalog)
     with duckdb.connect(str(catalog), read_only=True, config={**duck.connection_options()}) as connection:
         for name in ("httpfs", "delta"):
-            connection.execute(f"load {duck.text(str(duck.extension_file(name)))}")
+            connection.execute(f"load {sql.text(str(duck.extension_file(name)))}")
         names = names_of(connection, tables)
         for attach in attachments(tables):
             connection.execute(attach)
@@ -118,7 +118,7 @@ def calls(texts: Sequence[str]) -> list[str]:
             statements |= dict.fromkeys(_called(kind, name, [_argument(each, text) for each in positional]))
         for parameter, kind_ in zip(parameters, types, strict=True):
             if kind == "table" and kind_ in ("VARCHAR", "ANY") and not re.fullmatch(r"col\d+", parameter):
-                values = [*(_argument(each, texts[0]) for each in positional), f"{parameter} = {duck.text(texts[3])}"]
+                values = [*(_argument(each, texts[0]) for each in positional), f"{parameter} = {sql.text(texts[3])}"]
                 statements |= dict.fromkeys(_called(kind, name, values))
     return [*statements, *_known(texts)]
 
@@ -126,7 +126,7 @@ def calls(texts: Sequence[str]) -> list[str]:
 def _functions() -> list[tuple[str, str, list[str], list[str | None]]]:
     with duckdb.connect(config={**duck.connection_options()}) as connection:
         for name in ("httpfs", "delta"):
-            connection.execute(f"load {duck.text(str(duck.extension_file(name)))}")
+            connection.execute(f"load {sql.text(str(duck.extension_file(name)))}")
         return connection.execute(
             "select function_type, function_name, parameters, parameter_types from duckdb_functions() where database_name = 'system' order by all"
         ).fetchall()
@@ -141,13 +141,13 @@ def _called(kind: str, name: str, arguments: Sequence[str]) -> Iterator[str]:
     elif kind in ("table", "table_macro"):
         yield f"select * from {name}({listed})"
     else:
-        yield f"select {duck.identifier(name)}({listed})"
+        yield f"select {sql.identifier(name)}({listed})"
 
 
 def _argument(kind: str | None, text: str) -> str:
     """SQL of an argument of a type: of the text where it can be."""
     kind = kind or "ANY"
-    quoted = duck.text(text)
+    quoted = sql.text(text)
     if kind.endswith("[][]"):
         return f"[[{quoted}]]"
     if kind.endswith("]"):
@@ -165,8 +165,8 @@ def _argument(kind: str | None, text: str) -> str:
 
 def _known(texts: Sequence[str]) -> list[str]:
     """What was found to do harm, each with the arguments that it takes, and what names a file without a function."""
-    csv, _, new, commit, *_ = map(duck.text, texts)
-    quoted = duck.identifier(texts[0])
+    csv, _, new, commit, *_ = map(sql.text, texts)
+    quoted = sql.identifier(texts[0])
     return [
         f"select write_blob({new}, 'x'::blob)",
         f"select write_blob({commit}, 'x'::blob)",
@@ -187,7 +187,7 @@ def _known(texts: Sequence[str]) -> list[str]:
         f"select * from (with {quoted} as (select 1) select 1), {quoted}",
         f"from query_table({csv})",
         f"from query_table([{csv}])",
-        f"from query('from ' || {duck.text(csv)})",
+        f"from query('from ' || {sql.text(csv)})",
         f"from histogram_values({csv}, a)",
         f"from histogram({csv}, a)",
         f"select list_aggregate([{csv}], 'write_blob')",
@@ -205,17 +205,17 @@ def _known(texts: Sequence[str]) -> list[str]:
         f"explain (format json) copy (select 1) to {new}",
         f"copy (select 1) to {new}",
         f"copy (select '{{}}') to {commit}",
-        f"export database {duck.text(texts[2])}",
-        f"import database {duck.text(texts[1])}",
-        f"pragma import_database({duck.text(texts[1])})",
-        f"attach {duck.text(str(Path(texts[0]).with_name('x.duckdb')))} as other; from other.t",
-        f"attach {duck.text(texts[1])} as other (type delta); from other",
-        f"from read_duckdb({duck.text(str(Path(texts[0]).with_name('x.duckdb')))}, table_name = 't')",
-        f"from delta_scan({duck.text(texts[1])})",
-        f"from delta_list_files({duck.text(texts[1])})",
-        f"from delta_scan({duck.text(texts[5])})",
-        f"from delta_list_files({duck.text(texts[5])})",
-        f"install x from {duck.text(texts[5])}",
+        f"export database {sql.text(texts[2])}",
+        f"import database {sql.text(texts[1])}",
+        f"pragma import_database({sql.text(texts[1])})",
+        f"attach {sql.text(str(Path(texts[0]).with_name('x.duckdb')))} as other; from other.t",
+        f"attach {sql.text(texts[1])} as other (type delta); from other",
+        f"from read_duckdb({sql.text(str(Path(texts[0]).with_name('x.duckdb')))}, table_name = 't')",
+        f"from delta_scan({sql.text(texts[1])})",
+        f"from delta_list_files({sql.text(texts[1])})",
+        f"from delta_scan({sql.text(texts[5])})",
+        f"from delta_list_files({sql.text(texts[5])})",
+        f"install x from {sql.text(texts[5])}",
         f"load {csv}",
         "select current_setting('s3_secret_access_key')",
         "select current_setting(lower('S3_SECRET_ACCESS_KEY'))",
@@ -226,7 +226,7 @@ def _known(texts: Sequence[str]) -> list[str]:
         "from read_text('/proc/self/environ')",
         "from read_text('/proc/1/environ')",
         "from read_text('/proc/self/root/etc/passwd')",
-        f"from glob({duck.text(str(Path(texts[0]).parent))} || '/*')",
+        f"from glob({sql.text(str(Path(texts[0]).parent))} || '/*')",
         "set lock_configuration = false",
         "set enable_external_access = true",
         "reset enable_external_access",
@@ -236,5 +236,5 @@ def _known(texts: Sequence[str]) -> list[str]:
         f"set profiling_output = {new}; pragma enable_profiling = 'json'; select 1",
         f"set home_directory = {new}",
         f"prepare p as from read_text({csv}); execute p",
-        f"create secret s (type s3, key_id 'a', secret 'b', endpoint {duck.text(texts[5].removeprefix('http://'))}, use_ssl false); from read_text('s3://a/b')",
+        f"create secret s (type s3, key_id 'a', secret 'b', endpoint {sql.text(texts[5].removeprefix('http://'))}, use_ssl false); from read_text('s3://a/b')",
     ]

@@ -19,6 +19,7 @@ from mg_lakehouse.errors import PermanentError
 from mg_lakehouse.lake import duck
 from mg_lakehouse.lake.failpoints import Failpoint
 from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.lake.sql import text
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.sources.heartbeat import Heartbeat
 from mg_lakehouse.sources.sqs import EventQueue
@@ -94,7 +95,7 @@ def requests(s3_server: S3Server, s3_proxy: FaultProxy, tmp_path_factory: pytest
 def read_as_analysts_do(lake: Lake) -> None:
     address = lake.uri_of("gold", "job_metrics")
     with duck.connect(lake) as connection:
-        (by_duckdb,) = connection.execute(f"select count(*) from delta_scan({duck.text(address)})").fetchall()
+        (by_duckdb,) = connection.execute(f"select count(*) from delta_scan({text(address)})").fetchall()
     assert by_duckdb == (pl.scan_delta(address, storage_options=lake.storage_options()).collect().height,)
     assert by_duckdb[0] > 0
 

@@ -10,6 +10,7 @@ import pytest
 
 from mg_lakehouse.lake import duck
 from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.lake.sql import text
 from mg_lakehouse.serving.sandbox import allowed as sql_allowed
 from mg_lakehouse.serving.sandbox.sandbox import AdHoc, QueryError, ad_hoc
 from mg_lakehouse.settings import Settings
@@ -188,7 +189,7 @@ def functions_of_duckdb() -> dict[str, set[str]]:
     """Names by kind, ``table`` for what can stand in a ``from`` and ``scalar`` for the rest."""
     with duckdb.connect(config={**duck.connection_options()}) as connection:
         for name in ("httpfs", "delta"):
-            connection.execute(f"load {duck.text(str(duck.extension_file(name)))}")
+            connection.execute(f"load {text(str(duck.extension_file(name)))}")
         rows = connection.execute(
             "select if(function_type in ('table', 'table_macro'), 'table', 'scalar'), lower(function_name) from duckdb_functions() "
             "where function_type <> 'pragma'"

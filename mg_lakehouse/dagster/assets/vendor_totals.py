@@ -18,6 +18,7 @@ from mg_lakehouse.dagster.names import Names
 from mg_lakehouse.dagster.reporting import OWNERS, RETRY_TRANSIENT, as_failure, table_metadata
 from mg_lakehouse.dagster.resources import FeedResources
 from mg_lakehouse.errors import PermanentError
+from mg_lakehouse.gold.contract import JOB_METRICS
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.sources.web_service import missing_credentials
 
@@ -55,7 +56,7 @@ def build_reconciliation(settings: Settings) -> dg.AssetsDefinition:
 
     @dg.asset(
         key=key,
-        deps=[names.gold("job_metrics"), names.account_activity],
+        deps=[names.gold(JOB_METRICS), names.account_activity],
         description=f"{RECONCILIATION.description} A run replaces the rows of the days in its config; by default yesterday's.",
         group_name=names.group("gold"),
         kinds={"deltalake", "polars"},

@@ -19,8 +19,8 @@ import pyarrow as pa
 
 from mg_lakehouse.errors import PermanentError, QueryError
 from mg_lakehouse.lake import duck
-from mg_lakehouse.lake.duck import text, text_list
 from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.lake.sql import identifier, text, text_list
 from mg_lakehouse.serving.sandbox.check import Names, require_allowed
 from mg_lakehouse.serving.sandbox.parse import statements
 from mg_lakehouse.serving.views import Shown, attachments, tables_of, write_catalog
@@ -155,7 +155,7 @@ def fence(connection: duckdb.DuckDBPyConnection, lake: Lake, folder: Path) -> No
         for address in _ELSEWHERE:
             # Without a secret, the Delta extension asks the machine's metadata service for a role. This secret points to an unused port.
             connection.execute(
-                f"create secret {duck.identifier(f'nowhere_{address[:3]}')} (type s3, scope {text(address)}, key_id 'none', secret 'none', "
+                f"create secret {identifier(f'nowhere_{address[:3]}')} (type s3, scope {text(address)}, key_id 'none', secret 'none', "
                 "region 'us-east-1', endpoint '127.0.0.1:1', use_ssl false, url_style 'path')"
             )
         _hide_proxy(connection)

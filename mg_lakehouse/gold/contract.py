@@ -1,0 +1,254 @@
+"""The names that dbt and Python share.
+
+dbt's macros and models write the same names, and nothing compares the two as they run: a step that only one side knew was once taken for a commit.
+What belongs here: where the project keeps its models, what a model's declaration says, the steps of its materialization, what DuckDB's schemas and
+views are called, environment variables, and the tables and columns of gold that Python reads by name. A test compares each with the parsed project.
+What does not: what Python does with a name. Queries are in ``serving/queries``; the same test binds them to the columns that the models have.
+It imports nothing large. How a model becomes a table begins in :mod:`mg_lakehouse.gold.dbt_plugin`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Final, Literal, NoReturn, TypedDict, cast, get_args
+
+from mg_lakehouse.errors import ConfigurationError
+
+__all__ = [
+    "AS_OF",
+    "BOUNCE_DAYS",
+    "BUILD_VARIABLE",
+    "BUSINESS_TIMEZONE",
+    "DAYS",
+    "DIM_JOBS",
+    "EXPORTED_BY",
+    "FCT_MESSAGES",
+    "FEED_HEALTH_HOURLY",
+    "GOLD_PART_ROWS",
+    "GOLD_SCHEMA",
+    "JOB_METRICS",
+    "JOB_METRICS_DAILY",
+    "KNOWN_ROWS",
+    "LAKE_URI",
+    "MAILBOX_PROVIDER_DAILY",
+    "OWN_ROWS",
+    "PII_KEY",
+    "PLANS",
+    "PROJECT_DIR",
+    "READ",
+    "RESTATEMENT_LOG",
+    "STAGED_SCHEMA",
+    "SUPPRESSION_LIST",
+    "SUPPRESSION_REMOVALS",
+    "TESTED_SCHEMA",
+    "UNRESOLVED_OPT_OUTS",
+    "BuildVariables",
+    "InputRequest",
+    "ModelRequest",
+    "Scope",
+    "Step",
+    "changed_view",
+    "feed_view",
+    "marts",
+    "scope_of",
+    "scope_schema",
+    "scoped_view",
+    "seeds",
+]
+
+# What the materialization `delta` and the plugin say to each other.
+
+
+class Step(StrEnum):
+    """What the materialization asks of the plugin, as the format of the location that it names."""
+
+    PLAN = "plan"
+    NEXT_PART = "next part"
+    COMMIT = "commit"
+
+    @classmethod
+    def _missing_(cls, value: object) -> NoReturn:
+        raise ConfigurationError(
+            f"The dbt project asks for the unknown step {value!r} of a gold table ({', '.join(cls)} are known): "
+            "MG_DBT_PROJECT_DIR must name the dbt project of this release of mg-lakehouse."
+        )
+
+
+Scope = Literal["requests", "days", "event_days", "received_days", "whole", "additions", "changes", "static"]
+"""What a model is kept up to date by, as its configuration names it."""
+
+
+def scope_of(name: str) -> Scope:
+    """The scope of a name.
+
+    Raises:
+        ConfigurationError: there is no such scope.
+    """
+    if name not in get_args(Scope):
+        raise ConfigurationError(f"The scope {name!r} of a gold table is unknown: use one of {', '.join(get_args(Scope))}.")
+    return cast("Scope", name)
+
+
+class InputRequest(TypedDict):
+    """A gold table that a model reads, and that table's own ``orphan_day``."""
+
+    name: str
+    orphan_day: str | None
+
+
+class ModelRequest(TypedDict):
+    """What the macro ``lake_request`` says of a model: :class:`mg_lakehouse.gold.model.Model` explains each."""
+
+    name: str
+    description: str
+    columns: Sequence[Mapping[str, str]]
+    silver: Sequence[str]
+    gold: Sequence[InputRequest]
+    scope: str
+    orphan_day: str | None
+    days_before: int
+    days_after: int
+    also_touched: str | None
+    touched_by: Sequence[str]
+    counts_duplicates: bool
+    reads: Sequence[str]
+    keys: Sequence[str]
+    replaced_by: str | None
+    exported_by: str | None
+    stats_columns: Sequence[str]
+    vars: Mapping[str, object]
+    full_refresh: bool
+
+
+# What stands in the DuckDB of a build.
+
+GOLD_SCHEMA: Final = "gold"
+"""Schema of the gold tables, as the newest build left them, and of the seeds."""
+
+STAGED_SCHEMA: Final = "staged"
+"""Schema of the rows on their way to a commit."""
+
+TESTED_SCHEMA: Final = "tested"
+"""Schema of what this build made, which is what its data tests look at."""
+
+PLANS: Final = "plans"
+"""Table of what the plugin decided for each model: ``model, mode, parts``."""
+
+BUILD_VARIABLE: Final = "mg_build"
+"""DuckDB variable of :class:`BuildVariables`."""
+
+KNOWN_ROWS: Final = "known"
+"""View of the rows that a model of the scope ``additions`` has already."""
+
+OWN_ROWS: Final = "own"
+"""What ``also_touched`` calls the rows that the model has already."""
+
+DAYS: Final = "days"
+"""Table of the days that a build makes rows of, as ``event_date``."""
+
+
+class BuildVariables(TypedDict):
+    """What holds for a whole build, which the macro ``of_build`` reads."""
+
+    hmac_inner: bytes
+    hmac_outer: bytes
+    as_of: datetime
+    build_id: str
+    business_timezone: str
+
+
+def scope_schema(model: str) -> str:
+    """Schema of the views of a model, which the materialization puts on the search path."""
+    return f"scope_{model}"
+
+
+def scoped_view(table: str) -> str:
+    """View of the rows of an input that a model may look at."""
+    return f"scoped_{table}"
+
+
+def feed_view(table: str) -> str:
+    """What changed in an input of a model of the scope ``changes``."""
+    return f"feed_{table}"
+
+
+def changed_view(table: str) -> str:
+    """What ``also_touched`` calls the rows of an input of ``touched_by`` that changed."""
+    return f"changed_{table}"
+
+
+# The project's folders.
+
+_MARTS: Final = "models/marts"
+_SEEDS: Final = "seeds"
+
+
+def marts(project: Path) -> tuple[str, ...]:
+    """Names of the gold tables that a dbt project builds, in alphabetical order: its marts, in whatever folder of them they are."""
+    return tuple(sorted(file.stem for file in (project / _MARTS).rglob("*.sql")))
+
+
+def seeds(project: Path) -> list[Path]:
+    """The seeds of a dbt project, in alphabetical order."""
+    return sorted((project / _SEEDS).rglob("*.csv"))
+
+
+# The environment of a dbt process.
+
+AS_OF: Final = "MG_AS_OF"
+"""Fixes the time that a build is made for; default now."""
+
+LAKE_URI: Final = "MG_LAKE_URI"
+BUSINESS_TIMEZONE: Final = "MG_BUSINESS_TIMEZONE"
+GOLD_PART_ROWS: Final = "MG_GOLD_PART_ROWS"
+PROJECT_DIR: Final = "MG_DBT_PROJECT_DIR"
+PII_KEY: Final = "MG_PII_KEY"
+
+# Gold's tables that Python reads by name.
+
+BOUNCE_DAYS: Final = "bounce_days"
+DIM_JOBS: Final = "dim_jobs"
+FCT_MESSAGES: Final = "fct_messages"
+FEED_HEALTH_HOURLY: Final = "feed_health_hourly"
+JOB_METRICS: Final = "job_metrics"
+JOB_METRICS_DAILY: Final = "job_metrics_daily"
+MAILBOX_PROVIDER_DAILY: Final = "mailbox_provider_daily"
+RESTATEMENT_LOG: Final = "restatement_log"
+SUPPRESSION_LIST: Final = "suppression_list"
+SUPPRESSION_REMOVALS: Final = "suppression_removals"
+UNRESOLVED_OPT_OUTS: Final = "unresolved_opt_outs"
+
+EXPORTED_BY: Final[Mapping[str, str]] = {SUPPRESSION_LIST: "listed_at", SUPPRESSION_REMOVALS: "removed_at"}
+"""The tables that are exported, and the time by which the rows since the export before are found."""
+
+READ: Final[Mapping[str, tuple[str, ...]]] = {
+    BOUNCE_DAYS: (),
+    DIM_JOBS: ("request_id", "request_type", "first_send_at", "first_event_at", "last_event_at", "maturity"),
+    FCT_MESSAGES: (),
+    FEED_HEALTH_HOURLY: ("event_type", "received_hour", "received_date", "duplicates"),
+    JOB_METRICS: (
+        "request_id",
+        "channel",
+        "targeted",
+        "delivered",
+        "bounced",
+        "render_failed",
+        "open_events",
+        "unique_openers",
+        "click_events",
+        "unique_clickers",
+        "unsubscribers",
+        "complainers",
+        "job_errors",
+    ),
+    JOB_METRICS_DAILY: ("request_id", "event_date"),
+    MAILBOX_PROVIDER_DAILY: (),
+    RESTATEMENT_LOG: (),
+    SUPPRESSION_LIST: ("channel", "address", "reasons", "newest_reason_at", EXPORTED_BY[SUPPRESSION_LIST]),
+    SUPPRESSION_REMOVALS: ("channel", "address", "reasons", EXPORTED_BY[SUPPRESSION_REMOVALS]),
+    UNRESOLVED_OPT_OUTS: (),
+}
+"""The tables that Python reads by name, and their columns that it names outside of queries."""
