@@ -17,11 +17,11 @@ from urllib.parse import unquote
 
 from mg_lakehouse.errors import ConfigurationError
 
-__all__ = ["NO_HOME", "RECONCILIATION_NAME", "Layer", "Location", "address_of", "fault_of"]
+__all__ = ["NO_HOME", "VENDOR_TOTALS_NAME", "Layer", "Location", "address_of", "fault_of"]
 
 Layer = Literal["bronze", "silver", "gold"]
 
-RECONCILIATION_NAME: Final = "reconciliation"
+VENDOR_TOTALS_NAME: Final = "reconciliation"
 """The gold table that dbt does not build."""
 
 _FILE: Final = "file://"

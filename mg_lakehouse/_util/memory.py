@@ -10,10 +10,10 @@ import ctypes
 from collections.abc import Callable
 from functools import cache
 
-__all__ = ["give_back"]
+__all__ = ["release_freed_memory"]
 
 
-def give_back() -> None:
+def release_freed_memory() -> None:
     """Return empty pages to the system. It takes some milliseconds, and does nothing if the C library is not glibc."""
     if (trim := _trim()) is not None:
         trim(0)

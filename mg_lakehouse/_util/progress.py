@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-__all__ = ["Step", "announce", "hearing", "listening", "remark"]
+__all__ = ["Step", "on_remark", "on_step", "remark", "report_step"]
 
 
 class Step(NamedTuple):
@@ -23,14 +23,14 @@ class Step(NamedTuple):
 _listeners: list[Callable[[Step], None]] = []
 
 
-def announce(step: Step) -> None:
+def report_step(step: Step) -> None:
     """Report a step to every listener."""
     for listener in tuple(_listeners):
         listener(step)
 
 
 @contextmanager
-def listening(listener: Callable[[Step], None]) -> Iterator[None]:
+def on_step(listener: Callable[[Step], None]) -> Iterator[None]:
     """Call ``listener`` for every step within the block."""
     _listeners.append(listener)
     try:
@@ -49,7 +49,7 @@ def remark(sentence: str) -> None:
 
 
 @contextmanager
-def hearing(hearer: Callable[[str], None]) -> Iterator[None]:
+def on_remark(hearer: Callable[[str], None]) -> Iterator[None]:
     """Call ``hearer`` for every remark within the block."""
     _hearers.append(hearer)
     try:

@@ -22,7 +22,7 @@ from mg_lakehouse.bronze.read_progress import silver_progress
 from mg_lakehouse.bronze.tables import BRONZE_TABLES
 from mg_lakehouse.events.catalogue import REJECTED_ITEMS, SET_ASIDE
 from mg_lakehouse.events.schemas import TIMESTAMP
-from mg_lakehouse.lake.damage import refuse_hollow
+from mg_lakehouse.lake.damage import refuse_empty_entries
 from mg_lakehouse.lake.errors import store_errors
 from mg_lakehouse.lake.file_stats import files_between
 from mg_lakehouse.lake.lake import Lake
@@ -47,7 +47,7 @@ from mg_lakehouse.lake.log_files import log_of
 from mg_lakehouse.location import Layer
 from mg_lakehouse.silver.tables import EVENT_TABLES
 
-__all__ = ["HourBalance", "Reconciliation", "reconcile", "reconcile_sources"]
+__all__ = ["HourBalance", "HourlyBalance", "balance_hours", "balance_hours_of_sources"]
 
 _READERS: Final = 8
 _TYPES: Final = {"received_at": TIMESTAMP, "items": pl.Int64()}
@@ -90,7 +90,7 @@ class HourBalance(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Reconciliation:
+class HourlyBalance:
     """The hours with any count, in order, and the ids of batches whose messages are not those that were committed."""
 
     hours: tuple[HourBalance, ...]
@@ -118,7 +118,7 @@ class Reconciliation:
         return self.proved_since is not None and self.proved_since == self.asked_since
 
 
-def reconcile(lake: Lake, first: datetime, last: datetime, *, source: str = "event_feed") -> Reconciliation:
+def balance_hours(lake: Lake, first: datetime, last: datetime, *, source: str = "event_feed") -> HourlyBalance:
     """Balance the hours of ``first`` to ``last``, both included, as far as the Delta logs go back; the result says how far.
 
     Raises:
@@ -131,12 +131,12 @@ def reconcile(lake: Lake, first: datetime, last: datetime, *, source: str = "eve
     span = _as_far_as_logs_go(lake, bronze, asked)
     proved_since = None if span is None else span.first
     if bronze is None:
-        return Reconciliation((), (), asked.first, proved_since, _without_message(lake, source, asked))
+        return HourlyBalance((), (), asked.first, proved_since, _without_message(lake, source, asked))
     finished = silver_progress(lake, bronze)
     with store_errors(f"bronze/{source} in the lake {lake.uri}"):
         held = _rows(lake, bronze, asked, "message_id", "batch_id", "received_at")
         if span is None:
-            return Reconciliation((), (), asked.first, None, _without_message(lake, source, asked, held, finished))
+            return HourlyBalance((), (), asked.first, None, _without_message(lake, source, asked, held, finished))
         batches = list(since(posted_batches(bronze), span.first))
     with ThreadPoolExecutor(_READERS) as pool:
         silver = list(pool.map(lambda table: _table(lake, table, source, finished, span), (*EVENT_TABLES, REJECTED_ITEMS)))
@@ -152,11 +152,11 @@ def reconcile(lake: Lake, first: datetime, last: datetime, *, source: str = "eve
     columns = (received, in_bronze, waiting, items, rows, rejected.rows, duplicates, aside.rows)
     balances = (HourBalance(hour, *(column[hour] for column in columns)) for hour in hours)
     lacking = _without_message(lake, source, asked, held, finished)
-    return Reconciliation(tuple(balances), tuple(_changed(batches, held, span)), asked.first, proved_since, lacking)
+    return HourlyBalance(tuple(balances), tuple(_changed(batches, held, span)), asked.first, proved_since, lacking)
 
 
-def reconcile_sources(lake: Lake, first: datetime, last: datetime) -> Reconciliation:
-    """Balance hours as :func:`reconcile` does, for all bronze tables together.
+def balance_hours_of_sources(lake: Lake, first: datetime, last: datetime) -> HourlyBalance:
+    """Balance hours as :func:`balance_hours` does, for all bronze tables together.
 
     Each table is balanced by itself first: a surplus of one does not make up for what another lacks.
 
@@ -165,14 +165,14 @@ def reconcile_sources(lake: Lake, first: datetime, last: datetime) -> Reconcilia
     """
     hours: dict[str, HourBalance] = {}
     changed: list[str] = []
-    by_source = [reconcile(lake, first, last, source=source) for source in BRONZE_TABLES]
+    by_source = [balance_hours(lake, first, last, source=source) for source in BRONZE_TABLES]
     for balance in by_source:
         changed += balance.changed_batches
         for hour in balance.hours:
             known = hours.get(hour.hour)
             hours[hour.hour] = hour if known is None else known.plus(hour)
     proved = [balance.proved_since for balance in by_source if balance.proved_since is not None]
-    return Reconciliation(
+    return HourlyBalance(
         tuple(hours[key] for key in sorted(hours)),
         tuple(changed),
         by_source[0].asked_since,
@@ -200,7 +200,7 @@ def _refuse_hollow_logs(lake: Lake, source: str) -> None:
     for layer, table in tables:
         folder = Path(lake.uri_of(layer, table))
         if log_of(folder).is_dir():
-            refuse_hollow(folder, f"{layer}/{table} in the lake {lake.uri}")
+            refuse_empty_entries(folder, f"{layer}/{table} in the lake {lake.uri}")
 
 
 def _as_far_as_logs_go(lake: Lake, bronze: DeltaTable | None, span: _Span) -> _Span | None:

@@ -8,13 +8,13 @@ import polars as pl
 
 from mg_lakehouse.events.schemas import TIMESTAMP
 from mg_lakehouse.lake.tables import TableSpec
-from mg_lakehouse.location import RECONCILIATION_NAME
+from mg_lakehouse.location import VENDOR_TOTALS_NAME
 
-__all__ = ["RECONCILIATION"]
+__all__ = ["VENDOR_TOTALS"]
 
-RECONCILIATION: Final = TableSpec(
+VENDOR_TOTALS: Final = TableSpec(
     layer="gold",
-    name=RECONCILIATION_NAME,
+    name=VENDOR_TOTALS_NAME,
     schema=pl.Schema(
         {
             "activity_date": pl.Date(),

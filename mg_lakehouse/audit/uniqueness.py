@@ -7,7 +7,7 @@ import polars as pl
 from mg_lakehouse.lake.errors import store_errors
 from mg_lakehouse.lake.file_stats import all_files
 from mg_lakehouse.lake.lake import Lake
-from mg_lakehouse.silver.candidates import rows_near
+from mg_lakehouse.silver.candidates import duplicate_candidates
 
 __all__ = ["repeated_ids", "repeated_new_ids"]
 
@@ -23,7 +23,7 @@ def repeated_new_ids(lake: Lake, table: str, *, above: int) -> int:
     with store_errors(f"silver/{table} in the lake {lake.uri}"):
         stream = handle.load_cdf(above + 1, handle.version(), columns=["activity_id", "event_at", "source"], allow_out_of_range=True)
         new = pl.DataFrame(stream.read_all())
-        near = None if new.is_empty() else rows_near(lake, handle, new["event_at"], new["source"].unique().to_list())
+        near = None if new.is_empty() else duplicate_candidates(lake, handle, new["event_at"], new["source"].unique().to_list())
         if near is None:
             return 0
         return _repeated(near.select("activity_id").join(new.lazy().select("activity_id").unique(), on="activity_id", how="semi"))

@@ -18,7 +18,7 @@ from deltalake import DeltaTable, Transaction
 
 from mg_lakehouse._util.dates import span_of_day
 from mg_lakehouse.audit.queue_coverage import Compared, compare_with_queue
-from mg_lakehouse.audit.tables import RECONCILIATION
+from mg_lakehouse.audit.tables import VENDOR_TOTALS
 from mg_lakehouse.bronze.tables import BRONZE_TABLES
 from mg_lakehouse.errors import PermanentError
 from mg_lakehouse.events.catalogue import activity_types, table_of_activity_type
@@ -33,7 +33,7 @@ from mg_lakehouse.silver.progress import unflattened
 from mg_lakehouse.sources.summaries import Summary, account_summary, bulk_job_summary
 from mg_lakehouse.sources.web_service import WebService
 
-__all__ = ["Reason", "known_reasons", "reconcile_day", "replace_days"]
+__all__ = ["Reason", "compare_day", "known_reasons", "replace_days"]
 
 Reason = Literal[
     "eastern_day",
@@ -104,7 +104,7 @@ def known_reasons(
     return [reason for reason, holds in checks.items() if holds]
 
 
-def reconcile_day(
+def compare_day(
     lake: Lake, settings: Settings, day: date, service: WebService | None, *, now: datetime, progress: Callable[[str], None] | None = None
 ) -> pl.DataFrame:
     """Compute the rows of ``gold/reconciliation`` for one day; without a ``service``, only for the files in bronze.
@@ -125,7 +125,7 @@ def reconcile_day(
             request_id = str(job["request_id"])
             own = _asked(lambda request_id=request_id: bulk_job_summary(service, request_id=request_id), progress)  # type: ignore[misc]
             rows += _job(lake, job, own, flattened=flattened)
-    return pl.DataFrame([{"activity_date": day, "compared_at": now, **row} for row in rows], schema=RECONCILIATION.schema)
+    return pl.DataFrame([{"activity_date": day, "compared_at": now, **row} for row in rows], schema=VENDOR_TOTALS.schema)
 
 
 def replace_days(lake: Lake, days: Collection[date], rows: pl.DataFrame) -> None:
@@ -145,11 +145,11 @@ def replace_days(lake: Lake, days: Collection[date], rows: pl.DataFrame) -> None
             result=None,
         )
 
-    commit_once(f"gold/{RECONCILIATION.name} in the lake {lake.uri}", lambda: lake.ensure(RECONCILIATION), decide)
+    commit_once(f"gold/{VENDOR_TOTALS.name} in the lake {lake.uri}", lambda: lake.ensure(VENDOR_TOTALS), decide)
 
 
 def _reader(rows: pl.DataFrame) -> pa.RecordBatchReader:
-    table: pa.Table = rows.select(RECONCILIATION.schema.names()).to_arrow(compat_level=pl.CompatLevel.oldest())
+    table: pa.Table = rows.select(VENDOR_TOTALS.schema.names()).to_arrow(compat_level=pl.CompatLevel.oldest())
     return table.to_reader()
 
 

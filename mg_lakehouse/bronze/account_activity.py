@@ -29,7 +29,7 @@ from mg_lakehouse.settings import Settings
 from mg_lakehouse.sources.daily_file import ActivityFile, Progress, download_activity
 from mg_lakehouse.sources.web_service import WebService
 
-__all__ = ["Fetched", "FileKey", "fetch_activity", "files_in_bronze", "land"]
+__all__ = ["Fetched", "FileKey", "commit_bundles", "fetch_activity", "files_in_bronze"]
 
 _WHAT: Final = f"bronze/{ACCOUNT_ACTIVITY.name}"
 
@@ -76,7 +76,7 @@ def fetch_activity(
         return Fetched(key)
     with OwnFolder(Path(tempfile.gettempdir()), "mg-lakehouse-activity-") as folder:
         file = download_activity(service, key.day, key.activity_type, folder.path, progress=progress)
-        return land(lake, settings, file, received_at=datetime.now(UTC), progress=progress)
+        return commit_bundles(lake, settings, file, received_at=datetime.now(UTC), progress=progress)
 
 
 def files_in_bronze(lake: Lake, days: Collection[date]) -> dict[FileKey, set[str]]:
@@ -108,7 +108,9 @@ def _rows_of_days(lake: Lake, days: Collection[date]) -> pl.LazyFrame | None:
     return lake.scan(files, handle).filter(pl.col("activity_date").is_in(list(days))) if files else None
 
 
-def land(lake: Lake, settings: Settings, file: ActivityFile, *, received_at: datetime, progress: Progress | None = None) -> Fetched:
+def commit_bundles(
+    lake: Lake, settings: Settings, file: ActivityFile, *, received_at: datetime, progress: Progress | None = None
+) -> Fetched:
     """Commit a file's bundles in batches, each bundle once.
 
     Raises:

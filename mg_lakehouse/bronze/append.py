@@ -18,7 +18,7 @@ import polars as pl
 from deltalake import DeltaTable, Transaction
 
 from mg_lakehouse.bronze.tables import BRONZE_SCHEMA, EVENT_FEED
-from mg_lakehouse.lake.commit import Append, Landed, commit_once
+from mg_lakehouse.lake.commit import AlreadyCommitted, Append, commit_once
 from mg_lakehouse.lake.file_stats import all_files, files_between
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.lake.ledger import BatchLedger, hours_of, ids_digest
@@ -128,13 +128,13 @@ def append_batch(
     """
     marker = f"{BATCH_MARKER}{batch_id}"
 
-    def decide(handle: DeltaTable) -> Landed[BatchReceipt] | Append[BatchReceipt]:
+    def decide(handle: DeltaTable) -> AlreadyCommitted[BatchReceipt] | Append[BatchReceipt]:
         if handle.transaction_version(marker) is not None:
-            return Landed(_receipt(batch, _ids_of_batch(lake, handle, batch, batch_id)))
+            return AlreadyCommitted(_receipt(batch, _ids_of_batch(lake, handle, batch, batch_id)))
         rows = batch.join(_held(lake, handle, batch), on="message_id", how="anti")
         receipt = _receipt(batch, rows["message_id"])
         if rows.is_empty():
-            return Landed(receipt)
+            return AlreadyCommitted(receipt)
         fence = handle.transaction_version(LANE) or 0
         transactions = (Transaction(LANE, fence + 1), Transaction(marker, 1, last_updated=int(time.time() * 1000)))
         return Append(rows, transactions, receipt, _ledger(rows, receipt, batch_id, uncommitted).metadata())

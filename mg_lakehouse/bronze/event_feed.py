@@ -87,7 +87,7 @@ def drain(
     """
     # Before anything is received: each receive counts towards the dead-letter queue, and a missing lake takes nothing.
     require_whole(lake, EVENT_FEED.name)
-    lake.bring_up([EVENT_FEED])
+    lake.add_missing_columns([EVENT_FEED])
     deadline = time.monotonic() + (settings.max_seconds if max_seconds is None else max_seconds)
     stop = stop or threading.Event()
     if not until_empty:
@@ -111,7 +111,7 @@ def drain(
             stop.set()
             receivers.join()
             deletes.close()
-            _hand_back(queue, heartbeat)
+            _release(queue, heartbeat)
     if receivers.failure is not None:
         raise receivers.failure
     return replace(committer.report, corrupted=receivers.corrupted, least_margin_seconds=heartbeat.least_margin_seconds)
@@ -233,12 +233,12 @@ def _frame(messages: list[Received], queue_name: str, batch_id: str) -> pl.DataF
     )
 
 
-def _hand_back(queue: EventQueue, heartbeat: Heartbeat) -> None:
+def _release(queue: EventQueue, heartbeat: Heartbeat) -> None:
     """Release what was received and not committed at once, instead of after its timeout."""
     handles = heartbeat.held()
     if not handles:
         return
-    reached(Failpoint.HANDING_BACK)
+    reached(Failpoint.RELEASING)
     try:
         queue.hide(handles, 0)
     except LakehouseError:

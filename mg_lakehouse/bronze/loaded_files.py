@@ -101,7 +101,7 @@ def load_files(
     begun: deque[Loaded] = deque()
     items = 0
     for batch in in_batches(_parts(files, activity, begun), settings):
-        _land(lake, batch)
+        _commit_bundles(lake, batch)
         items += sum(part.items for part in batch)
         if progress is not None:
             progress(items)
@@ -220,7 +220,7 @@ def _until_damage(parts: Iterable[T], loaded: Loaded) -> Iterator[T]:
         loaded.failure = str(error)
 
 
-def _land(lake: Lake, batch: Sequence[_Part]) -> None:
+def _commit_bundles(lake: Lake, batch: Sequence[_Part]) -> None:
     """Commit bundles, and count them in their files' results. If a text is in the batch twice, the first is new."""
     batch_id = uuid.uuid4().hex
     rows = _rows(batch, batch_id)

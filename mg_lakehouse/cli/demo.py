@@ -12,7 +12,7 @@ from rich.text import Text
 
 from mg_lakehouse._util.console import TextConsole
 from mg_lakehouse._util.environment import set_environment
-from mg_lakehouse._util.progress import Step, announce
+from mg_lakehouse._util.progress import Step, report_step
 from mg_lakehouse.audit.rejects import rejected_by_reason
 from mg_lakehouse.cli.tables import plain_table, print_pass
 from mg_lakehouse.dagster.run_pass import PassResult, run_once
@@ -63,7 +63,7 @@ def run_demo(*, events: int, seed: int | None) -> DemoOutcome:
     bodies = [*samples().values(), *(bundle.body for bundle in generate(plan).bundles)]
     # Whatever queue and credentials the environment names otherwise.
     with SqsEmulator() as queue, set_environment(queue.environment):
-        sent = len(queue.publish(bodies, duplicates=0.02, progress=lambda count: announce(Step("publish", count, "messages published"))))
+        sent = len(queue.publish(bodies, duplicates=0.02, progress=lambda count: report_step(Step("publish", count, "messages published"))))
         result = run_once(load_settings())
         return DemoOutcome(sent, queue.depth(), plan.seed, result)
 

@@ -9,12 +9,12 @@ from typing import Annotated
 
 import typer
 
-from mg_lakehouse._util.progress import Step, announce
-from mg_lakehouse.audit.hourly_balance import reconcile_sources
+from mg_lakehouse._util.progress import Step, report_step
+from mg_lakehouse.audit.hourly_balance import balance_hours_of_sources
 from mg_lakehouse.bronze.tables import BRONZE_TABLES
 from mg_lakehouse.cli.output import err, out, progress_bars
-from mg_lakehouse.cli.tables import print_maintenance, print_reconciliation, print_rederived, print_repairs, print_status
-from mg_lakehouse.dagster.interrupts import in_a_sentence
+from mg_lakehouse.cli.tables import print_hourly_balance, print_maintenance, print_rebuilt, print_repairs, print_status
+from mg_lakehouse.dagster.interrupts import interrupt_as_error
 from mg_lakehouse.errors import ConfigurationError
 from mg_lakehouse.events.catalogue import SET_ASIDE
 from mg_lakehouse.gold.dbt_project import generate_docs
@@ -27,8 +27,8 @@ from mg_lakehouse.serving.catalog_file import catalog_file
 from mg_lakehouse.serving.status import read_status
 from mg_lakehouse.serving.views import build_catalog, shown_tables, snapshot_statements
 from mg_lakehouse.settings import Settings, load_settings
-from mg_lakehouse.silver.rebuild import asked_days, rederive
-from mg_lakehouse.silver.set_aside import count_set_aside, said_of, set_aside_days
+from mg_lakehouse.silver.rebuild import rebuild, requested_days
+from mg_lakehouse.silver.set_aside import count_set_aside, set_aside_days, set_aside_message
 
 
 def status() -> None:
@@ -49,8 +49,8 @@ def reconcile(
     Exit status 1 if an hour does not balance, if silver has rows of messages that bronze lacks, or if --hours asks for more than can be proved.
     """
     now = datetime.now(UTC)
-    balance = reconcile_sources(Lake(load_settings().lake_uri), now - timedelta(hours=(hours or 24) - 1), now)
-    print_reconciliation(out, balance)
+    balance = balance_hours_of_sources(Lake(load_settings().lake_uri), now - timedelta(hours=(hours or 24) - 1), now)
+    print_hourly_balance(out, balance)
     if not balance.balances or (hours is not None and not balance.proves_all):
         raise typer.Exit(1)
 
@@ -65,7 +65,7 @@ def backfill(
 ) -> None:
     """Rebuild days of silver from bronze, and report what changed. Gold follows with its next build."""
     settings = load_settings()
-    _rebuild(settings, asked_days(first.date(), (last or first).date(), tables=table), table or None, dry_run=dry_run)
+    _rebuild(settings, requested_days(first.date(), (last or first).date(), tables=table), table or None, dry_run=dry_run)
 
 
 def retry(
@@ -83,20 +83,20 @@ def retry(
 
 def _rebuild(settings: Settings, days: Sequence[date], tables: Sequence[str] | None, *, dry_run: bool) -> None:
     """Rebuild days of silver, and print what changed. Exit with status 1 if messages of these days are then set aside."""
-    with progress_bars({"backfill": "messages rebuilt"}), in_a_sentence():
+    with progress_bars({"backfill": "messages rebuilt"}), interrupt_as_error():
         rebuilt = list(
-            rederive(
+            rebuild(
                 Lake(settings.lake_uri),
                 days,
                 tables=tables,
                 dry_run=dry_run,
                 slice_bytes=settings.flatten_bytes,
-                progress=lambda messages: announce(Step("backfill", messages, "messages rebuilt")),
+                progress=lambda messages: report_step(Step("backfill", messages, "messages rebuilt")),
             )
         )
-    print_rederived(out, rebuilt, dry_run=dry_run)
+    print_rebuilt(out, rebuilt, dry_run=dry_run)
     if not dry_run and any(day.table == SET_ASIDE and day.rows for day in rebuilt):
-        err.alarm("Failed", said_of(count_set_aside(Lake(settings.lake_uri))))
+        err.alarm("Failed", set_aside_message(count_set_aside(Lake(settings.lake_uri))))
         raise typer.Exit(1)
 
 
@@ -107,9 +107,9 @@ def maintain(
     """Compact the tables, and remove replaced files, orphans of killed writers and old log entries."""
     settings = load_settings()
     reports = []
-    with progress_bars({"maintain": "tables"}), in_a_sentence():
+    with progress_bars({"maintain": "tables"}), interrupt_as_error():
         for done, report in enumerate(upkeep(Lake(settings.lake_uri), settings, full=not today_only, dry_run=dry_run), start=1):
-            announce(Step("maintain", done, f"tables, {report.layer}/{report.table}"))
+            report_step(Step("maintain", done, f"tables, {report.layer}/{report.table}"))
             reports.append(report)
     print_maintenance(out, reports, dry_run=dry_run)
 

@@ -13,7 +13,7 @@ import typer
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from mg_lakehouse._util.console import TextConsole
-from mg_lakehouse._util.progress import Step, hearing, listening
+from mg_lakehouse._util.progress import Step, on_remark, on_step
 from mg_lakehouse.errors import LakehouseError
 
 if TYPE_CHECKING:  # Dagster takes seconds to import
@@ -69,7 +69,7 @@ def progress_bars(stages: Mapping[str, str] = _STAGES) -> Iterator[None]:
         def show(step: Step) -> None:
             progress.update(tasks[step.stage], completed=step.done, unit=step.unit)
 
-        with listening(show), hearing(_say):
+        with on_step(show), on_remark(_say):
             yield
 
 

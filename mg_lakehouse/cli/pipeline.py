@@ -8,11 +8,11 @@ from typing import Annotated
 
 import typer
 
-from mg_lakehouse._util.progress import Step, announce
+from mg_lakehouse._util.progress import Step, report_step
 from mg_lakehouse.bronze.loaded_files import load_files
 from mg_lakehouse.cli.output import Wait, conclude, out, output_aside, progress_bars
 from mg_lakehouse.cli.tables import print_loaded, print_pass
-from mg_lakehouse.dagster.interrupts import in_a_sentence
+from mg_lakehouse.dagster.interrupts import interrupt_as_error
 from mg_lakehouse.events.formats.csv import known_type
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.settings import load_settings
@@ -48,14 +48,14 @@ def load(
     if activity is not None and element is None:
         raise typer.BadParameter(f"{activity} is not an activity type of the feed.", param_hint="--type")
     settings = load_settings()
-    with progress_bars({"load": "items loaded"}), in_a_sentence():
+    with progress_bars({"load": "items loaded"}), interrupt_as_error():
         loaded = list(
             load_files(
                 Lake(settings.lake_uri),
                 settings,
                 [sys.stdin.buffer if str(file) == "-" else file for file in files],
                 activity=element,
-                progress=lambda items: announce(Step("load", items, "items loaded")),
+                progress=lambda items: report_step(Step("load", items, "items loaded")),
             )
         )
     print_loaded(out, loaded)

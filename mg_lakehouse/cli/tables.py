@@ -15,7 +15,7 @@ from rich.text import Text
 
 from mg_lakehouse._util.console import TextConsole
 from mg_lakehouse._util.escaping import visible
-from mg_lakehouse.audit.hourly_balance import Reconciliation
+from mg_lakehouse.audit.hourly_balance import HourlyBalance
 from mg_lakehouse.bronze.loaded_files import Loaded
 from mg_lakehouse.events.catalogue import SET_ASIDE
 from mg_lakehouse.gold.contract import UNRESOLVED_OPT_OUTS
@@ -23,8 +23,8 @@ from mg_lakehouse.maintenance.repair import SIDE_FOLDER, Repair
 from mg_lakehouse.maintenance.run import TableReport
 from mg_lakehouse.serving.status import LakeStatus
 from mg_lakehouse.serving.suppression_filter import Exported, Wanted
-from mg_lakehouse.silver.rebuild import Rederived
-from mg_lakehouse.silver.set_aside import SetAside, said_of
+from mg_lakehouse.silver.rebuild import Rebuilt
+from mg_lakehouse.silver.set_aside import SetAside, set_aside_message
 from mg_lakehouse.sources.sqs import QueueDepth
 
 if TYPE_CHECKING:  # Dagster takes seconds to import, and `status` does without it
@@ -33,11 +33,11 @@ if TYPE_CHECKING:  # Dagster takes seconds to import, and `status` does without 
 __all__ = [
     "plain_table",
     "print_exported",
+    "print_hourly_balance",
     "print_loaded",
     "print_maintenance",
     "print_pass",
-    "print_reconciliation",
-    "print_rederived",
+    "print_rebuilt",
     "print_repairs",
     "print_status",
     "span",
@@ -70,7 +70,7 @@ def print_pass(console: TextConsole, result: PassResult) -> None:
     console.print(table)
 
 
-def print_rederived(console: TextConsole, made: Sequence[Rederived], *, dry_run: bool) -> None:
+def print_rebuilt(console: TextConsole, made: Sequence[Rebuilt], *, dry_run: bool) -> None:
     """Print what a rebuild of days changed, or would change; a line for each day and table that differed."""
     changed = [day for day in made if day.changed]
     days = {day.day for day in made}
@@ -153,7 +153,7 @@ def print_status(console: TextConsole, status: LakeStatus) -> None:
         )
 
 
-def print_reconciliation(console: TextConsole, found: Reconciliation) -> None:
+def print_hourly_balance(console: TextConsole, found: HourlyBalance) -> None:
     """Print the counts of each hour, and whether they balance: received = bronze, and items = rows + rejected + twice + set aside."""
     if found.hours:
         _print_hours(console, found)
@@ -186,13 +186,13 @@ def print_reconciliation(console: TextConsole, found: Reconciliation) -> None:
         console.print("Every hour balances: nothing is missing, nothing is twice.")
 
 
-def _hours(found: Reconciliation) -> str:
+def _hours(found: HourlyBalance) -> str:
     assert found.proved_since is not None
     assert found.asked_since is not None
     return span(found.proved_since - found.asked_since)
 
 
-def _print_hours(console: TextConsole, found: Reconciliation) -> None:
+def _print_hours(console: TextConsole, found: HourlyBalance) -> None:
     heads = ["received", "bronze", "waiting", "items", "rows", "rejected", "twice"]
     heads += ["set aside"] if any(hour.set_aside for hour in found.hours) else []
     table = plain_table("hour UTC", *heads, "missing")
@@ -309,7 +309,7 @@ def _print_set_aside(console: TextConsole, found: SetAside) -> None:
     for reason, count in found.reasons.items():
         table.add_row(reason, f"{count:,}")
     console.print(table)
-    console.print(said_of(found), style="bold red", highlight=False, soft_wrap=True)
+    console.print(set_aside_message(found), style="bold red", highlight=False, soft_wrap=True)
 
 
 def _print_unresolved(console: TextConsole, status: LakeStatus) -> None:

@@ -16,7 +16,7 @@ from mg_lakehouse.dagster.assets.event_feed import build_event_feed, queue_spec
 from mg_lakehouse.dagster.assets.gold import build_dbt_resource, build_gold
 from mg_lakehouse.dagster.assets.maintenance import build_maintenance
 from mg_lakehouse.dagster.assets.silver import build_silver
-from mg_lakehouse.dagster.assets.vendor_totals import build_reconciliation
+from mg_lakehouse.dagster.assets.vendor_totals import build_vendor_totals
 from mg_lakehouse.dagster.automation import build_automation_sensor
 from mg_lakehouse.dagster.checks.alerts import build_alert_checks
 from mg_lakehouse.dagster.checks.hourly_balance import build_hourly_balance
@@ -64,7 +64,7 @@ def build_definitions(
             build_account_activity(settings),
             build_silver(settings),
             build_gold(settings),
-            build_reconciliation(settings),
+            build_vendor_totals(settings),
         ],
         asset_checks=[
             build_standing_checks(names),

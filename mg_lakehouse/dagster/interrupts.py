@@ -18,7 +18,7 @@ import dagster as dg
 from mg_lakehouse._util.signals import handling
 from mg_lakehouse.errors import InterruptedRunError
 
-__all__ = ["STOPPED", "in_a_sentence", "put_off"]
+__all__ = ["STOPPED", "defer_signals", "interrupt_as_error"]
 
 STOPPED: Final = "The run was stopped. What it committed stays, everything else is back in the queue: run it again to go on."
 
@@ -26,7 +26,7 @@ _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 @contextmanager
-def put_off() -> Iterator[threading.Event]:
+def defer_signals() -> Iterator[threading.Event]:
     """Defer SIGTERM and Ctrl-C: they set the event inside the block, and take effect as usual after it.
 
     Signals reach only the main thread; in other threads the event is never set.
@@ -50,7 +50,7 @@ def put_off() -> Iterator[threading.Event]:
 
 
 @contextmanager
-def in_a_sentence() -> Iterator[None]:
+def interrupt_as_error() -> Iterator[None]:
     """Turn SIGTERM and Ctrl-C into an error of ours.
 
     Raises:

@@ -6,9 +6,9 @@ from typing import Final
 
 import dagster as dg
 
-from mg_lakehouse.audit.tables import RECONCILIATION
+from mg_lakehouse.audit.tables import VENDOR_TOTALS
 from mg_lakehouse.dagster.checks.alerts import alert_check_keys
-from mg_lakehouse.dagster.checks.hourly_balance import reconciliation_key
+from mg_lakehouse.dagster.checks.hourly_balance import hours_balance_key
 from mg_lakehouse.dagster.checks.standing import STANDING_UNIQUENESS, standing_check_keys
 from mg_lakehouse.dagster.names import Names
 from mg_lakehouse.dagster.run_heartbeats import BEATS_FROM_THE_START
@@ -22,8 +22,8 @@ __all__ = [
     "ALERTS_JOB",
     "FLATTEN_JOB",
     "GOLD_JOB",
+    "HOURLY_BALANCE_JOB",
     "INGEST_JOB",
-    "RECONCILIATION_JOB",
     "STANDING_CHECKS_JOB",
     "build_jobs",
 ]
@@ -34,7 +34,7 @@ ACTIVITY_JOB: Final = "account_activity"
 ACTIVITY_REPORT_JOB: Final = "account_activity_report"
 FLATTEN_JOB: Final = "flatten"
 ALERTS_JOB: Final = "alerts"
-RECONCILIATION_JOB: Final = "reconciliation"
+HOURLY_BALANCE_JOB: Final = "reconciliation"
 STANDING_CHECKS_JOB: Final = "standing_checks"
 
 _ONE_PROCESS: Final = dg.in_process_executor
@@ -48,7 +48,7 @@ _DESCRIPTIONS: Final = {
     ACTIVITY_REPORT_JOB: "Compare days with MessageGears' files and summaries: what did the queue lose, and what differs?",
     GOLD_JOB: "Build the dbt models from silver.",
     ALERTS_JOB: "Check gold for problems to act on: bounces, complaints, errors, jobs below their siblings.",
-    RECONCILIATION_JOB: "Balance the last hours: queue, bronze, silver, rejected and duplicates.",
+    HOURLY_BALANCE_JOB: "Balance the last hours: queue, bronze, silver, rejected and duplicates.",
     STANDING_CHECKS_JOB: f"Check whole silver tables: {STANDING_UNIQUENESS} and the columns.",
 }
 
@@ -71,16 +71,16 @@ def build_jobs(settings: Settings) -> list[dg.UnresolvedAssetJobDefinition]:
 def _selections(names: Names, settings: Settings) -> dict[str, dg.AssetSelection]:
     """Selections by job. A check with its own job is left out of its asset's job."""
     assets, checks = dg.AssetSelection.assets, dg.AssetSelection.checks
-    standing, balance, alerts = checks(*standing_check_keys(names)), checks(reconciliation_key(names)), checks(*alert_check_keys(names))
+    standing, balance, alerts = checks(*standing_check_keys(names)), checks(hours_balance_key(names)), checks(*alert_check_keys(names))
     ingested, compared = checks(names.messages_are_ingested), checks(names.queue_lost_nothing)
     silver = assets(*(names.silver(table) for table in silver_tables())) - standing - balance
     return {
         INGEST_JOB: assets(names.event_feed) - ingested | silver,
         FLATTEN_JOB: silver,
         ACTIVITY_JOB: assets(names.account_activity) - compared,
-        ACTIVITY_REPORT_JOB: compared | assets(names.gold(RECONCILIATION.name)),
+        ACTIVITY_REPORT_JOB: compared | assets(names.gold(VENDOR_TOTALS.name)),
         GOLD_JOB: assets(*(names.gold(model) for model in dbt_models(settings))) - alerts,
         ALERTS_JOB: alerts,
-        RECONCILIATION_JOB: balance,
+        HOURLY_BALANCE_JOB: balance,
         STANDING_CHECKS_JOB: standing,
     }

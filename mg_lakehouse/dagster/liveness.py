@@ -20,7 +20,7 @@ import dagster as dg
 
 from mg_lakehouse.dagster.names import Names
 from mg_lakehouse.dagster.pools import ago, described, places
-from mg_lakehouse.dagster.run_heartbeats import BEATS_FROM_THE_START, SILENT_BEATS, Heart, Hearts
+from mg_lakehouse.dagster.run_heartbeats import BEATS_FROM_THE_START, SILENT_BEATS, RunHeartbeat, RunHeartbeats
 
 __all__ = ["UNFINISHED", "Verdict", "end_dead_runs", "judge", "missing_monitoring", "under_way"]
 
@@ -54,7 +54,7 @@ class Verdict(Enum):
     DEAD = "dead"
 
 
-def judge(run: dg.DagsterRun, heart: Heart | None, now: datetime, *, created: datetime, blocks: bool) -> Verdict:
+def judge(run: dg.DagsterRun, heart: RunHeartbeat | None, now: datetime, *, created: datetime, blocks: bool) -> Verdict:
     """Judge an unfinished run.
 
     Args:
@@ -77,7 +77,7 @@ def judge(run: dg.DagsterRun, heart: Heart | None, now: datetime, *, created: da
     return _asked(heart, now, silent=blocks, answer=_BLOCKED)
 
 
-def _asked(heart: Heart | None, now: datetime, *, silent: bool, answer: timedelta) -> Verdict:
+def _asked(heart: RunHeartbeat | None, now: datetime, *, silent: bool, answer: timedelta) -> Verdict:
     """Judge a run by its silence. ``answer`` is how long a silent run has to answer once it was asked."""
     asked = None if heart is None else heart.asked
     if not silent:
@@ -92,7 +92,7 @@ def end_dead_runs(instance: dg.DagsterInstance, names: Names) -> list[str]:
 
     Any number of processes may call it at once: whoever removes a run's heart ends the run.
     """
-    hearts = Hearts.of(instance)
+    hearts = RunHeartbeats.of(instance)
     if hearts is None:
         return []
     now, known, crowd = hearts.now(), hearts.all(), places(instance, names)
@@ -109,12 +109,12 @@ def end_dead_runs(instance: dg.DagsterInstance, names: Names) -> list[str]:
 
 
 def _act(
-    instance: dg.DagsterInstance, hearts: Hearts, record: dg.RunRecord, heart: Heart | None, now: datetime, *, blocks: bool
+    instance: dg.DagsterInstance, hearts: RunHeartbeats, record: dg.RunRecord, heart: RunHeartbeat | None, now: datetime, *, blocks: bool
 ) -> str | None:
     run = record.dagster_run
     verdict = judge(run, heart, now, created=record.create_timestamp, blocks=blocks)
     if verdict is Verdict.ASK:
-        hearts.put(heart, replace(heart or Heart(run.run_id, 0.0), asked=now))
+        hearts.put(heart, replace(heart or RunHeartbeat(run.run_id, 0.0), asked=now))
     elif verdict is Verdict.WITHDRAW and heart is not None:
         hearts.put(heart, replace(heart, asked=None))
     elif verdict is Verdict.DEAD and (heart is None or hearts.remove(heart)):
@@ -122,7 +122,7 @@ def _act(
     return None
 
 
-def _end(instance: dg.DagsterInstance, run: dg.DagsterRun, heart: Heart | None, now: datetime) -> str | None:
+def _end(instance: dg.DagsterInstance, run: dg.DagsterRun, heart: RunHeartbeat | None, now: datetime) -> str | None:
     current = instance.get_run_by_id(run.run_id)
     if current is None or current.is_finished:
         return None

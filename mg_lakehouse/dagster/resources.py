@@ -14,9 +14,9 @@ from dagster_aws.utils import ResourceWithBoto3Configuration
 from dagster_dbt import DbtCliResource
 from pydantic import Field
 
-from mg_lakehouse._util.progress import Step, announce
+from mg_lakehouse._util.progress import Step, report_step
 from mg_lakehouse.dagster.names import Names
-from mg_lakehouse.dagster.run_heartbeats import beating
+from mg_lakehouse.dagster.run_heartbeats import keep_beating
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.sources.sqs import EventQueue, open_queue
@@ -88,7 +88,7 @@ class ProgressResource(dg.ConfigurableResource[Any]):
     def report(self, log: dg.DagsterLogManager, step: Step) -> None:
         """Report a stage's progress, in numbers only."""
         log.info(str(step))
-        announce(step)
+        report_step(step)
 
 
 class HeartbeatResource(dg.ConfigurableResource[Any]):
@@ -102,7 +102,7 @@ class HeartbeatResource(dg.ConfigurableResource[Any]):
         if context.instance is None or context.run is None:
             yield self
             return
-        with beating(context.instance, context.run.run_id, self.every):
+        with keep_beating(context.instance, context.run.run_id, self.every):
             yield self
 
 

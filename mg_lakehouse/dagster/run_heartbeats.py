@@ -24,7 +24,7 @@ import sqlalchemy as sa
 # Dagster's own API for this table (`set_cursor_values`) can neither list nor remove rows, and every run would leave one for ever.
 from mg_lakehouse.dagster.internals import KeyValueStoreTable, SqlRunStorage
 
-__all__ = ["BEATS_FROM_THE_START", "SILENT_BEATS", "Heart", "Hearts", "beating"]
+__all__ = ["BEATS_FROM_THE_START", "SILENT_BEATS", "RunHeartbeat", "RunHeartbeats", "keep_beating"]
 
 BEATS_FROM_THE_START: Final = "mg_lakehouse/heartbeat"
 """Tag of our jobs' runs, which execute in their own process: a run that has started and has no heart never reached its first step."""
@@ -37,7 +37,7 @@ _columns: Any = KeyValueStoreTable.c
 
 
 @dataclass(frozen=True, slots=True)
-class Heart:
+class RunHeartbeat:
     """The heart of a run.
 
     ``beat`` is the time of the last beat, ``None`` if there was none; ``every`` is the seconds between two. ``resting``: the process ended its
@@ -64,7 +64,7 @@ class Heart:
 
 
 @dataclass(frozen=True, slots=True)
-class Hearts:
+class RunHeartbeats:
     """The hearts of an instance's runs."""
 
     storage: SqlRunStorage
@@ -79,26 +79,28 @@ class Hearts:
         with self.storage.connect() as connection:
             return _now(connection)
 
-    def all(self) -> Mapping[str, Heart]:
+    def all(self) -> Mapping[str, RunHeartbeat]:
         """Return all hearts by run id."""
         with self.storage.connect() as connection:
             rows = connection.execute(
                 sa.select(_columns.key, _columns.value).where(_columns.key.startswith(_PREFIX, autoescape=True))
             ).all()
-        return {run_id: Heart.from_json(run_id, value) for run_id, value in ((key.removeprefix(_PREFIX), value) for key, value in rows)}
+        return {
+            run_id: RunHeartbeat.from_json(run_id, value) for run_id, value in ((key.removeprefix(_PREFIX), value) for key, value in rows)
+        }
 
     def start(self, run_id: str, every: float) -> bool:
         """Write the first beat of a run's process."""
-        self.storage.set_cursor_values({_PREFIX + run_id: Heart(run_id, every, beat=self.now()).to_json()})
+        self.storage.set_cursor_values({_PREFIX + run_id: RunHeartbeat(run_id, every, beat=self.now()).to_json()})
         return True
 
     def beat(self, run_id: str, every: float, *, resting: bool = False) -> bool:
         """Write a beat, or the last one of the process. Return whether the heart still existed: that of an ended run is gone for good."""
         with self.storage.connect() as connection:
-            heart = Heart(run_id, every, beat=_now(connection), resting=resting)
+            heart = RunHeartbeat(run_id, every, beat=_now(connection), resting=resting)
             return _changed(connection, sa.update(KeyValueStoreTable).where(_columns.key == _PREFIX + run_id).values(value=heart.to_json()))
 
-    def put(self, seen: Heart | None, heart: Heart) -> bool:
+    def put(self, seen: RunHeartbeat | None, heart: RunHeartbeat) -> bool:
         """Write an observer's mark, unless the run beat since ``seen`` was read. Return whether it was written."""
         key = _PREFIX + heart.run_id
         with self.storage.connect() as connection:
@@ -111,7 +113,7 @@ class Hearts:
         self.storage.set_cursor_values({key: heart.to_json()})
         return True
 
-    def remove(self, seen: Heart) -> bool:
+    def remove(self, seen: RunHeartbeat) -> bool:
         """Remove a heart, unless it beat since ``seen`` was read. Return whether it was removed: true for only one of two observers."""
         with self.storage.connect() as connection:
             return _changed(
@@ -130,9 +132,9 @@ def _now(connection: Any) -> datetime:
 
 
 @contextmanager
-def beating(instance: dg.DagsterInstance, run_id: str, every: float) -> Iterator[None]:
+def keep_beating(instance: dg.DagsterInstance, run_id: str, every: float) -> Iterator[None]:
     """Beat for a run inside the block, in a thread. Nobody observes an ephemeral instance, so it gets no heartbeat."""
-    hearts = None if instance.is_ephemeral else Hearts.of(instance)
+    hearts = None if instance.is_ephemeral else RunHeartbeats.of(instance)
     if hearts is None:
         yield
         return
@@ -149,7 +151,7 @@ def beating(instance: dg.DagsterInstance, run_id: str, every: float) -> Iterator
         _quietly(lambda: hearts.beat(run_id, every, resting=True))
 
 
-def _beat(hearts: Hearts, run_id: str, every: float, stop: threading.Event, begun: bool) -> None:  # noqa: FBT001  passed by position
+def _beat(hearts: RunHeartbeats, run_id: str, every: float, stop: threading.Event, begun: bool) -> None:  # noqa: FBT001  passed by position
     while not stop.wait(every):
         if not begun:
             begun = _quietly(lambda: hearts.start(run_id, every)) or False

@@ -20,8 +20,8 @@ from mg_lakehouse.bronze.tables import EVENT_FEED
 from mg_lakehouse.dagster.assets.event_feed import DrainConfig
 from mg_lakehouse.dagster.assets.silver import only_new
 from mg_lakehouse.dagster.build import build_definitions
-from mg_lakehouse.dagster.interrupts import in_a_sentence
-from mg_lakehouse.dagster.jobs import FLATTEN_JOB, GOLD_JOB, INGEST_JOB, RECONCILIATION_JOB
+from mg_lakehouse.dagster.interrupts import interrupt_as_error
+from mg_lakehouse.dagster.jobs import FLATTEN_JOB, GOLD_JOB, HOURLY_BALANCE_JOB, INGEST_JOB
 from mg_lakehouse.dagster.liveness import missing_monitoring
 from mg_lakehouse.dagster.names import Names
 from mg_lakehouse.dagster.partitions import today
@@ -70,7 +70,7 @@ def run_once(
             live run held a pool for too long.
         InterruptedRunError: SIGTERM or Ctrl-C stopped the run.
     """
-    with in_a_sentence():
+    with interrupt_as_error():
         # Checked before anything starts: a wrong address costs a second and gives one sentence.
         open_queue(settings).depth()
         lake = Lake(settings.lake_uri)
@@ -92,7 +92,7 @@ def flatten_and_build(settings: Settings, *, wait_seconds: float = WAIT_SECONDS)
             pool for too long.
         InterruptedRunError: SIGTERM or Ctrl-C stopped the run.
     """
-    with in_a_sentence():
+    with interrupt_as_error():
         _require_key(settings, Lake(settings.lake_uri))
         names = Names(settings.feed)
         with _instance() as instance:
@@ -155,7 +155,7 @@ class _Runner:
         """Balance the last hours and build gold, unless flattening failed or the hours do not balance."""
         if not silver.succeeded:
             return silver
-        if not (balance := self.run(RECONCILIATION_JOB)).succeeded:
+        if not (balance := self.run(HOURLY_BALANCE_JOB)).succeeded:
             return PassResult(balance.failures, silver.metadata, silver.alarms)
         gold = self.run(GOLD_JOB)
         return PassResult(gold.failures, {**silver.metadata, **gold.metadata}, (*silver.alarms, *gold.alarms))

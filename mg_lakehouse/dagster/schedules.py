@@ -12,10 +12,10 @@ from zoneinfo import ZoneInfo
 
 import dagster as dg
 
-from mg_lakehouse.audit.tables import RECONCILIATION
+from mg_lakehouse.audit.tables import VENDOR_TOTALS
 from mg_lakehouse.dagster.assets.maintenance import MAINTENANCE_JOB, todays_small_files
 from mg_lakehouse.dagster.assets.vendor_totals import DaysConfig
-from mg_lakehouse.dagster.jobs import ACTIVITY_JOB, ACTIVITY_REPORT_JOB, ALERTS_JOB, GOLD_JOB, RECONCILIATION_JOB, STANDING_CHECKS_JOB
+from mg_lakehouse.dagster.jobs import ACTIVITY_JOB, ACTIVITY_REPORT_JOB, ALERTS_JOB, GOLD_JOB, HOURLY_BALANCE_JOB, STANDING_CHECKS_JOB
 from mg_lakehouse.dagster.names import Names
 from mg_lakehouse.dagster.partitions import activity_range
 from mg_lakehouse.settings import Settings
@@ -37,7 +37,7 @@ class _Schedule(NamedTuple):
 
 
 _SCHEDULES: Final = (
-    _Schedule("reconciliation_hourly", RECONCILIATION_JOB, "13 * * * *", "Balances the last hours, before gold's catch-up."),
+    _Schedule("reconciliation_hourly", HOURLY_BALANCE_JOB, "13 * * * *", "Balances the last hours, before gold's catch-up."),
     _Schedule(
         "gold_catch_up",
         GOLD_JOB,
@@ -117,7 +117,7 @@ def _of_daily_files(settings: Settings, schedule: _Schedule) -> dg.ScheduleDefin
 
 def _report_config(names: Names, days: Sequence[date]) -> dg.RunConfig:
     config = DaysConfig(first_day=days[0].isoformat(), last_day=days[-1].isoformat())
-    check, table = names.queue_lost_nothing, names.gold(RECONCILIATION.name)
+    check, table = names.queue_lost_nothing, names.gold(VENDOR_TOTALS.name)
     return dg.RunConfig(ops={f"{check.asset_key.to_python_identifier()}_{check.name}": config, table.to_python_identifier(): config})
 
 

@@ -20,7 +20,7 @@ import polars as pl
 import pyarrow as pa
 
 from mg_lakehouse.events.catalogue import REJECTED_ITEMS, UNRECOGNIZED, silver_tables
-from mg_lakehouse.events.fast.reader import NOTHING_PLAIN, PlainReading, read_plain
+from mg_lakehouse.events.fast.reader import NOTHING_READ_FAST, FastReading, read_fast
 from mg_lakehouse.events.formats.envelopes import unwrap, unwrap_all
 from mg_lakehouse.events.item_count import starts_of
 from mg_lakehouse.events.rejects import Reason
@@ -225,15 +225,15 @@ def _read(bodies: pl.Series) -> _Read:
     return _Read(plain.rows, strict.cells, strict.rejections, items.alias("items"), starts_of(arrow))
 
 
-def _plain(bodies: pa.LargeStringArray) -> PlainReading:
+def _plain(bodies: pa.LargeStringArray) -> FastReading:
     """Read what the fast path can read. A bug in it costs speed, never a message: one odd bundle must not stop the feed."""
     try:
-        return read_plain(bodies)
+        return read_fast(bodies)
     except (pl.exceptions.PolarsError, ValueError) as error:
         _logger.warning(
             "The fast path failed on %d messages (%s); the strict reader reads them instead.", len(bodies), type(error).__name__
         )
-        return NOTHING_PLAIN
+        return NOTHING_READ_FAST
 
 
 def _merged(plain: dict[str, pl.DataFrame], strict: dict[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import duckdb
 
 from mg_lakehouse.gold.changes import SilverTables
-from mg_lakehouse.gold.commit import Included
+from mg_lakehouse.gold.commit import Watermark
 from mg_lakehouse.gold.model import Model
 from mg_lakehouse.lake.sql import identifier
 
-__all__ = ["Changes", "make_touched"]
+__all__ = ["Changes", "make_affected"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +20,11 @@ class Changes:
     """What of silver a model's table includes; ``gold`` are by name the sources of what ``also_touched`` may read."""
 
     silver: SilverTables
-    before: Mapping[str, Included]
+    before: Mapping[str, Watermark]
     gold: Mapping[str, str]
 
 
-def make_touched(cursor: duckdb.DuckDBPyConnection, model: Model, changes: Changes, feeds: Sequence[str]) -> bool:
+def make_affected(cursor: duckdb.DuckDBPyConnection, model: Model, changes: Changes, feeds: Sequence[str]) -> bool:
     """Make the temporary table ``touched``: ``request_id, event_date, received_date``, each null where nothing is said.
 
     ``feeds`` are the tables of the changed keys of each silver input. Returns whether anything is touched.

@@ -15,7 +15,7 @@ from deltalake.exceptions import DeltaError
 from mg_lakehouse.events.catalogue import columns_of, silver_tables
 from mg_lakehouse.events.schemas import sql_type_of
 from mg_lakehouse.gold import commit as gold
-from mg_lakehouse.gold.commit import ABSENT, Included
+from mg_lakehouse.gold.commit import ABSENT, Watermark
 from mg_lakehouse.gold.duplicates import Duplicates, duplicates_above
 from mg_lakehouse.lake.duck import Snapshots
 from mg_lakehouse.lake.durable import make_durable
@@ -58,12 +58,12 @@ class SilverTables:
         handle = self.handle(name)
         return empty_rows(name) if handle is None else f"select * from {snapshots.of(handle)}"
 
-    def included(self, tables: Sequence[str]) -> dict[str, Included]:
+    def included(self, tables: Sequence[str]) -> dict[str, Watermark]:
         """What whoever reads these tables now includes."""
         pinned = self._pinned()
         return {name: ABSENT if (handle := pinned[name]) is None else _included(handle) for name in tables}
 
-    def changes(self, name: str, before: Included, now: Included) -> str | None:
+    def changes(self, name: str, before: Watermark, now: Watermark) -> str | None:
         """Name of the DuckDB table of the keys of what changed, each once; empty text for nothing, ``None`` where it cannot be known.
 
         The keys are ``request_id, event_date, received_date``, null for those that the table does not have.
@@ -81,7 +81,7 @@ class SilverTables:
                 self._read[table] = self._read_changes(handle, table, before.version, now.version)
             return self._read[table]
 
-    def arrived(self, name: str, before: Included, now: Included, columns: Sequence[str], table: str) -> bool:
+    def arrived(self, name: str, before: Watermark, now: Watermark, columns: Sequence[str], table: str) -> bool:
         """Make ``table`` of the rows that came to a silver table since an older version, with some of its columns, each combination once.
 
         A row that was only written again is none of them. Returns whether these are all changes: not where a combination was lost, or where it
@@ -115,7 +115,7 @@ class SilverTables:
         newest = [data_files(handle, _RECEIVED)[f"max.{_RECEIVED}"].max() for handle in self.handles(names).values()]
         return max((each for each in newest if isinstance(each, datetime)), default=None)
 
-    def duplicates(self, names: Sequence[str], before: Mapping[str, Included]) -> list[Duplicates]:
+    def duplicates(self, names: Sequence[str], before: Mapping[str, Watermark]) -> list[Duplicates]:
         """The copies that some tables dropped above the versions that ``before`` includes; all that the log tells of one that is not in it."""
         found = []
         for name, handle in self.handles(names).items():
@@ -156,8 +156,8 @@ class SilverTables:
         return table
 
 
-def _included(handle: DeltaTable) -> Included:
-    return Included(gold.digest(str(handle.metadata().id)), handle.version())
+def _included(handle: DeltaTable) -> Watermark:
+    return Watermark(gold.digest(str(handle.metadata().id)), handle.version())
 
 
 def empty_rows(table: str) -> str:

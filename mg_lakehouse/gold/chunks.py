@@ -15,7 +15,7 @@ import duckdb
 from mg_lakehouse.gold.job_files import JobDays
 from mg_lakehouse.gold.model import Keys, Model
 
-__all__ = ["PART", "count_rows", "cut", "days_of", "job_days_of", "part_keys"]
+__all__ = ["PART", "chunk_keys", "count_rows", "cut", "days_of", "job_days_of"]
 
 PART = "part_"
 """Name of the keys of the part at hand."""
@@ -55,7 +55,7 @@ def cut(cursor: duckdb.DuckDBPyConnection, model: Model, counted: Mapping[str, s
     return 1 if last is None or last[0] is None else int(last[0]) + 1
 
 
-def part_keys(cursor: duckdb.DuckDBPyConnection, model: Model, counted: Mapping[str, str], part: int) -> Keys:
+def chunk_keys(cursor: duckdb.DuckDBPyConnection, model: Model, counted: Mapping[str, str], part: int) -> Keys:
     """The keys of a part, counted from 0."""
     requests, days = f"{model.schema}.{PART}requests", f"{model.schema}.{PART}days"
     of_part = f"from {model.schema}.cut where part = {part}"

@@ -24,9 +24,9 @@ from mg_lakehouse.gold.staging import SMALL_GROUPS
 from mg_lakehouse.lake import duck
 from mg_lakehouse.lake.sql import identifier, text
 
-__all__ = ["TIMES_IN_VAIN", "ClusteredRows"]
+__all__ = ["WASTED_READS", "ClusteredRows"]
 
-TIMES_IN_VAIN: Final = 16
+WASTED_READS: Final = 16
 """A table is copied once so many times its rows were looked at for others."""
 
 _PART: Final = "__part"
@@ -69,7 +69,7 @@ class ClusteredRows:
         if not table.files and not table.is_refused:
             # About its share of the table is a part's own.
             table.in_vain += max(0, rows_of(wanted) - rows_of(every) / parts)
-            if table.in_vain > TIMES_IN_VAIN * rows_of(every):
+            if table.in_vain > WASTED_READS * rows_of(every):
                 self._copy(table, every, cut, parts)
         if not table.files:
             return read_files(wanted)

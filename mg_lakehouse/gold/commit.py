@@ -21,7 +21,7 @@ import pyarrow as pa
 from deltalake import DeltaTable, Transaction
 
 from mg_lakehouse.events.schemas import dtype_of_sql
-from mg_lakehouse.lake.commit import Append, Landed, OvertakenError, Replace, commit_once
+from mg_lakehouse.lake.commit import AlreadyCommitted, Append, OvertakenError, Replace, commit_once
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.lake.ledger import commits_of
 from mg_lakehouse.lake.tables import TableSpec, columns_of_table
@@ -29,13 +29,13 @@ from mg_lakehouse.lake.tables import TableSpec, columns_of_table
 __all__ = [
     "ABSENT",
     "GoldTable",
-    "Included",
+    "Watermark",
     "combine",
     "commit",
     "digest",
     "gold_spec",
-    "included_in",
     "same_schema",
+    "watermarks_of",
 ]
 
 _DEFINITION: Final = "gold:definition"
@@ -46,14 +46,14 @@ _NEWEST: Final = "gold:newest"
 """App transaction: the digest of that id. It says which commit's account is the one of a handle's version."""
 
 
-class Included(NamedTuple):
+class Watermark(NamedTuple):
     """What of one silver table is included: the incarnation, as a digest of its id, and the version."""
 
     incarnation: int
     version: int
 
 
-ABSENT: Final = Included(incarnation=0, version=-1)
+ABSENT: Final = Watermark(incarnation=0, version=-1)
 """The silver table did not exist."""
 
 _MIXED: Final = 1
@@ -66,7 +66,7 @@ class GoldTable:
 
     handle: DeltaTable
     definition: int | None = None
-    silver: Mapping[str, Included] = field(default_factory=dict)
+    silver: Mapping[str, Watermark] = field(default_factory=dict)
 
 
 def digest(*parts: str | bytes) -> int:
@@ -101,7 +101,7 @@ def same_schema(handle: DeltaTable, spec: TableSpec) -> bool:
     return list(columns_of_table(handle).items()) == list(pl.DataFrame(wanted.empty_table()).schema.items())
 
 
-def included_in(handle: DeltaTable, silver_ids: Mapping[str, str | None], names: Iterable[str]) -> GoldTable:
+def watermarks_of(handle: DeltaTable, silver_ids: Mapping[str, str | None], names: Iterable[str]) -> GoldTable:
     """Read what a gold table was made of.
 
     ``silver_ids`` holds the id of each silver table now, ``None`` where it does not exist; a table whose recorded
@@ -110,7 +110,7 @@ def included_in(handle: DeltaTable, silver_ids: Mapping[str, str | None], names:
     newest = handle.transaction_version(_NEWEST)
     made = None if newest is None else next((found for found in _made_newest_first(handle) if digest(found["id"]) == newest), None)
     if made is not None:
-        recorded = {name: Included(*included) for name, included in made["silver"].items()}
+        recorded = {name: Watermark(*included) for name, included in made["silver"].items()}
         return GoldTable(handle, made["definition"], {name: _as_of_now(each, silver_ids.get(name)) for name, each in recorded.items()})
     # The log entry of the newest build is gone. Each look at a transaction reads the whole log: 40 of them, where this was the only way.
     silver = {name: included for name in names if (included := _marked(handle, name, silver_ids.get(name))) is not None}
@@ -124,27 +124,27 @@ def _made_newest_first(handle: DeltaTable) -> Iterator[dict[str, Any]]:
             yield json.loads(text)
 
 
-def _as_of_now(recorded: Included, current_id: str | None) -> Included:
+def _as_of_now(recorded: Watermark, current_id: str | None) -> Watermark:
     known = current_id is not None and digest(current_id) == recorded.incarnation
-    return recorded if known else Included(recorded.incarnation, -1)
+    return recorded if known else Watermark(recorded.incarnation, -1)
 
 
-def _marked(handle: DeltaTable, name: str, current_id: str | None) -> Included | None:
+def _marked(handle: DeltaTable, name: str, current_id: str | None) -> Watermark | None:
     incarnation = handle.transaction_version(_incarnation_id(name))
     if incarnation is None:
         return None
     version = None if current_id is None else handle.transaction_version(_silver_id(current_id))
-    return _as_of_now(Included(incarnation, -1 if version is None else version), current_id)
+    return _as_of_now(Watermark(incarnation, -1 if version is None else version), current_id)
 
 
-def combine(inputs: Sequence[Mapping[str, Included]]) -> dict[str, Included]:
+def combine(inputs: Sequence[Mapping[str, Watermark]]) -> dict[str, Watermark]:
     """What a model includes whose inputs include these: of each silver table the least."""
-    combined: dict[str, Included] = {}
+    combined: dict[str, Watermark] = {}
     for each in inputs:
         for name, included in each.items():
             other = combined.get(name, included)
             same = other.incarnation == included.incarnation
-            combined[name] = Included(included.incarnation if same else _MIXED, min(other.version, included.version))
+            combined[name] = Watermark(included.incarnation if same else _MIXED, min(other.version, included.version))
     return combined
 
 
@@ -156,7 +156,7 @@ def commit(
     handle: DeltaTable | None,
     predicate: str | None,
     definition: int,
-    silver: Mapping[str, Included],
+    silver: Mapping[str, Watermark],
     silver_ids: Mapping[str, str | None],
     only_adds: bool = False,
     transactions: Sequence[Transaction] = (),
@@ -198,10 +198,10 @@ def commit(
         looked.append(handle if first and handle is not None else lake.created(spec))
         return looked[-1]
 
-    def decide(current: DeltaTable) -> Landed[None] | Append[None] | Replace[None]:
+    def decide(current: DeltaTable) -> AlreadyCommitted[None] | Append[None] | Replace[None]:
         made = _made_since(current, planned_version)
         if commit_id in made:
-            return Landed(None)
+            return AlreadyCommitted(None)
         if made:
             raise OvertakenError(
                 f"{what} was committed to by another build since this one looked: build again, and the newer rows are included."
@@ -223,7 +223,7 @@ def _made_since(handle: DeltaTable, version: int) -> set[str]:
     return {json.loads(commit[_MADE])["id"] for commit in since if _MADE in commit}
 
 
-def _markers(commit_id: str, definition: int, silver: Mapping[str, Included], silver_ids: Mapping[str, str | None]) -> list[Transaction]:
+def _markers(commit_id: str, definition: int, silver: Mapping[str, Watermark], silver_ids: Mapping[str, str | None]) -> list[Transaction]:
     markers = [Transaction(_NEWEST, digest(commit_id)), Transaction(_DEFINITION, definition)]
     for name, included in silver.items():
         markers.append(Transaction(_incarnation_id(name), included.incarnation))

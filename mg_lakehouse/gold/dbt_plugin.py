@@ -131,13 +131,13 @@ class Plugin(BasePlugin):
 
     def _next_part(self, plan: Plan) -> None:
         staged = self._staged[plan.model.name]
-        staged.put_by()
-        self._scopes.show_part(plan, staged.parts)
+        staged.spill()
+        self._scopes.show_chunk(plan, staged.parts)
 
     def _commit(self, plan: Plan) -> None:
         staged = self._staged[plan.model.name]
         if plan.parts > 1:
-            staged.put_by()
+            staged.spill()
         predicate, only_adds = self._scopes.replaced(plan, staged.table)
         committed = gold.commit(
             self._lake,

@@ -14,7 +14,7 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
 from mg_lakehouse.gold import commit as gold
-from mg_lakehouse.gold.commit import Included
+from mg_lakehouse.gold.commit import Watermark
 from mg_lakehouse.gold.contract import feed_view
 from mg_lakehouse.gold.model import Model, Plan
 from mg_lakehouse.lake.sql import identifier
@@ -41,7 +41,7 @@ def changes_of_gold(
     ids = ids_of_gold(inputs)
     now = versions_of_gold(inputs)
     begins = own is None or not gold.same_schema(own, model.spec)
-    made = None if own is None or begins else gold.included_in(own, ids, list(ids))
+    made = None if own is None or begins else gold.watermarks_of(own, ids, list(ids))
     redefined = made is not None and made.definition != model.definition
     cursor.execute(f"create schema if not exists {model.schema}")
     for name, handle in inputs.items():
@@ -58,17 +58,17 @@ def ids_of_gold(tables: Mapping[str, DeltaTable]) -> dict[str, str | None]:
     return {name: str(handle.metadata().id) for name, handle in _by_account(tables).items()}
 
 
-def versions_of_gold(tables: Mapping[str, DeltaTable]) -> dict[str, Included]:
+def versions_of_gold(tables: Mapping[str, DeltaTable]) -> dict[str, Watermark]:
     """What whoever reads these tables now includes of them, by the name that each has in an account."""
-    return {name: Included(gold.digest(str(handle.metadata().id)), handle.version()) for name, handle in _by_account(tables).items()}
+    return {name: Watermark(gold.digest(str(handle.metadata().id)), handle.version()) for name, handle in _by_account(tables).items()}
 
 
-def of_silver(included: Mapping[str, Included]) -> dict[str, Included]:
+def of_silver(included: Mapping[str, Watermark]) -> dict[str, Watermark]:
     """What an account says of silver, without what it says of gold."""
     return {name: each for name, each in included.items() if not name.startswith(_LAYER)}
 
 
-def changed_rows(cursor: duckdb.DuckDBPyConnection, table: str, name: str, handle: DeltaTable, before: Mapping[str, Included]) -> bool:
+def changed_rows(cursor: duckdb.DuckDBPyConnection, table: str, name: str, handle: DeltaTable, before: Mapping[str, Watermark]) -> bool:
     """Make ``table`` of the rows of a gold table that went or came since the version in the account ``before``.
 
     A row that a build replaced by the same is none of them. Returns whether it can be known: not of a table that was made anew, or whose log was cut.
@@ -88,7 +88,7 @@ def changed_rows(cursor: duckdb.DuckDBPyConnection, table: str, name: str, handl
     return True
 
 
-def _version_in(account: Mapping[str, Included], name: str, handle: DeltaTable) -> int | None:
+def _version_in(account: Mapping[str, Watermark], name: str, handle: DeltaTable) -> int | None:
     """The version of a gold table that an account includes; ``None`` where it says none, or the table was made anew since."""
     included = account.get(_LAYER + name)
     known = included is not None and included.version >= 0 and included.incarnation == gold.digest(str(handle.metadata().id))

@@ -10,7 +10,7 @@ from typing import Final, Literal
 from deltalake import DeltaTable
 
 from mg_lakehouse._util.dates import span_of_day
-from mg_lakehouse.gold.commit import Included
+from mg_lakehouse.gold.commit import Watermark
 from mg_lakehouse.gold.contract import Scope, scope_schema
 from mg_lakehouse.gold.job_files import JobDays
 from mg_lakehouse.lake.sql import date_list, identifier, replace_predicate, text
@@ -97,7 +97,7 @@ class Plan:
     model: Model
     mode: Mode
     handle: DeltaTable | None
-    included: Mapping[str, Included] = field(default_factory=dict)
+    included: Mapping[str, Watermark] = field(default_factory=dict)
     requests: Sequence[str] = ()
     days: Sequence[date] = ()
     parts: int = 1

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from mg_lakehouse.errors import ConfigurationError
 from mg_lakehouse.gold.contract import PROJECT_DIR, marts
-from mg_lakehouse.location import RECONCILIATION_NAME
+from mg_lakehouse.location import VENDOR_TOTALS_NAME
 
 if TYPE_CHECKING:  # pydantic takes 0.2 s
     from mg_lakehouse.settings import Settings
@@ -47,4 +47,4 @@ def gold_models(settings: Settings) -> tuple[str, ...]:
     Raises:
         ConfigurationError: there is no project.
     """
-    return tuple(sorted([*dbt_models(settings), RECONCILIATION_NAME]))
+    return tuple(sorted([*dbt_models(settings), VENDOR_TOTALS_NAME]))

@@ -22,11 +22,11 @@ from mg_lakehouse.errors import PermanentError
 from mg_lakehouse.events.catalogue import EVENTS
 from mg_lakehouse.gold import commit as gold
 from mg_lakehouse.gold.additions import Additions
-from mg_lakehouse.gold.affected import Changes, make_touched
+from mg_lakehouse.gold.affected import Changes, make_affected
 from mg_lakehouse.gold.changes import SilverTables, empty_rows
-from mg_lakehouse.gold.chunks import PART, count_rows, cut, days_of, part_keys
+from mg_lakehouse.gold.chunks import PART, chunk_keys, count_rows, cut, days_of
 from mg_lakehouse.gold.clustered import ClusteredRows
-from mg_lakehouse.gold.commit import GoldTable, Included
+from mg_lakehouse.gold.commit import GoldTable, Watermark
 from mg_lakehouse.gold.contract import DAYS, GOLD_SCHEMA, OWN_ROWS, TESTED_SCHEMA, changed_view, scoped_view
 from mg_lakehouse.gold.exports import Exports, marked_exports, next_exports
 from mg_lakehouse.gold.history import changed_rows, changes_of_gold, ids_of_gold, of_silver, versions_of_gold
@@ -153,11 +153,11 @@ class Scopes:
                 newest_received_at=self._silver.newest_received_at(list(included)) if current else None,
             ).transactions()
 
-    def show_part(self, plan: Plan, part: int) -> None:
+    def show_chunk(self, plan: Plan, part: int) -> None:
         """Have the views of a model that is built in parts show another part, counted from 0."""
         with self._lock:
             reading = self._readings[plan.model.name]
-            self._make_views(plan.model, reading.inputs, part_keys(self._cursor(), plan.model, reading.counted, part))
+            self._make_views(plan.model, reading.inputs, chunk_keys(self._cursor(), plan.model, reading.counted, part))
 
     def show_existing(self, names: Sequence[str]) -> None:
         """Show the gold tables that exist, as ``gold.<name>``: a run may select any part of the models."""
@@ -209,7 +209,7 @@ class Scopes:
             if handle is None:
                 return None
             self._gold[name] = handle
-            self._made[name] = gold.included_in(handle, self.table_ids, list(self.table_ids))
+            self._made[name] = gold.watermarks_of(handle, self.table_ids, list(self.table_ids))
         return self._made[name]
 
     def _scan(self, handle: DeltaTable) -> str:
@@ -221,7 +221,7 @@ class Scopes:
             raise PermanentError(f"gold/{model.name} needs gold/{name}, which was never built: build {name} first.")
         return made
 
-    def _decide(self, model: Model, state: GoldTable | None, included: dict[str, Included], inputs: Mapping[str, GoldTable]) -> Plan:
+    def _decide(self, model: Model, state: GoldTable | None, included: dict[str, Watermark], inputs: Mapping[str, GoldTable]) -> Plan:
         own = None if state is None else state.handle
         full = Plan(model, "full", own, included)
         if state is None or own is None or model.full_refresh or not gold.same_schema(own, model.spec):
@@ -243,12 +243,12 @@ class Scopes:
                 return full
             gold_tables[changed_view(name)] = changed
         changes = Changes(self._silver, state.silver, gold_tables | {OWN_ROWS: self._scan(own)})
-        if make_touched(cursor, model, changes, [feed for feed in feeds if feed]) and model.scope == "whole":
+        if make_affected(cursor, model, changes, [feed for feed in feeds if feed]) and model.scope == "whole":
             return full
         requests, days, others = self._touched_keys(cursor, model, inputs)
         uses_days = model.day_column is not None or model.orphan_day is not None
-        touched = bool(days) if model.day_column is not None else bool(requests or (days and uses_days))
-        part = Plan(model, "incremental", own, included, requests, days if uses_days else ()) if touched else unchanged
+        affected = bool(days) if model.day_column is not None else bool(requests or (days and uses_days))
+        part = Plan(model, "incremental", own, included, requests, days if uses_days else ()) if affected else unchanged
         return full if others else part
 
     def _touched_keys(
@@ -325,7 +325,7 @@ class Scopes:
             plan = replace(plan, parts=cut(cursor, model, counted, self._part_rows))
         self._readings[model.name] = _Reading(plan, inputs, keys, counted)
         if plan.parts > 1:
-            self.show_part(plan, 0)
+            self.show_chunk(plan, 0)
         else:
             self._make_views(model, inputs, keys)
         return plan

@@ -52,7 +52,7 @@ class StagedRows:
         """How many parts were put by."""
         return len(self._files)
 
-    def put_by(self) -> None:
+    def spill(self) -> None:
         """Move the table's rows into a file, and make room for those of another part."""
         if self._folder is None:
             self._folder = Path(tempfile.mkdtemp(prefix="staged-", dir=duck.private_folder()))

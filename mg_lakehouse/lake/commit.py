@@ -42,7 +42,7 @@ from mg_lakehouse.lake.errors import store_error, store_errors
 from mg_lakehouse.lake.failpoints import Failpoint, reached
 from mg_lakehouse.lake.lake import NO_HOOKS
 
-__all__ = ["NO_HOOKS", "Append", "Landed", "OvertakenError", "Replace", "commit_once", "replaced_file_bytes"]
+__all__ = ["NO_HOOKS", "AlreadyCommitted", "Append", "OvertakenError", "Replace", "commit_once", "replaced_file_bytes"]
 
 Result = TypeVar("Result")
 
@@ -83,7 +83,7 @@ class OvertakenError(TransientError):
 
 
 @dataclass(frozen=True, slots=True)
-class Landed(Generic[Result]):
+class AlreadyCommitted(Generic[Result]):
     """The table has the change already, or there is nothing to write."""
 
     result: Result
@@ -117,7 +117,7 @@ class Replace(Generic[Result]):
     others_may_commit: bool = False
 
 
-Decision = Landed[Result] | Append[Result] | Replace[Result]
+Decision = AlreadyCommitted[Result] | Append[Result] | Replace[Result]
 
 
 def commit_once(what: str, open_table: Callable[[], DeltaTable], decide: Callable[[DeltaTable], Decision[Result]]) -> Result:
@@ -149,15 +149,15 @@ def commit_once(what: str, open_table: Callable[[], DeltaTable], decide: Callabl
         except TransientError as error:  # an answer that was cut off is no reason to release a whole batch
             failure = error
             continue
-        if isinstance(decision, Landed):
+        if isinstance(decision, AlreadyCommitted):
             make_durable(handle)  # the process that committed it may have died before that
             return decision.result
-        if failure is not None and isinstance(classified := _sorted(failure, what), PermanentError):
+        if failure is not None and isinstance(classified := _classified(failure, what), PermanentError):
             raise classified from failure
         try:
-            reached(Failpoint.COMMIT_LOOKED, what)
+            reached(Failpoint.COMMIT_DECIDED, what)
             _append(handle, decision) if isinstance(decision, Append) else _replace(handle, decision)
-            reached(Failpoint.COMMIT_LANDED, what)
+            reached(Failpoint.COMMIT_DONE, what)
         except Exception as error:  # noqa: BLE001  whatever the error, the table decides
             failure = error
             continue
@@ -166,10 +166,10 @@ def commit_once(what: str, open_table: Callable[[], DeltaTable], decide: Callabl
         checkpoint(handle)
         return decision.result
     assert failure is not None
-    raise _sorted(failure, what) from failure
+    raise _classified(failure, what) from failure
 
 
-def _sorted(failure: Exception, what: str) -> LakehouseError:
+def _classified(failure: Exception, what: str) -> LakehouseError:
     return failure if isinstance(failure, LakehouseError) else store_error(failure, what)
 
 

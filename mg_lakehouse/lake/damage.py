@@ -19,17 +19,17 @@ from deltalake import DeltaTable
 from mg_lakehouse.errors import PermanentError
 from mg_lakehouse.events.catalogue import REJECTED_ITEMS, SET_ASIDE
 from mg_lakehouse.lake.log_files import ACTIONS, LOG, actions_of, data_file, entry_file, files_named, log_of
-from mg_lakehouse.location import RECONCILIATION_NAME
+from mg_lakehouse.location import VENDOR_TOTALS_NAME
 
 __all__ = [
     "Damage",
     "State",
     "damage_of",
+    "empty_entries",
     "entry_state",
-    "hollow",
     "log_versions",
     "refuse_damage",
-    "refuse_hollow",
+    "refuse_empty_entries",
     "refuse_new_damage",
     "remedy",
 ]
@@ -68,7 +68,7 @@ def refuse_new_damage(folder: Path, handle: DeltaTable, what: str) -> None:
     first = depends_on if known is None else known + 1
     damages = [damage for entry in range(first, version + 1) for damage in _entry(folder, entry)]
     if known is None and folder.parent.name == "bronze":  # the only copy: entries before a checkpoint count too
-        damages += hollow(folder, before=first)
+        damages += empty_entries(folder, before=first)
     damages = damages or list(_whole(folder, handle) if known is None else _added(folder, first, version))
     if damages and _after_checkpoint(folder, version) > depends_on:  # maintenance removed entries meanwhile, or is doing so
         refuse_new_damage(folder, handle, what)
@@ -78,17 +78,17 @@ def refuse_new_damage(folder: Path, handle: DeltaTable, what: str) -> None:
         _sound[key] = version
 
 
-def refuse_hollow(folder: Path, what: str) -> None:
+def refuse_empty_entries(folder: Path, what: str) -> None:
     """Check the sizes of all entries of a table's log, also of those before its checkpoint, which nothing else reads.
 
     Raises:
         PermanentError: an entry is empty. ``what`` names the table in the text.
     """
-    if damages := hollow(folder):
+    if damages := empty_entries(folder):
         raise _refusal(damages, folder, what)
 
 
-def hollow(folder: Path, *, before: int | None = None) -> list[Damage]:
+def empty_entries(folder: Path, *, before: int | None = None) -> list[Damage]:
     """List the empty entries of a table's log, in order."""
     with os.scandir(log_of(folder)) as files:
         empty = sorted(int(file.name[:_DIGITS]) for file in files if _is_entry(file.name) and not file.stat().st_size)
@@ -161,7 +161,7 @@ def remedy(layer: str, table: str, folder: Path) -> str:
     if layer == "bronze":
         return "`mg-lakehouse repair bronze` shows what a repair would do, and does it with --yes. Leave the files as they are until then"
     if layer == "gold":
-        again = "materializing its days rebuilds it" if table == RECONCILIATION_NAME else "the next build rebuilds it from silver"
+        again = "materializing its days rebuilds it" if table == VENDOR_TOTALS_NAME else "the next build rebuilds it from silver"
         return f"remove the folder {folder}, and {again}"
     if table == REJECTED_ITEMS:
         return f"remove the folder {folder}, and the next run rebuilds it from bronze"

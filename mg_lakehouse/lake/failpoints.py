@@ -17,10 +17,10 @@ class Failpoint(StrEnum):
     RECEIVED = "received"
     """A receive was answered; nothing holds the messages yet."""
 
-    COMMIT_LOOKED = "commit_looked"
+    COMMIT_DECIDED = "commit_looked"
     """A table was opened and read, and what to append was decided."""
 
-    COMMIT_LANDED = "commit_landed"
+    COMMIT_DONE = "commit_landed"
     """An append was committed; its caller does not know yet."""
 
     BATCH_COMMITTED = "batch_committed"
@@ -38,7 +38,7 @@ class Failpoint(StrEnum):
     SILVER_READ = "silver_read"
     """A slice of bronze was read and flattened; no table has it."""
 
-    HANDING_BACK = "handing_back"
+    RELEASING = "handing_back"
     """Uncommitted messages are about to be released."""
 
 

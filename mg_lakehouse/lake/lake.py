@@ -128,9 +128,9 @@ class Lake(Location):
             PermanentError: as for :meth:`created`; or the table has columns that ``spec`` does not know, or one of another type.
             TransientError: the store did not answer.
         """
-        return self._grown(self.created(spec), spec)[0]
+        return self._with_all_columns(self.created(spec), spec)[0]
 
-    def bring_up(self, specs: Sequence[TableSpec]) -> dict[str, tuple[str, ...]]:
+    def add_missing_columns(self, specs: Sequence[TableSpec]) -> dict[str, tuple[str, ...]]:
         """Add missing columns to those tables of ``specs`` that exist. Returns the names of the added columns, by table.
 
         Raises:
@@ -139,12 +139,12 @@ class Lake(Location):
 
         def grow(spec: TableSpec) -> tuple[str, ...]:
             handle = self.open(spec.layer, spec.name)
-            return () if handle is None else self._grown(handle, spec)[1]
+            return () if handle is None else self._with_all_columns(handle, spec)[1]
 
         with ThreadPoolExecutor(_OPENED_AT_ONCE) as pool:
             return {spec.name: added for spec, added in zip(specs, pool.map(grow, specs), strict=True) if added}
 
-    def _grown(self, handle: DeltaTable, spec: TableSpec) -> tuple[DeltaTable, tuple[str, ...]]:
+    def _with_all_columns(self, handle: DeltaTable, spec: TableSpec) -> tuple[DeltaTable, tuple[str, ...]]:
         """Return the table with all columns of ``spec``, and the names of the added ones. One commit adds them; the losers of a race find it done.
 
         A metadata commit makes every append under way read the table again, so there is none if no column is missing. Existing columns
@@ -165,7 +165,7 @@ class Lake(Location):
                     fields = [column for column in delta_schema(spec).fields if column.name in lacking]
                     handle.alter.add_columns(fields, post_commithook_properties=NO_HOOKS)
                     added = lacking
-                    remark(_told(spec, added))
+                    remark(_added_message(spec, added))
             except (DeltaError, OSError) as error:  # whatever the error, the table decides
                 failure = error
             # A new handle: a writer's compare-and-swap is on the handle that it read.
@@ -192,7 +192,7 @@ class Lake(Location):
         )
 
 
-def _told(spec: TableSpec, added: Sequence[str]) -> str:
+def _added_message(spec: TableSpec, added: Sequence[str]) -> str:
     """Describe the columns that a table got."""
     columns = f"the column {added[0]}" if len(added) == 1 else f"the columns {', '.join(added)}"
     history = " `mg-lakehouse backfill` fills it for earlier days." if spec.layer == "silver" else " It is null in earlier rows."

@@ -34,7 +34,7 @@ from mg_lakehouse.bronze.tables import BRONZE_SPECS
 from mg_lakehouse.errors import PermanentError
 from mg_lakehouse.events.catalogue import REJECTED_ITEMS, silver_tables
 from mg_lakehouse.events.schemas import TIMESTAMP
-from mg_lakehouse.lake.commit import Append, Landed, commit_once
+from mg_lakehouse.lake.commit import AlreadyCommitted, Append, commit_once
 from mg_lakehouse.lake.damage import Damage, damage_of, entry_state, log_versions
 from mg_lakehouse.lake.durable import sync_file, sync_folder
 from mg_lakehouse.lake.errors import store_errors
@@ -544,7 +544,7 @@ def _commit_anew(lake: Lake, look: _Look, batch: Recovered) -> None:
     if append_batch(lake, rows, batch.batch_id, table=look.spec).new == rows.height:
         return
 
-    def decide(handle: DeltaTable) -> Landed[None] | Append[None]:
+    def decide(handle: DeltaTable) -> AlreadyCommitted[None] | Append[None]:
         files = all_files(handle)
         held = (
             lake.scan(files, handle).select("message_id").join(rows.lazy().select("message_id"), on="message_id", how="semi").collect()
@@ -553,7 +553,7 @@ def _commit_anew(lake: Lake, look: _Look, batch: Recovered) -> None:
         )
         missing = rows if held is None else rows.join(held, on="message_id", how="anti")
         if missing.is_empty():
-            return Landed(None)
+            return AlreadyCommitted(None)
         return Append(missing, (Transaction(LANE, (handle.transaction_version(LANE) or 0) + 1),), None, {_REPAIRED: "{}"})
 
     commit_once(f"bronze/{look.spec.name} in the lake {lake.uri}", lambda: lake.ensure(look.spec), decide)

@@ -2,7 +2,7 @@
 
 Each layer reads the one below by version, from the change feed. The feed of a version needs its log entry and the files that it added, even if
 they were compacted since. So a table's history is kept for a number of days, and longer while a reader lags: the reader has a retention lock
-(:class:`Hold`). Without it, rows would be lost silently: for versions whose entries are gone, a change feed may return no rows and no error.
+(:class:`RetentionLock`). Without it, rows would be lost silently: for versions whose entries are gone, a change feed may return no rows and no error.
 """
 
 from __future__ import annotations
@@ -18,12 +18,21 @@ from deltalake import DeltaTable
 
 from mg_lakehouse.bronze.read_progress import silver_progress
 from mg_lakehouse.gold import commit as gold
-from mg_lakehouse.gold.commit import Included
+from mg_lakehouse.gold.commit import Watermark
 from mg_lakehouse.lake.commit import NO_HOOKS
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.lake.ledger import commits_of, committed_at
 
-__all__ = ["Hold", "Removed", "check_hold", "clean_log", "gold_hold", "remove_files", "silver_hold", "with_retention"]
+__all__ = [
+    "Removed",
+    "RetentionLock",
+    "check_hold",
+    "clean_log",
+    "gold_retention_lock",
+    "remove_files",
+    "silver_retention_lock",
+    "with_retention",
+]
 
 _MARGIN: Final = timedelta(hours=1)
 """A file is written some time before its commit, and clocks differ."""
@@ -35,7 +44,7 @@ _PROPERTIES: Final = {"delta.deletedFileRetentionDuration": 7, "delta.logRetenti
 """Delta's defaults in days, for tables without these properties."""
 
 
-class Hold(NamedTuple):
+class RetentionLock(NamedTuple):
     """A retention lock: a lagging reader's name, and the times of its oldest unread commit and its oldest unread commit with rows."""
 
     reader: str
@@ -50,12 +59,12 @@ class Removed(NamedTuple):
     bytes: int = 0
 
 
-def silver_hold(lake: Lake, bronze: DeltaTable) -> Hold | None:
+def silver_retention_lock(lake: Lake, bronze: DeltaTable) -> RetentionLock | None:
     """Return silver's retention lock on bronze: what it has not flattened. It never expires, because nothing can replace bronze."""
     return _hold("silver", bronze, silver_progress(lake, bronze))
 
 
-def gold_hold(lake: Lake, silver: DeltaTable, models: Iterable[str], *, no_longer_than: timedelta) -> Hold | None:
+def gold_retention_lock(lake: Lake, silver: DeltaTable, models: Iterable[str], *, no_longer_than: timedelta) -> RetentionLock | None:
     """Return the oldest retention lock of gold's models on a silver table.
 
     A model that was not built for ``no_longer_than`` has no lock: its changes are gone and it is rebuilt, which is as exact and costs a full
@@ -65,7 +74,7 @@ def gold_hold(lake: Lake, silver: DeltaTable, models: Iterable[str], *, no_longe
     holds = []
     for model in models:
         handle = lake.open("gold", model)
-        included = None if handle is None else gold.included_in(handle, {table: table_id}, [table]).silver.get(table)
+        included = None if handle is None else gold.watermarks_of(handle, {table: table_id}, [table]).silver.get(table)
         if included is not None and _is_read_on_from(included, table_id):
             holds.append(_hold(f"gold/{model}", silver, included.version))
     ended = datetime.now(UTC) - no_longer_than
@@ -73,7 +82,7 @@ def gold_hold(lake: Lake, silver: DeltaTable, models: Iterable[str], *, no_longe
     return min(lasting, key=lambda hold: hold.commit_at, default=None)
 
 
-def check_hold(lake: Lake, source: str, versions: int) -> Hold | None:
+def check_hold(lake: Lake, source: str, versions: int) -> RetentionLock | None:
     """Return the retention lock of the checks that sum silver's ledgers of a bronze table's newest ``versions``.
 
     All silver logs must go back that far. They are cut at different places: if one still has the items of a slice and another no longer its
@@ -83,24 +92,24 @@ def check_hold(lake: Lake, source: str, versions: int) -> Hold | None:
     if bronze is None:
         return None
     oldest = deque(islice(commits_of(bronze), versions + 1), maxlen=1)[0]
-    return Hold("the check conservation", committed_at(oldest), None)
+    return RetentionLock("the check conservation", committed_at(oldest), None)
 
 
-def _is_read_on_from(included: Included, table_id: str) -> bool:
+def _is_read_on_from(included: Watermark, table_id: str) -> bool:
     return included.incarnation in {gold.ABSENT.incarnation, gold.digest(table_id)}
 
 
-def _hold(reader: str, handle: DeltaTable, read: int) -> Hold | None:
+def _hold(reader: str, handle: DeltaTable, read: int) -> RetentionLock | None:
     """Return a reader's lock. ``read`` is the version up to which it has read everything, -1 for nothing."""
     unread = handle.version() - read
     if unread <= 0:
         return None
     commits = list(islice(commits_of(handle), unread))
     rows = [commit for commit in commits if commit.get("operation") not in _WITHOUT_ROWS]
-    return Hold(reader, committed_at(commits[-1]), committed_at(rows[-1]) if rows else None)
+    return RetentionLock(reader, committed_at(commits[-1]), committed_at(rows[-1]) if rows else None)
 
 
-def remove_files(handle: DeltaTable, holds: Sequence[Hold], *, keep: timedelta, dry_run: bool) -> Removed:
+def remove_files(handle: DeltaTable, holds: Sequence[RetentionLock], *, keep: timedelta, dry_run: bool) -> Removed:
     """Remove files that were replaced at least ``keep`` ago, and files of that age that no commit names.
 
     A running writer has no file that old: its attempts last minutes. While a reader lags, all files that may belong to a commit it has not
@@ -123,7 +132,7 @@ def remove_files(handle: DeltaTable, holds: Sequence[Hold], *, keep: timedelta, 
     return Removed(len(removed), int(started.get("operationMetrics", {}).get("sizeOfDataToDelete", 0)))
 
 
-def clean_log(handle: DeltaTable, holds: Sequence[Hold], *, keep: timedelta) -> Hold | None:
+def clean_log(handle: DeltaTable, holds: Sequence[RetentionLock], *, keep: timedelta) -> RetentionLock | None:
     """Remove log entries that are older than ``keep`` and lie before a checkpoint, by the table's properties.
 
     Returns:

@@ -23,7 +23,16 @@ from mg_lakehouse.lake.errors import store_errors
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.location import Layer
 from mg_lakehouse.maintenance.compaction import Rewrite, Rewritten, planned_rewrites, rewrite
-from mg_lakehouse.maintenance.retention import Hold, Removed, check_hold, clean_log, gold_hold, remove_files, silver_hold, with_retention
+from mg_lakehouse.maintenance.retention import (
+    Removed,
+    RetentionLock,
+    check_hold,
+    clean_log,
+    gold_retention_lock,
+    remove_files,
+    silver_retention_lock,
+    with_retention,
+)
 from mg_lakehouse.settings import Settings
 
 __all__ = ["LAYERS", "TableReport", "maintain", "tables_of"]
@@ -130,14 +139,14 @@ class _Work:
                 held.append(holder.reader)
         return removed, tuple(f"{reader} has not read old versions yet: they are kept" for reader in dict.fromkeys(held))
 
-    def _holds(self, handle: DeltaTable, keep_log: timedelta) -> list[Hold]:
-        holds: list[Hold | None] = []
+    def _holds(self, handle: DeltaTable, keep_log: timedelta) -> list[RetentionLock]:
+        holds: list[RetentionLock | None] = []
         if self.layer == "bronze":
-            holds = [silver_hold(self.lake, handle)]
+            holds = [silver_retention_lock(self.lake, handle)]
         elif self.layer == "silver":
             models = gold_models(self.settings)
             checks = (check_hold(self.lake, source, RECHECKED_VERSIONS) for source in BRONZE_TABLES)
-            holds = [gold_hold(self.lake, handle, models, no_longer_than=keep_log), *checks]
+            holds = [gold_retention_lock(self.lake, handle, models, no_longer_than=keep_log), *checks]
         return [hold for hold in holds if hold is not None]
 
 

@@ -17,7 +17,7 @@ from deltalake import DeltaTable
 from mg_lakehouse.lake.file_stats import coarsened, data_files, may_differ, meets, spans_around, within
 from mg_lakehouse.lake.lake import Lake
 
-__all__ = ["rows_near"]
+__all__ = ["duplicate_candidates"]
 
 _SAME_SOURCE: Final = timedelta(minutes=1)
 _OTHER_SOURCE: Final = timedelta(days=1)
@@ -25,7 +25,7 @@ _FEW: Final = 8
 """Time spans in the row filter, at most. Each span is tested on every row that a chosen row group may hold: 64 of them cost a micro-batch 3 s of CPU."""
 
 
-def rows_near(lake: Lake, handle: DeltaTable, times: pl.Series, sources: Sequence[str]) -> pl.LazyFrame | None:
+def duplicate_candidates(lake: Lake, handle: DeltaTable, times: pl.Series, sources: Sequence[str]) -> pl.LazyFrame | None:
     """Return the rows that may be copies of activities at these times (``event_at``) from these sources; ``None`` where there are none.
 
     Files that may hold rows of another source are read within a day of the times, all others within a minute.

@@ -23,10 +23,10 @@ from mg_lakehouse.events.flatten import fragments
 from mg_lakehouse.events.rejects import Reason
 from mg_lakehouse.events.rescued import reread
 from mg_lakehouse.events.schemas import silver_schema
-from mg_lakehouse.lake.commit import Append, Landed, commit_once
+from mg_lakehouse.lake.commit import AlreadyCommitted, Append, commit_once
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.lake.ledger import SliceLedger, hours_of
-from mg_lakehouse.silver.candidates import rows_near
+from mg_lakehouse.silver.candidates import duplicate_candidates
 from mg_lakehouse.silver.report import SilverReport, TableCount
 from mg_lakehouse.silver.set_aside import missing_rows, sift
 from mg_lakehouse.silver.slices import BRONZE_VERSION, ReadSlice, Slice
@@ -100,7 +100,7 @@ def _commit_table(lake: Lake, part: Slice, table: str, rows: pl.DataFrame) -> _C
             against = against_existing(some, existing)
             return some, against, first_received(against.kept)
 
-    def decide(handle: DeltaTable) -> Landed[_Committed] | Append[_Committed]:
+    def decide(handle: DeltaTable) -> AlreadyCommitted[_Committed] | Append[_Committed]:
         has = handle.transaction_version(part.app) or 0
         (sifted, against, among), reasons = sift(rows, partial(compare, handle), f"for silver/{table}")
         conflicts = pl.concat([against.conflicts, among.conflicts])
@@ -111,7 +111,7 @@ def _commit_table(lake: Lake, part: Slice, table: str, rows: pl.DataFrame) -> _C
             left_out = pl.concat([left_out, among.kept])
             reasons |= {message: reasons.get(message, _LEFT_OUT) for message in among.kept["message_id"]}
             set_aside = missing_rows(left_out, table, reasons, (BRONZE_VERSION,))
-            return Landed(_Committed(count._replace(rows=against.landed), conflicts, set_aside))
+            return AlreadyCommitted(_Committed(count._replace(rows=against.landed), conflicts, set_aside))
         if part.is_cut_by(has):
             raise OvertakenError
         lacking = among.kept.filter(pl.col(BRONZE_VERSION) > has)
@@ -132,7 +132,7 @@ def _existing(lake: Lake, handle: DeltaTable, table: str, rows: pl.DataFrame, so
     A row written with an older catalogue comes twice, the second time as this catalogue reads it.
     """
     nothing = rows.select(*content_columns(rows), "source", "message_id", "item_index").clear()
-    near = rows_near(lake, handle, rows["event_at"], [source])
+    near = duplicate_candidates(lake, handle, rows["event_at"], [source])
     if near is None:
         return nothing
     # Two columns first: copies are rare, and the content is wide.
@@ -179,10 +179,10 @@ def _commit_rejected(lake: Lake, read: ReadSlice, rejected: pl.DataFrame, set_as
 def _commit_as_it_is(lake: Lake, part: Slice, table: str, rows: pl.DataFrame, ledger: SliceLedger) -> None:
     """Commit rows of a slice without looking for duplicates."""
 
-    def decide(handle: DeltaTable) -> Landed[None] | Append[None]:
+    def decide(handle: DeltaTable) -> AlreadyCommitted[None] | Append[None]:
         has = handle.transaction_version(part.app) or 0
         if has >= part.high:
-            return Landed(None)
+            return AlreadyCommitted(None)
         if part.is_cut_by(has):
             raise OvertakenError
         lacking = rows.filter(pl.col(BRONZE_VERSION) > has).select(silver_schema(table).names())

@@ -29,29 +29,29 @@ from mg_lakehouse.events.catalogue import REJECTED_ITEMS, SET_ASIDE, silver_tabl
 from mg_lakehouse.events.dedupe import against_existing, first_received
 from mg_lakehouse.events.rescued import may_be_older, reread
 from mg_lakehouse.events.schemas import silver_schema
-from mg_lakehouse.lake.commit import Landed, OvertakenError, Replace, commit_once
+from mg_lakehouse.lake.commit import AlreadyCommitted, OvertakenError, Replace, commit_once
 from mg_lakehouse.lake.errors import store_errors
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.lake.ledger import REDERIVED
 from mg_lakehouse.lake.sql import text
-from mg_lakehouse.silver.candidates import rows_near
+from mg_lakehouse.silver.candidates import duplicate_candidates
 from mg_lakehouse.silver.commit import as_rejected
 from mg_lakehouse.silver.set_aside import Retried, read_set_aside
 from mg_lakehouse.silver.staged_day import (
     CONTENT,
     ROW,
     VERSION,
-    FlattenedDay,
     Source,
-    flattened_day,
+    StagedDay,
     keys_of,
     partition_files,
+    staged_day,
     with_all_columns,
     with_fingerprints,
 )
 from mg_lakehouse.silver.tables import EVENT_TABLES, silver_spec
 
-__all__ = ["Rederived", "asked_days", "rederive"]
+__all__ = ["Rebuilt", "rebuild", "requested_days"]
 
 _ATTEMPTS: Final = 5
 _FEW_ROWS: Final = 1_000
@@ -60,7 +60,7 @@ _FEW_ROWS: Final = 1_000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class Rederived(NamedTuple):
+class Rebuilt(NamedTuple):
     """The rebuild of one day of a table. ``rows`` is its number of rows by bronze, ``added`` are new or differ, ``removed`` differ or are wrong.
 
     ``version`` is that of the commit; ``None`` where nothing differed, and in a dry run.
@@ -79,7 +79,7 @@ class Rederived(NamedTuple):
         return bool(self.added or self.removed)
 
 
-def asked_days(first: date, last: date, *, tables: Sequence[str] | None = None) -> list[date]:
+def requested_days(first: date, last: date, *, tables: Sequence[str] | None = None) -> list[date]:
     """List the days from the first to the last, both included.
 
     Raises:
@@ -92,7 +92,7 @@ def asked_days(first: date, last: date, *, tables: Sequence[str] | None = None) 
     return days_between(first, last)
 
 
-def rederive(
+def rebuild(
     lake: Lake,
     days: Collection[date],
     *,
@@ -100,7 +100,7 @@ def rederive(
     dry_run: bool = False,
     slice_bytes: int = 128 * 2**20,
     progress: Callable[[int], None] | None = None,
-) -> Iterator[Rederived]:
+) -> Iterator[Rebuilt]:
     """Rebuild days of silver tables; yields the result of each table and day.
 
     Args:
@@ -129,7 +129,7 @@ def rederive(
 
 def _day(
     lake: Lake, day: date, tables: Sequence[str], *, dry_run: bool, slice_bytes: int, count: Callable[[int], None]
-) -> Iterator[Rederived]:
+) -> Iterator[Rebuilt]:
     """Rebuild one day. If messages of it arrive meanwhile, it is flattened again, and the rebuild goes on with the remaining tables."""
     remaining = [table for table in (*EVENT_TABLES, REJECTED_ITEMS) if table in tables]
     retried = Retried(read_set_aside(lake, [day]), ends=len(remaining) == len(silver_tables()))
@@ -137,7 +137,7 @@ def _day(
         remaining.append(SET_ASIDE)
     for attempt in range(_ATTEMPTS):
         with OwnFolder(Path(tempfile.gettempdir()), "mg-lakehouse-rederive-") as folder:
-            staged = flattened_day(lake, day, folder.path)
+            staged = staged_day(lake, day, folder.path)
             for messages in staged.stage(lake, slice_bytes):
                 count(messages)
             retried.fail(staged.keys(SET_ASIDE), f"received on {day}")
@@ -152,7 +152,7 @@ def _day(
                 return
 
 
-def _make(lake: Lake, day: FlattenedDay, tables: Sequence[str], retried: Retried, *, dry_run: bool) -> Iterator[Rederived]:
+def _make(lake: Lake, day: StagedDay, tables: Sequence[str], retried: Retried, *, dry_run: bool) -> Iterator[Rebuilt]:
     selected = tuple(tables)
     rejects = day.keys(REJECTED_ITEMS)
     retried.found(REJECTED_ITEMS, rejects, rejects)
@@ -179,22 +179,22 @@ class _Seen:
     flattened: Mapping[str, int]
 
     @classmethod
-    def of(cls, handle: DeltaTable, day: FlattenedDay) -> _Seen:
+    def of(cls, handle: DeltaTable, day: StagedDay) -> _Seen:
         flattened = {source.name: max(source.flattened, handle.transaction_version(source.app) or 0) for source in day.sources}
         return cls(partition_files(handle, day.day), flattened)
 
-    def by_source(self, day: FlattenedDay) -> Iterator[tuple[Source, int]]:
+    def by_source(self, day: StagedDay) -> Iterator[tuple[Source, int]]:
         """Yield each source of the day, with the version of it that the table has flattened."""
         return ((source, self.flattened[source.name]) for source in day.sources)
 
 
-def _make_table(lake: Lake, day: FlattenedDay, table: str, retried: Retried, *, dry_run: bool) -> tuple[Rederived, pl.DataFrame]:
+def _make_table(lake: Lake, day: StagedDay, table: str, retried: Retried, *, dry_run: bool) -> tuple[Rebuilt, pl.DataFrame]:
     """Compare a table's day with what bronze gives, and commit the difference. Also returns the copies with another content."""
     what = f"silver/{table} of {day.day} in the lake {lake.uri}"
     with store_errors(what):
         handle = lake.open("silver", table)
         if handle is None and not day.has(table):
-            return Rederived(table, day.day, 0, 0, 0, None), pl.DataFrame()
+            return Rebuilt(table, day.day, 0, 0, 0, None), pl.DataFrame()
         handle = handle or lake.ensure(silver_spec(table))
         seen = _Seen.of(handle, day)
         if any(version > source.handle.version() and source.has_grown(lake, day.day) for source, version in seen.by_source(day)):
@@ -209,7 +209,7 @@ def _make_table(lake: Lake, day: FlattenedDay, table: str, retried: Retried, *, 
     on = [*keys_of(table), ROW]
     added = kept.join(current, on=on, how="anti", nulls_equal=True)
     removed = current.join(kept, on=on, how="anti", nulls_equal=True)
-    result = Rederived(table, day.day, kept.height, added.height, removed.height, None)
+    result = Rebuilt(table, day.day, kept.height, added.height, removed.height, None)
     _refuse_without_bronze(lake, day, removed, what)
     if dry_run or not result.changed:
         return result, conflicts
@@ -218,10 +218,10 @@ def _make_table(lake: Lake, day: FlattenedDay, table: str, retried: Retried, *, 
     account = json.dumps({"day": day.day.isoformat(), "rows": kept.height, "added": added.height, "removed": removed.height})
     ledger = retried.ledger(kept["message_id"]).metadata() if table == SET_ASIDE else {}
 
-    def decide(opened: DeltaTable) -> Landed[int] | Replace[int]:
+    def decide(opened: DeltaTable) -> AlreadyCommitted[int] | Replace[int]:
         if _Seen.of(opened, day) != seen:
             if opened.history(1)[0].get(REDERIVED) == account:
-                return Landed(opened.version())  # the answer was lost
+                return AlreadyCommitted(opened.version())  # the answer was lost
             raise OvertakenError(f"{what} was written to during the rebuild: try again.")
         return Replace(
             rows=lambda: day.rows(table, added if few else kept),
@@ -237,7 +237,7 @@ def _make_table(lake: Lake, day: FlattenedDay, table: str, retried: Retried, *, 
     return result._replace(version=version), conflicts
 
 
-def _refuse_without_bronze(lake: Lake, day: FlattenedDay, removed: pl.DataFrame, what: str) -> None:
+def _refuse_without_bronze(lake: Lake, day: StagedDay, removed: pl.DataFrame, what: str) -> None:
     """Refuse to remove rows whose messages bronze has lost: nothing could bring them back.
 
     Raises:
@@ -299,10 +299,10 @@ def _winners(
     return among.kept, pl.concat([against.conflicts, among.conflicts])
 
 
-def _elsewhere(lake: Lake, handle: DeltaTable, day: FlattenedDay, table: str, rows: pl.DataFrame) -> pl.DataFrame:
+def _elsewhere(lake: Lake, handle: DeltaTable, day: StagedDay, table: str, rows: pl.DataFrame) -> pl.DataFrame:
     """Read rows of other days with an activity id of these. A row written with an older catalogue comes twice, the second time as this one reads it."""
     columns = ["activity_id", "event_at", CONTENT, "source", "message_id", "item_index"]
-    near = rows_near(lake, handle, rows["event_at"], [source.name for source in day.sources])
+    near = duplicate_candidates(lake, handle, rows["event_at"], [source.name for source in day.sources])
     if near is None:
         return rows.select(columns).clear()
     begin = datetime.combine(day.day, time(), UTC)
@@ -313,7 +313,7 @@ def _elsewhere(lake: Lake, handle: DeltaTable, day: FlattenedDay, table: str, ro
     return pl.concat(with_fingerprints(reading, table).select(columns).collect().cast(rows.select(columns).schema) for reading in readings)
 
 
-def _rejects(lake: Lake, day: FlattenedDay, conflicts: pl.DataFrame, table: str) -> pl.DataFrame:
+def _rejects(lake: Lake, day: StagedDay, conflicts: pl.DataFrame, table: str) -> pl.DataFrame:
     """Turn copies with another content into rows of ``rejected_items``, with their text from bronze."""
     if conflicts.is_empty():
         return pl.DataFrame()

@@ -32,11 +32,11 @@ __all__ = [
     "Retried",
     "SetAside",
     "count_set_aside",
-    "flatten_what_can_be",
+    "flatten_or_set_aside",
     "missing_rows",
     "read_set_aside",
-    "said_of",
     "set_aside_days",
+    "set_aside_message",
     "sift",
     "too_many",
 ]
@@ -55,7 +55,7 @@ class SetAside(NamedTuple):
     reasons: Mapping[str, int]
 
 
-def flatten_what_can_be(messages: pl.DataFrame, *, source: str, carry: tuple[str, ...]) -> tuple[Flattened, pl.DataFrame]:
+def flatten_or_set_aside(messages: pl.DataFrame, *, source: str, carry: tuple[str, ...]) -> tuple[Flattened, pl.DataFrame]:
     """Flatten messages as :func:`~mg_lakehouse.events.flatten.flatten` does, without those that make it fail.
 
     Returns:
@@ -232,7 +232,7 @@ def count_set_aside(lake: Lake) -> SetAside:
     return SetAside(rows["message_id"].n_unique(), int(rows["items"].sum()), dict(reasons.iter_rows()))
 
 
-def said_of(found: SetAside) -> str:
+def set_aside_message(found: SetAside) -> str:
     """Describe what is set aside, with the remedy."""
     return (
         f"{found.messages:,} messages are set aside ({found.items:,} items): flattening them failed, and bronze has them. "

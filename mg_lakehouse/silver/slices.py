@@ -18,7 +18,7 @@ from mg_lakehouse.lake.errors import store_errors
 from mg_lakehouse.lake.failpoints import Failpoint, reached
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.lake.ledger import posted_batches
-from mg_lakehouse.silver.set_aside import flatten_what_can_be
+from mg_lakehouse.silver.set_aside import flatten_or_set_aside
 
 __all__ = ["BRONZE_VERSION", "ReadSlice", "Slice", "read_ahead", "slices_of"]
 
@@ -83,7 +83,7 @@ def read_ahead(lake: Lake, bronze: DeltaTable, parts: Sequence[Slice]) -> Iterat
 
 def _read_slice(lake: Lake, bronze: DeltaTable, part: Slice) -> ReadSlice:
     messages = _read_bronze(lake, bronze, part)
-    flattened, set_aside = flatten_what_can_be(messages, source=part.source, carry=(BRONZE_VERSION,))
+    flattened, set_aside = flatten_or_set_aside(messages, source=part.source, carry=(BRONZE_VERSION,))
     reached(Failpoint.SILVER_READ)
     if set_aside.height:
         messages = messages.join(set_aside, on="message_id", how="anti", maintain_order="left")

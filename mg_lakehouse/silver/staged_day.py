@@ -24,17 +24,17 @@ from mg_lakehouse.lake.errors import store_errors
 from mg_lakehouse.lake.file_stats import all_files
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.lake.ledger import posted_batches
-from mg_lakehouse.silver.set_aside import flatten_what_can_be
+from mg_lakehouse.silver.set_aside import flatten_or_set_aside
 
 __all__ = [
     "CONTENT",
     "ROW",
     "VERSION",
-    "FlattenedDay",
     "Source",
-    "flattened_day",
+    "StagedDay",
     "keys_of",
     "partition_files",
+    "staged_day",
     "with_all_columns",
     "with_fingerprints",
 ]
@@ -96,7 +96,7 @@ def _versioned(messages: pl.DataFrame, day: date, versions: Mapping[str, int]) -
 
 
 @dataclass(frozen=True, slots=True)
-class FlattenedDay:
+class StagedDay:
     """A day of all sources, flattened into ``folder``."""
 
     day: date
@@ -109,7 +109,7 @@ class FlattenedDay:
         for source in self.sources:
             with store_errors(f"bronze/{source.name} of {self.day} in the lake {lake.uri}"):
                 for messages in source.messages(self.day, slice_bytes):
-                    flattened, set_aside = flatten_what_can_be(messages, source=source.name, carry=(VERSION,))
+                    flattened, set_aside = flatten_or_set_aside(messages, source=source.name, carry=(VERSION,))
                     for table, rows in (*flattened.tables.items(), (REJECTED_ITEMS, flattened.rejected), (SET_ASIDE, set_aside)):
                         self.add(table, rows, f"{batch:06}")
                     batch += 1
@@ -151,7 +151,7 @@ class FlattenedDay:
         return sorted((self.folder / table).glob("*.parquet"))
 
 
-def flattened_day(lake: Lake, day: date, folder: Path) -> FlattenedDay:
+def staged_day(lake: Lake, day: date, folder: Path) -> StagedDay:
     """Describe a day, not staged yet, with the bronze tables as they are now."""
     sources = []
     for name, handle in lake.open_all("bronze", BRONZE_TABLES).items():
@@ -159,7 +159,7 @@ def flattened_day(lake: Lake, day: date, folder: Path) -> FlattenedDay:
             refuse_lost_bronze(lake, name)
         else:
             sources.append(Source(name, handle, progress_app(handle), silver_progress(lake, handle)))
-    return FlattenedDay(day, sources, folder)
+    return StagedDay(day, sources, folder)
 
 
 def keys_of(table: str) -> Sequence[str]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mg_lakehouse._util.memory import give_back
+from mg_lakehouse._util.memory import release_freed_memory
 from mg_lakehouse.bronze.read_progress import progress_app
 from mg_lakehouse.bronze.tables import BRONZE_TABLES
 from mg_lakehouse.events.catalogue import REJECTED_ITEMS, silver_tables
@@ -71,7 +71,7 @@ def flatten_new(
                 report = commit_slice(lake, read, selected, report)
                 if sum(report.set_aside.values()) > AT_MOST:
                     raise too_many(f"of bronze/{source}", next(iter(report.set_aside)))
-                give_back()
+                release_freed_memory()
                 if progress is not None:
                     progress(report)
         except OvertakenError:

@@ -72,5 +72,5 @@ class Deletes:
                 continue
             if not remaining:
                 break
-        self._heartbeat.let_go([duplicate for handle in handles for duplicate in held[handle]])
+        self._heartbeat.release([duplicate for handle in handles for duplicate in held[handle]])
         return Deleted(len(handles) - len(remaining), len(remaining))

@@ -54,7 +54,7 @@ class Heartbeat:
         with self._lock:
             self._held[handle] = _Held(now, now + self._visibility)
 
-    def let_go(self, handles: list[str]) -> None:
+    def release(self, handles: list[str]) -> None:
         """Stop extending these handles: their messages are being deleted or released."""
         now = time.monotonic()
         with self._lock:

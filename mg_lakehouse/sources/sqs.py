@@ -283,10 +283,10 @@ def _sorted_errors(url: str) -> Iterator[None]:
     try:
         yield
     except (BotoCoreError, ClientError, ValueError) as error:
-        raise _sorted(error, url) from error
+        raise _classified(error, url) from error
 
 
-def _sorted(error: Exception, url: str) -> LakehouseError:
+def _classified(error: Exception, url: str) -> LakehouseError:
     match error:
         case NoCredentialsError() | PartialCredentialsError():
             return PermanentError(

@@ -125,7 +125,7 @@ class WebService:
             if attempt:
                 time.sleep(backoff_seconds(attempt, first=self._patience.first_wait_seconds, longest=self._patience.longest_wait_seconds))
             try:
-                return _sorted(what, call)
+                return _classified(what, call)
             except TransientError:
                 if attempt == self._patience.attempts - 1:
                     raise
@@ -234,7 +234,7 @@ def _save(what: str, response: requests.Response, part: Path, progress: Callable
         raise TransientError(f"{what} was cut off: {length:,} of {int(announced):,} bytes came. Try again.")
 
 
-def _sorted(what: str, call: Callable[[], T]) -> T:
+def _classified(what: str, call: Callable[[], T]) -> T:
     """Make a call. Errors of the connection are classified, without their texts, which hold the address."""
     try:
         return call()

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from deltalake import DeltaTable
 
-from mg_lakehouse.audit.hourly_balance import HourBalance, Reconciliation, reconcile, reconcile_sources
+from mg_lakehouse.audit.hourly_balance import HourBalance, HourlyBalance, balance_hours, balance_hours_of_sources
 from mg_lakehouse.bronze.append import Uncommitted, append_batch
 from mg_lakehouse.bronze.read_progress import silver_progress
 from mg_lakehouse.lake.lake import Lake
@@ -33,8 +33,8 @@ def lake(tmp_path: Path) -> Lake:
     return lake
 
 
-def books(lake: Lake) -> Reconciliation:
-    return reconcile(lake, START, START + timedelta(hours=1))
+def books(lake: Lake) -> HourlyBalance:
+    return balance_hours(lake, START, START + timedelta(hours=1))
 
 
 def test_the_hours_balance(lake: Lake) -> None:
@@ -55,8 +55,8 @@ def test_what_is_not_flattened_yet_waits_and_is_not_missing(lake: Lake) -> None:
 
 def test_only_the_hours_that_are_asked_for_are_looked_at(lake: Lake) -> None:
     flatten_new(lake)
-    assert [hour.hour for hour in reconcile(lake, START + timedelta(hours=1), START + timedelta(hours=5)).hours] == [NEXT]
-    assert reconcile(lake, START + timedelta(hours=2), START + timedelta(hours=5)).hours == ()
+    assert [hour.hour for hour in balance_hours(lake, START + timedelta(hours=1), START + timedelta(hours=5)).hours] == [NEXT]
+    assert balance_hours(lake, START + timedelta(hours=2), START + timedelta(hours=5)).hours == ()
 
 
 def test_a_row_that_vanished_from_silver_is_missing_in_its_hour(lake: Lake) -> None:
@@ -76,11 +76,11 @@ def test_a_row_that_stands_in_silver_twice_is_one_too_many(lake: Lake) -> None:
 def test_what_one_source_lacks_is_not_made_up_by_what_another_has_twice(lake: Lake) -> None:
     load(lake, BODIES[:1], received_at=START)
     flatten_sources(lake)
-    assert reconcile_sources(lake, START, START + timedelta(hours=1)).balances
+    assert balance_hours_of_sources(lake, START, START + timedelta(hours=1)).balances
     clicks = lake.uri_of("silver", "clicks")
     rows_of(lake, "silver", "clicks").with_columns(source=pl.lit("loaded_files")).write_delta(clicks, mode="append")
     DeltaTable(clicks).delete("source = 'event_feed'")
-    found = reconcile_sources(lake, START, START)
+    found = balance_hours_of_sources(lake, START, START)
     (hour,) = found.hours
     assert (hour.items_missing, hour.balances, found.balances) == (0, False, False)
 
@@ -117,7 +117,7 @@ def test_a_message_that_was_exchanged_is_seen_by_the_digest_alone(lake: Lake) ->
 
 
 def test_a_lake_without_bronze_has_no_hours(tmp_path: Path) -> None:
-    assert books(Lake(str(tmp_path / "lake"))) == Reconciliation((), (), asked_since=START, proved_since=START)
+    assert books(Lake(str(tmp_path / "lake"))) == HourlyBalance((), (), asked_since=START, proved_since=START)
 
 
 def test_the_account_of_a_batch_is_in_its_commit(tmp_path: Path) -> None:
@@ -211,6 +211,6 @@ def test_hours_before_the_logs_begin_are_not_balanced(lake: Lake) -> None:
     handle.cleanup_metadata()
     assert next(iter(list(posted_batches(handle))[::-1])).version > 2
     # All was committed within this minute, so no hour up to this one is accounted for.
-    assert books(lake) == Reconciliation((), (), asked_since=START)
+    assert books(lake) == HourlyBalance((), (), asked_since=START)
     assert books(lake).balances
     assert not books(lake).proves_all

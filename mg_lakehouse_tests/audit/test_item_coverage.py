@@ -12,16 +12,16 @@ import polars as pl
 import pytest
 
 from mg_lakehouse.audit.conservation import conservation
-from mg_lakehouse.audit.hourly_balance import reconcile_sources
+from mg_lakehouse.audit.hourly_balance import balance_hours_of_sources
 from mg_lakehouse.bronze.append import append_batch
 from mg_lakehouse.bronze.event_feed import _frame
 from mg_lakehouse.bronze.tables import BRONZE_SCHEMA, EVENT_FEED
 from mg_lakehouse.events import flatten as flattening
-from mg_lakehouse.events.fast.reader import NOTHING_PLAIN
+from mg_lakehouse.events.fast.reader import NOTHING_READ_FAST
 from mg_lakehouse.events.strict.reader import Body, Item, Rejection
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.lake.ledger import SliceLedger
-from mg_lakehouse.silver.rebuild import rederive
+from mg_lakehouse.silver.rebuild import rebuild
 from mg_lakehouse.silver.update import flatten_new
 from mg_lakehouse.sources.sqs import Received
 from mg_lakehouse_tests.events.frames import bundle, flat, item
@@ -54,7 +54,7 @@ def receive_some(lake: Lake) -> None:
 
 def test_what_a_reader_overlooks_is_a_reject_of_its_message_and_balances(lake: Lake) -> None:
     receive_some(lake)
-    with patch.object(flattening, "read_plain", return_value=NOTHING_PLAIN), patch.object(Body, "read", skip_second):
+    with patch.object(flattening, "read_fast", return_value=NOTHING_READ_FAST), patch.object(Body, "read", skip_second):
         report = flatten_new(lake)
     assert sorted(rows_of(lake, "silver", "opens")["activity_id"]) == ["o1", "o3", "o4", "o6"]
     rejected = rows_of(lake, "silver", "rejected_items").filter(reason="overlooked_items").sort("message_id")
@@ -63,14 +63,14 @@ def test_what_a_reader_overlooks_is_a_reject_of_its_message_and_balances(lake: L
     assert rejected["fragment"][0] == bundle(an_open("o1"), an_open("o2"), an_open("o3"))
     assert report.items == report.rows + sum(report.rejected.values())
     assert conservation(lake, above=0).holds
-    found = reconcile_sources(lake, START, START)
+    found = balance_hours_of_sources(lake, START, START)
     assert (found.balances, found.overlooked, found.uncovered) == (True, ("m0", "m2"), 0)
 
 
 def flatten_without_noticing(lake: Lake) -> None:
     """Flatten with a reader that skips items, and with nobody to make a reject of that."""
     with (
-        patch.object(flattening, "read_plain", return_value=NOTHING_PLAIN),
+        patch.object(flattening, "read_fast", return_value=NOTHING_READ_FAST),
         patch.object(Body, "read", skip_second),
         patch.object(flattening, "_falling_short", return_value=pl.Series(dtype=pl.UInt32)),
     ):
@@ -84,7 +84,7 @@ def test_an_item_that_is_in_no_row_and_no_reject_blocks_gold_and_fails_the_books
     flatten_without_noticing(lake)
     found = conservation(lake, above=0)
     assert (found.difference, found.uncovered, found.holds) == (0, 2, False)
-    assert (reconcile_sources(lake, START, START).balances, reconcile_sources(lake, START, START).uncovered) == (False, 2)
+    assert (balance_hours_of_sources(lake, START, START).balances, balance_hours_of_sources(lake, START, START).uncovered) == (False, 2)
 
 
 def test_a_ledger_of_an_older_release_tells_of_no_count() -> None:
@@ -126,7 +126,7 @@ def test_a_message_in_an_envelope_is_kept_as_received_and_says_what_it_was_in(tm
     conflicts = rows_of(lake, "silver", "rejected_items").filter(reason="conflicting_activity_id")
     assert conflicts.height == 2
     assert all(text.startswith("<OpenActivity>") and "\u00e9" in text for text in conflicts["fragment"])
-    assert not any(each.changed for each in rederive(lake, [START.date()]))
+    assert not any(each.changed for each in rebuild(lake, [START.date()]))
 
 
 def test_bronze_of_an_older_release_gets_the_column_and_goes_on(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from deltalake import write_deltalake
 from pydantic import SecretStr
 
-from mg_lakehouse.audit.vendor_totals import known_reasons, reconcile_day, replace_days
+from mg_lakehouse.audit.vendor_totals import compare_day, known_reasons, replace_days
 from mg_lakehouse.bronze.account_activity import FileKey, fetch_activity
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.settings import Settings
@@ -73,7 +73,7 @@ def numbers(row: dict[str, Any], *names: str) -> list[Any]:
 
 
 def test_files_are_compared_with_all_that_silver_has_of_their_day(filled: Lake, api: ActivityApi) -> None:
-    files = found(reconcile_day(filled, SETTINGS, DAY, service(api), now=LATER), "activity_file")
+    files = found(compare_day(filled, SETTINGS, DAY, service(api), now=LATER), "activity_file")
     assert numbers(files["opens"], "ours", "theirs", "difference", "lost_by_the_queue") == [4, 4, 0, 1, [], True]
     assert numbers(files["clicks"], "ours", "theirs", "difference", "difference_rate") == [1, 0, 1, None, ["eastern_day"], True]
     assert numbers(files["bounces"], "ours", "theirs") == [None, None, ["file_not_in_bronze"], None]
@@ -82,7 +82,7 @@ def test_files_are_compared_with_all_that_silver_has_of_their_day(filled: Lake, 
 def test_the_accounts_summary_is_compared_with_events_and_with_those_whom_they_are_of(filled: Lake, api: ActivityApi) -> None:
     api.files[FileKey(DAY, "OPENS")] = OPENS[:3]  # as a summary that counts each message once would: Ann's opens are two
     api.files[FileKey(DAY, "BOUNCES")] = ["<x/>"] * 5
-    account = found(reconcile_day(filled, SETTINGS, DAY, service(api), now=LATER), "account_summary")
+    account = found(compare_day(filled, SETTINGS, DAY, service(api), now=LATER), "account_summary")
     assert numbers(account["opens"], "ours", "ours_distinct", "theirs", "difference") == [4, 3, 3, 1, ["unique_against_total"], True]
     assert account["opens"]["difference_rate"] == pytest.approx(1 / 3)
     assert numbers(account["clicks"], "ours", "theirs") == [1, 0, ["eastern_day"], True]
@@ -137,7 +137,7 @@ def with_jobs(filled: Lake) -> Lake:
 
 
 def test_a_bulk_job_is_compared_with_its_own_summary_and_what_came_after_thirty_days_is_known(with_jobs: Lake, api: ActivityApi) -> None:
-    rows = reconcile_day(with_jobs, SETTINGS, DAY, service(api), now=LATER).filter(compared_with="bulk_job_summary")
+    rows = compare_day(with_jobs, SETTINGS, DAY, service(api), now=LATER).filter(compared_with="bulk_job_summary")
     assert rows["request_id"].unique().to_list() == [JOB]
     job = found(rows, "bulk_job_summary")
     # Six opens in all, two of them after thirty days: MessageGears' four lie between three people and six events too.
@@ -147,13 +147,13 @@ def test_a_bulk_job_is_compared_with_its_own_summary_and_what_came_after_thirty_
 
 
 def test_jobs_are_not_asked_for_where_that_is_switched_off(with_jobs: Lake, api: ActivityApi) -> None:
-    rows = reconcile_day(with_jobs, SETTINGS.model_copy(update={"reconciled_jobs": 0}), DAY, service(api), now=LATER)
+    rows = compare_day(with_jobs, SETTINGS.model_copy(update={"reconciled_jobs": 0}), DAY, service(api), now=LATER)
     assert "bulk_job_summary" not in set(rows["compared_with"])
 
 
 def test_what_messagegears_refuses_is_a_row_without_its_number_and_a_sentence_without_the_key(filled: Lake, api: ActivityApi) -> None:
     said: list[str] = []
-    rows = reconcile_day(filled, SETTINGS, DAY, service(api, "wrong-key"), now=LATER, progress=said.append)
+    rows = compare_day(filled, SETTINGS, DAY, service(api, "wrong-key"), now=LATER, progress=said.append)
     (row,) = rows.filter(compared_with="account_summary").to_dicts()
     assert numbers(row, "metric", "ours", "theirs") == ["all", None, None, ["not_answered"], None]
     assert len(said) == 1
@@ -161,15 +161,15 @@ def test_what_messagegears_refuses_is_a_row_without_its_number_and_a_sentence_wi
 
 
 def test_without_credentials_the_files_alone_are_compared(filled: Lake) -> None:
-    rows = reconcile_day(filled, SETTINGS, DAY, None, now=LATER)
+    rows = compare_day(filled, SETTINGS, DAY, None, now=LATER)
     assert rows.select("compared_with", "metric").sort("metric").rows() == [("activity_file", "clicks"), ("activity_file", "opens")]
 
 
 def test_a_day_that_is_compared_again_takes_the_place_of_what_was_there_and_of_nothing_else(filled: Lake, api: ActivityApi) -> None:
-    other = reconcile_day(filled, SETTINGS, DAY + timedelta(days=1), service(api), now=LATER)
+    other = compare_day(filled, SETTINGS, DAY + timedelta(days=1), service(api), now=LATER)
     replace_days(filled, [DAY + timedelta(days=1)], other)
     for now in (LATER, LATER + timedelta(hours=1)):
-        rows = reconcile_day(filled, SETTINGS, DAY, service(api), now=now)
+        rows = compare_day(filled, SETTINGS, DAY, service(api), now=now)
         replace_days(filled, [DAY], rows)
     table = rows_of(filled, "gold", "reconciliation")
     assert table.filter(activity_date=DAY)["compared_at"].unique().to_list() == [LATER + timedelta(hours=1)]

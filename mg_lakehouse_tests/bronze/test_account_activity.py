@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from mg_lakehouse.audit.conservation import conservation
-from mg_lakehouse.audit.hourly_balance import reconcile_sources
+from mg_lakehouse.audit.hourly_balance import balance_hours_of_sources
 from mg_lakehouse.audit.queue_coverage import Compared, compare_with_queue
 from mg_lakehouse.audit.uniqueness import repeated_ids
 from mg_lakehouse.bronze.account_activity import FileKey, fetch_activity, files_in_bronze
@@ -143,7 +143,7 @@ def test_an_event_of_both_sources_is_one_row_and_both_books_balance(api: Activit
     assert reports["account_activity"].tables["opens"].duplicates == 1_199
     assert repeated_ids(lake, "opens") == 0
     assert all(conservation(lake, source=source, above=0).holds for source in BRONZE_TABLES)
-    books = reconcile_sources(lake, at, datetime.now(UTC))
+    books = balance_hours_of_sources(lake, at, datetime.now(UTC))
     assert books.balances
     assert (sum(hour.received for hour in books.hours), sum(hour.duplicates for hour in books.hours)) == (4, 1_199)
     assert list(compare_with_queue(lake, SMALL, [DAY], slice_rows=1)) == [Compared(*OPENS, 1_200, 1_199, 1, 1)]
@@ -169,7 +169,7 @@ def test_two_sources_that_flatten_at_once_do_not_both_add_an_event(api: Activity
     interfered: list[str] = []
 
     def interfere(point: Failpoint, subject: str) -> None:
-        if point is Failpoint.COMMIT_LOOKED and subject.startswith("silver/opens") and not interfered:
+        if point is Failpoint.COMMIT_DECIDED and subject.startswith("silver/opens") and not interfered:
             interfered.append(subject)
             flatten_new(lake, source="account_activity")
 

@@ -174,7 +174,7 @@ def test_a_commit_in_between_makes_the_other_look_again(lake: Lake) -> None:
     def other() -> None:
         receipts.append(append_batch(lake, batch({"m1": "<ActivityItems/>", "m2": "<ActivityItems/>"}, batch_id="other"), "other"))
 
-    with at(Failpoint.COMMIT_LOOKED, other):
+    with at(Failpoint.COMMIT_DECIDED, other):
         receipts.append(append_batch(lake, batch({"m1": "<ActivityItems/>"}, batch_id="own"), "own"))
     assert [(receipt.new, receipt.already) for receipt in receipts] == [(2, 0), (0, 1)]
     assert sorted(rows_of(lake, "bronze", "event_feed")["message_id"]) == ["m1", "m2"]

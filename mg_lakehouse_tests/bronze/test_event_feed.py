@@ -252,7 +252,7 @@ def test_the_heartbeat_extends_what_is_held_and_drops_what_fails_twice(embedded:
         heartbeat._extend()
     assert heartbeat.held() == [good]
     assert "hide 30" in queue.calls
-    heartbeat.let_go([good])
+    heartbeat.release([good])
     assert heartbeat.held() == []
     assert heartbeat.least_margin_seconds is not None
 

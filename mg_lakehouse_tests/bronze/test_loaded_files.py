@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mg_lakehouse.audit.conservation import conservation
-from mg_lakehouse.audit.hourly_balance import reconcile_sources
+from mg_lakehouse.audit.hourly_balance import balance_hours_of_sources
 from mg_lakehouse.bronze.loaded_files import Loaded, load_files
 from mg_lakehouse.events.formats.unpacking import Gunzipping
 from mg_lakehouse.lake.failpoints import Failpoint, on_reached
@@ -103,7 +103,7 @@ def test_an_event_that_the_queue_brought_too_is_one_row(lake: Lake, tmp_path: Pa
     assert events(lake) == {"opens": ["o1"], "clicks": ["c1"]}
     assert unflattened(lake, "loaded_files") == 0
     times = rows_of(lake, "bronze", "loaded_files")["received_at"]
-    assert reconcile_sources(lake, times[0], times[0]).balances
+    assert balance_hours_of_sources(lake, times[0], times[0]).balances
 
 
 def test_all_samples_of_the_document_in_one_zip(lake: Lake, tmp_path: Path) -> None:
@@ -422,7 +422,7 @@ def test_the_counts_of_files_are_right_where_the_answer_of_their_commit_is_lost(
     given = files(tmp_path, a=large("o1"), b=large("o2"), c=large("o1") + large("o3"))
 
     def lose_it(point: Failpoint, _: str) -> None:
-        if point is Failpoint.COMMIT_LANDED:
+        if point is Failpoint.COMMIT_DONE:
             on_reached(None)
             raise OSError("the connection was reset")
 

@@ -11,7 +11,7 @@ from typing import Final
 
 import dagster as dg
 
-from mg_lakehouse.dagster.run_heartbeats import BEATS_FROM_THE_START, Heart, Hearts
+from mg_lakehouse.dagster.run_heartbeats import BEATS_FROM_THE_START, RunHeartbeat, RunHeartbeats
 
 __all__ = ["OURS", "PACKAGED", "POOLS_ONLY", "add_run", "beat_ago", "hearts_of", "holder", "home", "take"]
 
@@ -57,8 +57,8 @@ def holder(instance: dg.DagsterInstance, pool: str) -> str | None:
     return claimed[0].run_id if claimed else None
 
 
-def hearts_of(instance: dg.DagsterInstance) -> Hearts:
-    found = Hearts.of(instance)
+def hearts_of(instance: dg.DagsterInstance) -> RunHeartbeats:
+    found = RunHeartbeats.of(instance)
     assert found is not None
     return found
 
@@ -68,5 +68,5 @@ def beat_ago(instance: dg.DagsterInstance, run_id: str, seconds: float, *, asked
     hearts = hearts_of(instance)
     now = hearts.now()
     asked_at = None if asked is None else now - timedelta(seconds=asked)
-    heart = Heart(run_id, 5.0, beat=now - timedelta(seconds=seconds), asked=asked_at, resting=resting)
+    heart = RunHeartbeat(run_id, 5.0, beat=now - timedelta(seconds=seconds), asked=asked_at, resting=resting)
     assert hearts.put(hearts.all().get(run_id), heart)

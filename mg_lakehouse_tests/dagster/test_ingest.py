@@ -16,8 +16,8 @@ from mg_lakehouse.audit.conservation import Conservation
 from mg_lakehouse.bronze.tables import EVENT_FEED
 from mg_lakehouse.dagster.build import build_definitions
 from mg_lakehouse.dagster.checks import silver as checks
-from mg_lakehouse.dagster.checks.hourly_balance import reconciliation_key
-from mg_lakehouse.dagster.jobs import FLATTEN_JOB, GOLD_JOB, INGEST_JOB, RECONCILIATION_JOB, STANDING_CHECKS_JOB
+from mg_lakehouse.dagster.checks.hourly_balance import hours_balance_key
+from mg_lakehouse.dagster.jobs import FLATTEN_JOB, GOLD_JOB, HOURLY_BALANCE_JOB, INGEST_JOB, STANDING_CHECKS_JOB
 from mg_lakehouse.dagster.names import Names
 from mg_lakehouse.dagster.partitions import today
 from mg_lakehouse.events.catalogue import Column
@@ -252,7 +252,7 @@ def test_executing_a_failed_check_again_sets_gold_free(
 def test_an_hour_that_does_not_balance_blocks_gold(queue: SqsEmulator, settings: Settings, instance: dg.DagsterInstance) -> None:
     queue.publish(samples().values())
     assert ingest(settings, instance).success
-    job = build_definitions(settings).resolve_job_def(RECONCILIATION_JOB)
+    job = build_definitions(settings).resolve_job_def(HOURLY_BALANCE_JOB)
     result = job.execute_in_process(instance=instance)
     (check,) = result.get_asset_check_evaluations()
     numbers = {name: value.value for name, value in check.metadata.items()}
@@ -265,7 +265,7 @@ def test_an_hour_that_does_not_balance_blocks_gold(queue: SqsEmulator, settings:
     assert not check.passed
     assert check.metadata["items_missing"].value == 1
     assert "Run `mg-lakehouse reconcile` for the numbers." in (check.description or "")
-    assert checks.failed_blocking_check(NAMES, instance) == reconciliation_key(NAMES)
+    assert checks.failed_blocking_check(NAMES, instance) == hours_balance_key(NAMES)
 
 
 def test_the_standing_checks_see_a_copied_row(queue: SqsEmulator, settings: Settings, instance: dg.DagsterInstance) -> None:

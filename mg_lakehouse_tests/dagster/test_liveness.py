@@ -16,7 +16,7 @@ from mg_lakehouse.dagster.build import build_definitions
 from mg_lakehouse.dagster.liveness import Verdict, end_dead_runs, judge, missing_monitoring
 from mg_lakehouse.dagster.liveness_sensor import run_to_repeat
 from mg_lakehouse.dagster.names import Names
-from mg_lakehouse.dagster.run_heartbeats import Heart, beating
+from mg_lakehouse.dagster.run_heartbeats import RunHeartbeat, keep_beating
 from mg_lakehouse.definitions import defs
 from mg_lakehouse.settings import Settings
 from mg_lakehouse_tests.dagster.homes import OURS, PACKAGED, POOLS_ONLY, add_run, beat_ago, hearts_of, holder, home, take
@@ -40,10 +40,10 @@ def status(instance: dg.DagsterInstance, run_id: str) -> dg.DagsterRunStatus:
     return run.status
 
 
-def heart(beat: float | None = None, asked: float | None = None, *, resting: bool = False) -> Heart:
+def heart(beat: float | None = None, asked: float | None = None, *, resting: bool = False) -> RunHeartbeat:
     """Times are seconds ago; a heart that beats every 5 s."""
     times = [None if ago is None else NOW - timedelta(seconds=ago) for ago in (beat, asked)]
-    return Heart("run", 5.0, beat=times[0], asked=times[1], resting=resting)
+    return RunHeartbeat("run", 5.0, beat=times[0], asked=times[1], resting=resting)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def heart(beat: float | None = None, asked: float | None = None, *, resting: boo
         (False, heart(asked=3_500), False, Verdict.WITHDRAW),
     ],
 )
-def test_the_verdict_on_a_started_run(*, ours: bool, found: Heart | None, blocks: bool, verdict: Verdict) -> None:
+def test_the_verdict_on_a_started_run(*, ours: bool, found: RunHeartbeat | None, blocks: bool, verdict: Verdict) -> None:
     run = dg.DagsterRun(job_name="ingest", status=STARTED, tags=OURS if ours else {})
     assert judge(run, found, NOW, created=NOW - timedelta(days=2), blocks=blocks) is verdict
 
@@ -121,10 +121,10 @@ def test_a_dead_run_that_stands_first_in_line_does_not_keep_the_place_from_the_n
 
 def test_a_live_run_answers_whoever_asks_it(instance: dg.DagsterInstance) -> None:
     run_id, hearts = add_run(instance, tags=OURS), hearts_of(instance)
-    with beating(instance, run_id, 0.2):
+    with keep_beating(instance, run_id, 0.2):
         # As after a night's sleep of its machine.
         seen = hearts.all()[run_id]
-        long_ago = Heart(run_id, 0.2, beat=hearts.now() - timedelta(hours=9), asked=hearts.now())
+        long_ago = RunHeartbeat(run_id, 0.2, beat=hearts.now() - timedelta(hours=9), asked=hearts.now())
         if hearts.put(seen, long_ago):
             wait_until(lambda: hearts.all()[run_id].asked is None, seconds=60)
         assert end_dead_runs(instance, NAMES) == []
@@ -143,7 +143,7 @@ def test_an_observer_that_was_slow_does_not_end_a_run_that_beat_since(instance: 
 
 def test_a_run_that_was_ended_by_mistake_has_no_heart_again(instance: dg.DagsterInstance) -> None:
     run_id, hearts = add_run(instance), hearts_of(instance)
-    with beating(instance, run_id, 0.2):
+    with keep_beating(instance, run_id, 0.2):
         wait_until(lambda: hearts.remove(hearts.all()[run_id]), seconds=60)
         # It finds that its row is gone, and beats no more.
         wait_until(lambda: all(thread.name != "heartbeat" for thread in threading.enumerate()), seconds=60)

@@ -14,7 +14,7 @@ import polars as pl
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from mg_lakehouse.audit.tables import RECONCILIATION
+from mg_lakehouse.audit.tables import VENDOR_TOTALS
 from mg_lakehouse.bronze.tables import BRONZE_SPECS
 from mg_lakehouse.events.catalogue import EVENTS, REJECTED_ITEMS, SET_ASIDE, Column, columns_of, silver_tables
 from mg_lakehouse.gold.dbt_project import build, ensure_manifest, gold_models
@@ -154,8 +154,8 @@ def _gold_sections() -> Iterator[str]:
         if node["resource_type"] == "test" and (node.get("test_metadata") or {}).get("name") == "primary_key"
     }
     for name in gold_models(Settings()):
-        if name == RECONCILIATION.name:
-            yield from _spec_section(RECONCILIATION, _KEY_OF_RECONCILIATION)
+        if name == VENDOR_TOTALS.name:
+            yield from _spec_section(VENDOR_TOTALS, _KEY_OF_RECONCILIATION)
             continue
         rows = [(f"`{each['name']}`", each["data_type"], each["description"]) for each in models[name]["columns"].values()]
         yield from _section("gold", name, models[name]["description"], keys[name], _table(("column", "type", "what it is"), rows))

@@ -20,7 +20,7 @@ from mg_lakehouse._util.dates import FIRST_MOMENT, LAST_MOMENT, moved, of_millis
 from mg_lakehouse.events.schemas import TIMESTAMP
 from mg_lakehouse.lake.file_stats import spans_around
 from mg_lakehouse.lake.lake import Lake
-from mg_lakehouse.silver.rebuild import rederive
+from mg_lakehouse.silver.rebuild import rebuild
 from mg_lakehouse.silver.update import flatten_new
 from mg_lakehouse_tests.events.frames import bundle, flat, item
 from mg_lakehouse_tests.lake.feeds import START, receive, rows_of
@@ -82,7 +82,7 @@ def test_what_comes_behind_it_is_flattened(file: Path, tmp_path: Path) -> None:
         flatten_new(lake)
     assert sorted(rows_of(lake, "silver", "opens")["activity_id"]) == ["g1", "g2"]
     assert rows_of(lake, "silver", "rejected_items")["reason"].to_list() == ["invalid_timestamp"]
-    assert [made.changed for made in rederive(lake, [START.date()])] == [False] * 21
+    assert [made.changed for made in rebuild(lake, [START.date()])] == [False] * 21
 
 
 @st.composite

@@ -13,7 +13,7 @@ from polars.testing import assert_frame_equal, assert_series_equal
 
 from mg_lakehouse.events import flatten as flattening
 from mg_lakehouse.events.catalogue import EVENTS
-from mg_lakehouse.events.fast.reader import read_plain
+from mg_lakehouse.events.fast.reader import read_fast
 from mg_lakehouse.events.strict.scanner import Slice, item_slices
 from mg_lakehouse.testing.feed.feed import FeedPlan, generate
 from mg_lakehouse.testing.samples import samples
@@ -154,7 +154,7 @@ def times(draw: st.DrawFn) -> tuple[str, datetime, int | None]:
 @example([("1900-03-01T00:00:00Z", datetime(1900, 3, 1, tzinfo=UTC), 0), ("2000-02-29T00:00:00", datetime(2000, 2, 29, tzinfo=UTC), None)])
 def test_times_are_read_as_the_calendar_has_them(drawn: list[tuple[str, datetime, int | None]]) -> None:
     batch = [bundle(item("OpenActivity", Timestamp=text)) for text, _, _ in drawn]
-    rows = read_plain(pl.Series(batch)).rows["opens"]
+    rows = read_fast(pl.Series(batch)).rows["opens"]
     assert rows.select("event_at", "utc_offset_minutes").rows() == [(at, minutes) for _, at, minutes in drawn]
     assert rows["event_date"].to_list() == [at.date() for _, at, _ in drawn]
     assert_same(batch)
@@ -190,7 +190,7 @@ def test_an_ordinary_feed_takes_the_fast_reading() -> None:
     # Comments are the generator's way to be difficult; a 3.0 feed has no ids.
     batch = [each.body for each in feed.bundles if "<!--" not in each.body and "/3.0/" not in each.body]
     assert any('xmlns:mg="' in body for body in batch)
-    reading = read_plain(pl.Series(batch))
+    reading = read_fast(pl.Series(batch))
     assert len(batch) > 20
     assert reading.bodies.to_list() == list(range(len(batch)))
     # The only items that are parsed alone have an error list, are a miss that is named a hit, or of a kind that nobody knows.
@@ -215,7 +215,7 @@ def test_an_ordinary_feed_takes_the_fast_reading() -> None:
 )
 def test_an_item_that_is_out_of_the_ordinary_costs_only_itself(odd: str) -> None:
     batch = [bundle(item("OpenActivity"), odd, item("ClickActivity")), bundle(odd), bundle(item("OpenActivity"))]
-    reading = read_plain(pl.Series(batch))
+    reading = read_fast(pl.Series(batch))
     assert reading.bodies.to_list() == [0, 1, 2]
     assert reading.items.to_list() == [3, 1, 1]
     assert {table: rows.select("message", "item_index").rows() for table, rows in reading.rows.items()} == {
@@ -232,7 +232,7 @@ def test_an_item_that_is_out_of_the_ordinary_costs_only_itself(odd: str) -> None
 )  # fmt: skip
 def test_a_bundle_with_an_item_that_is_not_well_formed_is_read_strictly_as_a_whole(item_: str) -> None:
     batch = [bundle(item("OpenActivity"), item_), bundle(item("ClickActivity"))]
-    assert read_plain(pl.Series(batch)).bodies.to_list() == [1]
+    assert read_fast(pl.Series(batch)).bodies.to_list() == [1]
     assert_same(batch)
 
 
@@ -249,7 +249,7 @@ def test_a_bundle_with_an_item_that_is_not_well_formed_is_read_strictly_as_a_who
     ],
 )
 def test_the_usual_ways_of_writing_a_bundle_are_plain(body: str) -> None:
-    assert read_plain(pl.Series([body])).bodies.to_list() == [0]
+    assert read_fast(pl.Series([body])).bodies.to_list() == [0]
 
 
 def test_a_fault_of_the_fast_reading_costs_speed_and_no_message(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
@@ -259,7 +259,7 @@ def test_a_fault_of_the_fast_reading_costs_speed_and_no_message(monkeypatch: pyt
     def fail(_: pl.Series) -> None:
         raise pl.exceptions.OutOfBoundsError("secret@example.com")
 
-    monkeypatch.setattr(flattening, "read_plain", fail)
+    monkeypatch.setattr(flattening, "read_fast", fail)
     strict = flat(*batch)
     for table, rows in whole.tables.items():
         assert_frame_equal(strict.tables[table], rows)

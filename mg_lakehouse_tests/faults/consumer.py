@@ -20,7 +20,7 @@ from mg_lakehouse.lake import failpoints
 from mg_lakehouse.lake.failpoints import Failpoint
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.settings import Settings, load_settings
-from mg_lakehouse.silver.rebuild import rederive
+from mg_lakehouse.silver.rebuild import rebuild
 from mg_lakehouse.silver.update import flatten_new
 from mg_lakehouse.sources.sqs import open_queue
 from mg_lakehouse.sources.web_service import open_web_service
@@ -96,7 +96,7 @@ def _work_on_files(root: str, work: str, given: str, environment: dict[str, str]
         day, activity_type = given.split()
         fetch_activity(open_web_service(settings), lake, settings, FileKey(date.fromisoformat(day), activity_type))
     else:
-        list(rederive(lake, [date.fromisoformat(given)]))
+        list(rebuild(lake, [date.fromisoformat(given)]))
 
 
 class _killer:  # noqa: N801  a function with a counter

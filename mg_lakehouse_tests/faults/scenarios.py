@@ -68,7 +68,7 @@ def die() -> None:
 
 def the_answer_of_a_commit_is_lost(lake: Lake, _: SqsEmulator) -> None:
     """The append landed, and whoever asked for it is told that it failed."""
-    with at(Failpoint.COMMIT_LANDED, fail):
+    with at(Failpoint.COMMIT_DONE, fail):
         receipt = append_batch(lake, batch(BODIES, batch_id="one"), "one")
     in_bronze_once(lake, set(BODIES))
     assert receipt == (set(BODIES), 0), "a batch that landed is not known as its own"
@@ -76,7 +76,7 @@ def the_answer_of_a_commit_is_lost(lake: Lake, _: SqsEmulator) -> None:
 
 def a_commit_fails(lake: Lake, _: SqsEmulator) -> None:
     """The append did not land; the next try does."""
-    with at(Failpoint.COMMIT_LOOKED, fail):
+    with at(Failpoint.COMMIT_DECIDED, fail):
         assert append_batch(lake, batch(BODIES, batch_id="one"), "one") == (set(BODIES), 0)
     in_bronze_once(lake, set(BODIES))
 
@@ -89,7 +89,7 @@ def another_consumer_commits_in_between(lake: Lake, _: SqsEmulator) -> None:
         failpoints.on_reached(None)
         append_batch(lake, batch(BODIES, batch_id="two"), "two")
 
-    with at(Failpoint.COMMIT_LOOKED, other):
+    with at(Failpoint.COMMIT_DECIDED, other):
         receipt = append_batch(lake, batch(BODIES, batch_id="one"), "one")
     in_bronze_once(lake, set(BODIES))
     assert receipt == (set(), len(BODIES))
@@ -102,7 +102,7 @@ def the_tables_properties_change_in_between(lake: Lake, _: SqsEmulator) -> None:
     def change() -> None:
         lake.ensure(EVENT_FEED).alter.set_table_properties({"delta.logRetentionDuration": "interval 60 days"})
 
-    with at(Failpoint.COMMIT_LOOKED, change):
+    with at(Failpoint.COMMIT_DECIDED, change):
         assert append_batch(lake, batch(BODIES, batch_id="one"), "one") == (set(BODIES), 0)
     assert lake.ensure(EVENT_FEED).metadata().configuration["delta.logRetentionDuration"] == "interval 60 days"
     in_bronze_once(lake, set(BODIES))
@@ -122,9 +122,9 @@ def the_tables_are_compacted_in_between(lake: Lake, _: SqsEmulator) -> None:
         if handle.optimize.compact()["numFilesRemoved"] > 1:
             compacted.append(table)
 
-    with at(Failpoint.COMMIT_LOOKED, lambda: compact("bronze", EVENT_FEED.name), about="bronze"):
+    with at(Failpoint.COMMIT_DECIDED, lambda: compact("bronze", EVENT_FEED.name), about="bronze"):
         receive(lake, bodies[3:], first=3)
-    with at(Failpoint.COMMIT_LOOKED, lambda: compact("bronze", EVENT_FEED.name), about="silver", nth=2):
+    with at(Failpoint.COMMIT_DECIDED, lambda: compact("bronze", EVENT_FEED.name), about="silver", nth=2):
         flatten_new(lake)
     assert compacted == [EVENT_FEED.name, EVENT_FEED.name]
     _silver_is_whole(lake)
@@ -133,7 +133,7 @@ def the_tables_are_compacted_in_between(lake: Lake, _: SqsEmulator) -> None:
 def the_process_dies_before_its_commit(lake: Lake, sqs: SqsEmulator) -> None:
     """Nothing is in bronze, so everything must be in the queue."""
     sqs.publish(BODIES.values())
-    with at(Failpoint.COMMIT_LOOKED, die), _dying():
+    with at(Failpoint.COMMIT_DECIDED, die), _dying():
         _drain(lake, sqs)
     assert column(lake, "bronze", "event_feed", "message_id") == []
     assert len(sqs.queue.message_ids()) == len(BODIES), "a message is neither in the queue nor in bronze"
@@ -164,7 +164,7 @@ def a_delete_fails_in_part(lake: Lake, sqs: SqsEmulator) -> None:
 def silver_dies_between_two_tables(lake: Lake, _: SqsEmulator, *, nth: int = 5) -> None:
     """Some tables have the slice and some have not; the next run gives each what it lacks."""
     receive(lake, list(samples().values()))
-    with at(Failpoint.COMMIT_LANDED, die, about="silver", nth=nth), _dying():
+    with at(Failpoint.COMMIT_DONE, die, about="silver", nth=nth), _dying():
         flatten_new(lake)
     flatten_new(lake)
     _silver_is_whole(lake)
@@ -172,7 +172,7 @@ def silver_dies_between_two_tables(lake: Lake, _: SqsEmulator, *, nth: int = 5) 
 
 def the_answer_of_a_silver_commit_is_lost(lake: Lake, _: SqsEmulator) -> None:
     receive(lake, list(samples().values()))
-    with at(Failpoint.COMMIT_LANDED, fail, about="silver/clicks"):
+    with at(Failpoint.COMMIT_DONE, fail, about="silver/clicks"):
         flatten_new(lake)
     _silver_is_whole(lake)
 
@@ -185,7 +185,7 @@ def another_run_flattens_in_between(lake: Lake, _: SqsEmulator) -> None:
         failpoints.on_reached(None)
         flatten_new(lake)
 
-    with at(Failpoint.COMMIT_LOOKED, other, about="silver", nth=3):
+    with at(Failpoint.COMMIT_DECIDED, other, about="silver", nth=3):
         flatten_new(lake)
     _silver_is_whole(lake)
 

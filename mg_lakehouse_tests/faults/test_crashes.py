@@ -99,17 +99,17 @@ def sqs() -> Iterator[SqsEmulator]:
 POINTS: Final = [
     Crash(Failpoint.RECEIVED, 1),
     Crash(Failpoint.RECEIVED, 3),
-    Crash(Failpoint.COMMIT_LOOKED, 1, "bronze"),
-    Crash(Failpoint.COMMIT_LANDED, 1, "bronze"),
-    Crash(Failpoint.COMMIT_LANDED, 2, "bronze"),
+    Crash(Failpoint.COMMIT_DECIDED, 1, "bronze"),
+    Crash(Failpoint.COMMIT_DONE, 1, "bronze"),
+    Crash(Failpoint.COMMIT_DONE, 2, "bronze"),
     Crash(Failpoint.BATCH_COMMITTED, 1),
     Crash(Failpoint.DELETED_SOME, 1),
     Crash(Failpoint.BATCH_DELETED, 2),
     Crash(Failpoint.SILVER_READ, 1),
-    Crash(Failpoint.COMMIT_LOOKED, 3, "silver"),
-    Crash(Failpoint.COMMIT_LANDED, 1, "silver"),
-    Crash(Failpoint.COMMIT_LANDED, 9, "silver"),
-    Crash(Failpoint.COMMIT_LANDED, 1, "rejected_items"),
+    Crash(Failpoint.COMMIT_DECIDED, 3, "silver"),
+    Crash(Failpoint.COMMIT_DONE, 1, "silver"),
+    Crash(Failpoint.COMMIT_DONE, 9, "silver"),
+    Crash(Failpoint.COMMIT_DONE, 1, "rejected_items"),
 ]
 
 

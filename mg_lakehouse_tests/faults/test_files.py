@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from deltalake import DeltaTable
 
-from mg_lakehouse.audit.hourly_balance import reconcile_sources
+from mg_lakehouse.audit.hourly_balance import balance_hours_of_sources
 from mg_lakehouse.bronze.account_activity import FileKey, files_in_bronze
 from mg_lakehouse.lake.failpoints import Failpoint
 from mg_lakehouse.lake.lake import Lake
@@ -36,7 +36,7 @@ def killed_and_done_again(lake: Lake, work: str, given: str, crash: Crash, envir
 
 
 @pytest.mark.parametrize(
-    "crash", [Crash(Failpoint.FILE_PART_COMMITTED, 2), Crash(Failpoint.COMMIT_LOOKED, 2), Crash(Failpoint.COMMIT_LANDED, 1)], ids=str
+    "crash", [Crash(Failpoint.FILE_PART_COMMITTED, 2), Crash(Failpoint.COMMIT_DECIDED, 2), Crash(Failpoint.COMMIT_DONE, 1)], ids=str
 )
 def test_a_file_whose_loading_is_killed_and_done_again_is_there_once(tmp_path: Path, crash: Crash) -> None:
     lake = Lake(str(tmp_path / "lake"))
@@ -49,11 +49,11 @@ def test_a_file_whose_loading_is_killed_and_done_again_is_there_once(tmp_path: P
     flatten_sources(lake)
     assert sorted(rows_of(lake, "silver", "opens")["activity_id"]) == sorted(f"o{number}" for number in range(1_600))
     first, last = bronze.select(first=pl.col("received_at").min(), last=pl.col("received_at").max()).row(0)
-    assert reconcile_sources(lake, first, last).balances
+    assert balance_hours_of_sources(lake, first, last).balances
 
 
 @pytest.mark.parametrize(
-    "crash", [Crash(Failpoint.COMMIT_LOOKED, 2), Crash(Failpoint.COMMIT_LANDED, 1), Crash(Failpoint.FILE_PART_COMMITTED, 2)], ids=str
+    "crash", [Crash(Failpoint.COMMIT_DECIDED, 2), Crash(Failpoint.COMMIT_DONE, 1), Crash(Failpoint.FILE_PART_COMMITTED, 2)], ids=str
 )
 def test_small_files_whose_loading_is_killed_and_done_again_are_there_once(tmp_path: Path, crash: Crash) -> None:
     """Three bundles to a commit: it is killed with files in one commit, over two, and in none yet. Every bundle stands in two files, far from each other."""
@@ -70,7 +70,7 @@ def test_small_files_whose_loading_is_killed_and_done_again_are_there_once(tmp_p
     assert flatten_new(lake, source="loaded_files").rows == 10
 
 
-@pytest.mark.parametrize("crash", [Crash(Failpoint.FILE_PART_COMMITTED, 1), Crash(Failpoint.COMMIT_LANDED, 2)], ids=str)
+@pytest.mark.parametrize("crash", [Crash(Failpoint.FILE_PART_COMMITTED, 1), Crash(Failpoint.COMMIT_DONE, 2)], ids=str)
 def test_a_daily_file_whose_landing_is_killed_and_done_again_is_there_once(tmp_path: Path, crash: Crash) -> None:
     lake = Lake(str(tmp_path / "lake"))
     with ActivityApi({FileKey(DAY, "OPENS"): [opened(number) for number in range(1_200)]}, today=lambda: date(2026, 3, 20)) as api:
@@ -82,7 +82,7 @@ def test_a_daily_file_whose_landing_is_killed_and_done_again_is_there_once(tmp_p
 
 
 @pytest.mark.parametrize(
-    "crash", [Crash(Failpoint.COMMIT_LOOKED, 1), Crash(Failpoint.COMMIT_LANDED, 1), Crash(Failpoint.COMMIT_LANDED, 2)], ids=str
+    "crash", [Crash(Failpoint.COMMIT_DECIDED, 1), Crash(Failpoint.COMMIT_DONE, 1), Crash(Failpoint.COMMIT_DONE, 2)], ids=str
 )
 def test_a_day_whose_making_anew_is_killed_and_done_again_is_right(tmp_path: Path, crash: Crash) -> None:
     lake = Lake(str(tmp_path / "lake"))

@@ -109,11 +109,11 @@ def stands_whole(lake: Lake, before: Rows | None, after: Rows) -> int:
 @pytest.mark.parametrize(
     "crash",
     [
-        Crash(Failpoint.COMMIT_LOOKED, 1, "gold/"),
-        pytest.param(Crash(Failpoint.COMMIT_LANDED, 1, "gold/fct_messages"), marks=pytest.mark.faults),
-        pytest.param(Crash(Failpoint.COMMIT_LOOKED, 1, "gold/job_metrics "), marks=pytest.mark.faults),
+        Crash(Failpoint.COMMIT_DECIDED, 1, "gold/"),
+        pytest.param(Crash(Failpoint.COMMIT_DONE, 1, "gold/fct_messages"), marks=pytest.mark.faults),
+        pytest.param(Crash(Failpoint.COMMIT_DECIDED, 1, "gold/job_metrics "), marks=pytest.mark.faults),
         *(
-            pytest.param(Crash(Failpoint.COMMIT_LANDED, nth, "gold/"), marks=() if nth == 4 else pytest.mark.faults)
+            pytest.param(Crash(Failpoint.COMMIT_DONE, nth, "gold/"), marks=() if nth == 4 else pytest.mark.faults)
             for nth in range(1, COMMITS + 1)
         ),
     ],
@@ -122,7 +122,7 @@ def stands_whole(lake: Lake, before: Rows | None, after: Rows) -> int:
 def test_a_first_build_killed_at_a_commit_is_finished_by_the_next(lake: Lake, states: States, crash: Crash) -> None:
     assert ended(start_build(lake, crash)) == KILLED
     built = stands_whole(lake, None, states.first)
-    assert built >= (crash.nth if crash.point == Failpoint.COMMIT_LANDED else 0)
+    assert built >= (crash.nth if crash.point == Failpoint.COMMIT_DONE else 0)
     build(lake)
     assert everything(lake) == states.first
 
@@ -157,7 +157,7 @@ _WATCHED_BUILD: Final = """
 import sys
 from mg_lakehouse.lake.failpoints import Failpoint
 from mg_lakehouse_tests.faults import consumer
-consumer._build(sys.argv[1], consumer.Crash(Failpoint.COMMIT_LANDED, int(sys.argv[2]), "gold/"))
+consumer._build(sys.argv[1], consumer.Crash(Failpoint.COMMIT_DONE, int(sys.argv[2]), "gold/"))
 """
 
 

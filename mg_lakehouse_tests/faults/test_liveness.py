@@ -15,7 +15,7 @@ import pytest
 from mg_lakehouse.dagster.jobs import GOLD_JOB
 from mg_lakehouse.dagster.liveness import UNFINISHED
 from mg_lakehouse.dagster.names import Names
-from mg_lakehouse.dagster.run_heartbeats import beating
+from mg_lakehouse.dagster.run_heartbeats import keep_beating
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.testing.sqs import SqsEmulator
 from mg_lakehouse_tests.cli.commands import COMMAND, environment
@@ -137,7 +137,7 @@ def test_a_command_says_whom_it_waits_for_and_ends_when_it_is_told_to(
     with home(tmp_path / "home", POOLS_ONLY) as instance:
         live = add_run(instance)
         assert take(instance, "mg_bronze", live)
-        with beating(instance, live, 0.5):
+        with keep_beating(instance, live, 0.5):
             waiting = run_command(sqs, tmp_path, "--wait", "600" if sign else "1")
             said = said_until(waiting, "holds mg_bronze")
             if sign:

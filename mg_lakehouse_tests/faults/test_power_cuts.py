@@ -18,7 +18,7 @@ from typing import Final
 
 import pytest
 
-from mg_lakehouse.audit.hourly_balance import reconcile_sources
+from mg_lakehouse.audit.hourly_balance import balance_hours_of_sources
 from mg_lakehouse.bronze.event_feed import drain
 from mg_lakehouse.errors import PermanentError
 from mg_lakehouse.events.catalogue import silver_tables
@@ -26,7 +26,7 @@ from mg_lakehouse.lake.failpoints import Failpoint
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.maintenance.repair import planned_repair, repair
 from mg_lakehouse.settings import Settings
-from mg_lakehouse.silver.rebuild import rederive
+from mg_lakehouse.silver.rebuild import rebuild
 from mg_lakehouse.silver.update import flatten_new
 from mg_lakehouse.sources.sqs import EventQueue
 from mg_lakehouse.testing.feed.feed import Feed, FeedPlan, generate
@@ -39,16 +39,16 @@ from mg_lakehouse_tests.faults.power import Left, OnDisk, cut, watched, watcher
 END: Final = datetime(2026, 3, 20, 12, tzinfo=UTC)
 
 POINTS: Final = [
-    Crash(Failpoint.COMMIT_LOOKED, 1, "bronze"),
-    Crash(Failpoint.COMMIT_LANDED, 1, "bronze"),
-    Crash(Failpoint.COMMIT_LANDED, 2, "bronze"),
+    Crash(Failpoint.COMMIT_DECIDED, 1, "bronze"),
+    Crash(Failpoint.COMMIT_DONE, 1, "bronze"),
+    Crash(Failpoint.COMMIT_DONE, 2, "bronze"),
     Crash(Failpoint.BATCH_COMMITTED, 2),
     Crash(Failpoint.DELETED_SOME, 2),
     Crash(Failpoint.SILVER_READ, 1),
-    Crash(Failpoint.COMMIT_LANDED, 2, "silver"),
-    Crash(Failpoint.COMMIT_LANDED, 20, "silver"),
-    Crash(Failpoint.COMMIT_LANDED, 1, "rejected_items"),
-    Crash(Failpoint.COMMIT_LANDED, 2, "rejected_items"),
+    Crash(Failpoint.COMMIT_DONE, 2, "silver"),
+    Crash(Failpoint.COMMIT_DONE, 20, "silver"),
+    Crash(Failpoint.COMMIT_DONE, 1, "rejected_items"),
+    Crash(Failpoint.COMMIT_DONE, 2, "rejected_items"),
 ]
 
 _CONSUMER: Final = """
@@ -113,7 +113,7 @@ def consume(library: Path, sqs: SqsEmulator, lake: Path, log: Path, *, crash: Cr
     return done.returncode
 
 
-def let_go(sqs: SqsEmulator) -> None:
+def release(sqs: SqsEmulator) -> None:
     assert isinstance(sqs.clock, VirtualClock)
     sqs.clock.advance(VISIBILITY + 1)
 
@@ -130,7 +130,7 @@ def put_right(lake: Lake) -> None:
     assert not planned_repair(lake, "event_feed").anything
     days = [day.name.partition("=")[2] for day in Path(lake.root).glob("bronze/*/received_date=*")]
     if removed:
-        list(rederive(lake, [datetime.fromisoformat(day).date() for day in days], tables=removed))
+        list(rebuild(lake, [datetime.fromisoformat(day).date() for day in days], tables=removed))
 
 
 def go_on(lake: Lake, sqs: SqsEmulator) -> int:
@@ -142,12 +142,12 @@ def go_on(lake: Lake, sqs: SqsEmulator) -> int:
         flatten_new(lake)
 
     for refused in range(4):
-        let_go(sqs)
+        release(sqs)
         if (said := refusal(work)) is None:
             return refused
         assert re.search(r" is damaged: (its file \S+ is \w+|it ends with)", said), said
         with suppress(PermanentError):
-            assert not reconcile_sources(lake, END - timedelta(days=9), datetime.now(UTC)).balances, "it claims what it cannot know"
+            assert not balance_hours_of_sources(lake, END - timedelta(days=9), datetime.now(UTC)).balances, "it claims what it cannot know"
         put_right(lake)
     raise AssertionError("it cannot be put right")
 
@@ -166,10 +166,10 @@ def is_whole(lake: Lake, published: Collection[str], feed: Feed, sent: Sequence[
     nothing_is_twice_but_in_feeds(lake) if not accounts else nothing_is_twice(lake)
     if accounts:
         everything_arrived(lake, published, feed, sent)
-    found = reconcile_sources(lake, datetime.now(UTC) - timedelta(hours=2), datetime.now(UTC))
+    found = balance_hours_of_sources(lake, datetime.now(UTC) - timedelta(hours=2), datetime.now(UTC))
     assert found.balances, found
     days = {datetime.now(UTC).date(), (datetime.now(UTC) - timedelta(days=1)).date()}
-    assert not any(each.changed for each in rederive(lake, days, dry_run=True))
+    assert not any(each.changed for each in rebuild(lake, days, dry_run=True))
 
 
 def nothing_is_twice_but_in_feeds(lake: Lake) -> None:

@@ -67,13 +67,13 @@ def decide_from_the_exception(what: str, open_table: Callable[[], Any], decide: 
     """An append that raised is taken not to have landed, and is made again without a look."""
     handle = open_table()
     decision = decide(handle)
-    if isinstance(decision, commit.Landed):
+    if isinstance(decision, commit.AlreadyCommitted):
         return decision.result
     for _ in range(3):
         try:
-            reached(Failpoint.COMMIT_LOOKED, what)
+            reached(Failpoint.COMMIT_DECIDED, what)
             write_deltalake(open_table(), decision.rows.to_arrow(compat_level=pl.CompatLevel.oldest()), mode="append")
-            reached(Failpoint.COMMIT_LANDED, what)
+            reached(Failpoint.COMMIT_DONE, what)
         except OSError:
             continue
         return decision.result

@@ -34,10 +34,10 @@ from mg_lakehouse_tests.faults.scenarios import Died, die, fail
 BODIES = list(samples().values())
 FAULTS = st.sampled_from([None, None, "answer lost", "failed", "dies before", "dies after"])
 WHERE = {
-    "answer lost": (Failpoint.COMMIT_LANDED, fail),
-    "failed": (Failpoint.COMMIT_LOOKED, fail),
-    "dies before": (Failpoint.COMMIT_LOOKED, die),
-    "dies after": (Failpoint.COMMIT_LANDED, die),
+    "answer lost": (Failpoint.COMMIT_DONE, fail),
+    "failed": (Failpoint.COMMIT_DECIDED, fail),
+    "dies before": (Failpoint.COMMIT_DECIDED, die),
+    "dies after": (Failpoint.COMMIT_DONE, die),
 }
 
 
@@ -86,7 +86,7 @@ class Ingestion(RuleBasedStateMachine):
         acts: list[Any] = []
 
         def handler(which: Failpoint, _: str) -> None:
-            if faster is not None and which == Failpoint.COMMIT_LOOKED and "raced" not in acts:
+            if faster is not None and which == Failpoint.COMMIT_DECIDED and "raced" not in acts:
                 acts.append("raced")
                 failpoints.on_reached(None)
                 self._append(faster)

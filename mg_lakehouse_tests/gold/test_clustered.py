@@ -39,7 +39,7 @@ def lake(tmp_path: Path) -> Lake:
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Copy what was looked at in vain twice: small tables have few parts."""
-    monkeypatch.setattr(gold_clustered, "TIMES_IN_VAIN", 2)
+    monkeypatch.setattr(gold_clustered, "WASTED_READS", 2)
 
 
 def parts(session: Session, wanted: Model) -> list[tuple[list[tuple[Any, ...]], set[str]]]:
@@ -48,7 +48,7 @@ def parts(session: Session, wanted: Model) -> list[tuple[list[tuple[Any, ...]], 
     found = []
     for part in range(plan.parts):
         if part:  # a plan shows the first
-            session.scopes.show_part(plan, part)
+            session.scopes.show_chunk(plan, part)
         found.append((session.shown(wanted, "opens"), session.paths(wanted, "opens")))
     return found
 
@@ -95,13 +95,13 @@ def test_every_job_is_shown_whole_however_the_models_are_cut(lake: Lake, part_ro
 
 @pytest.mark.usefixtures("soon")
 def test_jobs_that_the_model_before_did_not_look_at_are_shown_too(lake: Lake) -> None:
-    touched = model("touched", silver=("opens",), orphan_day=None)
-    make(lake, touched)
+    affected = model("touched", silver=("opens",), orphan_day=None)
+    make(lake, affected)
     append(lake, [event("opens", request=job, at=NOON + 9 * DAY) for job in JOBS[1:5]])
     later = {job: [*OPENS[job], *([(job, 9)] if job in JOBS[1:5] else [])] for job in JOBS}
 
     session = Session(lake, part_rows=1)
-    found = parts(session, touched)
+    found = parts(session, affected)
     assert rows(found) == [later[job] for job in JOBS[1:5]]
     assert own(lake, found)[-1] == 0
     found = parts(session, model("every", orphan_day=None))

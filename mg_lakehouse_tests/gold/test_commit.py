@@ -15,7 +15,7 @@ from deltalake import DeltaTable
 from mg_lakehouse._util.environment import set_environment
 from mg_lakehouse.gold import commit as gold
 from mg_lakehouse.gold import dbt_project
-from mg_lakehouse.gold.commit import Included
+from mg_lakehouse.gold.commit import Watermark
 from mg_lakehouse.gold.contract import AS_OF
 from mg_lakehouse.gold.dbt_project import NOT_BUILT
 from mg_lakehouse.lake import failpoints
@@ -66,7 +66,7 @@ def compact(lake: Lake, name: str) -> None:
 def test_a_table_that_was_compacted_since_the_plan_is_written_all_the_same(lake: Lake, expected: dict[str, list[tuple[Any, ...]]]) -> None:
     append(lake, THIRD)
     before = version(lake, "fct_messages")
-    with at(Failpoint.COMMIT_LOOKED, lambda: compact(lake, "fct_messages"), about="gold/fct_messages"):
+    with at(Failpoint.COMMIT_DECIDED, lambda: compact(lake, "fct_messages"), about="gold/fct_messages"):
         build(lake)
     assert version(lake, "fct_messages") == before + 2
     assert {name: rows_of(lake, name) for name in DERIVED} == expected
@@ -83,7 +83,7 @@ def test_another_build_that_came_first_is_not_overwritten(lake: Lake, expected: 
         with set_environment({AS_OF: (NOON + timedelta(days=1)).isoformat()}):
             assert dbt_project.build(lake, settings(lake), exclude=NO_TESTS[1:]).ok
 
-    with at(Failpoint.COMMIT_LOOKED, other, about="gold/job_metrics_daily"):
+    with at(Failpoint.COMMIT_DECIDED, other, about="gold/job_metrics_daily"):
         ours = run_dbt(lake, ["build", *NO_TESTS])
     assert ours.statuses["job_metrics_daily"] == "error"
     assert "gold/job_metrics_daily" in ours.messages["job_metrics_daily"]
@@ -109,7 +109,7 @@ def write(lake: Lake, handle: DeltaTable | None, rows: dict[str, int], *, predic
         handle=handle,
         predicate=predicate,
         definition=7,
-        silver={"clicks": Included(gold.digest(SILVER_ID), silver)},
+        silver={"clicks": Watermark(gold.digest(SILVER_ID), silver)},
         silver_ids={"clicks": SILVER_ID},
     )
 
@@ -126,7 +126,7 @@ def numbers_of(lake: Lake) -> dict[str, int]:
 
 def includes(handle: DeltaTable) -> int:
     """The version of silver that a table says it was made of."""
-    return gold.included_in(handle, {"clicks": SILVER_ID}, ["clicks"]).silver["clicks"].version
+    return gold.watermarks_of(handle, {"clicks": SILVER_ID}, ["clicks"]).silver["clicks"].version
 
 
 def test_a_commit_is_the_state_that_the_next_plan_is_made_from(numbers: Lake) -> None:
@@ -137,14 +137,14 @@ def test_a_commit_is_the_state_that_the_next_plan_is_made_from(numbers: Lake) ->
 
 
 def test_a_commit_whose_answer_is_lost_is_known_as_its_own(numbers: Lake) -> None:
-    with at(Failpoint.COMMIT_LANDED, fail, about="gold/numbers"):
+    with at(Failpoint.COMMIT_DONE, fail, about="gold/numbers"):
         handle = write(numbers, opened(numbers), {"b": 2}, predicate="request_id = 'b'", silver=5)
     assert (handle.version(), opened(numbers).version(), includes(handle)) == (2, 2, 5)
     assert numbers_of(numbers) == {"a": 1, "b": 2}
 
 
 def test_a_commit_that_failed_is_made_again_with_the_same_rows(numbers: Lake) -> None:
-    with at(Failpoint.COMMIT_LOOKED, fail, about="gold/numbers"):
+    with at(Failpoint.COMMIT_DECIDED, fail, about="gold/numbers"):
         write(numbers, opened(numbers), {"b": 2}, predicate="request_id = 'b'", silver=5)
     assert opened(numbers).version() == 2
     assert numbers_of(numbers) == {"a": 1, "b": 2}
@@ -155,7 +155,7 @@ def test_a_model_that_got_a_column_is_made_anew_with_it_also_at_a_second_try(num
     names = [{"name": "request_id", "data_type": "varchar"}, {"name": "why", "data_type": "varchar"}, {"name": "n", "data_type": "bigint"}]
     grown = gold.gold_spec("numbers", [name | {"description": ""} for name in names], stats_columns=["request_id"], description="")
     frame = pa.table({"request_id": ["c"], "why": ["so"], "n": pa.array([3], pa.int64())})
-    with at(Failpoint.COMMIT_LOOKED, fail, about="gold/numbers"):
+    with at(Failpoint.COMMIT_DECIDED, fail, about="gold/numbers"):
         gold.commit(numbers, grown, frame.to_reader, handle=opened(numbers), predicate=None, definition=8, silver={}, silver_ids={})
     assert table(numbers, "numbers").to_dict(as_series=False) == {"request_id": ["c"], "why": ["so"], "n": [3]}
     assert [commit["operation"] for commit in opened(numbers).history()] == ["WRITE", "WRITE", "CREATE TABLE"]
@@ -165,7 +165,7 @@ def test_a_model_that_got_a_column_is_made_anew_with_it_also_at_a_second_try(num
 def test_a_compaction_in_between_costs_another_try(numbers: Lake, predicate: str | None) -> None:
     write(numbers, opened(numbers), {"c": 2}, predicate="request_id = 'c'", silver=2)
     assert len(opened(numbers).file_uris()) == 2
-    with at(Failpoint.COMMIT_LOOKED, lambda: compact(numbers, "numbers"), about="gold/numbers"):
+    with at(Failpoint.COMMIT_DECIDED, lambda: compact(numbers, "numbers"), about="gold/numbers"):
         handle = write(numbers, opened(numbers), {"b": 3}, predicate=predicate, silver=3)
     assert numbers_of(numbers) == ({"a": 1, "b": 3, "c": 2} if predicate else {"b": 3})
     assert (handle.version(), includes(handle)) == (4, 3)
@@ -180,7 +180,7 @@ def test_a_build_in_between_is_never_overwritten(numbers: Lake, also: Callable[[
             also(numbers, "numbers")
 
     with (
-        at(Failpoint.COMMIT_LOOKED, other, about="gold/numbers"),
+        at(Failpoint.COMMIT_DECIDED, other, about="gold/numbers"),
         pytest.raises(OvertakenError, match=r"^gold/numbers in the lake .* build again"),
     ):
         write(numbers, opened(numbers), {"b": 3}, predicate="request_id = 'b'", silver=3)
@@ -204,7 +204,7 @@ def test_a_landed_commit_that_was_built_upon_is_known_all_the_same(numbers: Lake
         write(numbers, opened(numbers), {"a": 9}, predicate="request_id = 'a'", silver=9)
         fail()
 
-    with at(Failpoint.COMMIT_LANDED, lose, about="gold/numbers"):
+    with at(Failpoint.COMMIT_DONE, lose, about="gold/numbers"):
         write(numbers, opened(numbers), {"b": 3}, predicate="request_id = 'b'", silver=3)
     assert numbers_of(numbers) == {"a": 9, "b": 3}
 
@@ -223,5 +223,5 @@ def test_what_a_table_includes_outlives_its_log_entries(numbers: Lake) -> None:
     handle.create_checkpoint()
     for entry in Path(numbers.uri_of("gold", "numbers"), "_delta_log").glob("*.json"):
         entry.unlink()
-    made = gold.included_in(opened(numbers), {"clicks": SILVER_ID}, ["clicks", "opens"])
-    assert (made.definition, dict(made.silver)) == (7, {"clicks": Included(gold.digest(SILVER_ID), 5)})
+    made = gold.watermarks_of(opened(numbers), {"clicks": SILVER_ID}, ["clicks", "opens"])
+    assert (made.definition, dict(made.silver)) == (7, {"clicks": Watermark(gold.digest(SILVER_ID), 5)})

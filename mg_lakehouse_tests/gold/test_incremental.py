@@ -161,7 +161,7 @@ def test_the_way_the_events_came_leaves_no_trace(pieces: list[list[Event]], betw
                 append(by_pieces, of_day)
             as_of = END if number == len(pieces) - 1 else between[number]
             # What is read in parts is put into their order as soon as anything was looked at in vain.
-            with patch.object(gold_clustered, "TIMES_IN_VAIN", 0):
+            with patch.object(gold_clustered, "WASTED_READS", 0):
                 build(by_pieces, *FEW_ADDRESSES, as_of=as_of, environment={"MG_GOLD_PART_ROWS": str(parts[number])})
         append(at_once, [each for piece in pieces for each in piece])
         build(at_once, *FEW_ADDRESSES, as_of=END)

@@ -35,7 +35,7 @@ CASES: dict[str, tuple[list[Event], dict[str, Any]]] = {
         {"outcome": "delivered", "delivery_events": 2, "bounce_events": 1, "bounce_class": None},
     ),
     "a deferral that was delivered in the end": (
-        [bounce("put_off", 0, 70), delivery("put_off", 60)],
+        [bounce("defer_signals", 0, 70), delivery("defer_signals", 60)],
         {"outcome": "delivered", "deferral_events": 1, "bounce_events": 0, "first_attempted_at": NOON},
     ),
     # hard > block > soft > undetermined, whenever each came.

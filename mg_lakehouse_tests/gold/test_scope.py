@@ -42,7 +42,7 @@ def test_each_part_shows_some_keys_whole_and_every_key_is_in_one(lake: Lake) -> 
     assert plan.parts == 2
     seen: list[tuple[Any, Any]] = []
     for part in range(plan.parts):
-        session.scopes.show_part(plan, part)
+        session.scopes.show_chunk(plan, part)
         seen.append((session.shown(wanted, "deliveries"), session.shown(wanted, "opens")))
     # In the order of their days: a job of 4 rows, one of 3 that begins within the first 6, and then the orphan and two jobs of 3.
     assert seen == [
@@ -56,7 +56,7 @@ def test_a_part_reads_the_files_of_its_days(lake: Lake) -> None:
     plan = session.scopes.plan(wanted)
     read = []
     for part in range(plan.parts):
-        session.scopes.show_part(plan, part)
+        session.scopes.show_chunk(plan, part)
         read.append((session.files(wanted, "deliveries"), session.files(wanted, "opens")))
     # The oldest job has an open on another day; the orphan has its file alone.
     assert read == [(1, 1), (1, 0), (0, 1), (1, 0), (1, 0)]
@@ -75,7 +75,7 @@ def test_a_job_is_never_cut(tmp_path: Path) -> None:
     plan = session.scopes.plan(wanted)
     shown = []
     for part in range(plan.parts):
-        session.scopes.show_part(plan, part)
+        session.scopes.show_chunk(plan, part)
         shown.append(len(session.shown(wanted, "deliveries")))
     assert shown == [20, 1]
 
@@ -103,7 +103,7 @@ def defined(lake: Lake, **options: Any) -> Model:
     """A model by the definitions that the lake's gold was made by."""
     handle = lake.open("gold", "job_metrics_daily")
     assert handle is not None
-    definition = gold.included_in(handle, {}, ()).definition
+    definition = gold.watermarks_of(handle, {}, ()).definition
     assert definition is not None
     return replace(model(**options), definition=definition)
 

@@ -42,7 +42,7 @@ def test_rows_of_parts_come_in_the_order_of_their_jobs(connection: duckdb.DuckDB
     staged = StagedRows(connection.cursor, "numbers", ["request_id", "number"], part_rows=part_rows)
     for rows in PARTS:
         stage(connection, rows)
-        staged.put_by()
+        staged.spill()
     assert staged.parts == 4
     wanted = sorted(row for rows in PARTS for row in rows if row[0] is not None)
     # What belongs to no job comes last, in the order of the parts, which follow each other by day.
@@ -56,7 +56,7 @@ def test_rows_that_belong_to_no_job_alone_are_all_there(connection: duckdb.DuckD
     staged = StagedRows(connection.cursor, "numbers", ["request_id", "number"], part_rows=1)
     for rows in ([(None, 2), (None, 1)], [(None, 3)]):
         stage(connection, rows)
-        staged.put_by()
+        staged.spill()
     assert read(staged) == [(None, 1), (None, 2), (None, 3)]
     staged.remove()
 
@@ -73,6 +73,6 @@ def test_the_columns_are_the_same_with_parts_and_without(connection: duckdb.Duck
     staged = StagedRows(connection.cursor, "numbers", ["request_id", "number"], part_rows=1)
     stage(connection, PARTS[0])
     whole = staged.rows().schema
-    staged.put_by()
+    staged.spill()
     assert staged.rows().schema.equals(whole)
     staged.remove()

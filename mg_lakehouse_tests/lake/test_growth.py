@@ -15,9 +15,9 @@ import polars as pl
 import pytest
 from deltalake import DeltaTable
 
-from mg_lakehouse._util.progress import hearing
+from mg_lakehouse._util.progress import on_remark
 from mg_lakehouse.audit.conservation import conservation
-from mg_lakehouse.audit.hourly_balance import reconcile_sources
+from mg_lakehouse.audit.hourly_balance import balance_hours_of_sources
 from mg_lakehouse.audit.schema import schema_differences
 from mg_lakehouse.audit.uniqueness import repeated_ids, repeated_new_ids
 from mg_lakehouse.bronze.append import append_batch
@@ -32,7 +32,7 @@ from mg_lakehouse.maintenance.run import maintain
 from mg_lakehouse.serving.sandbox.sandbox import ad_hoc
 from mg_lakehouse.serving.views import shown_tables, snapshot_statements
 from mg_lakehouse.settings import Settings
-from mg_lakehouse.silver.rebuild import rederive
+from mg_lakehouse.silver.rebuild import rebuild
 from mg_lakehouse.silver.report import TableCount
 from mg_lakehouse.silver.tables import silver_spec
 from mg_lakehouse.silver.update import flatten_new, flatten_sources
@@ -59,7 +59,7 @@ _lakes = count()
 @contextmanager
 def heard() -> Iterator[list[str]]:
     sentences: list[str] = []
-    with hearing(sentences.append):
+    with on_remark(sentences.append):
         yield sentences
 
 
@@ -128,17 +128,17 @@ def test_backfill_fills_the_column_of_the_days_before_and_nothing_else(lake: Lak
     with later_release(clicks=THEME):
         receive(lake, [bundle(click("new", LinkTheme="light"))], first=1, received_at=START + DAY)
         flatten_new(lake)
-        made = list(rederive(lake, [START.date(), (START + DAY).date()]))
+        made = list(rebuild(lake, [START.date(), (START + DAY).date()]))
         assert {(each.table, each.day): (each.added, each.removed) for each in made if each.changed} == {("clicks", START.date()): (1, 1)}
         assert clicks(lake) == {"old": "dark", "plain": None, "new": "light"}
         assert set(table(lake, "silver", "clicks")["_rescued_data"]) == {None}
         assert table(lake, "silver", "clicks").filter(activity_id="plain").drop("link_theme").equals(untouched)
-        assert not any(each.changed for each in rederive(lake, [START.date(), (START + DAY).date()]))
+        assert not any(each.changed for each in rebuild(lake, [START.date(), (START + DAY).date()]))
 
 
 def test_a_backfill_before_the_first_run_adds_the_column_too(lake: Lake) -> None:
     with later_release(clicks=THEME):
-        list(rederive(lake, [START.date()]))
+        list(rebuild(lake, [START.date()]))
         assert clicks(lake) == {"old": "dark", "plain": None}
         assert operations(lake, "silver", "clicks")[2:] == ["ADD COLUMN", "WRITE"]
 
@@ -159,7 +159,7 @@ def test_columns_of_every_type_are_added_and_filled(tmp_path: Path, column: Colu
     with later_release(clicks=column):
         receive(lake, [bundle(click("new", **{element: text}))], first=1)
         flatten_new(lake)
-        list(rederive(lake, [START.date()]))
+        list(rebuild(lake, [START.date()]))
         assert dict(table(lake, "silver", "clicks").select("activity_id", column.name).rows()) == {"old": value, "new": value}
 
 
@@ -167,11 +167,11 @@ def test_tables_without_new_rows_get_their_columns_with_the_others(lake: Lake) -
     receive(lake, [bundle(item("OpenActivity", ActivityId="o1"))], first=1)
     flatten_new(lake)
     with later_release(clicks=THEME, opens=SCORE):
-        assert lake.bring_up([silver_spec(name) for name in ("clicks", "opens", "bounces")]) == {
+        assert lake.add_missing_columns([silver_spec(name) for name in ("clicks", "opens", "bounces")]) == {
             "clicks": ("link_theme",),
             "opens": ("bot_score",),
         }
-        assert lake.bring_up([silver_spec("clicks")]) == {}
+        assert lake.add_missing_columns([silver_spec("clicks")]) == {}
         assert lake.open("silver", "bounces") is None
 
 
@@ -205,14 +205,14 @@ def test_a_commit_under_way_meets_the_column_that_another_run_adds(lake: Lake) -
 
     def another_run() -> None:
         with later_release(clicks=THEME):
-            lake.bring_up([silver_spec("clicks")])
+            lake.add_missing_columns([silver_spec("clicks")])
 
-    with at(Failpoint.COMMIT_LOOKED, another_run, about="silver/clicks"), pytest.raises(PermanentError, match="link_theme"):
+    with at(Failpoint.COMMIT_DECIDED, another_run, about="silver/clicks"), pytest.raises(PermanentError, match="link_theme"):
         flatten_new(lake)
     assert sorted(table(lake, "silver", "clicks")["activity_id"]) == ["old", "plain"]
     with later_release(clicks=THEME):
         receive(lake, [bundle(click("newer", LinkTheme="dim"))], first=2)
-        with at(Failpoint.COMMIT_LOOKED, lambda: append_by_another(lake), about="silver/clicks"):
+        with at(Failpoint.COMMIT_DECIDED, lambda: append_by_another(lake), about="silver/clicks"):
             flatten_new(lake)
         assert clicks(lake) == {"old": None, "plain": None, "new": "light", "newer": "dim"}
 
@@ -231,7 +231,11 @@ def test_an_older_release_writes_nothing_and_says_why(lake: Lake) -> None:
         f"silver/clicks in the lake {lake.uri} has the column link_theme, which this mg-lakehouse does not know, and would get rows "
         "without it: a newer release wrote here. Upgrade mg-lakehouse."
     )
-    for write in (lambda: flatten_new(lake), lambda: list(rederive(lake, [START.date()])), lambda: lake.bring_up([silver_spec("clicks")])):
+    for write in (
+        lambda: flatten_new(lake),
+        lambda: list(rebuild(lake, [START.date()])),
+        lambda: lake.add_missing_columns([silver_spec("clicks")]),
+    ):
         with pytest.raises(PermanentError) as refused:
             write()
         assert str(refused.value) == told
@@ -244,12 +248,12 @@ def test_an_older_release_writes_nothing_and_says_why(lake: Lake) -> None:
 
 def test_a_column_of_another_type_is_refused(lake: Lake) -> None:
     with later_release(clicks=SCORE):
-        lake.bring_up([silver_spec("clicks")])
+        lake.add_missing_columns([silver_spec("clicks")])
     with (
         later_release(clicks=replace(SCORE, type="string")),
         pytest.raises(PermanentError, match=r"The column bot_score of silver/clicks .* is Int64"),
     ):
-        lake.bring_up([silver_spec("clicks")])
+        lake.add_missing_columns([silver_spec("clicks")])
 
 
 @pytest.mark.parametrize("spec", [EVENT_FEED, ACCOUNT_ACTIVITY, LOADED_FILES], ids=lambda spec: spec.name)
@@ -275,7 +279,7 @@ def test_bronze_grows_though_it_is_append_only(lake: Lake, spec: TableSpec) -> N
         **{key: value for key, value in same.items() if key not in EVENT_FEED.schema}
     )
     assert append_batch(lake, again.select(grown.schema.names()).cast(grown.schema), "again", table=grown).new == 0
-    assert reconcile_sources(lake, START - DAY, START + DAY).balances
+    assert balance_hours_of_sources(lake, START - DAY, START + DAY).balances
 
 
 def clicks_of(lake: Lake) -> list[str]:
@@ -301,7 +305,7 @@ def test_a_grown_table_is_asked_and_sorted(tmp_path: Path) -> None:
     receive(lake, [bundle(click("old", LinkTheme="dark", **times[0]), click("old-too", **times[2]))])
     flatten_new(lake)
     with later_release(clicks=THEME):
-        lake.bring_up([silver_spec("clicks")])
+        lake.add_missing_columns([silver_spec("clicks")])
         shows_the_column(lake, settings, {"old": None, "old-too": None})
         receive(lake, [bundle(click("new", LinkTheme="light", **times[1]), click("new-too", **times[3]))], first=1)
         flatten_new(lake)
@@ -309,7 +313,7 @@ def test_a_grown_table_is_asked_and_sorted(tmp_path: Path) -> None:
         shows_the_column(lake, settings, expected)
         assert [report.sorted for report in maintain(lake, settings, layers=["silver"]) if report.table == "clicks"] == [1]
         shows_the_column(lake, settings, expected)
-        list(rederive(lake, [START.date()]))
+        list(rebuild(lake, [START.date()]))
         shows_the_column(lake, settings, expected | {"old": "dark"})
 
 
@@ -339,8 +343,8 @@ def test_copies_of_what_an_older_release_read_are_copies_and_no_conflicts(lake: 
         assert report.tables["clicks"] == TableCount(rows=0, duplicates=3, conflicts=1)
         assert table(lake, "silver", "rejected_items")["item_index"].to_list() == [3]
         # The day of the copies alone is made anew: it is as it was.
-        assert not any(each.changed for each in rederive(lake, [(START + DAY).date()]))
-        list(rederive(lake, [START.date()]))
-        assert not any(each.changed for each in rederive(lake, [START.date(), (START + DAY).date()]))
+        assert not any(each.changed for each in rebuild(lake, [(START + DAY).date()]))
+        list(rebuild(lake, [START.date()]))
+        assert not any(each.changed for each in rebuild(lake, [START.date(), (START + DAY).date()]))
         assert clicks(lake) == {"odd": "dark", "old": "dark", "other": "dark", "plain": None}
         assert conservation(lake, above=0).holds

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 import mg_lakehouse
-from mg_lakehouse.audit.hourly_balance import reconcile_sources
+from mg_lakehouse.audit.hourly_balance import balance_hours_of_sources
 from mg_lakehouse.bronze.append import append_batch
 from mg_lakehouse.errors import ConfigurationError
 from mg_lakehouse.lake.duck import extension_file
@@ -28,7 +28,7 @@ from mg_lakehouse.maintenance.run import maintain
 from mg_lakehouse.serving.sandbox.sandbox import ad_hoc
 from mg_lakehouse.serving.views import build_catalog, shown_tables, snapshot_statements
 from mg_lakehouse.settings import Settings, check_settings
-from mg_lakehouse.silver.rebuild import rederive
+from mg_lakehouse.silver.rebuild import rebuild
 from mg_lakehouse.silver.report import TableCount
 from mg_lakehouse.silver.update import flatten_new
 from mg_lakehouse.testing.s3 import S3Server
@@ -83,9 +83,9 @@ def feed(lake: Lake) -> None:
 def stays_right(lake: Lake) -> None:
     """What looks at files, file by file, and what writes them anew."""
     span = (START - DAY, START + 2 * DAY)
-    assert reconcile_sources(lake, *span).balances
-    assert sum(hour.in_bronze for hour in reconcile_sources(lake, *span).hours) == 2
-    assert not any(each.changed for each in rederive(lake, [START.date(), (START + DAY).date()]))
+    assert balance_hours_of_sources(lake, *span).balances
+    assert sum(hour.in_bronze for hour in balance_hours_of_sources(lake, *span).hours) == 2
+    assert not any(each.changed for each in rebuild(lake, [START.date(), (START + DAY).date()]))
     list(maintain(lake, Settings(lake_uri=lake.uri)))
     handle = lake.open("silver", "clicks")
     assert handle is not None
@@ -251,7 +251,7 @@ def test_what_is_not_refused_is_one_place_and_what_is_refused_stays_untouched(na
         assert [path.name for path in Path(parent).iterdir()] == [name]
         assert all(Path(file).is_file() and file.startswith(f"{os.path.realpath(parent)}/{name}/") for file in all_files(handle))
         assert lake.scan(all_files(handle), handle).select(pl.len()).collect().item() == 3
-        assert not any(each.changed for each in rederive(lake, [START.date()]))
+        assert not any(each.changed for each in rebuild(lake, [START.date()]))
 
 
 def test_what_delta_rs_calls_a_place_is_read_in_one_way() -> None:

@@ -17,14 +17,14 @@ import pytest
 from deltalake import CommitProperties, DeltaTable, write_deltalake
 
 from mg_lakehouse.audit.conservation import conservation
-from mg_lakehouse.audit.hourly_balance import reconcile, reconcile_sources
+from mg_lakehouse.audit.hourly_balance import balance_hours, balance_hours_of_sources
 from mg_lakehouse.bronze.append import append_batch, ledger_of
 from mg_lakehouse.bronze.read_progress import require_whole
 from mg_lakehouse.errors import PermanentError
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.lake.ledger import posted_batches
 from mg_lakehouse.maintenance.repair import SIDE_FOLDER, Repair, planned_repair, repair
-from mg_lakehouse.silver.rebuild import rederive
+from mg_lakehouse.silver.rebuild import rebuild
 from mg_lakehouse.silver.update import flatten_new
 from mg_lakehouse_tests.events.frames import bundle, item
 from mg_lakehouse_tests.lake.feeds import START, batch, receive, rows_of
@@ -105,7 +105,7 @@ def is_whole(lake: Lake) -> None:
         BATCHES,
         BATCHES,
     )
-    found = reconcile(lake, START, START + BATCHES * HOUR)
+    found = balance_hours(lake, START, START + BATCHES * HOUR)
     assert found.balances
     assert [(hour.received, hour.in_bronze, hour.items, hour.rows) for hour in found.hours] == [(3, 3, 4, 2)] * BATCHES
     assert sum(posted.rows_added for posted in posted_batches(handle)) == 3 * BATCHES
@@ -126,7 +126,7 @@ def test_a_damaged_commit_is_set_aside_and_its_messages_are_there_again(
     lake = filled(tmp_path, flattened=flattened)
     damage(entry(lake, version))
     damaged = entry(lake, version).read_bytes() if damage is not missing else None
-    for refused in (lambda: flatten_new(lake), lambda: reconcile(lake, START, START), lambda: list(rederive(lake, [START.date()]))):
+    for refused in (lambda: flatten_new(lake), lambda: balance_hours(lake, START, START), lambda: list(rebuild(lake, [START.date()]))):
         with pytest.raises(PermanentError, match=r"bronze/event_feed .* is damaged: .*`mg-lakehouse repair bronze`"):
             refused()
     before = {file: file.read_bytes() for file in Path(lake.root).rglob("*") if file.is_file()}
@@ -143,7 +143,7 @@ def test_a_damaged_commit_is_set_aside_and_its_messages_are_there_again(
         assert append_batch(lake, again(number), "again").new == 0
     flatten_new(lake)
     is_whole(lake)
-    assert not any(each.changed for each in rederive(lake, [START.date()], dry_run=True))
+    assert not any(each.changed for each in rebuild(lake, [START.date()], dry_run=True))
 
 
 def test_a_batch_that_was_being_written_does_not_take_the_place_of_the_lost_one(tmp_path: Path) -> None:
@@ -198,9 +198,9 @@ def test_a_data_file_of_the_right_size_that_is_none_is_found(tmp_path: Path) -> 
     file = Path(lake.uri_of("bronze", "event_feed"), path)
     file.write_bytes(b"x" * file.stat().st_size)
     with pytest.raises(PermanentError, match=r"`mg-lakehouse repair bronze`"):
-        reconcile(lake, START, START + BATCHES * HOUR)
+        balance_hours(lake, START, START + BATCHES * HOUR)
     with pytest.raises(PermanentError, match=r"`mg-lakehouse repair bronze`"):
-        list(rederive(lake, [START.date()]))
+        list(rebuild(lake, [START.date()]))
     assert [(each.file, each.state) for each in planned_repair(lake, "event_feed").unreadable] == [(path, "foreign")]
     repair(lake, "event_feed")
     assert append_batch(lake, again(1), "again").new == 3
@@ -212,12 +212,12 @@ def test_a_bronze_table_that_is_gone_is_not_begun_anew(tmp_path: Path) -> None:
     refused: list[Callable[[], object]] = [
         lambda: require_whole(lake, "event_feed"),
         lambda: planned_repair(lake, "event_feed"),
-        lambda: list(rederive(lake, [START.date()])),
+        lambda: list(rebuild(lake, [START.date()])),
     ]
     for each in refused:
         with pytest.raises(PermanentError, match=r"bronze/event_feed .* is gone, and silver has read it: restore "):
             each()
-    found = reconcile_sources(lake, START, START + BATCHES * HOUR)
+    found = balance_hours_of_sources(lake, START, START + BATCHES * HOUR)
     assert (found.balances, found.without_message) == (False, len(ALL))
 
 
@@ -233,12 +233,12 @@ def test_a_data_file_that_cannot_be_read_is_named_and_what_it_held_is_owned_up_t
     assert [(each.file, each.state) for each in plan.unreadable] == [(path, damage.__name__)]
     repair(lake, "event_feed")
     assert repair(lake, "event_feed") == Repair("event_feed")
-    found = reconcile_sources(lake, START, START + BATCHES * HOUR)
+    found = balance_hours_of_sources(lake, START, START + BATCHES * HOUR)
     assert not found.balances
     assert [hour.messages_missing for hour in found.hours] == [0, 3, 0, 0]
     assert found.without_message == 3
     with pytest.raises(PermanentError, match=r"has rows of \d messages that bronze lacks"):
-        list(rederive(lake, [START.date()]))
+        list(rebuild(lake, [START.date()]))
     assert append_batch(lake, again(1), "again").new == 3
 
 
@@ -248,7 +248,7 @@ def test_a_checkpoint_that_cannot_be_read_is_set_aside(tmp_path: Path) -> None:
     checkpoint = next(Path(lake.uri_of("bronze", "event_feed")).glob("_delta_log/*.checkpoint.parquet"))
     torn(checkpoint)
     with pytest.raises(PermanentError, match=rf"its file _delta_log/{checkpoint.name} is torn"):
-        reconcile(lake, START, START)
+        balance_hours(lake, START, START)
     repair(lake, "event_feed")
     is_whole(lake)
 
@@ -277,7 +277,7 @@ def test_a_hole_whose_log_was_cut_behind_it_is_filled_from_the_data_files(tmp_pa
     flatten_new(lake)
     assert sorted(rows_of(lake, "bronze", "event_feed")["message_id"]) == ALL
     assert sorted(rows_of(lake, "silver", "opens")["activity_id"]) == OPENS
-    assert not any(each.changed for each in rederive(lake, [START.date()], dry_run=True))
+    assert not any(each.changed for each in rebuild(lake, [START.date()], dry_run=True))
 
 
 @pytest.mark.parametrize("flattened", [BATCHES, 0])

@@ -15,7 +15,7 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 
 from mg_lakehouse.audit.conservation import conservation
-from mg_lakehouse.audit.hourly_balance import reconcile
+from mg_lakehouse.audit.hourly_balance import balance_hours
 from mg_lakehouse.bronze.append import append_batch
 from mg_lakehouse.errors import PermanentError
 from mg_lakehouse.events.catalogue import REJECTED_ITEMS, silver_tables
@@ -98,7 +98,7 @@ def test_a_closed_day_is_compacted_once_and_its_rows_and_its_feed_stay(lake: Lak
             assert feed_of(lake, *name, versions[name] + 1, newest) == [], name
     assert not any(report.anything for report in kept(lake, keep_files_days=7, keep_log_days=7).values())
     assert conservation(lake, above=0).holds
-    assert reconcile(lake, START, START).balances
+    assert balance_hours(lake, START, START).balances
 
 
 def test_todays_files_are_merged_when_they_are_many_and_large_ones_are_left(lake: Lake) -> None:

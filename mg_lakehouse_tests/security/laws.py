@@ -11,7 +11,7 @@ import polars as pl
 from polars.testing import assert_frame_equal, assert_series_equal
 
 from mg_lakehouse.events import flatten as flattening
-from mg_lakehouse.events.fast.reader import NOTHING_PLAIN, read_plain
+from mg_lakehouse.events.fast.reader import NOTHING_READ_FAST, read_fast
 from mg_lakehouse.events.flatten import Flattened, flatten
 from mg_lakehouse.events.formats.envelopes import unwrap_all
 
@@ -20,13 +20,13 @@ _NOW: Final = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 def flatten_strictly(messages: pl.DataFrame) -> Flattened:
     """What the strict reader alone makes of messages."""
-    with patch.object(flattening, "read_plain", return_value=NOTHING_PLAIN):
+    with patch.object(flattening, "read_fast", return_value=NOTHING_READ_FAST):
         return flatten(messages, source="event_feed")
 
 
 def assert_fast_equals_strict(messages: pl.DataFrame) -> Flattened:
     """Both readings give the same rows in the same order, and the same rejects. Returns them."""
-    plain = read_plain(unwrap_all(messages["body"]).texts)  # here a fault is a fault: `flatten` takes the strict reading then
+    plain = read_fast(unwrap_all(messages["body"]).texts)  # here a fault is a fault: `flatten` takes the strict reading then
     fast = flatten(messages, source="event_feed")
     if plain.bodies.is_empty():
         return fast  # all was read strictly

@@ -54,7 +54,7 @@ def test_it_allows_exactly_what_the_code_calls_of_sqs(tmp_path: Path) -> None:
         heartbeat = Heartbeat(queue, 30)
         heartbeat.hold(held[0].receipt_handle)
         heartbeat._extend()
-        with at(Failpoint.COMMIT_LOOKED, die), contextlib.suppress(Died):
+        with at(Failpoint.COMMIT_DECIDED, die), contextlib.suppress(Died):
             drain(queue, Lake(str(tmp_path / "lake")), settings)
     assert called == POLICY.actions("sqs")
 

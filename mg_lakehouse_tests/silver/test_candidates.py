@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from mg_lakehouse.events.schemas import silver_schema
 from mg_lakehouse.lake.file_stats import coarsened, data_files, files_between, may_differ, meets, spans_around, within
 from mg_lakehouse.lake.lake import Lake
-from mg_lakehouse.silver.candidates import rows_near
+from mg_lakehouse.silver.candidates import duplicate_candidates
 from mg_lakehouse.silver.tables import silver_spec
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -49,7 +49,7 @@ def add(lake: Lake, source: str, **activities: datetime) -> DeltaTable:
 
 
 def near(lake: Lake, handle: DeltaTable, *times: datetime, source: str = "event_feed") -> set[str]:
-    found = rows_near(lake, handle, pl.Series(times, dtype=pl.Datetime("us", "UTC")), [source])
+    found = duplicate_candidates(lake, handle, pl.Series(times, dtype=pl.Datetime("us", "UTC")), [source])
     return set() if found is None else set(found.collect()["activity_id"])
 
 

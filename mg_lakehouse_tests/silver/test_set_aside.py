@@ -16,7 +16,7 @@ import polars as pl
 import pytest
 
 from mg_lakehouse.audit.conservation import conservation
-from mg_lakehouse.audit.hourly_balance import reconcile
+from mg_lakehouse.audit.hourly_balance import balance_hours
 from mg_lakehouse.errors import PermanentError, TransientError
 from mg_lakehouse.events.dedupe import Deduplicated, against_existing
 from mg_lakehouse.events.flatten import Flattened, flatten
@@ -25,7 +25,7 @@ from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.silver import commit as silver
 from mg_lakehouse.silver import set_aside as setting_aside
 from mg_lakehouse.silver.progress import unflattened
-from mg_lakehouse.silver.rebuild import rederive
+from mg_lakehouse.silver.rebuild import rebuild
 from mg_lakehouse.silver.set_aside import count_set_aside, read_set_aside, set_aside_days
 from mg_lakehouse.silver.update import flatten_new
 from mg_lakehouse_tests.events.frames import bundle, item
@@ -83,7 +83,7 @@ def ids(lake: Lake, table: str) -> list[str]:
 
 
 def assert_balanced(lake: Lake) -> None:
-    found = reconcile(lake, START, START + timedelta(hours=1))
+    found = balance_hours(lake, START, START + timedelta(hours=1))
     assert found.balances, found
 
 
@@ -167,7 +167,7 @@ def test_a_run_killed_at_any_commit_is_gone_on_with(lake: Lake, place: str, faul
         raise Killed
 
     receive(lake, [bundle(click("c1"), opened("o1"), "<ClickActivity/>"), bundle(click("POISON"), opened("o2"))])
-    with fault(), at(Failpoint.COMMIT_LANDED, kill, about=place), pytest.raises(Killed):
+    with fault(), at(Failpoint.COMMIT_DONE, kill, about=place), pytest.raises(Killed):
         flatten_new(lake)
     if mended:
         flatten_new(lake)
@@ -176,7 +176,7 @@ def test_a_run_killed_at_any_commit_is_gone_on_with(lake: Lake, place: str, faul
             flatten_new(lake)
     assert unflattened(lake) == 0
     assert_balanced(lake)
-    list(rederive(lake, set_aside_days(lake)))
+    list(rebuild(lake, set_aside_days(lake)))
     assert (ids(lake, "clicks"), ids(lake, "opens")) == (["POISON", "c1"], ["o1", "o2"])
     assert count_set_aside(lake).messages == 0
     assert_balanced(lake)
@@ -194,22 +194,22 @@ def test_retried_they_are_rows_rejects_and_duplicates_and_the_books_balance(lake
     receive(lake, [first, odd, bundle(opened("o1"))])
     with failing():
         flatten_new(lake)
-    dry = {made.table: (made.added, made.removed) for made in rederive(lake, set_aside_days(lake), dry_run=True) if made.changed}
-    made = {made.table: (made.added, made.removed) for made in rederive(lake, set_aside_days(lake)) if made.changed}
+    dry = {made.table: (made.added, made.removed) for made in rebuild(lake, set_aside_days(lake), dry_run=True) if made.changed}
+    made = {made.table: (made.added, made.removed) for made in rebuild(lake, set_aside_days(lake)) if made.changed}
     # The conflict and the item without a time are rejects; of `o1`, silver had the copy that was received later.
     assert dry == made == {"clicks": (1, 0), "rejected_items": (2, 0), "set_aside_messages": (0, 1)}
     assert (ids(lake, "clicks"), ids(lake, "opens")) == (["POISON", "c1", "c2"], ["o1"])
-    hour = reconcile(lake, START, START).hours[0]
+    hour = balance_hours(lake, START, START).hours[0]
     assert (hour.items, hour.rows, hour.rejected, hour.duplicates, hour.set_aside) == (8, 4, 2, 2, 0)
     assert hour.balances
-    assert list(rederive(lake, set_aside_days(lake))) == []
+    assert list(rebuild(lake, set_aside_days(lake))) == []
 
 
 def test_what_fails_still_stays_set_aside(lake: Lake) -> None:
     receive(lake, [bundle(click("POISON")), bundle(click("c1"))])
     with failing():
         flatten_new(lake)
-        assert [made.table for made in rederive(lake, set_aside_days(lake)) if made.changed] == []
+        assert [made.table for made in rebuild(lake, set_aside_days(lake)) if made.changed] == []
     assert count_set_aside(lake).messages == 1
     assert_balanced(lake)
 
@@ -223,7 +223,7 @@ def test_a_backfill_removes_no_rows_of_messages_that_fail_now(lake: Lake, tables
         failing(),
         pytest.raises(PermanentError, match=r"silver/(opens|clicks) .* has rows of 1 messages that this mg-lakehouse cannot flatten"),
     ):
-        list(rederive(lake, [START.date()], tables=tables))
+        list(rebuild(lake, [START.date()], tables=tables))
     assert (ids(lake, "clicks"), ids(lake, "opens")) == (["POISON", "c1"], ["o1"])
     assert count_set_aside(lake).messages == 0
     assert_balanced(lake)
@@ -233,7 +233,7 @@ def test_a_backfill_of_one_table_leaves_them_set_aside(lake: Lake) -> None:
     receive(lake, [bundle(click("POISON"), opened("o1")), bundle(click("c1"))])
     with failing():
         flatten_new(lake)
-    assert [made.changed for made in rederive(lake, [START.date()], tables=["clicks"])] == [False]
+    assert [made.changed for made in rebuild(lake, [START.date()], tables=["clicks"])] == [False]
     assert count_set_aside(lake).messages == 1
     assert_balanced(lake)
 
@@ -255,9 +255,9 @@ def test_a_damaged_table_of_them_is_made_anew_as_its_sentence_says(lake: Lake, t
     )
     shutil.rmtree(folder)
     with failing():
-        list(rederive(copy, [day]))
+        list(rebuild(copy, [day]))
     assert count_set_aside(copy).messages == 1
     assert_balanced(copy)
-    list(rederive(copy, [day]))
+    list(rebuild(copy, [day]))
     assert ids(copy, "clicks") == ["POISON", "c1"]
     assert_balanced(copy)

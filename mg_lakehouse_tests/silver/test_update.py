@@ -309,7 +309,7 @@ def test_two_sources_that_flatten_one_activity_at_once_give_one_row(lake: Lake) 
     def other() -> None:
         flatten_new(lake, source="loaded_files")
 
-    with at(Failpoint.COMMIT_LOOKED, other, about="silver/clicks"):
+    with at(Failpoint.COMMIT_DECIDED, other, about="silver/clicks"):
         report = flatten_new(lake)
     assert rows_of(lake, "silver", "clicks").select("activity_id", "source").rows() == [("c1", "loaded_files")]
     assert report.tables["clicks"] == TableCount(rows=0, duplicates=1)

@@ -10,7 +10,7 @@ import pytest
 
 _HOLDING_ONE_IN_FIFTY = """
 import psutil
-from mg_lakehouse._util.memory import give_back
+from mg_lakehouse._util.memory import release_freed_memory
 
 def resident():
     return psutil.Process().memory_info().rss
@@ -20,7 +20,7 @@ held = [bytes(2_000) for _ in range(100_000)]
 full = resident()
 held = held[::50]
 freed = resident()
-give_back()
+release_freed_memory()
 print(full - before, freed - before, resident() - before)
 """
 

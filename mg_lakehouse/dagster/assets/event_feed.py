@@ -6,10 +6,10 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from mg_lakehouse._util.progress import Step, hearing
+from mg_lakehouse._util.progress import Step, on_remark
 from mg_lakehouse.bronze.event_feed import DrainReport, drain
 from mg_lakehouse.bronze.tables import BRONZE_COLUMNS
-from mg_lakehouse.dagster.interrupts import put_off
+from mg_lakehouse.dagster.interrupts import defer_signals
 from mg_lakehouse.dagster.names import Names
 from mg_lakehouse.dagster.partitions import RECEIVED_DATE, today
 from mg_lakehouse.dagster.reporting import OWNERS, RETRY_TRANSIENT, as_failure, column_schema, table_metadata
@@ -70,7 +70,7 @@ def build_event_feed(settings: Settings) -> dg.AssetsDefinition:
         with as_failure():
             queue, lake, progress = resources.queue(context, settings), resources.lake(context), resources.progress(context)
             # A stopped run finishes its current commit, deletes what is committed and releases the rest.
-            with put_off() as stop, hearing(context.log.info):
+            with defer_signals() as stop, on_remark(context.log.info):
                 report = drain(
                     queue,
                     lake,

@@ -7,7 +7,7 @@ from typing import Any, Final
 import dagster as dg
 from pydantic import Field
 
-from mg_lakehouse._util.progress import Step, hearing
+from mg_lakehouse._util.progress import Step, on_remark
 from mg_lakehouse.bronze.tables import BRONZE_SPECS
 from mg_lakehouse.dagster.checks.silver import silver_check_results, silver_check_specs
 from mg_lakehouse.dagster.names import Names
@@ -17,7 +17,7 @@ from mg_lakehouse.dagster.resources import FeedResources
 from mg_lakehouse.events.catalogue import REJECTED_ITEMS, columns_of, event_of_table, silver_tables
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.settings import Settings
-from mg_lakehouse.silver.rebuild import Rederived, rederive
+from mg_lakehouse.silver.rebuild import Rebuilt, rebuild
 from mg_lakehouse.silver.report import SilverReport, TableCount, merged
 from mg_lakehouse.silver.tables import silver_spec
 from mg_lakehouse.silver.update import flatten_sources
@@ -32,7 +32,7 @@ _REJECTED_DESCRIPTION: Final = (
 class SilverConfig(dg.Config):
     """What to do with the chosen days of receipt, besides flattening bronze's new commits."""
 
-    rederive: bool | None = Field(
+    rebuild: bool | None = Field(
         default=None, description="Rebuild the chosen days from bronze. By default only past days: today's messages are still arriving."
     )
     dry_run: bool = Field(default=False, description="Report what the rebuild would change, and change nothing.")
@@ -43,7 +43,7 @@ _OP: Final = "silver"
 
 def only_new(names: Names) -> dict[str, dg.Config]:
     """Return the config, by op, of a run that only flattens new commits: one queued before midnight must not rebuild yesterday after it."""
-    return {names.of(_OP): SilverConfig(rederive=False)}
+    return {names.of(_OP): SilverConfig(rebuild=False)}
 
 
 def build_silver(settings: Settings) -> dg.AssetsDefinition:
@@ -67,9 +67,9 @@ def build_silver(settings: Settings) -> dg.AssetsDefinition:
         selected = [table for table in silver_tables() if names.silver(table) in context.selected_asset_keys]
         with as_failure():
             store, progress = resources.lake(context), resources.progress(context)
-            with hearing(context.log.info):
+            with on_remark(context.log.info):
                 # Bronze too: an older release would take a newer one's messages for a kind it knows.
-                added = store.bring_up([*BRONZE_SPECS, *(silver_spec(table) for table in selected)])
+                added = store.add_missing_columns([*BRONZE_SPECS, *(silver_spec(table) for table in selected)])
             before = {table: -1 if handle is None else handle.version() for table, handle in store.open_all("silver", selected).items()}
             reports = flatten_sources(
                 store,
@@ -78,9 +78,9 @@ def build_silver(settings: Settings) -> dg.AssetsDefinition:
                 progress=lambda so_far: progress.report(context.log, Step("silver", so_far.items, "events flattened")),
             )
             rebuilt = list(
-                rederive(
+                rebuild(
                     store,
-                    _days_to_rederive(context.partition_keys if _has_partitions(context) else (), config),
+                    _days_to_rebuild(context.partition_keys if _has_partitions(context) else (), config),
                     tables=selected,
                     dry_run=config.dry_run,
                     slice_bytes=settings.flatten_bytes,
@@ -108,11 +108,11 @@ def _has_partitions(context: dg.AssetExecutionContext) -> bool:
     return bool(context.has_partition_key or context.has_partition_key_range)
 
 
-def _days_to_rederive(partitions: Sequence[str], config: SilverConfig) -> list[date]:
+def _days_to_rebuild(partitions: Sequence[str], config: SilverConfig) -> list[date]:
     days = [date.fromisoformat(key) for key in partitions]
-    if config.rederive is None:
+    if config.rebuild is None:
         return [day for day in days if day < date.fromisoformat(today())]
-    return days if config.rederive else []
+    return days if config.rebuild else []
 
 
 def _columns_added(table: str, added: Mapping[str, Sequence[str]]) -> dict[str, Any]:
@@ -120,7 +120,7 @@ def _columns_added(table: str, added: Mapping[str, Sequence[str]]) -> dict[str, 
     return {"columns_added": ", ".join(added[table])} if table in added else {}
 
 
-def _rederived(table: str, rebuilt: Sequence[Rederived]) -> dict[str, Any]:
+def _rederived(table: str, rebuilt: Sequence[Rebuilt]) -> dict[str, Any]:
     """Metadata on what the rebuild changed in a table, or would change."""
     own = [day for day in rebuilt if day.table == table]
     if not own:

@@ -12,8 +12,8 @@ from pydantic import Field
 from mg_lakehouse._util.dates import days_between
 from mg_lakehouse._util.escaping import for_markdown, visible
 from mg_lakehouse._util.progress import Step
-from mg_lakehouse.audit.tables import RECONCILIATION
-from mg_lakehouse.audit.vendor_totals import reconcile_day, replace_days
+from mg_lakehouse.audit.tables import VENDOR_TOTALS
+from mg_lakehouse.audit.vendor_totals import compare_day, replace_days
 from mg_lakehouse.dagster.names import Names
 from mg_lakehouse.dagster.reporting import OWNERS, RETRY_TRANSIENT, as_failure, table_metadata
 from mg_lakehouse.dagster.resources import FeedResources
@@ -22,7 +22,7 @@ from mg_lakehouse.gold.contract import JOB_METRICS
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.sources.web_service import missing_credentials
 
-__all__ = ["DIFFERENCES_EXPLAINED", "DaysConfig", "asked_range", "build_reconciliation"]
+__all__ = ["DIFFERENCES_EXPLAINED", "DaysConfig", "build_vendor_totals", "requested_days"]
 
 DIFFERENCES_EXPLAINED: Final = "differences_explained"
 
@@ -36,7 +36,7 @@ class DaysConfig(dg.Config):
     last_day: str | None = Field(default=None, description="Last day.")
 
 
-def asked_range(config: DaysConfig, settings: Settings) -> list[date]:
+def requested_days(config: DaysConfig, settings: Settings) -> list[date]:
     """Return the days that a config selects.
 
     Raises:
@@ -46,18 +46,18 @@ def asked_range(config: DaysConfig, settings: Settings) -> list[date]:
     return days_between(_day(config.first_day) or yesterday, _day(config.last_day) or yesterday)
 
 
-def build_reconciliation(settings: Settings) -> dg.AssetsDefinition:
+def build_vendor_totals(settings: Settings) -> dg.AssetsDefinition:
     """Build the asset, with the check ``differences_explained``, which warns."""
     names = Names(settings.feed)
-    resources, key = FeedResources(names), names.gold(RECONCILIATION.name)
+    resources, key = FeedResources(names), names.gold(VENDOR_TOTALS.name)
     schema = dg.TableSchema(
-        [dg.TableColumn(name, str(dtype), description=RECONCILIATION.comments[name]) for name, dtype in RECONCILIATION.schema.items()]
+        [dg.TableColumn(name, str(dtype), description=VENDOR_TOTALS.comments[name]) for name, dtype in VENDOR_TOTALS.schema.items()]
     )
 
     @dg.asset(
         key=key,
         deps=[names.gold(JOB_METRICS), names.account_activity],
-        description=f"{RECONCILIATION.description} A run replaces the rows of the days in its config; by default yesterday's.",
+        description=f"{VENDOR_TOTALS.description} A run replaces the rows of the days in its config; by default yesterday's.",
         group_name=names.group("gold"),
         kinds={"deltalake", "polars"},
         owners=list(OWNERS),
@@ -75,19 +75,19 @@ def build_reconciliation(settings: Settings) -> dg.AssetsDefinition:
     )
     def reconciliation(context: dg.AssetExecutionContext, config: DaysConfig) -> Iterator[dg.MaterializeResult[Any]]:
         with as_failure():
-            days, store, progress = asked_range(config, settings), resources.lake(context), resources.progress(context)
+            days, store, progress = requested_days(config, settings), resources.lake(context), resources.progress(context)
             service = None if missing_credentials(settings) else resources.web_service(context, settings)
             if service is None:
                 missing = " and ".join(missing_credentials(settings))
                 context.log.info("Only files are compared: set %s for MessageGears' summaries.", missing)
             compared: list[pl.DataFrame] = []
             for day in days:
-                compared.append(reconcile_day(store, settings, day, service, now=datetime.now(UTC), progress=context.log.warning))
+                compared.append(compare_day(store, settings, day, service, now=datetime.now(UTC), progress=context.log.warning))
                 progress.report(context.log, Step("reconciliation", len(compared), "days compared"))
             rows = pl.concat(compared)
             replace_days(store, days, rows)
         yield dg.MaterializeResult(
-            metadata={**_metadata(rows), **table_metadata(store, "gold", RECONCILIATION.name)}, check_results=[_check(key, rows)]
+            metadata={**_metadata(rows), **table_metadata(store, "gold", VENDOR_TOTALS.name)}, check_results=[_check(key, rows)]
         )
 
     return reconciliation

@@ -5,22 +5,22 @@ from typing import Final
 
 import dagster as dg
 
-from mg_lakehouse.audit.hourly_balance import Reconciliation, reconcile_sources
+from mg_lakehouse.audit.hourly_balance import HourlyBalance, balance_hours_of_sources
 from mg_lakehouse.dagster.names import Names
 from mg_lakehouse.dagster.reporting import as_failure
 from mg_lakehouse.dagster.resources import FeedResources
 from mg_lakehouse.events.catalogue import REJECTED_ITEMS
 
-__all__ = ["build_hourly_balance", "reconciliation_key"]
+__all__ = ["build_hourly_balance", "hours_balance_key"]
 
-RECONCILED: Final = "hours_balance"
+HOURS_BALANCE: Final = "hours_balance"
 
 _RECONCILED: Final = timedelta(hours=2)
 
 
-def reconciliation_key(names: Names) -> dg.AssetCheckKey:
+def hours_balance_key(names: Names) -> dg.AssetCheckKey:
     """Return the key of the check ``hours_balance``."""
-    return dg.AssetCheckKey(names.silver(REJECTED_ITEMS), RECONCILED)
+    return dg.AssetCheckKey(names.silver(REJECTED_ITEMS), HOURS_BALANCE)
 
 
 def build_hourly_balance(names: Names) -> dg.AssetChecksDefinition:
@@ -28,7 +28,7 @@ def build_hourly_balance(names: Names) -> dg.AssetChecksDefinition:
     resources = FeedResources(names)
 
     @dg.asset_check(
-        name=RECONCILED,
+        name=HOURS_BALANCE,
         asset=names.silver(REJECTED_ITEMS),
         blocking=True,
         required_resource_keys=resources.keys_of_op("lake"),
@@ -37,7 +37,7 @@ def build_hourly_balance(names: Names) -> dg.AssetChecksDefinition:
     def reconciliation(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
         now = datetime.now(UTC)
         with as_failure():
-            balance = reconcile_sources(resources.lake(context), now - _RECONCILED, now)
+            balance = balance_hours_of_sources(resources.lake(context), now - _RECONCILED, now)
         wrong = [hour for hour in balance.hours if not hour.balances]
         return dg.AssetCheckResult(
             passed=balance.balances,
@@ -60,7 +60,7 @@ def build_hourly_balance(names: Names) -> dg.AssetChecksDefinition:
     return reconciliation
 
 
-def _unbalanced(balance: Reconciliation) -> str:
+def _unbalanced(balance: HourlyBalance) -> str:
     if balance.changed_batches:
         return f"The messages of {len(balance.changed_batches)} batches are not those that were committed."
     if balance.uncovered:

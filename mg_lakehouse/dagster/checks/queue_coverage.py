@@ -7,7 +7,7 @@ import dagster as dg
 
 from mg_lakehouse.audit.queue_coverage import Compared, compare_with_queue
 from mg_lakehouse.bronze.tables import BRONZE_TABLES
-from mg_lakehouse.dagster.assets.vendor_totals import DaysConfig, asked_range
+from mg_lakehouse.dagster.assets.vendor_totals import DaysConfig, requested_days
 from mg_lakehouse.dagster.names import Names
 from mg_lakehouse.dagster.reporting import as_failure
 from mg_lakehouse.dagster.resources import FeedResources
@@ -33,7 +33,7 @@ def build_comparison(settings: Settings) -> dg.AssetChecksDefinition:
     def queue_lost_nothing(context: dg.AssetCheckExecutionContext, config: DaysConfig) -> dg.AssetCheckResult:
         lake = resources.lake(context)
         with as_failure():
-            days = asked_range(config, settings)
+            days = requested_days(config, settings)
             waiting = sum(unflattened(lake, source) for source in BRONZE_TABLES)
             files = list(compare_with_queue(lake, settings, days))
         return _result(files, waiting)

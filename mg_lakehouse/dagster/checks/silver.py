@@ -12,14 +12,14 @@ import dagster as dg
 
 from mg_lakehouse.audit.conservation import RECHECKED_VERSIONS, Conservation, conservation
 from mg_lakehouse.audit.uniqueness import repeated_ids, repeated_new_ids
-from mg_lakehouse.dagster.checks.hourly_balance import reconciliation_key
+from mg_lakehouse.dagster.checks.hourly_balance import hours_balance_key
 from mg_lakehouse.dagster.internals import AssetCheckExecutionRecordStatus
 from mg_lakehouse.dagster.names import Names
 from mg_lakehouse.events.catalogue import REJECTED_ITEMS, UNRECOGNIZED
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.serving.alerts import Alert
 from mg_lakehouse.silver.report import SilverReport, merged
-from mg_lakehouse.silver.set_aside import SetAside, count_set_aside, said_of
+from mg_lakehouse.silver.set_aside import SetAside, count_set_aside, set_aside_message
 from mg_lakehouse.silver.tables import EVENT_TABLES
 
 __all__ = ["CONSERVATION", "UNIQUENESS", "failed_blocking_check", "silver_check_results", "silver_check_specs"]
@@ -64,7 +64,7 @@ def silver_check_specs(names: Names) -> list[dg.AssetCheckSpec]:
 def failed_blocking_check(names: Names, instance: dg.DagsterInstance) -> dg.AssetCheckKey | None:
     """Return a blocking check of silver whose newest evaluation failed, if there is one. Planned evaluations do not count."""
     evaluated = {AssetCheckExecutionRecordStatus.SUCCEEDED, AssetCheckExecutionRecordStatus.FAILED}
-    for key in (*(spec.key for spec in silver_check_specs(names) if spec.blocking), reconciliation_key(names)):
+    for key in (*(spec.key for spec in silver_check_specs(names) if spec.blocking), hours_balance_key(names)):
         newest = instance.event_log_storage.get_asset_check_execution_history(key, limit=1, status=evaluated)
         if newest and newest[0].status == AssetCheckExecutionRecordStatus.FAILED:
             return key
@@ -120,7 +120,7 @@ def _conservation(names: Names, lake: Lake, above: Mapping[str, int]) -> dg.Asse
 
 
 def _nothing_set_aside(names: Names, set_aside: SetAside) -> dg.AssetCheckResult:
-    key, text = names.nothing_set_aside, said_of(set_aside)
+    key, text = names.nothing_set_aside, set_aside_message(set_aside)
     alerts = [Alert("error", "set aside", text)._asdict()] if set_aside.messages else []
     return dg.AssetCheckResult(
         asset_key=key.asset_key,

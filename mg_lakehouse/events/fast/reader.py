@@ -33,17 +33,17 @@ except ImportError:  # pragma: no cover  (installed without a compiler)
         "and the headers of Python (Debian: gcc python3-dev), then install mg-lakehouse again."
     )
 
-__all__ = ["NOTHING_PLAIN", "OddItem", "PlainReading", "read_plain"]
+__all__ = ["NOTHING_READ_FAST", "FastReading", "SlowItem", "read_fast"]
 
 
-class OddItem(NamedTuple):
+class SlowItem(NamedTuple):
     """An item that is not plain, parsed, and the position of its body in the batch."""
 
     body: int
     item: Item
 
 
-class PlainReading(NamedTuple):
+class FastReading(NamedTuple):
     """The bodies of a batch whose items could be separated, and their items.
 
     ``bodies`` (UInt32, ascending) are their positions in the batch, ``items`` (UInt32) the number of items in each. ``rows`` has one
@@ -54,19 +54,19 @@ class PlainReading(NamedTuple):
     bodies: pl.Series
     items: pl.Series
     rows: dict[str, pl.DataFrame]
-    odd: list[OddItem]
+    odd: list[SlowItem]
 
 
-NOTHING_PLAIN: Final = PlainReading(pl.Series(dtype=pl.UInt32), pl.Series(dtype=pl.UInt32), {}, [])
+NOTHING_READ_FAST: Final = FastReading(pl.Series(dtype=pl.UInt32), pl.Series(dtype=pl.UInt32), {}, [])
 
 
-def read_plain(bodies: pl.Series | pa.LargeStringArray) -> PlainReading:
+def read_fast(bodies: pl.Series | pa.LargeStringArray) -> FastReading:
     """Read those bodies (String, or Arrow's ``large_string``) whose items can be separated by their tags alone."""
     if machine is None or not len(bodies):  # pragma: no branch
-        return NOTHING_PLAIN
+        return NOTHING_READ_FAST
     _, starts, data = (bodies if isinstance(bodies, pa.LargeStringArray) else in_arrow(bodies)).buffers()
     if starts is None or data is None:
-        return NOTHING_PLAIN
+        return NOTHING_READ_FAST
     scanned = machine.scan(_rules(), memoryview(data).cast("B"), memoryview(starts).cast("B").cast("q")[: len(bodies) + 1])
     odd, broken = _parsed(scanned.odd(), data)
     plain = _numbers(scanned.plain, pa.uint8()).cast(pl.Boolean)
@@ -75,7 +75,7 @@ def read_plain(bodies: pl.Series | pa.LargeStringArray) -> PlainReading:
         plain = plain.scatter(sorted(broken), values=False)
         rows = {table: frame.filter(plain.gather(frame["message"])) for table, frame in rows.items()}
     kept = plain.arg_true().cast(pl.UInt32)
-    return PlainReading(kept, _numbers(scanned.counts, pa.uint32()).gather(kept), rows, [item for item in odd if item.body not in broken])
+    return FastReading(kept, _numbers(scanned.counts, pa.uint32()).gather(kept), rows, [item for item in odd if item.body not in broken])
 
 
 @cache
@@ -87,9 +87,9 @@ def _rules() -> machine.Grammar:
     )
 
 
-def _parsed(found: list[tuple[int, int, int, int, int]], data: pa.Buffer) -> tuple[list[OddItem], set[int]]:
+def _parsed(found: list[tuple[int, int, int, int, int]], data: pa.Buffer) -> tuple[list[SlowItem], set[int]]:
     """Parse the odd items, each alone. Also returns the bodies to read strictly: an odd item is not well-formed or holds another bundle."""
-    parsed: list[OddItem] = []
+    parsed: list[SlowItem] = []
     broken: set[int] = set()
     for body, position, start, end, prefix in found:
         if body in broken:
@@ -102,7 +102,7 @@ def _parsed(found: list[tuple[int, int, int, int, int]], data: pa.Buffer) -> tup
         if item is None or item.element in ENVELOPES:  # the items in it belong to the bundle
             broken.add(body)
         else:
-            parsed.append(OddItem(body, item))
+            parsed.append(SlowItem(body, item))
     return parsed, broken
 
 
