@@ -175,7 +175,7 @@ def load_settings(*, dotenv: Path | None = Path(".env")) -> Settings:
     try:
         return _Environment()
     except ValidationError as error:
-        raise ConfigurationError(f"MG_{_said(error, str.upper)}") from None
+        raise ConfigurationError(f"MG_{_first_fault(error, str.upper)}") from None
 
 
 def check_settings(values: Mapping[str, Any]) -> Settings:
@@ -187,10 +187,10 @@ def check_settings(values: Mapping[str, Any]) -> Settings:
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
-        raise ConfigurationError(_said(error, str)) from None
+        raise ConfigurationError(_first_fault(error, str)) from None
 
 
-def _said(error: ValidationError, spelled: Callable[[str], str]) -> str:
+def _first_fault(error: ValidationError, spelled: Callable[[str], str]) -> str:
     """Describe the first invalid value without quoting it: it may be a key."""
     first = error.errors(include_input=False, include_url=False)[0]
     return f"{spelled('_'.join(str(part) for part in first['loc']))}: {first['msg']}."

@@ -26,7 +26,7 @@ from mg_lakehouse.lake.failpoints import Failpoint, reached
 from mg_lakehouse.lake.file_stats import data_files
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.settings import Settings
-from mg_lakehouse.sources.daily_file import ActivityFile, Progress, download_activity
+from mg_lakehouse.sources.daily_file import ActivityFile, ProgressCallback, download_activity
 from mg_lakehouse.sources.web_service import WebService
 
 __all__ = ["Fetched", "FileKey", "commit_bundles", "fetch_activity", "files_in_bronze"]
@@ -56,7 +56,7 @@ class Fetched:
 
 
 def fetch_activity(
-    service: WebService, lake: Lake, settings: Settings, key: FileKey, *, again: bool = False, progress: Progress | None = None
+    service: WebService, lake: Lake, settings: Settings, key: FileKey, *, again: bool = False, progress: ProgressCallback | None = None
 ) -> Fetched:
     """Fetch a daily file into bronze, unless bronze has it.
 
@@ -109,7 +109,7 @@ def _rows_of_days(lake: Lake, days: Collection[date]) -> pl.LazyFrame | None:
 
 
 def commit_bundles(
-    lake: Lake, settings: Settings, file: ActivityFile, *, received_at: datetime, progress: Progress | None = None
+    lake: Lake, settings: Settings, file: ActivityFile, *, received_at: datetime, progress: ProgressCallback | None = None
 ) -> Fetched:
     """Commit a file's bundles in batches, each bundle once.
 

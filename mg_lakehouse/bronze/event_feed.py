@@ -55,7 +55,7 @@ class DrainReport:
     least_margin_seconds: float | None = None
 
 
-Progress = Callable[[DrainReport], None]
+ProgressCallback = Callable[[DrainReport], None]
 
 
 def drain(
@@ -67,7 +67,7 @@ def drain(
     max_seconds: float | None = None,
     until_empty: bool = True,
     stop: threading.Event | None = None,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
 ) -> DrainReport:
     """Receive, commit and delete until the queue is empty or the budget is spent.
 
@@ -121,7 +121,14 @@ class _Committer:
     """Collects messages into batches, commits each, and has its messages deleted while the next one fills."""
 
     def __init__(
-        self, queue: EventQueue, lake: Lake, settings: Settings, heartbeat: Heartbeat, *, deletes: Deletes, progress: Progress | None
+        self,
+        queue: EventQueue,
+        lake: Lake,
+        settings: Settings,
+        heartbeat: Heartbeat,
+        *,
+        deletes: Deletes,
+        progress: ProgressCallback | None,
     ) -> None:
         self._queue = queue
         self._lake = lake

@@ -61,7 +61,7 @@ def build_automation_sensor(settings: Settings) -> dg.AutomationConditionSensorD
     """
     names = Names(settings.feed)
     return dg.AutomationConditionSensorDefinition(
-        names.of("gold_automation"),
+        names.qualified("gold_automation"),
         target=dg.AssetSelection.assets(*(names.gold(model) for model in dbt_models(settings))),
         default_status=dg.DefaultSensorStatus.RUNNING,
         minimum_interval_seconds=15,

@@ -82,7 +82,7 @@ def build_definitions(
             *build_alert_sensors(settings),
         ],
         schedules=build_schedules(settings),
-        resources={names.of(name): resource for name, resource in (_resources(settings) | dict(resources or {})).items()},
+        resources={names.qualified(name): resource for name, resource in (_resources(settings) | dict(resources or {})).items()},
     )
 
 

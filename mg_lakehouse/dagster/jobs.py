@@ -63,7 +63,7 @@ def build_jobs(settings: Settings) -> list[dg.UnresolvedAssetJobDefinition]:
     selections = _selections(names, settings)
     tags = {BEATS_FROM_THE_START: f"{settings.heartbeat_seconds:g}"}
     return [
-        dg.define_asset_job(names.of(job), selections[job], description=description, executor_def=_ONE_PROCESS, tags=tags)
+        dg.define_asset_job(names.qualified(job), selections[job], description=description, executor_def=_ONE_PROCESS, tags=tags)
         for job, description in _DESCRIPTIONS.items()
     ]
 

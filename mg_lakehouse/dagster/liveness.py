@@ -92,7 +92,7 @@ def end_dead_runs(instance: dg.DagsterInstance, names: Names) -> list[str]:
 
     Any number of processes may call it at once: whoever removes a run's heart ends the run.
     """
-    hearts = RunHeartbeats.of(instance)
+    hearts = RunHeartbeats.of_instance(instance)
     if hearts is None:
         return []
     now, known, crowd = hearts.now(), hearts.all(), places(instance, names)

@@ -28,8 +28,8 @@ def build_liveness_sensor(settings: Settings) -> dg.SensorDefinition:
     resources = FeedResources(names)
 
     @dg.sensor(
-        name=names.of(LIVENESS_SENSOR),
-        job_name=names.of(GOLD_JOB),
+        name=names.qualified(LIVENESS_SENSOR),
+        job_name=names.qualified(GOLD_JOB),
         required_resource_keys=resources.keys("event_feed", "lake"),
         minimum_interval_seconds=30,
         default_status=dg.DefaultSensorStatus.RUNNING,
@@ -53,7 +53,7 @@ def build_liveness_sensor(settings: Settings) -> dg.SensorDefinition:
 
 def _look(context: dg.SensorEvaluationContext, names: Names, resources: FeedResources, settings: Settings) -> str:
     """Check the queue for a stall and report it. Return a sentence."""
-    depth, now, cursor = resources.queue(context, settings).depth(), datetime.now(UTC), Cursor.of(context.cursor)
+    depth, now, cursor = resources.queue(context, settings).depth(), datetime.now(UTC), Cursor.parse(context.cursor)
     since = None if depth.visible == 0 else (cursor.since() or now)
     stall = find_stall(context.instance, names, resources.lake(context), settings, depth=depth, waiting_since=since)
     cause, reported = (None if stall is None else stall.cause), cursor.reported_at

@@ -26,7 +26,7 @@ class Names:
 
     feed: str | None = None
 
-    def of(self, name: str) -> str:
+    def qualified(self, name: str) -> str:
         """Name of a job, op, sensor, schedule or resource: ``ingest``, or ``transactional_ingest``."""
         return name if self.feed is None else f"{self.feed}_{name}"
 
@@ -36,11 +36,11 @@ class Names:
 
     def group(self, group: Group) -> str:
         """Name of an asset group."""
-        return self.of(group)
+        return self.qualified(group)
 
     def pool(self, name: str) -> str:
         """Name of a pool: ``mg_silver``, or ``mg_transactional_silver``."""
-        return f"mg_{self.of(name)}"
+        return f"mg_{self.qualified(name)}"
 
     def silver(self, table: str) -> dg.AssetKey:
         """Asset key of a silver table."""

@@ -77,7 +77,7 @@ def holder_in(instance: dg.DagsterInstance, pool: str) -> Holder | None:
 
 
 def _holder(instance: dg.DagsterInstance, pool: str, run_id: str) -> Holder:
-    record, hearts = instance.get_run_record_by_id(run_id), RunHeartbeats.of(instance)
+    record, hearts = instance.get_run_record_by_id(run_id), RunHeartbeats.of_instance(instance)
     running = None
     if record is not None and record.start_time is not None and not record.dagster_run.is_finished:
         running = datetime.now(UTC) - datetime.fromtimestamp(record.start_time, UTC)

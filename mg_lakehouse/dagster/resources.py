@@ -121,7 +121,7 @@ class FeedResources:
 
     def keys(self, *resources: ResourceName) -> set[str]:
         """Return the required resource keys, as Dagster names them."""
-        return {self.names.of(resource) for resource in resources}
+        return {self.names.qualified(resource) for resource in resources}
 
     def keys_of_op(self, *resources: ResourceName) -> set[str]:
         """Return the required resource keys of an op or a check, whose run has a heartbeat."""
@@ -129,7 +129,7 @@ class FeedResources:
 
     def lake(self, context: _Context) -> Lake:
         """A client of the lake."""
-        resource: LakeResource = self._of(context, "lake")
+        resource: LakeResource = self._resource(context, "lake")
         return resource.get()
 
     def queue(self, context: _Context, settings: Settings) -> EventQueue:
@@ -138,7 +138,7 @@ class FeedResources:
         Raises:
             ConfigurationError: no queue is set, or the AWS settings are invalid.
         """
-        resource: EventFeedResource = self._of(context, "event_feed")
+        resource: EventFeedResource = self._resource(context, "event_feed")
         return resource.get(settings)
 
     def web_service(self, context: _Context, settings: Settings) -> WebService:
@@ -147,22 +147,22 @@ class FeedResources:
         Raises:
             ConfigurationError: account or key is not set.
         """
-        resource: WebServiceResource = self._of(context, "web_service")
+        resource: WebServiceResource = self._resource(context, "web_service")
         return resource.get(settings)
 
     def dbt(self, context: _Context) -> DbtCliResource:
         """Dbt's command line."""
-        resource: DbtCliResource = self._of(context, "dbt")
+        resource: DbtCliResource = self._resource(context, "dbt")
         return resource
 
     def progress(self, context: _Context) -> ProgressResource:
         """The resource that reports progress."""
-        resource: ProgressResource = self._of(context, "progress")
+        resource: ProgressResource = self._resource(context, "progress")
         return resource
 
     def slack(self, context: _Context) -> Any:
         """The resource of ``dagster-slack``."""
-        return self._of(context, "slack")
+        return self._resource(context, "slack")
 
-    def _of(self, context: _Context, name: ResourceName) -> Any:
-        return getattr(context.resources, self.names.of(name))
+    def _resource(self, context: _Context, name: ResourceName) -> Any:
+        return getattr(context.resources, self.names.qualified(name))

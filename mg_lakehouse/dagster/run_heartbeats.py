@@ -70,7 +70,7 @@ class RunHeartbeats:
     storage: SqlRunStorage
 
     @classmethod
-    def of(cls, instance: dg.DagsterInstance) -> Self | None:
+    def of_instance(cls, instance: dg.DagsterInstance) -> Self | None:
         """Return an instance's hearts; ``None`` unless it keeps its runs in a SQL database: SQLite, Postgres, MySQL."""
         return cls(instance.run_storage) if isinstance(instance.run_storage, SqlRunStorage) else None
 
@@ -134,7 +134,7 @@ def _now(connection: Any) -> datetime:
 @contextmanager
 def keep_beating(instance: dg.DagsterInstance, run_id: str, every: float) -> Iterator[None]:
     """Beat for a run inside the block, in a thread. Nobody observes an ephemeral instance, so it gets no heartbeat."""
-    hearts = None if instance.is_ephemeral else RunHeartbeats.of(instance)
+    hearts = None if instance.is_ephemeral else RunHeartbeats.of_instance(instance)
     if hearts is None:
         yield
         return

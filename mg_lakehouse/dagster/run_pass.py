@@ -131,7 +131,7 @@ class _Runner:
 
     def run(self, name: str, *, partition_key: str | None = None, ops: Mapping[str, dg.Config] | None = None) -> PassResult:
         """Run a job."""
-        job, run_id = self.names.of(name), str(uuid4())
+        job, run_id = self.names.qualified(name), str(uuid4())
         attendant = Attendant(self.instance, self.names, run_id, self.wait_seconds)
         attendant.look()
         with attended(attendant):

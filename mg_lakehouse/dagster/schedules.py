@@ -77,8 +77,8 @@ def build_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
     names = Names(settings.feed)
     by_clock = [
         dg.ScheduleDefinition(
-            name=names.of(schedule.name),
-            job_name=names.of(schedule.job),
+            name=names.qualified(schedule.name),
+            job_name=names.qualified(schedule.job),
             cron_schedule=schedule.cron,
             run_config=todays_small_files(names) if schedule.name == _COMPACTION else None,
             default_status=dg.DefaultScheduleStatus.RUNNING,
@@ -94,8 +94,8 @@ def _of_daily_files(settings: Settings, schedule: _Schedule) -> dg.ScheduleDefin
     zone = ZoneInfo(settings.activity_timezone)
 
     @dg.schedule(
-        name=names.of(schedule.name),
-        job_name=names.of(schedule.job),
+        name=names.qualified(schedule.name),
+        job_name=names.qualified(schedule.job),
         cron_schedule=schedule.cron,
         execution_timezone=settings.activity_timezone,
         default_status=dg.DefaultScheduleStatus.STOPPED if missing else dg.DefaultScheduleStatus.RUNNING,

@@ -63,10 +63,10 @@ def decide(depth: QueueDepth, *, running: bool, seconds_since_last: float | None
 def build_event_feed_sensor(settings: Settings) -> dg.SensorDefinition:
     """The sensor ``event_feed_sensor``."""
     names = Names(settings.feed)
-    resources, ingest = FeedResources(names), names.of(INGEST_JOB)
+    resources, ingest = FeedResources(names), names.qualified(INGEST_JOB)
 
     @dg.sensor(
-        name=names.of(EVENT_FEED_SENSOR),
+        name=names.qualified(EVENT_FEED_SENSOR),
         job_name=ingest,
         required_resource_keys=resources.keys("event_feed"),
         minimum_interval_seconds=10,
@@ -97,8 +97,8 @@ def build_daily_files_sensor(names: Names) -> dg.SensorDefinition:
     resources = FeedResources(names)
 
     @dg.sensor(
-        name=names.of("daily_files_sensor"),
-        job_name=names.of(FLATTEN_JOB),
+        name=names.qualified("daily_files_sensor"),
+        job_name=names.qualified(FLATTEN_JOB),
         required_resource_keys=resources.keys("lake"),
         minimum_interval_seconds=60,
         default_status=dg.DefaultSensorStatus.RUNNING,
@@ -107,7 +107,7 @@ def build_daily_files_sensor(names: Names) -> dg.SensorDefinition:
     def daily_files_sensor(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         if ended := end_dead_runs(context.instance, names):
             return _ended(context, ended)
-        if any(under_way(context.instance, names.of(job)) for job in (INGEST_JOB, FLATTEN_JOB)):
+        if any(under_way(context.instance, names.qualified(job)) for job in (INGEST_JOB, FLATTEN_JOB)):
             return dg.SkipReason("A run that flattens is under way.")
         try:
             waiting = sum(unflattened(resources.lake(context), source) for source in BRONZE_TABLES if source != EVENT_FEED.name)

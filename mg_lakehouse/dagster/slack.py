@@ -34,7 +34,7 @@ def build_alert_sensors(settings: Settings) -> list[dg.SensorDefinition]:
     resources = FeedResources(names)
 
     @dg.sensor(
-        name=names.of("alerts_to_slack"),
+        name=names.qualified("alerts_to_slack"),
         minimum_interval_seconds=60,
         default_status=dg.DefaultSensorStatus.RUNNING,
         required_resource_keys=resources.keys("slack"),

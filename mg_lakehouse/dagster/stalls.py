@@ -45,7 +45,7 @@ class Cursor:
     reported_at: str | None = None
 
     @classmethod
-    def of(cls, text: str | None) -> Self:
+    def parse(cls, text: str | None) -> Self:
         """Parse the sensor's cursor."""
         return cls(**json.loads(text)) if text else cls()
 
@@ -71,7 +71,7 @@ def find_stall(
     now = datetime.now(UTC)
     committed = _committed(lake)
     known = [] if isinstance(committed, LakehouseError) else committed
-    last = max([waiting_since, *known, *_succeeded(instance, names.of(INGEST_JOB))])
+    last = max([waiting_since, *known, *_succeeded(instance, names.qualified(INGEST_JOB))])
     if now - last < timedelta(minutes=settings.stalled_minutes):
         return None
     # What keeps us from reading the lake keeps an ingest from it too.
@@ -95,7 +95,7 @@ def _succeeded(instance: dg.DagsterInstance, job: str) -> list[datetime]:
 
 def _why(instance: dg.DagsterInstance, names: Names, now: datetime) -> tuple[str, str]:
     """Return the cause, and a sentence about it."""
-    record = under_way(instance, names.of(INGEST_JOB))
+    record = under_way(instance, names.qualified(INGEST_JOB))
     if record is not None:
         run = record.dagster_run
         queued = run.status == dg.DagsterRunStatus.QUEUED
@@ -109,17 +109,17 @@ def _why(instance: dg.DagsterInstance, names: Names, now: datetime) -> tuple[str
                 f"{described(run)} has been in Dagster's queue for {age}: see what runs, and whether the daemon launches runs.",
             )
         return f"slow {run.run_id}", f"{described(run)} has been under way for {age} and commits nothing: see its log, or end it."
-    state = sensor_state(instance, names.of(EVENT_FEED_SENSOR))
+    state = sensor_state(instance, names.qualified(EVENT_FEED_SENSOR))
     if state is not None and state.status == InstigatorStatus.STOPPED:
-        return "sensor stopped", f"The sensor {names.of(EVENT_FEED_SENSOR)} is stopped: start it in the UI."
-    records = instance.get_run_records(dg.RunsFilter(job_name=names.of(INGEST_JOB)), limit=1)
+        return "sensor stopped", f"The sensor {names.qualified(EVENT_FEED_SENSOR)} is stopped: start it in the UI."
+    records = instance.get_run_records(dg.RunsFilter(job_name=names.qualified(INGEST_JOB)), limit=1)
     if records and records[0].dagster_run.status != dg.DagsterRunStatus.SUCCESS:
         run = records[0].dagster_run
         return (
             f"failed {run.status.value}",
             f"The last ingest, {described(run)}, ended as {run.status.value.lower()}. {_failure(instance, run)}",
         )
-    return "none", f"No ingest was started: see the ticks of {names.of(EVENT_FEED_SENSOR)}."
+    return "none", f"No ingest was started: see the ticks of {names.qualified(EVENT_FEED_SENSOR)}."
 
 
 def _failure(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str:

@@ -92,7 +92,7 @@ class Additions:
             query = f"{empty_rows(name)} union all by name {source}" if source else empty_rows(name)
             cursor.execute(f"create or replace view {model.schema}.{identifier(scoped_view(name))} as {query}")
         if state is not None:
-            cursor.execute(f"create or replace view {model.schema}.{KNOWN_ROWS} as from {self._snapshots.of(state.handle)}")
+            cursor.execute(f"create or replace view {model.schema}.{KNOWN_ROWS} as from {self._snapshots.source(state.handle)}")
             return
         cursor.register("nothing", pl.DataFrame(schema=model.spec.schema).to_arrow(compat_level=pl.CompatLevel.oldest()))
         cursor.execute(f"create or replace table {model.schema}.{KNOWN_ROWS} as from nothing")

@@ -56,7 +56,7 @@ class SilverTables:
     def source(self, name: str, snapshots: Snapshots) -> str:
         """SQL of all rows of a table."""
         handle = self.handle(name)
-        return empty_rows(name) if handle is None else f"select * from {snapshots.of(handle)}"
+        return empty_rows(name) if handle is None else f"select * from {snapshots.source(handle)}"
 
     def included(self, tables: Sequence[str]) -> dict[str, Watermark]:
         """What whoever reads these tables now includes."""

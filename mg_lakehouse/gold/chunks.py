@@ -86,4 +86,4 @@ def job_days_of(cursor: duckdb.DuckDBPyConnection, pairs: str, requests: str) ->
         f"select day, min(request_id), max(request_id) from ({pairs}) as pairs(request_id, day) "
         f"where request_id in (select request_id from {requests}) and day is not null group by day"
     ).fetchall()
-    return JobDays.of(row for row in rows if isinstance(row[0], date))  # see `days_of`
+    return JobDays.from_rows(row for row in rows if isinstance(row[0], date))  # see `days_of`

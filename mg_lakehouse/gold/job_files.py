@@ -33,7 +33,7 @@ class JobDays:
     ids: Sequence[tuple[str, str]]
 
     @classmethod
-    def of(cls, rows: Iterable[tuple[date, str, str]]) -> JobDays:
+    def from_rows(cls, rows: Iterable[tuple[date, str, str]]) -> JobDays:
         """From rows of a day, the least and the greatest id."""
         ordered = sorted(rows)
         return cls([day for day, _, _ in ordered], [(low, high) for _, low, high in ordered])

@@ -213,7 +213,7 @@ class Scopes:
         return self._made[name]
 
     def _scan(self, handle: DeltaTable) -> str:
-        return self._snapshots.of(handle)
+        return self._snapshots.source(handle)
 
     def _gold_input(self, name: str, model: Model) -> GoldTable:
         made = self._made_of(name)

@@ -122,7 +122,7 @@ class Snapshots:
         self._lock = threading.Lock()
         self._names: dict[tuple[str, int], str] = {}
 
-    def of(self, handle: DeltaTable) -> str:
+    def source(self, handle: DeltaTable) -> str:
         """Return the SQL source, for a ``from``, of a table's rows at the version of its handle."""
         address, version = address_of(handle.table_uri).rstrip("/"), handle.version()
         with self._lock:

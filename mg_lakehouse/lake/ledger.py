@@ -58,7 +58,7 @@ class _Ledger:
         return {self._KEY: json.dumps(asdict(self), separators=(",", ":"))}
 
     @classmethod
-    def of(cls, commit: dict[str, Any]) -> Self | None:
+    def from_commit(cls, commit: dict[str, Any]) -> Self | None:
         """Return the ledger of a commit, ``None`` if it has none. Fields unknown to this version are left out."""
         text = commit.get(cls._KEY)
         if text is None:
@@ -168,7 +168,7 @@ def posted_slices(table: DeltaTable, source: str, above: int = -1) -> Iterator[P
 def posted(table: DeltaTable, kind: type[L]) -> Iterator[Posted[L]]:
     """Yield the ledgers of a table's commits, newest first, as far back as the log goes. Read on demand."""
     for commit in commits_of(table):
-        ledger = kind.of(commit)
+        ledger = kind.from_commit(commit)
         if ledger is not None:
             yield Posted(
                 ledger, int(commit["version"]), committed_at(commit), int(commit.get("operationMetrics", {}).get("num_added_rows", 0))

@@ -265,7 +265,7 @@ def _id_by_silver(lake: Lake, table: str) -> str | None:
     folder = Path(lake.uri_of("silver", REJECTED_ITEMS))
     for version in reversed(_readable(folder)):
         actions = actions_of(entry_file(folder, version).read_bytes())
-        ledgers = [SliceLedger.of(dict(info)) for info in files_named(actions, "commitInfo")]
+        ledgers = [SliceLedger.from_commit(dict(info)) for info in files_named(actions, "commitInfo")]
         if any(ledger is not None and ledger.source == table for ledger in ledgers):
             apps = [str(txn["appId"]) for txn in files_named(actions, "txn")]
             return next((app.removeprefix(progress_app_of("")) for app in apps if app.startswith(progress_app_of(""))), None)

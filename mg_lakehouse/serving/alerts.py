@@ -102,7 +102,7 @@ def find_alerts(lake: Lake, kinds: Sequence[AlertKind], *, as_of: datetime, thre
         snapshots = duck.Snapshots(connection.cursor)
         for name, handle in tables.items():
             if handle is not None:
-                connection.execute(f"create view {identifier(name)} as from {snapshots.of(handle)}")
+                connection.execute(f"create view {identifier(name)} as from {snapshots.source(handle)}")
         ready = [kind for kind in kinds if all(tables[name] is not None for name in (kind.table, *kind.reads))]
         rows = {kind.name: list(_rows(connection, kind.query, as_of, thresholds)) for kind in ready}
     finally:
@@ -132,7 +132,7 @@ def _percent(share: float) -> str:
     return f"{share * 100:.2f} %"
 
 
-def _of(part: int, whole: int) -> str:
+def _share(part: int, whole: int) -> str:
     return f"{_percent(part / whole)} ({part:,} of {whole:,})"
 
 
@@ -146,7 +146,7 @@ def _spike(row: Row, thresholds: Thresholds) -> Alert | None:
     return Alert(
         _severity(error=low > thresholds.bounces_error),
         f"{row['event_date']} {row['mailbox_provider']} {row['kind']}",
-        f"{row['mailbox_provider']} answered {_of(row['bounced'], row['attempted'])} of the e-mail that began on {row['event_date']} with a "
+        f"{row['mailbox_provider']} answered {_share(row['bounced'], row['attempted'])} of the e-mail that began on {row['event_date']} with a "
         f"{row['kind']} bounce{most}; the threshold is {_percent(threshold)}, the rate of the {_USUAL_DAYS} days before was {_percent(usual)}.",
     )
 
@@ -160,7 +160,7 @@ def _complaint(row: Row, thresholds: Thresholds) -> Alert | None:
     return Alert(
         _severity(error=error),
         row["request_id"],
-        f"Job {row['request_id']} was reported as spam by {_of(row['complainers'], row['accepted'])} of those who can report it; "
+        f"Job {row['request_id']} was reported as spam by {_share(row['complainers'], row['accepted'])} of those who can report it; "
         f"the threshold is {_percent(threshold)}.",
     )
 
@@ -182,7 +182,7 @@ def _render_error(row: Row, thresholds: Thresholds) -> Alert | None:
     return Alert(
         _severity(error=error),
         f"{row['request_id']} {row['channel']}",
-        f"Job {row['request_id']} could not render {_of(row['render_failed'], row['targeted'])} of its {row['channel']} messages; "
+        f"Job {row['request_id']} could not render {_share(row['render_failed'], row['targeted'])} of its {row['channel']} messages; "
         f"the threshold is {_percent(threshold)}.",
     )
 
@@ -195,7 +195,7 @@ def _below_siblings(row: Row, thresholds: Thresholds) -> Alert | None:
     return Alert(
         _severity(error=high < row["usual"] - thresholds.below_siblings_error),
         f"{row['request_id']} {row['channel']}",
-        f"Job {row['request_id']} delivered {_of(row['accepted'], row['attempted'])} of its {row['channel']} messages; the threshold is "
+        f"Job {row['request_id']} delivered {_share(row['accepted'], row['attempted'])} of its {row['channel']} messages; the threshold is "
         f"{_percent(threshold)}, for the {row['siblings']} jobs of the category {row['job_category']!r} before it delivered {_percent(row['usual'])}.",
     )
 

@@ -87,7 +87,9 @@ def _rows(lake: Lake, wanted: Wanted, *, as_text: bool) -> Iterator[_Asked]:
         try:
             shown = ", ".join(_column(name, delta_type, as_text=as_text) for name, delta_type in columns)
             since = None if is_whole else mark
-            query = f"select {shown} from {Snapshots(duck.cursor).of(handle)} where {_condition(wanted, since)} order by channel, address"
+            query = (
+                f"select {shown} from {Snapshots(duck.cursor).source(handle)} where {_condition(wanted, since)} order by channel, address"
+            )
             yield _Asked(duck.execute(query).to_arrow_reader(_BATCH_ROWS), exports, is_whole)
         except duckdb.Error as error:
             raise TransientError(f"gold/{table} in the lake {lake.uri} could not be read ({type(error).__name__}): try again.") from error

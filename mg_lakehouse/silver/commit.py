@@ -32,7 +32,7 @@ from mg_lakehouse.silver.set_aside import missing_rows, sift
 from mg_lakehouse.silver.slices import BRONZE_VERSION, ReadSlice, Slice
 from mg_lakehouse.silver.tables import silver_spec
 
-__all__ = ["OvertakenError", "as_rejected", "commit_slice"]
+__all__ = ["SliceOvertakenError", "as_rejected", "commit_slice"]
 
 _LANE: Final = "lane"
 """The fencing counter. Each commit of an event table moves it by one: two sources flattened at the same time would not see each other's copy of an activity."""
@@ -40,7 +40,7 @@ _LANE: Final = "lane"
 _LEFT_OUT: Final = "an earlier try could not commit it"
 
 
-class OvertakenError(Exception):
+class SliceOvertakenError(Exception):
     """Another run committed a table up to the middle of this slice. Its ledger and ours would overlap, so the remaining slices are cut again."""
 
 
@@ -113,7 +113,7 @@ def _commit_table(lake: Lake, part: Slice, table: str, rows: pl.DataFrame) -> _C
             set_aside = missing_rows(left_out, table, reasons, (BRONZE_VERSION,))
             return AlreadyCommitted(_Committed(count._replace(rows=against.landed), conflicts, set_aside))
         if part.is_cut_by(has):
-            raise OvertakenError
+            raise SliceOvertakenError
         lacking = among.kept.filter(pl.col(BRONZE_VERSION) > has)
         hours = Counter(hours_of(sifted["received_at"]))
         hours.subtract(Counter(hours_of(among.kept["received_at"])) + Counter(hours_of(conflicts["received_at"])))
@@ -184,7 +184,7 @@ def _commit_as_it_is(lake: Lake, part: Slice, table: str, rows: pl.DataFrame, le
         if has >= part.high:
             return AlreadyCommitted(None)
         if part.is_cut_by(has):
-            raise OvertakenError
+            raise SliceOvertakenError
         lacking = rows.filter(pl.col(BRONZE_VERSION) > has).select(silver_schema(table).names())
         return Append(lacking, (Transaction(part.app, part.high),), None, ledger.metadata())
 

@@ -21,7 +21,7 @@ class TableProgress(NamedTuple):
     all_tables: int
     own: dict[str, int]
 
-    def of(self, tables: Sequence[str]) -> int:
+    def common_version(self, tables: Sequence[str]) -> int:
         """Return the version that all of these tables have."""
         return min(max(self.all_tables, self.own.get(table, 0)) for table in tables)
 

@@ -179,7 +179,7 @@ class _Seen:
     flattened: Mapping[str, int]
 
     @classmethod
-    def of(cls, handle: DeltaTable, day: StagedDay) -> _Seen:
+    def read(cls, handle: DeltaTable, day: StagedDay) -> _Seen:
         flattened = {source.name: max(source.flattened, handle.transaction_version(source.app) or 0) for source in day.sources}
         return cls(partition_files(handle, day.day), flattened)
 
@@ -196,7 +196,7 @@ def _make_table(lake: Lake, day: StagedDay, table: str, retried: Retried, *, dry
         if handle is None and not day.has(table):
             return Rebuilt(table, day.day, 0, 0, 0, None), pl.DataFrame()
         handle = handle or lake.ensure(silver_spec(table))
-        seen = _Seen.of(handle, day)
+        seen = _Seen.read(handle, day)
         if any(version > source.handle.version() and source.has_grown(lake, day.day) for source, version in seen.by_source(day)):
             raise OvertakenError(f"{what} got rows of new messages during the rebuild: try again.")
         current = _current(lake, handle, seen.files, table)
@@ -219,7 +219,7 @@ def _make_table(lake: Lake, day: StagedDay, table: str, retried: Retried, *, dry
     ledger = retried.ledger(kept["message_id"]).metadata() if table == SET_ASIDE else {}
 
     def decide(opened: DeltaTable) -> AlreadyCommitted[int] | Replace[int]:
-        if _Seen.of(opened, day) != seen:
+        if _Seen.read(opened, day) != seen:
             if opened.history(1)[0].get(REDERIVED) == account:
                 return AlreadyCommitted(opened.version())  # the answer was lost
             raise OvertakenError(f"{what} was written to during the rebuild: try again.")

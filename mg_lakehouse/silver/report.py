@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-__all__ = ["Progress", "SilverReport", "TableCount", "merged"]
+__all__ = ["ProgressCallback", "SilverReport", "TableCount", "merged"]
 
 
 class TableCount(NamedTuple):
@@ -40,7 +40,7 @@ class SilverReport:
         return sum(count.rows for count in self.tables.values())
 
 
-Progress = Callable[[SilverReport], None]
+ProgressCallback = Callable[[SilverReport], None]
 
 
 def merged(reports: Sequence[SilverReport]) -> SilverReport:

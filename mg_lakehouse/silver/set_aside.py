@@ -183,13 +183,13 @@ class Retried:
 
     def allowed(self, table: str, rows: pl.DataFrame) -> pl.DataFrame:
         """Return the rows that a table may have."""
-        return rows if self.ends or self.held.is_empty() else rows.join(self._of(table), on="message_id", how="anti")
+        return rows if self.ends or self.held.is_empty() else rows.join(self._rows_of(table), on="message_id", how="anti")
 
     def found(self, table: str, rows: pl.DataFrame, *kept: pl.DataFrame) -> None:
         """Record what a table was given: all rows, and those that it has or that were rejected as conflicts."""
         if self.held.is_empty():
             return
-        own = rows.join(self._of(table), on="message_id", how="semi")
+        own = rows.join(self._rows_of(table), on="message_id", how="semi")
         self._items[table] = own.select("message_id")
         for frame in kept:
             own = own.join(frame, on=["message_id", "item_index"], how="anti", nulls_equal=True)
@@ -206,7 +206,7 @@ class Retried:
         duplicates = pl.concat([self.held.select("source", "received_at").clear(), *self._duplicates.values()])
         return RetryLedger(_by_hour(duplicates.with_columns(n=pl.lit(1, pl.Int64))), _by_hour(more))
 
-    def _of(self, table: str) -> pl.DataFrame:
+    def _rows_of(self, table: str) -> pl.DataFrame:
         missing = pl.col("silver_table").is_null() | (pl.col("silver_table") == table)
         return self.held.filter(missing).select("message_id").unique()
 

@@ -21,9 +21,9 @@ from mg_lakehouse.events.catalogue import REJECTED_ITEMS, silver_tables
 from mg_lakehouse.lake.durable import make_durable
 from mg_lakehouse.lake.errors import store_errors
 from mg_lakehouse.lake.lake import Lake
-from mg_lakehouse.silver.commit import OvertakenError, commit_slice
+from mg_lakehouse.silver.commit import SliceOvertakenError, commit_slice
 from mg_lakehouse.silver.progress import table_progress
-from mg_lakehouse.silver.report import Progress, SilverReport, merged
+from mg_lakehouse.silver.report import ProgressCallback, SilverReport, merged
 from mg_lakehouse.silver.set_aside import AT_MOST, too_many
 from mg_lakehouse.silver.slices import Slice, read_ahead, slices_of
 
@@ -36,7 +36,7 @@ def flatten_new(
     source: str = "event_feed",
     tables: Sequence[str] | None = None,
     slice_bytes: int = 128 * 2**20,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
 ) -> SilverReport:
     """Flatten the bronze versions that silver lacks.
 
@@ -61,8 +61,8 @@ def flatten_new(
     if not selected:
         return SilverReport(done.all_tables, done.all_tables)
     target = bronze.version()
-    report = SilverReport(done.of(selected), target)
-    while (start := done.of(selected)) < target:
+    report = SilverReport(done.common_version(selected), target)
+    while (start := done.common_version(selected)) < target:
         with store_errors(f"bronze/{source} in the lake {lake.uri}"):
             slices = list(slices_of(bronze, start, target, cuts=(done.all_tables, *done.own.values()), slice_bytes=slice_bytes))
         parts = [Slice(source, progress_app(bronze), low, high) for low, high in slices]
@@ -74,7 +74,7 @@ def flatten_new(
                 release_freed_memory()
                 if progress is not None:
                     progress(report)
-        except OvertakenError:
+        except SliceOvertakenError:
             done = table_progress(lake, bronze)
         else:
             break
@@ -86,7 +86,7 @@ def flatten_sources(
     *,
     tables: Sequence[str] | None = None,
     slice_bytes: int = 128 * 2**20,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
 ) -> dict[str, SilverReport]:
     """Flatten what silver lacks of each bronze table, one after the other. Returns the reports by source.
 

@@ -14,11 +14,11 @@ from typing import IO, Final
 from mg_lakehouse.errors import PermanentError, TransientError
 from mg_lakehouse.events.formats.archives import ZIP_BEGINS, has_password, is_bomb
 from mg_lakehouse.events.formats.xml_file import ActivityFileReader
-from mg_lakehouse.sources.web_service import WebService, told
+from mg_lakehouse.sources.web_service import WebService, with_progress
 
-__all__ = ["ActivityFile", "Progress", "download_activity", "inspect"]
+__all__ = ["ActivityFile", "ProgressCallback", "download_activity", "inspect"]
 
-Progress = Callable[[int, str], None]
+ProgressCallback = Callable[[int, str], None]
 """Called with how far a file is: a number, and its unit."""
 
 _CHUNK: Final = 2**20
@@ -56,7 +56,7 @@ class ActivityFile:
 
 
 def download_activity(
-    service: WebService, day: date, activity_type: str, folder: Path, *, progress: Progress | None = None
+    service: WebService, day: date, activity_type: str, folder: Path, *, progress: ProgressCallback | None = None
 ) -> ActivityFile:
     """Fetch the daily file of a type, as a zip, into a folder. ``progress`` is called with the bytes fetched, and with those read.
 
@@ -69,15 +69,15 @@ def download_activity(
     target = folder / f"{day.isoformat()}_{activity_type}"
 
     def check(part: Path, ends: bool) -> ActivityFile:  # noqa: FBT001  as it is called
-        file = inspect(part, day=day, activity_type=activity_type, progress=_of("bytes read", progress))
+        file = inspect(part, day=day, activity_type=activity_type, progress=_with_unit("bytes read", progress))
         if not (file.complete or ends):
             raise TransientError(f"{what} was cut off before its end: try again.")
         return file
 
-    return replace(service.download(what, form, target, check, progress=_of("bytes fetched", progress)), path=target)
+    return replace(service.download(what, form, target, check, progress=_with_unit("bytes fetched", progress)), path=target)
 
 
-def _of(unit: str, progress: Progress | None) -> Callable[[int], None] | None:
+def _with_unit(unit: str, progress: ProgressCallback | None) -> Callable[[int], None] | None:
     return None if progress is None else lambda done: progress(done, unit)
 
 
@@ -104,7 +104,7 @@ def inspect(
             yield chunk
 
     with _unpacked(path, what) as file:
-        reader = ActivityFileReader(told(chunks(file), progress))
+        reader = ActivityFileReader(with_progress(chunks(file), progress))
         for bundle in reader.bundles():
             items, bundles = items + bundle.items, bundles + 1
     if "REQUEST_FAILED" in reader.prologue or not (reader.has_items_tag or items or "REQUEST_SUCCESSFUL" in reader.prologue):

@@ -22,7 +22,7 @@ from mg_lakehouse._util.escaping import visible
 from mg_lakehouse.errors import ConfigurationError, PermanentError, TransientError
 from mg_lakehouse.settings import Settings
 
-__all__ = ["Patience", "WebService", "child_texts", "missing_credentials", "open_web_service", "told"]
+__all__ = ["Patience", "WebService", "child_texts", "missing_credentials", "open_web_service", "with_progress"]
 
 T = TypeVar("T")
 
@@ -212,7 +212,7 @@ def _parsed(text: bytes) -> etree._Element | None:
     return None
 
 
-def told(chunks: Iterable[bytes], progress: Callable[[int], None] | None) -> Iterator[bytes]:
+def with_progress(chunks: Iterable[bytes], progress: Callable[[int], None] | None) -> Iterator[bytes]:
     """Pass chunks through; ``progress`` is called with the number of bytes so far, after every 64 MiB."""
     length = 0
     for chunk in chunks:
@@ -226,7 +226,7 @@ def _save(what: str, response: requests.Response, part: Path, progress: Callable
     length = 0
     with part.open("wb") as file:
         part.chmod(0o600)
-        for chunk in told(response.iter_content(_CHUNK), progress):
+        for chunk in with_progress(response.iter_content(_CHUNK), progress):
             file.write(chunk)
             length += len(chunk)
     announced = response.headers.get("Content-Length")

@@ -89,7 +89,7 @@ def test_an_item_that_is_in_no_row_and_no_reject_blocks_gold_and_fails_the_books
 
 def test_a_ledger_of_an_older_release_tells_of_no_count() -> None:
     """It is read as before, and says nothing of what begins in bodies."""
-    ledger = SliceLedger.of({"mg.ledger": '{"source": "event_feed", "low": 0, "high": 1, "items": 3}'})
+    ledger = SliceLedger.from_commit({"mg.ledger": '{"source": "event_feed", "low": 0, "high": 1, "items": 3}'})
     assert ledger is not None
     assert (ledger.counted, ledger.uncovered) == (None, 0)
 

@@ -58,7 +58,7 @@ def holder(instance: dg.DagsterInstance, pool: str) -> str | None:
 
 
 def hearts_of(instance: dg.DagsterInstance) -> RunHeartbeats:
-    found = RunHeartbeats.of(instance)
+    found = RunHeartbeats.of_instance(instance)
     assert found is not None
     return found
 

@@ -82,6 +82,6 @@ def test_slack_is_told_once(settings: Settings, channel: Channel) -> None:  # no
         cursor = None
         for _ in range(2):
             context = dg.build_sensor_context(instance=instance, resources={"slack": slack}, cursor=cursor)
-            definitions.resolve_sensor_def(names.of("alerts_to_slack")).evaluate_tick(context)
+            definitions.resolve_sensor_def(names.qualified("alerts_to_slack")).evaluate_tick(context)
             cursor = context.cursor
     assert [SAID in form["text"] for form in channel.posted] == [True]

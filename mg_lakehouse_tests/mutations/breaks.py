@@ -193,14 +193,14 @@ BREAKS: Final = (
     Break(
         "an overtaken slice of an event table goes on",
         "mg_lakehouse/silver/commit.py",
-        "        if part.is_cut_by(has):\n            raise OvertakenError\n        lacking = among",
+        "        if part.is_cut_by(has):\n            raise SliceOvertakenError\n        lacking = among",
         "        lacking = among",
         (f"{_SILVER}::test_a_slice_that_another_run_overtook_is_cut_anew",),
     ),
     Break(
         "an overtaken slice of rejects goes on",
         "mg_lakehouse/silver/commit.py",
-        "        if part.is_cut_by(has):\n            raise OvertakenError\n        lacking = rows",
+        "        if part.is_cut_by(has):\n            raise SliceOvertakenError\n        lacking = rows",
         "        lacking = rows",
         (f"{_SILVER}::test_a_slice_of_rejects_that_another_run_overtook_is_cut_anew",),
     ),

@@ -1,4 +1,4 @@
-"""The web service over a real socket: whole files or none, errors told apart, and the key nowhere but in the form."""
+"""The web service over a real socket: whole files or none, errors with_progress apart, and the key nowhere but in the form."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mg_lakehouse.errors import ConfigurationError, LakehouseError, PermanentErr
 from mg_lakehouse.settings import Settings, load_settings
 from mg_lakehouse.sources.daily_file import ActivityFile, download_activity, inspect
 from mg_lakehouse.sources.summaries import account_summary, bulk_job_summary
-from mg_lakehouse.sources.web_service import Patience, WebService, open_web_service, told
+from mg_lakehouse.sources.web_service import Patience, WebService, open_web_service, with_progress
 from mg_lakehouse.testing.web_service import ActivityApi, ApiFault
 
 DAY, TODAY, KEY = date(2026, 3, 1), date(2026, 3, 5), "k3y-that-nobody-may-see"
@@ -222,5 +222,5 @@ def test_types_are_given_with_commas(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_progress_is_told_each_time_that_64_mib_more_are_there() -> None:
     chunk, reports = bytes(40 * 2**20), list[int]()
-    assert sum(len(each) for each in told([chunk] * 5, reports.append)) == 200 * 2**20
+    assert sum(len(each) for each in with_progress([chunk] * 5, reports.append)) == 200 * 2**20
     assert reports == [80 * 2**20, 160 * 2**20, 200 * 2**20]

@@ -84,7 +84,7 @@ def build_gold(settings: Settings) -> dg.AssetsDefinition:
     resources = FeedResources(names)
 
     @dbt_assets(
-        name=names.of("gold_models"),
+        name=names.qualified("gold_models"),
         manifest=ensure_manifest(settings),
         dagster_dbt_translator=GoldTranslator(names),
         exclude=" ".join(NOT_BUILT),

@@ -37,7 +37,7 @@ def build_maintenance(settings: Settings) -> dg.JobDefinition:
     ops = [_op(layer, settings) for layer in LAYERS]
 
     @dg.job(
-        name=names.of(MAINTENANCE_JOB),
+        name=names.qualified(MAINTENANCE_JOB),
         executor_def=dg.in_process_executor,
         tags={BEATS_FROM_THE_START: f"{settings.heartbeat_seconds:g}"},
         description="Compact bronze, silver and gold, and remove replaced files, orphans and old log entries.",
@@ -55,7 +55,7 @@ def todays_small_files(names: Names) -> dg.RunConfig:
 
 
 def _name(names: Names, layer: Layer) -> str:
-    return names.of(f"maintain_{layer}")
+    return names.qualified(f"maintain_{layer}")
 
 
 def _op(layer: Layer, settings: Settings) -> dg.OpDefinition:

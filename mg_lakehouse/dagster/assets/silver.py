@@ -43,7 +43,7 @@ _OP: Final = "silver"
 
 def only_new(names: Names) -> dict[str, dg.Config]:
     """Return the config, by op, of a run that only flattens new commits: one queued before midnight must not rebuild yesterday after it."""
-    return {names.of(_OP): SilverConfig(rebuild=False)}
+    return {names.qualified(_OP): SilverConfig(rebuild=False)}
 
 
 def build_silver(settings: Settings) -> dg.AssetsDefinition:
@@ -52,7 +52,7 @@ def build_silver(settings: Settings) -> dg.AssetsDefinition:
     resources = FeedResources(names)
 
     @dg.multi_asset(
-        name=names.of(_OP),
+        name=names.qualified(_OP),
         specs=[_spec(names, table) for table in silver_tables()],
         check_specs=silver_check_specs(names),
         partitions_def=RECEIVED_DATE,

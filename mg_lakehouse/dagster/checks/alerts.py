@@ -33,7 +33,9 @@ def build_alert_checks(names: Names, thresholds: Thresholds) -> dg.AssetChecksDe
     resources = FeedResources(names)
     specs = [dg.AssetCheckSpec(kind.name, asset=names.gold(kind.table), description=kind.description) for kind in ALERTS]
 
-    @dg.multi_asset_check(name=names.of("gold_alerts"), specs=specs, can_subset=True, required_resource_keys=resources.keys_of_op("lake"))
+    @dg.multi_asset_check(
+        name=names.qualified("gold_alerts"), specs=specs, can_subset=True, required_resource_keys=resources.keys_of_op("lake")
+    )
     def gold_alerts(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
         kinds = [kind for kind in ALERTS if alert_check_key(names, kind) in context.selected_asset_check_keys]
         with as_failure():

@@ -26,15 +26,15 @@ def build_stall_check(settings: Settings) -> dg.AssetChecksDefinition:
         name=names.messages_are_ingested.name,
         asset=names.event_feed,
         required_resource_keys=resources.keys_of_op("event_feed", "lake"),
-        description=f"No message waits for {settings.stalled_minutes:g} minutes while nothing is ingested. Evaluated by {names.of(LIVENESS_SENSOR)}.",
+        description=f"No message waits for {settings.stalled_minutes:g} minutes while nothing is ingested. Evaluated by {names.qualified(LIVENESS_SENSOR)}.",
     )
     def messages_are_ingested(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-        state = sensor_state(context.instance, names.of(LIVENESS_SENSOR))
+        state = sensor_state(context.instance, names.qualified(LIVENESS_SENSOR))
         cursor = state.instigator_data.cursor if state is not None and isinstance(state.instigator_data, SensorInstigatorData) else None
         with as_failure():
             depth = resources.queue(context, settings).depth()
             stall = find_stall(
-                context.instance, names, resources.lake(context), settings, depth=depth, waiting_since=Cursor.of(cursor).since()
+                context.instance, names, resources.lake(context), settings, depth=depth, waiting_since=Cursor.parse(cursor).since()
             )
         return dg.AssetCheckResult(
             passed=stall is None, severity=dg.AssetCheckSeverity.ERROR, **stall_result(stall, depth, context.instance)

@@ -42,7 +42,7 @@ def build_standing_checks(names: Names) -> dg.AssetChecksDefinition:
     ]
 
     @dg.multi_asset_check(
-        name=names.of("silver_standing_checks"), specs=specs, can_subset=True, required_resource_keys=resources.keys_of_op("lake")
+        name=names.qualified("silver_standing_checks"), specs=specs, can_subset=True, required_resource_keys=resources.keys_of_op("lake")
     )
     def silver_standing_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
         store = resources.lake(context)

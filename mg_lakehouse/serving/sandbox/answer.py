@@ -25,7 +25,7 @@ from mg_lakehouse.serving.sandbox.check import Names, require_allowed
 from mg_lakehouse.serving.sandbox.parse import statements
 from mg_lakehouse.serving.views import Shown, attachments, tables_of, write_catalog
 
-__all__ = ["Asking", "fence", "names_of", "opened", "said"]
+__all__ = ["Asking", "fence", "names_of", "opened", "query_errors"]
 
 _BATCH_ROWS: Final = 10_000
 _ELSEWHERE: Final = ("s3://", "s3a://", "s3n://")
@@ -52,14 +52,14 @@ class Asking:
                 self._names.add(last.created)
         if last is None or not last.has_rows:
             raise QueryError("The statement has no rows.")
-        with said():
+        with query_errors():
             return self._connection.to_arrow_reader(_BATCH_ROWS)
 
     def shown(self, sql: str, *, max_width: int, max_rows: int) -> tuple[str, bool]:
         """Run statements. Return the first rows of the last one as a table, ``max_width`` characters wide at most, and whether there are more."""
         rows = self.rows(sql)
         printed = io.StringIO()
-        with said():
+        with query_errors():
             first, more = _first(rows, max_rows)
             with redirect_stdout(printed):
                 self._connection.from_arrow(first).show(max_width=max_width, max_rows=max_rows)
@@ -70,7 +70,7 @@ class Asking:
         tables = "select schema_name || '.' || view_name from duckdb_views() where not internal"
         columns = "select distinct column_name from duckdb_columns() where not internal"
         macros = "select distinct function_name from duckdb_functions() where not internal and function_type like '%macro%'"
-        with said():
+        with query_errors():
             return [name for (name,) in self._connection.execute(f"{tables} union all {columns} union all {macros} order by 1").fetchall()]
 
     def interrupt(self) -> None:
@@ -79,7 +79,7 @@ class Asking:
 
     def _run(self, text: str) -> None:
         """Run one statement. A pivot becomes several, sometimes in a transaction, which must not stay open if one of them fails."""
-        with said():
+        with query_errors():
             try:
                 for statement in self._connection.extract_statements(text):
                     self._connection.execute(statement)
@@ -191,7 +191,7 @@ def _first(rows: pa.RecordBatchReader, count: int) -> tuple[pa.Table, bool]:
 
 
 @contextmanager
-def said() -> Iterator[None]:
+def query_errors() -> Iterator[None]:
     """Turn DuckDB's errors in the block into errors of ours, with line and position.
 
     Raises:

@@ -124,10 +124,10 @@ def _serve(pipe: Connection, asking: Asking) -> None:
 
 
 def _send_rows(pipe: Connection, rows: pa.RecordBatchReader, inbox: _Inbox) -> None:
-    from mg_lakehouse.serving.sandbox.answer import said  # noqa: PLC0415
+    from mg_lakehouse.serving.sandbox.answer import query_errors  # noqa: PLC0415
 
     pipe.send_bytes(BATCH + _stream(rows.schema, []))
-    with said():
+    with query_errors():
         for batch in rows:
             step = max(1, batch.num_rows * _FRAME_BYTES // max(1, batch.nbytes))
             for begin in range(0, batch.num_rows, step):

@@ -179,7 +179,7 @@ class Queue:
             now = self._settle()
             for handle, comes_again in zip(handles, returns, strict=True):
                 try:
-                    message = self._of(handle)
+                    message = self._message(handle)
                     if message and message.handle == handle and self.refuse_expired_handles and message.visible_at <= now:
                         raise invalid("ReceiptHandle", handle, "The receipt handle has expired.")
                 except SqsError as error:
@@ -204,7 +204,7 @@ class Queue:
         """Hide a message in flight for ``seconds`` from now; 0 shows it."""
         with self._lock:
             now = self._settle()
-            message = self._of(handle)
+            message = self._message(handle)
             if message is None:
                 raise invalid("ReceiptHandle", handle, "Message does not exist or is not available for visibility timeout change.")
             if message.handle != handle:
@@ -318,7 +318,7 @@ class Queue:
         with grave._lock:
             grave._put(copy)
 
-    def _of(self, handle: str) -> Message | None:
+    def _message(self, handle: str) -> Message | None:
         """The message of a handle that this queue gave out; none where it is gone."""
         try:
             queue, message_id, _ = base64.b64decode(handle, validate=True).decode().split(" ")
