@@ -9,7 +9,7 @@ INSTALLED := $(VENV)/.installed
 export DAGSTER_HOME ?= $(CURDIR)/.dagster
 export DAGSTER_DISABLE_TELEMETRY := 1
 
-.PHONY: demo dev hooks release test lint format types sql unit faults mutations bench bench-peers pages site screenshots lock clean help
+.PHONY: demo dev hooks release test check check-long static lint format types sql faults mutations bench bench-peers pages site screenshots lock clean help
 
 # How much `make bench` measures: small, standard or full.
 BENCH ?= standard
@@ -24,7 +24,23 @@ demo: $(INSTALLED)  ## A generated feed through the whole pipeline, and what cam
 dev: $(INSTALLED)  ## The Dagster UI on 127.0.0.1:3000, over an embedded queue with a steady trickle
 	@$(BIN)/mg-lakehouse dev
 
-test: lint types sql unit  ## All checks and all tests
+# What `make test` runs the tests of: a folder of mg_lakehouse_tests, by default all.
+PART ?=
+# Two processes. A worker that has nothing left takes over from the other, so that no long module is waited for alone.
+PYTEST := env -u DAGSTER_HOME $(BIN)/pytest --numprocesses 2 --dist worksteal
+
+# Of a part only its fast tests, which is what one runs while writing.
+test: $(INSTALLED) $(if $(PART),,static)  ## What to run before each commit: lint, types, every fast test (PART=silver: the fast tests of one part)
+	$(PYTEST) -m "not faults and not slow and not ui and not s3 and not e2e" mg_lakehouse_tests/$(PART)
+
+check: $(INSTALLED) static  ## Everything that decides whether a change lands: UI, S3 and end to end included
+	$(PYTEST)
+
+check-long: $(INSTALLED) faults mutations bench-peers  ## What takes hours or other environments: faults, fuzzing, mutations, peers
+
+# What needs no test, each on a core of its own.
+static: $(INSTALLED)
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target lint types sql
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
@@ -42,9 +58,6 @@ types: $(INSTALLED)
 sql: $(INSTALLED)
 	$(BIN)/sqlfluff lint --disable-progress-bar dbt_project/models dbt_project/tests
 	$(BIN)/sqlfluff lint --disable-progress-bar --templater placeholder mg_lakehouse/serving/queries
-
-unit: $(INSTALLED)
-	env -u DAGSTER_HOME $(BIN)/pytest --numprocesses 2 --dist loadscope
 
 faults: $(INSTALLED)  ## The long matrix of crashes and faults, and the long fuzzing (minutes)
 	env -u DAGSTER_HOME $(BIN)/pytest -m faults --hypothesis-profile explore --numprocesses 2 --durations 10

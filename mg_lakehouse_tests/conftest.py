@@ -24,8 +24,24 @@ def s3_proxy(s3_server: S3Server) -> Iterator[FaultProxy]:
         yield proxy
 
 
+_HEAVY = ("e2e", "ui", "s3", "slow")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what asks for an S3 server, and put modules with what takes long first: what a worker takes over at the end is then short.
+
+    Modules stay whole, for what each makes for its tests is made once.
+    """
+    for item in items:
+        if "s3_server" in getattr(item, "fixturenames", ()):
+            item.add_marker("s3")
+    heavy = {item.path for item in items if any(item.get_closest_marker(name) for name in _HEAVY)}
+    items.sort(key=lambda item: item.path not in heavy)
+
+
 # A busy machine is no failure: no test asserts a time.
-# The same examples each time: what fails is what changed. `make faults` goes on to new ones.
+# The same examples each time: what fails is what changed. `make check-long` goes on to new ones.
 settings.register_profile("mg_lakehouse", deadline=None, derandomize=True)
 settings.register_profile("explore", deadline=None)
 settings.load_profile("mg_lakehouse")

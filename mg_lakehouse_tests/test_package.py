@@ -10,6 +10,8 @@ import tomllib
 import zipfile
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -19,6 +21,7 @@ def test_every_package_is_listed() -> None:
     assert listed == found | {"mg_lakehouse.dbt_project"}
 
 
+@pytest.mark.slow
 def test_the_wheel_has_the_dbt_project_and_the_samples(tmp_path: Path) -> None:
     # Built from a copy: a build leaves a folder behind that would go into the next wheel.
     source = tmp_path / "source"

@@ -1,12 +1,23 @@
-"""The real command, in a process and a folder of its own."""
+"""The command line ``mg-lakehouse``, as a person uses it: in this process for what it says, in one of its own where that is the point."""
 
 from __future__ import annotations
 
+import io
+import logging
 import os
 import subprocess
 import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import chdir, contextmanager
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final, cast
+from unittest.mock import patch
+
+from mg_lakehouse.cli.app import main
+from mg_lakehouse.cli.output import err as err_console
+from mg_lakehouse.cli.output import out as out_console
 
 COMMAND: Final = str(Path(sys.executable).parent / "mg-lakehouse")
 
@@ -22,11 +33,53 @@ def environment(folder: Path, **variables: str) -> dict[str, str]:
     return kept | alone | variables
 
 
-def command(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run the command in a folder, with these variables."""
+def process(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run the installed command in a process of its own, in a folder, with these variables."""
     return subprocess.run(
         [COMMAND, *arguments], cwd=folder, env=environment(folder, **variables), capture_output=True, text=True, check=False, timeout=180
     )
+
+
+def command(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run the command's entry point in this process, in a folder, with these variables and no others: without the seconds of its imports."""
+    status: object = 0
+    width = int(variables["COLUMNS"]) if "COLUMNS" in variables else None
+    with (
+        _stream() as out,
+        _stream() as err,
+        _surroundings(folder, variables),
+        patch.multiple(sys, argv=[COMMAND, *arguments], stdout=out, stderr=err, stdin=io.TextIOWrapper(io.BytesIO())),
+        # The consoles take their width of the environment when they are made.
+        patch.object(out_console, "_width", width),
+        patch.object(err_console, "_width", width),
+    ):
+        try:
+            main()
+        except SystemExit as end:
+            status = end.code
+        return subprocess.CompletedProcess([COMMAND, *arguments], int(str(status or 0)), _text(out), _text(err))
+
+
+@contextmanager
+def _surroundings(folder: Path, variables: dict[str, str]) -> Iterator[None]:
+    """A folder and an environment, and as they were afterwards all that the entry point sets for its process."""
+    dagster = logging.getLogger("dagster")
+    level = dagster.level
+    with chdir(folder), warnings.catch_warnings(), patch.dict(os.environ, environment(folder, **variables), clear=True):
+        try:
+            yield
+        finally:
+            dagster.setLevel(level)
+
+
+def _stream() -> io.TextIOWrapper:
+    """A stream with a file below it, as standard output has."""
+    return io.TextIOWrapper(cast("BinaryIO", tempfile.TemporaryFile()), encoding="utf-8", write_through=True)
+
+
+def _text(stream: io.TextIOWrapper) -> str:
+    stream.seek(0)
+    return stream.read()
 
 
 def sentence(done: subprocess.CompletedProcess[str]) -> str:

@@ -14,7 +14,7 @@ from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.silver.update import flatten_new
 from mg_lakehouse.testing.samples import samples
 from mg_lakehouse.testing.sqs import SqsEmulator
-from mg_lakehouse_tests.cli.commands import command
+from mg_lakehouse_tests.cli.commands import command, process
 from mg_lakehouse_tests.events.frames import bundle, item
 from mg_lakehouse_tests.lake.feeds import START, bundles, receive
 
@@ -31,7 +31,7 @@ def words(text: str) -> str:
 
 
 def test_help_names_every_command(tmp_path: Path) -> None:
-    done = command(tmp_path, "--help")
+    done = process(tmp_path, "--help")
     assert done.returncode == 0
     assert all(name in done.stdout for name in ("run", "status", "suppressions", "maintain", "demo", "dev"))
     assert command(tmp_path, "--version").stdout.strip() == f"mg-lakehouse {__version__}"
@@ -45,10 +45,11 @@ def test_status_of_nothing_says_what_to_do(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_run_then_status(tmp_path: Path, queue: SqsEmulator) -> None:
     """17 samples of one item each, two of them malformed; then the same again: new messages, all duplicates."""
     queue.publish(samples().values())
-    first = command(tmp_path, "run", **queue.environment)
+    first = process(tmp_path, "run", **queue.environment)
     assert first.returncode == 0, first.stderr
     assert "messages new 17" in words(first.stdout)
     assert "rows added 15" in words(first.stdout)
@@ -67,7 +68,7 @@ def test_run_then_status(tmp_path: Path, queue: SqsEmulator) -> None:
     assert "Queue: 0 messages wait, 0 are in flight, 0 are delayed; room in flight for 120,000 more." in said
     assert "The newest batch: 17 messages; the oldest had waited" in said
     assert ".pii_key" in said
-    books = command(tmp_path, "reconcile")
+    books = process(tmp_path, "reconcile")
     assert books.returncode == 0, books.stderr
     assert "…" not in books.stdout + status.stdout
     assert "Every hour balances: nothing is missing, nothing is twice." in books.stdout
@@ -79,6 +80,7 @@ def test_run_then_status(tmp_path: Path, queue: SqsEmulator) -> None:
     assert (tmp_path / ".lake" / ".pii_key").stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.slow
 def test_run_keeps_its_budget(tmp_path: Path, queue: SqsEmulator) -> None:
     queue.publish(["<ActivityItems/>"] * 15)
     done = command(tmp_path, "run", "--max-messages", "4", **queue.environment)
@@ -96,8 +98,9 @@ def test_settings_come_from_dotenv(tmp_path: Path, queue: SqsEmulator) -> None:
     assert "other" in command(tmp_path, "status", MG_LAKE_URI="other").stdout
 
 
+@pytest.mark.slow
 def test_demo_shows_the_numbers_and_what_to_type_next(tmp_path: Path) -> None:
-    done = command(tmp_path, "demo", "--events", "2000", "--seed", "3")
+    done = process(tmp_path, "demo", "--events", "2000", "--seed", "3")
     assert done.returncode == 0, done.stderr
     for text in (
         "0 are left in the queue",
@@ -124,7 +127,7 @@ def test_maintain_says_what_it_would_do_and_then_what_it_did(tmp_path: Path) -> 
     flatten_new(lake)
     crowded = command(tmp_path, "status", MG_SMALL_FILES="3")
     assert "1 tables have many small files (bronze/event_feed: 4): run `mg-lakehouse maintain`" in words(crowded.stdout)
-    dry = command(tmp_path, "maintain", "--dry-run")
+    dry = process(tmp_path, "maintain", "--dry-run")
     assert dry.returncode == 0, dry.stderr
     assert "1 merged" in words(dry.stdout)
     assert len(DeltaTable(lake.uri_of("bronze", "event_feed")).file_uris()) == 4
@@ -142,8 +145,9 @@ def test_maintain_without_a_lake_makes_none(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_docs_is_one_page_of_all_gold_models(tmp_path: Path) -> None:
-    done = command(tmp_path, "docs", "--output", "pages/gold.html", MG_PII_KEY="k")
+    done = process(tmp_path, "docs", "--output", "pages/gold.html", MG_PII_KEY="k")
     assert done.returncode == 0, done.stderr
     assert words(done.stdout) == "Written to pages/gold.html."
     page = (tmp_path / "pages" / "gold.html").read_text()
@@ -157,7 +161,7 @@ def test_load_tells_of_each_file_and_fails_for_one_that_is_none(tmp_path: Path) 
     for name in names:
         (tmp_path / name).write_text(bundle(item("OpenActivity", ActivityId=name)))
     (tmp_path / "05.xml").write_text("hello")
-    done = command(tmp_path, "load", "--bronze-only", *names)
+    done = process(tmp_path, "load", "--bronze-only", *names)
     assert done.returncode == 1
     assert "Failed: 05.xml is not a file of the feed" in words(done.stdout)
     assert all(f"{name} xml 1 1 1 0" in words(done.stdout) for name in names if name != "05.xml")
@@ -187,7 +191,7 @@ def test_backfill_says_what_it_would_do_does_it_and_has_nothing_more_to_do(tmp_p
     flatten_new(lake)
     DeltaTable(lake.uri_of("silver", "clicks")).delete()
     arguments = ("backfill", "--from", START.date().isoformat())
-    dry = command(tmp_path, *arguments, "--dry-run")
+    dry = process(tmp_path, *arguments, "--dry-run")
     assert dry.returncode == 0, dry.stderr
     assert "2026-03-01 clicks 1 1 0" in words(dry.stdout)
     assert "1 days of tables differ from bronze. Nothing was changed." in words(dry.stdout)

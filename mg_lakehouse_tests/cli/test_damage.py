@@ -14,9 +14,12 @@ from deltalake import DeltaTable
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.testing.samples import samples
 from mg_lakehouse.testing.sqs import SqsEmulator
-from mg_lakehouse_tests.cli.commands import command, sentence
+from mg_lakehouse_tests.cli.commands import command, process, sentence
 from mg_lakehouse_tests.cli.test_commands import words
 from mg_lakehouse_tests.lake.feeds import rows_of
+from mg_lakehouse_tests.templates import copied, made_once
+
+pytestmark = pytest.mark.slow
 
 BODIES: Final = list(samples().values())
 
@@ -27,19 +30,16 @@ def queue() -> Iterator[SqsEmulator]:
         yield embedded
 
 
-@pytest.fixture(scope="module")
-def ran(tmp_path_factory: pytest.TempPathFactory, queue: SqsEmulator) -> Path:
-    """A folder in which the samples went through, with gold."""
-    folder = tmp_path_factory.mktemp("ran")
-    queue.publish(BODIES)
-    done = command(folder, "run", **queue.environment)
-    assert done.returncode == 0, done.stderr
-    return folder
-
-
 @pytest.fixture
-def folder(ran: Path, tmp_path: Path) -> Path:
-    shutil.copytree(ran / ".lake", tmp_path / ".lake")
+def folder(tmp_path_factory: pytest.TempPathFactory, queue: SqsEmulator, tmp_path: Path) -> Path:
+    """A folder in which the samples went through, with gold."""
+
+    def make(ran: Path) -> None:
+        queue.publish(BODIES)
+        done = command(ran, "run", **queue.environment)
+        assert done.returncode == 0, done.stderr
+
+    copied(made_once(tmp_path_factory, "samples-ran", make) / ".lake", tmp_path / ".lake")
     return tmp_path
 
 
@@ -85,7 +85,7 @@ def test_a_run_over_an_empty_commit_of_bronze_fails_and_a_repair_brings_all_back
         said = sentence(command(folder, *arguments, **queue.environment))
         assert expected in said, arguments
         assert "transient" not in said.lower()
-    told = command(folder, "repair", "bronze")
+    told = process(folder, "repair", "bronze")
     assert told.returncode == 0, told.stderr
     assert f"bronze/event_feed: _delta_log/{entry.name} is empty, and would be set aside in _set_aside." in told.stdout
     assert "17 messages of batch" in told.stdout

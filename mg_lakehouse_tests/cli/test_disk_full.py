@@ -23,6 +23,8 @@ from mg_lakehouse.testing.sqs import SqsEmulator
 from mg_lakehouse_tests.cli.commands import COMMAND, command, environment
 from mg_lakehouse_tests.lake.feeds import rows_of
 
+pytestmark = pytest.mark.slow
+
 MESSAGES: Final = 10
 FULL: Final = "cannot be written: the disk is full, or a limit on its files is reached. Free some space."
 _LIMITED: Final = "trap '' XFSZ; ulimit -f 128; exec \"$@\""  # 128 blocks of 512 bytes: 64 KiB

@@ -17,7 +17,7 @@ from mg_lakehouse.gold.dbt_project import project_dir
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.serving.suppression_filter import Reason
 from mg_lakehouse.settings import Settings
-from mg_lakehouse_tests.cli.commands import command, sentence
+from mg_lakehouse_tests.cli.commands import command, process, sentence
 from mg_lakehouse_tests.gold.helpers import append, build, event
 
 FIRST: Final = datetime(2026, 3, 10, 12, tzinfo=UTC)
@@ -51,7 +51,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("export")
     lake = Lake(str(folder / ".lake"))
     append(lake, EVENTS, received=RECEIVED)
-    build(lake, "--select", "+suppression_list", "suppression_removals")
+    build(lake, select="suppression_list suppression_removals")
     return folder
 
 
@@ -66,7 +66,7 @@ def addresses(folder: Path, *options: str) -> list[str]:
 
 
 def test_all_of_it_goes_to_standard_output_in_order_and_the_number_beside_it(folder: Path) -> None:
-    done = command(folder, "suppressions", "export", LC_ALL="en_US.ISO-8859-1")
+    done = process(folder, "suppressions", "export", LC_ALL="en_US.ISO-8859-1")
     assert done.returncode == 0
     assert done.stderr.strip() == f"5 addresses were written.\n{GOES_ON}"
     rows = list(csv.DictReader(io.StringIO(done.stdout)))

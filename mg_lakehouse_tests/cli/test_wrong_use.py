@@ -115,6 +115,7 @@ def test_the_lake_cannot_be_written(tmp_path: Path, queue: SqsEmulator) -> None:
     assert (counts["ApproximateNumberOfMessages"], counts["ApproximateNumberOfMessagesNotVisible"]) == ("3", "0")
 
 
+@pytest.mark.slow
 def test_the_lake_was_written_by_a_newer_contract(tmp_path: Path, queue: SqsEmulator) -> None:
     lake = tmp_path / "lake"
     first = command(tmp_path, "run", **of(queue, MG_LAKE_URI=str(lake)))

@@ -88,7 +88,7 @@ def channel() -> Iterator[Channel]:
 def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
     lake = Lake(str(tmp_path_factory.mktemp("alerting") / "lake"))
     append(lake, [event("job_errors", request=job, at=NOW - timedelta(hours=1)) for job in ("b-one", "b-two")])
-    build(lake, "--select", "+job_metrics", as_of=NOW)
+    build(lake, select="job_metrics", as_of=NOW)
     return lake
 
 

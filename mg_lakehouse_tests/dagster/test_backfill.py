@@ -99,10 +99,10 @@ def test_todays_day_is_made_anew_only_where_it_is_asked_for(tmp_path: Path) -> N
 def test_gold_follows_for_the_jobs_whose_rows_changed(lake: Lake) -> None:
     deliveries = DeltaTable(lake.uri_of("silver", "deliveries"))
     deliveries.update(updates={"recipient_id": "'7'"}, predicate="request_id = 'b1-job'")
-    build(lake, "--select", "+job_metrics", as_of=START + 9 * DAY)
+    build(lake, select="job_metrics", as_of=START + 9 * DAY)
     assert one(table(lake, "job_metrics"), request_id="b1-job")["delivered"] == 1
     materialize(lake, 3)
-    build(lake, "--select", "+job_metrics", as_of=START + 9 * DAY)
+    build(lake, select="job_metrics", as_of=START + 9 * DAY)
     assert one(table(lake, "job_metrics"), request_id="b1-job")["delivered"] == 3
     predicate = str(replaced(lake, "fct_messages"))
     assert ("b1-job" in predicate, "b0-job" in predicate, "b2-job" in predicate) == (True, False, False)

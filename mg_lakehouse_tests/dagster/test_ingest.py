@@ -86,6 +86,7 @@ def test_an_ingest_drains_flattens_and_reports(queue: SqsEmulator, settings: Set
     assert all(check.passed for (_, name), check in checked.items() if name == "unique_activity_id")
 
 
+@pytest.mark.slow
 def test_a_new_column_is_told_of_and_stops_neither_silver_nor_gold(
     queue: SqsEmulator, settings: Settings, instance: dg.DagsterInstance
 ) -> None:

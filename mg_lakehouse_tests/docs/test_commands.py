@@ -37,12 +37,14 @@ def reader(folder: Path, **variables: str) -> dict[str, str]:
     return environment(folder, PATH=path, COLUMNS="160", **variables)
 
 
+@pytest.mark.slow
 def test_a_stranger_gets_from_nothing_to_an_answer(folder: Path) -> None:
     header = (folder / "jobs.csv").read_text().splitlines()[0]
     assert header.startswith("request_id,channel,")
     assert len((folder / "jobs.csv").read_text().splitlines()) > 10
 
 
+@pytest.mark.slow
 def test_operations_do_what_the_page_says(folder: Path, queue: SqsEmulator) -> None:
     items = "".join(
         f"<DeliveredMessageActivity><ActivityId>saved-{number}</ActivityId><Timestamp>2026-03-01T10:00:00Z</Timestamp>"

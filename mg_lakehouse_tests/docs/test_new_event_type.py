@@ -31,6 +31,7 @@ def copy(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_one_entry_makes_a_table_of_what_was_unrecognized(copy: Path, tmp_path: Path) -> None:
     reader = environment(copy, PATH=f"{copy / 'bin'}{os.pathsep}{os.environ['PATH']}", PYTHONPATH=str(copy), COLUMNS="160")
     (_, sample), _ = fenced(PAGE, "xml")
@@ -45,6 +46,7 @@ def test_one_entry_makes_a_table_of_what_was_unrecognized(copy: Path, tmp_path: 
         look(each, copy, reader)
 
 
+@pytest.mark.slow
 def test_one_line_makes_a_column_of_what_was_rescued(copy: Path) -> None:
     reader = environment(copy, PATH=f"{copy / 'bin'}{os.pathsep}{os.environ['PATH']}", PYTHONPATH=str(copy), COLUMNS="160")
     _, (_, sample) = fenced(PAGE, "xml")

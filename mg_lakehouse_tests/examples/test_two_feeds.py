@@ -22,6 +22,8 @@ from mg_lakehouse.testing.sqs import SqsEmulator
 from mg_lakehouse_tests.events.frames import bundle, item
 from mg_lakehouse_tests.lake.feeds import rows_of
 
+pytestmark = pytest.mark.slow
+
 EXAMPLE: Final = Path(__file__).parents[2] / "examples" / "two_feeds"
 BIN: Final = Path(sys.executable).parent
 ADDRESS: Final = "ada@gmail.com"

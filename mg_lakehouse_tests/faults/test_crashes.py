@@ -21,6 +21,8 @@ from mg_lakehouse.testing.sqs import Fault, SqsEmulator, VirtualClock
 from mg_lakehouse_tests.faults.consumer import KILLED, VISIBILITY, Crash, start_consumer
 from mg_lakehouse_tests.faults.invariants import Guard, everything_arrived, nothing_is_lost, nothing_is_twice
 
+pytestmark = pytest.mark.slow
+
 END: Final = datetime(2026, 3, 20, 12, tzinfo=UTC)
 DEADLINE: Final = 60
 

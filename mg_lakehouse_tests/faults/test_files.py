@@ -19,6 +19,8 @@ from mg_lakehouse_tests.events.frames import bundle, item
 from mg_lakehouse_tests.faults.consumer import KILLED, Crash, start_file_work
 from mg_lakehouse_tests.lake.feeds import START, receive, rows_of
 
+pytestmark = pytest.mark.slow
+
 DAY = date(2026, 3, 1)
 
 

@@ -22,6 +22,8 @@ from mg_lakehouse_tests.faults.consumer import KILLED, Crash, start_build
 from mg_lakehouse_tests.faults.power import Left, cut, watched, watcher
 from mg_lakehouse_tests.gold.helpers import MARTS, append, event, rows_of, run_dbt, version
 
+pytestmark = pytest.mark.slow
+
 DEADLINE: Final = 120
 FIRST = [
     event("deliveries", recipient_id="1", email="ada@gmail.com"),

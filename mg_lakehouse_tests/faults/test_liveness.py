@@ -25,6 +25,8 @@ from mg_lakehouse_tests.faults.deployment import Deployment, deployed
 from mg_lakehouse_tests.faults.invariants import column, in_bronze_once, nothing_is_twice
 from mg_lakehouse_tests.waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 WITHIN: Final = 120
 """Seconds after a kill in which ingest and gold are at work again, on a machine that has nothing else to do."""
 

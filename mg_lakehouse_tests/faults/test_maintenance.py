@@ -32,6 +32,8 @@ from mg_lakehouse_tests.cli.commands import environment
 from mg_lakehouse_tests.faults.invariants import column, in_bronze_once, nothing_is_twice
 from mg_lakehouse_tests.lake.feeds import receive
 
+pytestmark = pytest.mark.slow
+
 NOW: Final = datetime.now(UTC)
 
 MAINTAIN: Final = """

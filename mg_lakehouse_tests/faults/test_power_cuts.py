@@ -36,6 +36,8 @@ from mg_lakehouse_tests.faults.consumer import KILLED, VISIBILITY, Crash
 from mg_lakehouse_tests.faults.invariants import column, everything_arrived, in_bronze_once, nothing_is_twice
 from mg_lakehouse_tests.faults.power import Left, OnDisk, cut, watched, watcher
 
+pytestmark = pytest.mark.slow
+
 END: Final = datetime(2026, 3, 20, 12, tzinfo=UTC)
 
 POINTS: Final = [

@@ -21,6 +21,8 @@ from mg_lakehouse_tests.cli.commands import COMMAND, environment, sentence
 from mg_lakehouse_tests.faults.invariants import Guard, column, in_bronze_once
 from mg_lakehouse_tests.lake.feeds import bundles
 
+pytestmark = pytest.mark.slow
+
 SETTINGS: Final = Settings(wait_seconds=0, visibility_seconds=300)
 
 DRAIN: Final = """

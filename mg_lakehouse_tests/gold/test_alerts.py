@@ -87,7 +87,7 @@ FEED: Final = [
 def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
     lake = Lake(str(tmp_path_factory.mktemp("alerts") / "lake"))
     append(lake, FEED)
-    build(lake, "--select", "+mailbox_provider_daily", "+job_metrics", "+bounce_days", as_of=AS_OF)
+    build(lake, select="mailbox_provider_daily job_metrics bounce_days", data_tests=True, as_of=AS_OF)
     return lake
 
 

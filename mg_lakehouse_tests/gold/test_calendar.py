@@ -14,9 +14,10 @@ from mg_lakehouse.silver.tables import silver_spec
 from mg_lakehouse_tests.gold.helpers import append, build, event, table
 
 SECONDS_OF_YEAR_10000 = 253_402_300_800
-MODELS = ("--select", "+job_metrics", "+job_metrics_daily", "+client_metrics_daily", "+suppression_list", "+mailbox_provider_daily")
+MODELS = "job_metrics job_metrics_daily client_metrics_daily suppression_list mailbox_provider_daily"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("request_id", ["b1-job", None])
 def test_an_event_of_the_year_10000(tmp_path: Path, request_id: str | None) -> None:
     """From `9999-12-31T23:59:59-05:00`, which silver took and no build of gold went through with."""
@@ -31,10 +32,10 @@ def test_an_event_of_the_year_10000(tmp_path: Path, request_id: str | None) -> N
         event_date=pl.lit(SECONDS_OF_YEAR_10000 // 86_400, pl.Int32).cast(pl.Date),
     )
     write_deltalake(handle, late.select(silver_schema("opens").names()).to_arrow(compat_level=pl.CompatLevel.oldest()), mode="append")
-    build(lake, *MODELS)
+    build(lake, select=MODELS, data_tests=True)
     append(lake, [event("opens", 90, request="b1-job", recipient_id="r2")])
-    build(lake, *MODELS)
+    build(lake, select=MODELS, data_tests=True)
     lake.ensure(silver_spec("opens")).delete("activity_id = 'late'")
-    build(lake, *MODELS)
+    build(lake, select=MODELS, data_tests=True)
     assert table(lake, "job_metrics").select("open_events").item() == 2
     assert table(lake, "job_metrics_daily").select("event_date", "open_events").rows() == [(event("opens").values["event_at"].date(), 2)]

@@ -39,7 +39,7 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
         event("deliveries", request="b45-unread", recipient_id="9"),
     ]
     append(lake, feed)
-    build(lake, "--select", "+client_metrics_daily")
+    build(lake, select="client_metrics_daily", data_tests=True)
     return lake
 
 

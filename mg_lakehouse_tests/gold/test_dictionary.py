@@ -19,7 +19,7 @@ from mg_lakehouse_tests.gold.test_metrics import CAMPAIGN
 def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
     lake = Lake(str(tmp_path_factory.mktemp("dictionary") / "lake"))
     append(lake, CAMPAIGN)
-    build(lake, "--select", "metric_dictionary", "+job_metrics")
+    build(lake, select="metric_dictionary job_metrics", data_tests=True)
     return lake
 
 

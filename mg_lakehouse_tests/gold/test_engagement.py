@@ -61,7 +61,7 @@ FEED: Final = [
 def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
     lake = Lake(str(tmp_path_factory.mktemp("engagement") / "lake"))
     append(lake, FEED)
-    build(lake, "--select", "+engagement_curve", "+link_metrics")
+    build(lake, select="engagement_curve link_metrics", data_tests=True)
     return lake
 
 

@@ -92,7 +92,7 @@ FEED: Final = [
 def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
     lake = Lake(str(tmp_path_factory.mktemp("failures") / "lake"))
     append(lake, FEED)
-    build(lake, "--select", *(f"+{name}" for name in MODELS))
+    build(lake, select=" ".join(MODELS), data_tests=True)
     return lake
 
 
@@ -186,7 +186,7 @@ def test_what_engage_had(lake: Lake) -> None:
 
 def test_a_refresh_makes_the_touched_day_anew_and_no_other(lake: Lake) -> None:
     append(lake, [bounced("eve@yahoo.com", UNKNOWN.format("eve@yahoo.com"), at=NOON + DAY)], received=NOON + DAY)
-    build(lake, "--select", *(f"+{name}" for name in MODELS))
+    build(lake, select=" ".join(MODELS), data_tests=True)
     assert one(table(lake, "bounce_reasons_daily"), event_date=TODAY + DAY)["events"] == 2
     assert str(replaced(lake, "bounce_reasons_daily")) == "event_date = '2026-03-11'::date"
     assert str(replaced(lake, "feed_health_hourly")) == "received_date = '2026-03-11'::date"
@@ -203,13 +203,13 @@ def test_the_health_of_the_feed_hour_by_hour(tmp_path: Path) -> None:
     clicks = [click(f"c{number}", START - timedelta(seconds=lag)) for number, lag in enumerate(lags)]
     receive(lake, [bundle(*clicks, clicks[0]), bundle("<ClickActivity><ActivityId>x</ActivityId></ClickActivity>")], received_at=START)
     flatten_new(lake)
-    build(lake, "--select", "feed_health_hourly")
+    build(lake, select="feed_health_hourly", data_tests=True)
     receive(
         lake, [bundle(clicks[1], clicks[2], click("late", START + timedelta(hours=2)))], first=2, received_at=START + timedelta(hours=1)
     )
     flatten_new(lake)
     for _ in range(2):
-        build(lake, "--select", "feed_health_hourly")
+        build(lake, select="feed_health_hourly", data_tests=True)
     rows = table(lake, "feed_health_hourly")
     first, second = (one(rows, received_hour=START + timedelta(hours=hour), event_type="clicks") for hour in (0, 1))
     assert first == {
@@ -227,7 +227,7 @@ def test_the_health_of_the_feed_hour_by_hour(tmp_path: Path) -> None:
     # A time to come is no lag below nothing.
     assert (second["received_rows"], second["duplicates"], second["lag_seconds_max"]) == (1, 2, 0)
     assert one(rows, event_type="rejected_items")["received_rows"] == 1
-    build(lake, "--select", "feed_health_hourly", "--full-refresh")
+    build(lake, "--full-refresh", select="feed_health_hourly")
     assert sorted(table(lake, "feed_health_hourly").rows(), key=repr) == sorted(rows.rows(), key=repr)
 
 

@@ -15,7 +15,7 @@ from mg_lakehouse_tests.gold.helpers import NOON, Event, append, build, event, t
 
 DAY = timedelta(days=1)
 SETTLED, FINAL = NOON + 4 * DAY, NOON + 40 * DAY
-MODELS = ("--select", "+restatement_log")
+MODELS = "restatement_log"
 
 
 def mail(name: str, who: str, seconds: float = 0, **values: Any) -> Event:
@@ -24,7 +24,7 @@ def mail(name: str, who: str, seconds: float = 0, **values: Any) -> Event:
 
 def refresh(lake: Lake, events: Sequence[Event], as_of: datetime, **environment: str) -> None:
     append(lake, events)
-    build(lake, *MODELS, as_of=as_of, environment=environment)
+    build(lake, select=MODELS, as_of=as_of, environment=environment)
 
 
 def restated(lake: Lake, model: str = "job_metrics") -> dict[str, tuple[int, int | None, int, str]]:
@@ -86,7 +86,7 @@ def test_the_log_is_added_to_and_never_told_twice(lake: Lake) -> None:
     refresh(lake, [mail("deliveries", "ann")], FINAL)
     refresh(lake, [mail("opens", "ann", 90)], FINAL + DAY)
     before, stood = table(lake, "restatement_log"), version(lake, "restatement_log")
-    build(lake, *MODELS, as_of=FINAL + DAY)
+    build(lake, select=MODELS, as_of=FINAL + DAY)
     assert version(lake, "restatement_log") == stood
     refresh(lake, [mail("opens", "ann", 95)], FINAL + 2 * DAY)
     after = table(lake, "restatement_log")
@@ -98,5 +98,5 @@ def test_the_log_is_added_to_and_never_told_twice(lake: Lake) -> None:
 def test_what_new_definitions_change_is_told_apart(lake: Lake) -> None:
     """A threshold of bots that moved makes all of gold anew, and a click a person's."""
     refresh(lake, [mail("deliveries", "ann"), mail("clicks", "ann", 2, url="u")], FINAL)
-    build(lake, *MODELS, "--vars", json.dumps({"bot_click_seconds_after_delivery": 1}), as_of=FINAL)
+    build(lake, "--vars", json.dumps({"bot_click_seconds_after_delivery": 1}), select=MODELS, as_of=FINAL)
     assert restated(lake) == {"unique_human_clickers": (0, 1, 1, "new_definitions")}

@@ -44,6 +44,7 @@ from mg_lakehouse_tests.gold.helpers import (
 from mg_lakehouse_tests.gold.helpers import settings as gold_settings
 from mg_lakehouse_tests.oracle.compare import difference
 from mg_lakehouse_tests.oracle.gold import NOT_RECKONED, PRIMARY_KEYS, expected_gold
+from mg_lakehouse_tests.templates import copied, made_once
 
 DAY: Final = 86_400
 OF_EVENTS: Final = tuple(name for name in DERIVED if name not in {"dim_bounce_categories", "metric_dictionary"})
@@ -149,6 +150,7 @@ times = st.sampled_from([NOON + timedelta(minutes=30), NOON + timedelta(days=2),
 part_rows = st.sampled_from([1, 12, 1_000_000])
 
 
+@pytest.mark.slow
 # Without shrinking: a smaller example would cost some minutes of builds, and the failing feed says enough.
 @settings(max_examples=3, deadline=None, phases=[Phase.generate], suppress_health_check=[HealthCheck.too_slow])
 @given(pieces=feeds(), between=st.lists(times, min_size=2, max_size=2), parts=st.lists(part_rows, min_size=3, max_size=3))
@@ -162,7 +164,7 @@ def test_the_way_the_events_came_leaves_no_trace(pieces: list[list[Event]], betw
             as_of = END if number == len(pieces) - 1 else between[number]
             # What is read in parts is put into their order as soon as anything was looked at in vain.
             with patch.object(gold_clustered, "WASTED_READS", 0):
-                build(by_pieces, *FEW_ADDRESSES, as_of=as_of, environment={"MG_GOLD_PART_ROWS": str(parts[number])})
+                build(by_pieces, *FEW_ADDRESSES, data_tests=True, as_of=as_of, environment={"MG_GOLD_PART_ROWS": str(parts[number])})
         append(at_once, [each for piece in pieces for each in piece])
         build(at_once, *FEW_ADDRESSES, as_of=END)
         for name in DERIVED:
@@ -200,10 +202,9 @@ AFTER: Final = NOON + timedelta(days=1)
 NEW_OPEN: Final = event("opens", 60, request="b1-new", recipient_id="1", user_agent="Safari")
 
 
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Lake:
-    """Two jobs a day after the newer one, as a build left them: copy it, do not change it."""
-    lake = Lake(str(tmp_path_factory.mktemp("built") / "lake"))
+def make(folder: Path) -> None:
+    """Two jobs a day after the newer one, as a build left them."""
+    lake = Lake(str(folder))
     append(lake, [event("deliveries", request="b1-old", recipient_id=str(number), at=LONG_AGO) for number in range(3)])
     append(lake, [event("opens", 90, request="b1-old", recipient_id="1", at=LONG_AGO, user_agent="Safari")])
     build(lake)
@@ -211,13 +212,11 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Lake:
     append(lake, [event("bounces", request="b1-new", recipient_id="3", category_code=70), event("opens", 5, request=None)])
     append(lake, [event("bounces", request="b1-new", recipient_id="4", category_code=10)])
     build(lake)
-    return lake
 
 
 @pytest.fixture
-def lake(built: Lake, tmp_path: Path) -> Lake:
-    shutil.copytree(built.root, tmp_path / "lake")
-    return Lake(str(tmp_path / "lake"))
+def lake(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Lake:
+    return copied(made_once(tmp_path_factory, "gold-of-two-jobs", make), tmp_path / "lake")
 
 
 def everything(lake: Lake) -> dict[str, list[tuple[Any, ...]]]:
@@ -234,6 +233,7 @@ def test_a_build_with_nothing_new_commits_nothing(lake: Lake) -> None:
     assert versions(lake) == before
 
 
+@pytest.mark.slow
 def test_a_full_refresh_gives_the_same_rows(lake: Lake) -> None:
     before, rows = versions(lake), everything(lake)
     build(lake, "--full-refresh")
@@ -241,13 +241,18 @@ def test_a_full_refresh_gives_the_same_rows(lake: Lake) -> None:
     assert everything(lake) == rows
 
 
+@pytest.mark.slow
 def test_a_build_in_parts_gives_the_same_rows_in_one_commit(lake: Lake, tmp_path: Path) -> None:
     before, rows = versions(lake), everything(lake)
     temp = tmp_path / "temp"
     temp.mkdir()
     # In a process of its own, which removes what it put by as it ends; a key of one row or more is a part.
     result = dbt_project.build(
-        lake, gold_settings(lake), full_refresh=True, environment={AS_OF: AFTER.isoformat(), "MG_GOLD_PART_ROWS": "1", "TMPDIR": str(temp)}
+        lake,
+        gold_settings(lake),
+        full_refresh=True,
+        exclude=(*NOT_BUILT, "resource_type:test"),
+        environment={AS_OF: AFTER.isoformat(), "MG_GOLD_PART_ROWS": "1", "TMPDIR": str(temp)},
     )
     assert result.ok, result.output
     assert versions(lake) == {name: version + 1 for name, version in before.items()}
@@ -268,7 +273,7 @@ def test_an_event_rewrites_the_rows_of_its_job_only(lake: Lake) -> None:
     metrics.update(updates={"open_events": "99"}, predicate="request_id = 'b1-old'")
     old_files = files(lake, "fct_messages")
     append(lake, [NEW_OPEN])
-    build(lake)
+    build(lake, select="job_metrics job_metrics_daily job_bounce_categories bounce_days")
     assert {row["request_id"]: row["open_events"] for row in table(lake, "job_metrics").to_dicts()} == {"b1-old": 99, "b1-new": 1}
     for name in ("fct_messages", "dim_jobs", "job_metrics", "job_metrics_daily", "job_bounce_categories", "bounce_days"):
         predicate = str(replaced(lake, name))
@@ -281,7 +286,7 @@ def test_an_event_rewrites_the_rows_of_its_job_only(lake: Lake) -> None:
 def test_an_event_of_no_job_rewrites_the_orphans_of_its_day(lake: Lake) -> None:
     before = rows_of(lake, "dim_jobs")
     append(lake, [event("opens", 7, request=None, activity_id="orphan"), event("clicks", 7, request=None, at=LONG_AGO, url="u")])
-    build(lake)
+    build(lake, select="job_metrics_daily dim_jobs")
     orphans = table(lake, "fct_messages").filter(pl.col("request_id").is_null())
     assert sorted(orphans["first_event_at"].dt.date().to_list()) == [LONG_AGO.date(), NOON.date(), NOON.date()]
     daily = table(lake, "job_metrics_daily").filter(pl.col("request_id").is_null())
@@ -294,10 +299,11 @@ def test_an_event_of_a_later_day_moves_what_stands_on_an_earlier_one(lake: Lake)
     assert bounces_at_noon(lake) == {"messages": 1, "events": 1, "denominator": 4, "rate_median_28d": 0.0}
     # Delivered a day later, the message did not bounce.
     append(lake, [event("deliveries", 13 * 3_600, request="b1-new", recipient_id="4")])
-    build(lake)
+    build(lake, select="bounce_categories_daily")
     assert bounces_at_noon(lake) == {"messages": 0, "events": 1, "denominator": 4, "rate_median_28d": 0.0}
 
 
+VIOLATIONS: Final = "suppression_violations"
 ANN: Final = "ann@corp.example"
 LEFT_LONG_AGO: Final = event("unsubscribes", 60, request="b1-old", recipient_id="ann", email=ANN, at=LONG_AGO, activity_id="left")
 
@@ -306,7 +312,7 @@ LEFT_LONG_AGO: Final = event("unsubscribes", 60, request="b1-old", recipient_id=
 def mailed(lake: Lake) -> Lake:
     """Ann got the newer job, too: nothing yet says that she must not."""
     append(lake, [event("deliveries", request="b1-new", recipient_id="ann", email=ANN)])
-    build(lake)
+    build(lake, select=VIOLATIONS)
     assert violated(lake) == []
     return lake
 
@@ -317,9 +323,9 @@ def violated(lake: Lake) -> list[str]:
 
 def test_evidence_that_comes_late_touches_the_jobs_that_were_sent_after_it(mailed: Lake) -> None:
     append(mailed, [event("deliveries", request="b1-before", recipient_id="ann", email=ANN, at=LONG_AGO - timedelta(days=9))])
-    build(mailed)
+    build(mailed, select=VIOLATIONS)
     append(mailed, [LEFT_LONG_AGO])
-    build(mailed)
+    build(mailed, select=VIOLATIONS)
     assert violated(mailed) == ["b1-new"]
     predicate = str(replaced(mailed, "suppression_violations"))
     assert "b1-new" in predicate
@@ -328,18 +334,18 @@ def test_evidence_that_comes_late_touches_the_jobs_that_were_sent_after_it(maile
 
 def test_evidence_that_is_lost_touches_them_too(mailed: Lake) -> None:
     append(mailed, [LEFT_LONG_AGO, event("clicks", 60, request="b1-old", recipient_id="2", at=LONG_AGO)])
-    build(mailed)
+    build(mailed, select=VIOLATIONS)
     assert violated(mailed) == ["b1-new"]
     DeltaTable(f"{mailed.root}/silver/unsubscribes").delete("activity_id = 'left'")
-    build(mailed)
+    build(mailed, select=VIOLATIONS)
     assert violated(mailed) == []
 
 
 def test_evidence_that_stays_the_same_touches_no_other_job(mailed: Lake) -> None:
     append(mailed, [LEFT_LONG_AGO])
-    build(mailed)
+    build(mailed, select=VIOLATIONS)
     append(mailed, [event("opens", 99, request="b1-old", recipient_id="ann", email=ANN, at=LONG_AGO, user_agent="Safari")])
-    build(mailed)
+    build(mailed, select=VIOLATIONS)
     assert violated(mailed) == ["b1-new"]
     predicate = str(replaced(mailed, "suppression_violations"))
     assert "b1-old" in predicate
@@ -350,10 +356,10 @@ def test_a_start_that_comes_late_touches_the_jobs_that_were_sent_after_it(lake: 
     phone = "+15550123"
     append(lake, [event("sms_inbounds", request=None, phone=phone, inbound_message_type="STOP", at=LONG_AGO)])
     append(lake, [event("sms_deliveries", request="t-text", phone=phone), event("sms_deliveries", request=None, phone=phone, at=NOON)])
-    build(lake)
+    build(lake, select=f"{VIOLATIONS} suppression_list")
     assert table(lake, "suppression_violations")["request_id"].sort().to_list() == [None, "t-text"]
     append(lake, [event("sms_inbounds", 60, request=None, phone=phone, inbound_message_type="START", at=LONG_AGO)])
-    build(lake)
+    build(lake, select=f"{VIOLATIONS} suppression_list")
     assert violated(lake) == []
     assert table(lake, "suppression_list").filter(pl.col("channel") == "sms").is_empty()
 
@@ -361,17 +367,17 @@ def test_a_start_that_comes_late_touches_the_jobs_that_were_sent_after_it(lake: 
 def test_an_event_moves_the_four_weeks_after_its_day(lake: Lake) -> None:
     # 28 days before, the only message bounced: the days compared with are no longer one at 0, but one at 0 and one at 1.
     append(lake, [event("bounces", request="b1-late", recipient_id="1", category_code=10, at=NOON - timedelta(days=28))])
-    build(lake)
+    build(lake, select="bounce_categories_daily")
     assert bounces_at_noon(lake) == {"messages": 1, "events": 1, "denominator": 4, "rate_median_28d": 0.5}
 
 
 def test_a_message_that_turns_out_to_be_older_leaves_its_day(lake: Lake) -> None:
     """Its job has nothing else on that day: nothing of the job says that the day must be made anew, but that it had an event there."""
     append(lake, [event("opens", request="b1-moved", recipient_id="1", email="a@aol.com", at=NOON + timedelta(days=5))])
-    build(lake)
+    build(lake, select="mailbox_provider_daily recipient_domain_daily")
     assert days_of_aol(lake) == [(date(2026, 3, 15), date(2026, 3, 15))]
     append(lake, [event("deliveries", request="b1-moved", recipient_id="1", email="a@aol.com", at=NOON + timedelta(days=3))])
-    build(lake)
+    build(lake, select="mailbox_provider_daily recipient_domain_daily")
     assert days_of_aol(lake) == [(date(2026, 3, 13), date(2026, 3, 13))]
 
 
@@ -405,6 +411,7 @@ def maturities(lake: Lake) -> dict[str, str]:
     return jobs
 
 
+@pytest.mark.slow
 def test_a_changed_threshold_rebuilds_everything(lake: Lake) -> None:
     before = versions(lake)
     build(lake, "--vars", json.dumps({"machine_open_user_agent": "Safari"}))
@@ -413,6 +420,7 @@ def test_a_changed_threshold_rebuilds_everything(lake: Lake) -> None:
     assert [replaced(lake, name) for name in DERIVED] == [None] * len(DERIVED)
 
 
+@pytest.mark.slow
 def test_another_business_time_zone_rebuilds_everything(lake: Lake) -> None:
     before = versions(lake)
     # At 12:00 UTC the 11th has begun on Kiritimati, 14 hours ahead.
@@ -421,6 +429,7 @@ def test_another_business_time_zone_rebuilds_everything(lake: Lake) -> None:
     assert versions(lake) == {name: version + 1 for name, version in before.items()}
 
 
+@pytest.mark.slow
 def test_a_silver_table_made_anew_rebuilds_what_reads_it(lake: Lake) -> None:
     shutil.rmtree(f"{lake.root}/silver/opens")
     append(lake, [NEW_OPEN])
@@ -433,6 +442,7 @@ def test_a_silver_table_made_anew_rebuilds_what_reads_it(lake: Lake) -> None:
     assert {name: replaced(lake, name) for name in OF_EVENTS if name not in others} == dict.fromkeys(set(OF_EVENTS) - others)
 
 
+@pytest.mark.slow
 def test_a_build_that_died_between_two_models_is_resumed(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     append(lake, [NEW_OPEN, event("bounces", 9, request="b1-old", recipient_id="0", category_code=22, at=LONG_AGO)])
     commit = gold.commit
@@ -444,7 +454,7 @@ def test_a_build_that_died_between_two_models_is_resumed(lake: Lake, monkeypatch
 
     with monkeypatch.context() as patch:
         patch.setattr(gold, "commit", dying)
-        dead = run_dbt(lake, ["build", "--exclude", *NOT_BUILT])
+        dead = run_dbt(lake, ["build", "--exclude", *NOT_BUILT, "resource_type:test"])
     assert not dead.ok
     assert dead.statuses["job_bounce_categories"] == "skipped"
     assert one(table(lake, "fct_messages"), request_id="b1-new", recipient_key="id:1")["open_events"] == 1
@@ -457,6 +467,7 @@ def test_a_build_that_died_between_two_models_is_resumed(lake: Lake, monkeypatch
     assert everything(lake) == resumed
 
 
+@pytest.mark.slow
 def test_an_empty_lake_builds_to_empty_tables_that_the_first_events_fill(tmp_path: Path) -> None:
     lake = Lake(str(tmp_path / "lake"))
     build(lake)

@@ -14,21 +14,27 @@ from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.maintenance.run import TableReport, maintain
 from mg_lakehouse.settings import Settings
 from mg_lakehouse_tests.gold.helpers import MARTS, NOON, append, build, event, replaced, rows_of, run_dbt
+from mg_lakehouse_tests.templates import copied, made_once
+
+pytestmark = pytest.mark.slow
 
 FIRST = [event("deliveries", number, request=f"j{number}", recipient_id="1", email="ada@gmail.com") for number in range(8)]
 LATER = [event("opens", 60, request="j1", email="ada@gmail.com"), event("deliveries", 61, request="j1", recipient_id="2")]
 
 
 @pytest.fixture
-def lake(tmp_path: Path) -> Lake:
+def lake(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Lake:
     """Built once, with eight commits of deliveries; then news of one job, in two more that gold has not seen."""
-    lake = Lake(str(tmp_path / "lake"))
-    for each in FIRST:
-        append(lake, [each])
-    run(lake)
-    for each in LATER:
-        append(lake, [each])
-    return lake
+
+    def make(folder: Path) -> None:
+        lake = Lake(str(folder))
+        for each in FIRST:
+            append(lake, [each])
+        run(lake)
+        for each in LATER:
+            append(lake, [each])
+
+    return copied(made_once(tmp_path_factory, "gold-of-eight-commits", make), tmp_path / "lake")
 
 
 def run(lake: Lake) -> None:
@@ -41,31 +47,38 @@ def kept(lake: Lake, **changes: Any) -> dict[str, TableReport]:
     return {report.table: report for report in maintain(lake, settings)}
 
 
-def as_built_anew(lake: Lake, tmp_path: Path) -> None:
-    """Every mart has the rows of a lake that was never maintained, built once."""
-    other = Lake(str(tmp_path / "anew"))
-    append(other, [*FIRST, *LATER])
-    run(other)
+@pytest.fixture
+def anew(tmp_path_factory: pytest.TempPathFactory) -> Lake:
+    """A lake that was never maintained, built once."""
+
+    def make(folder: Path) -> None:
+        append(Lake(str(folder)), [*FIRST, *LATER])
+        run(Lake(str(folder)))
+
+    return Lake(str(made_once(tmp_path_factory, "gold-never-maintained", make)))
+
+
+def same(lake: Lake, other: Lake) -> None:
     for name in MARTS:
         assert rows_of(lake, name) == rows_of(other, name), name
 
 
-def test_what_gold_has_not_included_is_never_removed_and_refreshed_by_its_keys(lake: Lake, tmp_path: Path) -> None:
+def test_what_gold_has_not_included_is_never_removed_and_refreshed_by_its_keys(lake: Lake, anew: Lake) -> None:
     deliveries = kept(lake)["deliveries"]
     assert (deliveries.sorted, deliveries.files_before, deliveries.files_after) == (1, 9, 1)
     assert deliveries.removed.files == 0, "the file of the unread commit would be among them"
     run(lake)
     assert "j1" in str(replaced(lake, "job_metrics"))
     assert "j2" not in str(replaced(lake, "job_metrics"))
-    as_built_anew(lake, tmp_path)
+    same(lake, anew)
     assert kept(lake)["deliveries"].removed.files == 9
 
 
-def test_gold_that_was_neglected_for_longer_than_the_log_is_kept_is_built_anew(lake: Lake, tmp_path: Path) -> None:
+def test_gold_that_was_neglected_for_longer_than_the_log_is_kept_is_built_anew(lake: Lake, anew: Lake) -> None:
     assert kept(lake, keep_log_days=0)["deliveries"].removed.files == 9
     run(lake)
     assert replaced(lake, "job_metrics") is None, "the changes were gone, and not noticed"
-    as_built_anew(lake, tmp_path)
+    same(lake, anew)
 
 
 def test_a_compaction_alone_is_no_news_for_gold(lake: Lake) -> None:

@@ -141,7 +141,7 @@ END: Final = NOON + timedelta(days=10)
 def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
     lake = Lake(str(tmp_path_factory.mktemp("metrics") / "lake"))
     append(lake, [*CAMPAIGN, *OTHER_JOBS, *MATURING, *MONTH])
-    build(lake, as_of=END)
+    build(lake, select="job_metrics_daily job_bounce_categories bounce_categories_daily", data_tests=True, as_of=END)
     return lake
 
 
@@ -325,7 +325,7 @@ EDGES: Final = {
 def edges(tmp_path_factory: pytest.TempPathFactory) -> Lake:
     lake = Lake(str(tmp_path_factory.mktemp("edges") / "lake"))
     append(lake, [event("deliveries", request=at, recipient_id="1", at=datetime.fromisoformat(at)) for at in EDGES])
-    build(lake, "--select", "+job_metrics_daily", "+dim_jobs", as_of=datetime(2026, 12, 1, tzinfo=UTC))
+    build(lake, select="job_metrics_daily dim_jobs", data_tests=True, as_of=datetime(2026, 12, 1, tzinfo=UTC))
     return lake
 
 

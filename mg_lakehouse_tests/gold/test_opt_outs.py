@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any, Final
 
 import polars as pl
@@ -24,6 +25,7 @@ from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.serving.suppression_filter import Wanted
 from mg_lakehouse.serving.suppressions import export_stream
 from mg_lakehouse_tests.gold.helpers import NOON, PII_KEY, Event, append, event, log_text, one, rows_of, run_dbt, table
+from mg_lakehouse_tests.templates import copied, made_once
 
 HOUR: Final = 3_600
 STEP: Final = timedelta(hours=3)
@@ -344,11 +346,12 @@ def unsubscribed(who: str, received_at: datetime) -> Event:
 
 
 @pytest.fixture
-def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
-    lake = Lake(str(tmp_path_factory.mktemp("marks") / "lake"))
-    append(lake, [unsubscribed("ann", SOON)])
-    built(lake, "--select", "+suppression_list")
-    return lake
+def lake(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Lake:
+    def make(folder: Path) -> None:
+        append(Lake(str(folder)), [unsubscribed("ann", SOON)])
+        built(Lake(str(folder)), "--select", "+suppression_list")
+
+    return copied(made_once(tmp_path_factory, "list-of-one", make), tmp_path / "lake")
 
 
 def test_the_mark_is_an_hour_before_the_newest_row_that_gold_had_read(lake: Lake) -> None:

@@ -180,7 +180,7 @@ def messages(tmp_path_factory: pytest.TempPathFactory) -> pl.DataFrame:
     lake = Lake(str(tmp_path_factory.mktemp("outcomes") / "lake"))
     append(lake, [each for events, _ in CASES.values() for each in events])
     append(lake, OTHER_CHANNELS + TIES)
-    build(lake)
+    build(lake, select="job_metrics_daily job_bounce_categories", data_tests=True)
     return table(lake, "fct_messages")
 
 

@@ -300,6 +300,7 @@ def test_dbt_test_passes_what_a_build_made(lake: Lake) -> None:
     assert set(found.statuses.values()) == {"pass", "warn"}
 
 
+@pytest.mark.slow
 def test_a_job_that_an_incremental_build_lost_is_found_by_its_tests(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     commit = gold.commit
 

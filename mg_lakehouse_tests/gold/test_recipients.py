@@ -54,7 +54,7 @@ FUNNEL: Final = [
 def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
     lake = Lake(str(tmp_path_factory.mktemp("recipients") / "lake"))
     append(lake, FUNNEL)
-    build(lake, "--select", "+mailbox_provider_daily", "+recipient_domain_daily")
+    build(lake, select="mailbox_provider_daily recipient_domain_daily", data_tests=True)
     return lake
 
 

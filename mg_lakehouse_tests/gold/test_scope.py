@@ -89,7 +89,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Lake:
         for table in ("deliveries", "requests"):
             append(lake, [event(table, request=job, recipient_id="1", at=NOON + number * DAY) for job in of_day])
     append(lake, [event("opens", request="k", recipient_id="1", at=NOON + 3 * DAY)])
-    build(lake)
+    build(lake, select="job_metrics_daily suppression_evidence")
     return lake
 
 
@@ -170,7 +170,7 @@ def test_what_is_of_no_message_is_looked_for_between_the_first_and_the_last_even
 def followed(lake: Lake) -> Model:
     """A model of jobs that looks at all of its jobs again as soon as any evidence came or went; there is some before."""
     append(lake, [event("unsubscribes", request="z-0", recipient_id="1", email="zoe@corp.example", at=NOON)])
-    build(lake, "--select", "+suppression_evidence", "fct_messages")
+    build(lake, select="suppression_evidence fct_messages")
     return replace(
         defined(lake, silver=("deliveries",), orphan_day=None),
         gold=(Input("fct_messages", "first_event_at"), Input("suppression_evidence", "evidence_at")),
@@ -182,7 +182,7 @@ def followed(lake: Lake) -> Model:
 def plan_after_evidence(lake: Lake, wanted: Model) -> Plan:
     """The plan after an unsubscribe that only the tables of the evidence were built for."""
     append(lake, [event("unsubscribes", request="b-0", recipient_id="1", email="ann@corp.example", at=NOON)])
-    build(lake, "--select", "+suppression_evidence")
+    build(lake, select="suppression_evidence")
     return Session(lake).scopes.plan(wanted)
 
 

@@ -139,7 +139,7 @@ AFTERWARDS: Final = [
 def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
     lake = Lake(str(tmp_path_factory.mktemp("suppressions") / "lake"))
     append(lake, [*EVENTS, *AFTERWARDS])
-    build(lake, "--select", "suppression_list", "+suppression_violations")
+    build(lake, select="suppression_list suppression_violations", data_tests=True)
     return lake
 
 
@@ -285,7 +285,7 @@ def test_two_events_of_different_types_may_have_one_id(tmp_path: Path) -> None:
     lake = Lake(str(tmp_path / "lake"))
     of_lou: dict[str, Any] = {"request": JOB, "email": "lou@corp.example", "activity_id": "shared"}
     append(lake, [event(table_, **of_lou) for table_ in ("deliveries", "unsubscribes", "spam_complaints")])
-    build(lake, "--select", "+suppression_list")
+    build(lake, select="suppression_list", data_tests=True)
     evidence = table(lake, "suppression_evidence").sort("suppression_reason")
     assert evidence.select("activity_id", "suppression_reason").rows() == [("shared", "complaint"), ("shared", "unsubscribe")]
     assert listed(lake, "lou@corp.example")["evidence_events"] == 2

@@ -1,4 +1,4 @@
-"""Short runs of the coverage-guided fuzzers, so that they cannot rot; `make faults` runs the long ones."""
+"""Short runs of the coverage-guided fuzzers, so that they cannot rot; `make check-long` runs the long ones."""
 
 from __future__ import annotations
 

@@ -12,8 +12,10 @@ from deltalake import DeltaTable
 
 from mg_lakehouse.testing.feed.feed import FeedPlan, generate
 from mg_lakehouse.testing.sqs import SqsEmulator
-from mg_lakehouse_tests.cli.commands import command
+from mg_lakehouse_tests.cli.commands import process
 from mg_lakehouse_tests.e2e.test_end_to_end import END
+
+pytestmark = pytest.mark.slow
 
 KEY = "planted-key-0a1b2c3d"
 CREDENTIAL = "planted-credential-4e5f6071"
@@ -55,13 +57,13 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
             "DAGSTER_HOME": str(folder / "home"),
             "TMPDIR": str(folder / "temp"),
         }
-        done = [command(folder, "run", **variables), command(folder, "status", **variables), command(folder, "reconcile", **variables)]
+        done = [process(folder, "run", **variables), process(folder, "status", **variables), process(folder, "reconcile", **variables)]
         assert [each.returncode for each in done] == [0, 0, 0], done[0].stderr
         # A run that fails in the middle of the content: the body is there, and the table of its clicks cannot be written.
         queue.publish([PLANTED.replace("<ActivityId>s", "<ActivityId>t")])
         clicks = DeltaTable(folder / ".lake" / "silver" / "clicks")
         clicks.alter.set_table_properties({"mg_lakehouse.contractVersion": "2"}, raise_if_not_exists=False)
-        failed = command(folder, "run", **variables)
+        failed = process(folder, "run", **variables)
         assert failed.returncode == 1
         done.append(failed)
     return folder, "".join(each.stdout + each.stderr for each in done)

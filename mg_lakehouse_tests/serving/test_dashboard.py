@@ -18,7 +18,7 @@ from mg_lakehouse.serving.dashboard import questions
 from mg_lakehouse.serving.dashboard.charts import heading
 from mg_lakehouse.serving.sandbox.sandbox import ad_hoc
 from mg_lakehouse.settings import Settings
-from mg_lakehouse_tests.cli.commands import command, sentence
+from mg_lakehouse_tests.cli.commands import process, sentence
 from mg_lakehouse_tests.gold.helpers import Event, append, build, event
 from mg_lakehouse_tests.ui.services import browser, dashboard
 from mg_lakehouse_tests.util.hostile import HOSTILE
@@ -267,5 +267,5 @@ def test_a_port_that_is_taken_is_one_sentence(tmp_path: Path) -> None:
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
-        said = sentence(command(tmp_path, "dashboard", "--port", str(port)))
+        said = sentence(process(tmp_path, "dashboard", "--port", str(port)))
     assert said == f"Error: Port {port} of 127.0.0.1 is taken: stop what listens there, or choose another with --port."

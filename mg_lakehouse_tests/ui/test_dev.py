@@ -7,7 +7,7 @@ import subprocess
 import urllib.request
 from pathlib import Path
 
-from mg_lakehouse_tests.cli.commands import command, sentence
+from mg_lakehouse_tests.cli.commands import process, sentence
 from mg_lakehouse_tests.ui.services import dev, processes_of_group
 
 
@@ -35,6 +35,6 @@ def test_a_port_that_is_taken_is_one_sentence(tmp_path: Path) -> None:
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
-        said = sentence(command(tmp_path, "dev", "--port", str(port)))
+        said = sentence(process(tmp_path, "dev", "--port", str(port)))
     assert said == f"Error: Port {port} of 127.0.0.1 is taken: stop what listens there, or choose another with --port."
     assert list(tmp_path.iterdir()) == []

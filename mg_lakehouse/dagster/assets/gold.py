@@ -1,13 +1,15 @@
 """The gold assets: the dbt project's models. dbt builds them, and our materialization writes them to Delta."""
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, DbtCliInvocation, DbtCliResource, dbt_assets
+from dagster_dbt.compat import DBT_PYTHON_VERSION
 from dagster_dbt.errors import DagsterDbtCliRuntimeError
 
 from mg_lakehouse._util.environment import set_environment
@@ -169,6 +171,21 @@ def _numbered(events: Iterator[Any]) -> Iterator[tuple[int, Any]]:
         yield built, event
 
 
+class InstalledDbt(DbtCliResource):
+    """Dbt's command line of this very environment, asked for nothing that is known.
+
+    dagster-dbt starts ``dbt --version`` before each build, and loads dbt's macros for an adapter that counts rows and names columns once a
+    build is done, which this project does by itself: 2.6 and 1.6 seconds of a core.
+    """
+
+    @cached_property
+    def _cli_version(self) -> Any:
+        return DBT_PYTHON_VERSION
+
+    def _initialize_dbt_core_adapter(self, args: Sequence[str]) -> Any:  # noqa: ARG002  dagster-dbt's signature
+        return None
+
+
 def build_dbt_resource(settings: Settings) -> DbtCliResource:
     """Build the resource for dbt's command line, from this Python environment.
 
@@ -176,7 +193,7 @@ def build_dbt_resource(settings: Settings) -> DbtCliResource:
         ConfigurationError: there is no dbt project.
     """
     project = project_dir(settings)
-    return DbtCliResource(
+    return InstalledDbt(
         project_dir=str(project),
         profiles_dir=str(project),
         dbt_executable=str(Path(sys.executable).parent / "dbt"),
