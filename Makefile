@@ -15,7 +15,7 @@ export DAGSTER_DISABLE_TELEMETRY := 1
 BENCH ?= standard
 .DEFAULT_GOAL := help
 
-help:  ## Say what there is
+help:  ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 demo: $(INSTALLED)  ## A generated feed through the whole pipeline, and what came out of it
@@ -48,7 +48,7 @@ lint: $(INSTALLED)
 	$(BIN)/typos
 	$(BIN)/lint-imports --no-cache
 
-format: $(INSTALLED)  ## Put the code into shape
+format: $(INSTALLED)  ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
@@ -83,13 +83,13 @@ $(INSTALLED): pyproject.toml constraints.txt mg_lakehouse/events/fast/_scan.pyx 
 	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[ui,dashboard,postgres,prompt,slack,bench,docs,dev]'
 	@touch $@
 
-pages: $(INSTALLED)  ## Make the pages of settings, tables and metrics anew, of the code
+pages: $(INSTALLED)  ## Regenerate the pages of settings, tables and metrics from the code
 	$(BIN)/python -m mg_lakehouse_tests.docs.pages
 
 site: $(INSTALLED)  ## The documentation as a site, in site/; a link in it that leads nowhere is an error
 	$(BIN)/sphinx-build --quiet --fresh-env --fail-on-warning --keep-going --doctree-dir site/.doctrees docs site
 
-screenshots: $(INSTALLED)  ## Take the README's pictures anew (needs chromium)
+screenshots: $(INSTALLED)  ## Take the README's pictures again (needs chromium)
 	$(BIN)/python -m mg_lakehouse_tests.ui.screenshots
 
 hooks: $(INSTALLED)  ## Install the pre-commit hooks: ruff, sqlfluff on staged SQL, a spell check

@@ -1,6 +1,6 @@
 """Dagster assets that turn the MessageGears event feed into a Delta lakehouse.
 
-The rooms, from the top down; each imports only from those below it:
+The layers, from the top down; each imports only from those below it:
 
 ``cli`` > ``dagster`` > ``serving`` > ``maintenance`` > ``audit`` > ``gold`` > ``silver`` > ``bronze`` > ``sources`` > ``lake`` > ``settings`` > ``events``
 

@@ -1,4 +1,4 @@
-"""The resources by the path that projects import them from since before ``mg_lakehouse`` itself had them."""
+"""Old import path, kept for compatibility: import the resources from ``mg_lakehouse``."""
 
 from mg_lakehouse.dagster.resources import EventFeedResource, HeartbeatResource, LakeResource, ProgressResource, WebServiceResource
 

@@ -39,20 +39,20 @@ def on_step(listener: Callable[[Step], None]) -> Iterator[None]:
         _listeners.remove(listener)
 
 
-_hearers: list[Callable[[str], None]] = []
+_remark_listeners: list[Callable[[str], None]] = []
 
 
 def remark(sentence: str) -> None:
-    """Report to every hearer a sentence for people who wait, such as what the program waits for."""
-    for hearer in tuple(_hearers):
-        hearer(sentence)
+    """Report to every listener a sentence for people who wait, such as what the program waits for."""
+    for listener in tuple(_remark_listeners):
+        listener(sentence)
 
 
 @contextmanager
-def on_remark(hearer: Callable[[str], None]) -> Iterator[None]:
-    """Call ``hearer`` for every remark within the block."""
-    _hearers.append(hearer)
+def on_remark(listener: Callable[[str], None]) -> Iterator[None]:
+    """Call ``listener`` for every remark within the block."""
+    _remark_listeners.append(listener)
     try:
         yield
     finally:
-        _hearers.remove(hearer)
+        _remark_listeners.remove(listener)

@@ -28,7 +28,15 @@ from mg_lakehouse.settings import Settings, check_settings
 
 __all__ = ["FeedComponent"]
 
-_IN_YAML: Final[dict[Any, Any]] = {str: str, SecretStr: str, Path: str, date: date | str, int: int | str, float: float | str}
+_IN_YAML: Final[dict[Any, Any]] = {
+    str: str,
+    SecretStr: str,
+    Path: str,
+    bool: bool | str,
+    date: date | str,
+    int: int | str,
+    float: float | str,
+}
 """A setting's type in YAML. Each value may be a template, which is text."""
 
 

@@ -1,8 +1,7 @@
 """The catalogue of events: every event type, its elements and its columns, declared once.
 
-Parsing, silver schemas, Dagster asset specs, column tags and dbt sources are all derived from
-:data:`EVENTS`, so a new event type is one entry here and nothing else. No other module may name an
-event type. The contract grows and does not change: users query column names and types. An existing table gets a new column at
+Parsing, silver schemas, Dagster asset specs and column tags are derived from :data:`EVENTS`, so a new event type is one
+entry here. dbt's sources and the pages are generated from it (``docs/new-event-type.md``). No other module may name an event type. The contract grows and does not change: users query column names and types. An existing table gets a new column at
 its end (:meth:`mg_lakehouse.lake.lake.Lake.ensure`).
 
 Sources: MessageGears' "Real-Time Event Feed" document (v3.1), and, for elements the document does

@@ -38,7 +38,7 @@ from mg_lakehouse.gold.contract import (
 from mg_lakehouse.gold.dbt_project import project_dir
 from mg_lakehouse.gold.model import Input, Model, Plan
 from mg_lakehouse.gold.pii_key import hmac_pads, pii_key
-from mg_lakehouse.gold.planner import Scopes
+from mg_lakehouse.gold.planner import Planner
 from mg_lakehouse.gold.staging import StagedRows
 from mg_lakehouse.lake import duck
 from mg_lakehouse.lake.lake import Lake
@@ -62,7 +62,7 @@ class Plugin(BasePlugin):
         self._staged: dict[str, StagedRows] = {}
         self._definition: int | None = None
         self._connection: duckdb.DuckDBPyConnection
-        self._scopes: Scopes
+        self._scopes: Planner
 
     def update_connection_config(self, creds: Any, config: dict[str, Any]) -> None:  # noqa: ARG002  dbt-duckdb's signature
         """Keep DuckDB off the network, its spills out of the working folder, and rows in no order but where a query asks for one."""
@@ -75,7 +75,7 @@ class Plugin(BasePlugin):
         self._pads = hmac_pads(pii_key(self._settings, self._lake))
         duck.configure(conn, self._lake)
         user_agents.register(conn)
-        self._scopes = Scopes(self._lake, self._cursor, part_rows=self._settings.gold_part_rows, build_id=self._build_id)
+        self._scopes = Planner(self._lake, self._cursor, part_rows=self._settings.gold_part_rows, build_id=self._build_id)
         for schema in (GOLD_SCHEMA, STAGED_SCHEMA, TESTED_SCHEMA):
             conn.execute(f"create schema if not exists {schema}")
         conn.execute(f"create table {PLANS} (model varchar, mode varchar, parts bigint)")

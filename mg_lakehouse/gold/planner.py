@@ -38,7 +38,7 @@ from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.lake.sql import date_list, date_literal, identifier
 from mg_lakehouse.location import address_of
 
-__all__ = ["Scopes"]
+__all__ = ["Planner"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +74,11 @@ class _Reading:
     counted: Mapping[str, str]
 
 
-class Scopes:
+class Planner:
     """The scopes of one build. Safe to use from several threads; ``cursor`` makes a cursor with variables set.
 
     A table is opened once: silver stays at the version that it has then, gold moves on with the commits of this build and no others.
-    ``part_rows`` are the rows of a model's inputs that it is built from at a time; ``build_id`` is no other build's.
+    ``part_rows`` are the rows of a model's inputs that it is built from at a time; ``build_id`` is unique to this build.
     """
 
     def __init__(self, lake: Lake, cursor: Callable[[], duckdb.DuckDBPyConnection], *, part_rows: int, build_id: str) -> None:
@@ -127,7 +127,10 @@ class Scopes:
             return self._prepare(plan, made)
 
     def replaced(self, plan: Plan, staged: str) -> tuple[str | None, bool]:
-        """SQL of the rows of the table that the rows in the DuckDB table ``staged`` replace, ``None`` for all or none, and whether it is none."""
+        """Return the predicate of the table's rows that the rows in the DuckDB table ``staged`` replace, and whether none are replaced.
+
+        A predicate of ``None`` means all rows, unless none are replaced.
+        """
         if plan.mode != "incremental" or plan.model.scope != "additions":
             return plan.predicate, False
         with self._lock:
@@ -245,13 +248,13 @@ class Scopes:
         changes = Changes(self._silver, state.silver, gold_tables | {OWN_ROWS: self._scan(own)})
         if make_affected(cursor, model, changes, [feed for feed in feeds if feed]) and model.scope == "whole":
             return full
-        requests, days, others = self._touched_keys(cursor, model, inputs)
+        requests, days, others = self._affected_keys(cursor, model, inputs)
         uses_days = model.day_column is not None or model.orphan_day is not None
         affected = bool(days) if model.day_column is not None else bool(requests or (days and uses_days))
         part = Plan(model, "incremental", own, included, requests, days if uses_days else ()) if affected else unchanged
         return full if others else part
 
-    def _touched_keys(
+    def _affected_keys(
         self, cursor: duckdb.DuckDBPyConnection, model: Model, inputs: Mapping[str, GoldTable]
     ) -> tuple[list[str], list[date], bool]:
         """The touched jobs and days, in order, and whether there are days beyond Python's years; also in the DuckDB tables ``requests`` and ``days`` of the model's schema."""

@@ -1,1 +1,1 @@
-"""A path that projects import :class:`mg_lakehouse.Thresholds` from; nothing else is here."""
+"""Old import path of :class:`mg_lakehouse.Thresholds`, kept for compatibility; nothing else is here."""

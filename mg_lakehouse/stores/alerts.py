@@ -1,4 +1,4 @@
-"""The thresholds of alerts by the path that projects import them from since before ``mg_lakehouse`` itself had them."""
+"""Old import path, kept for compatibility: import ``Thresholds`` from ``mg_lakehouse``."""
 
 from mg_lakehouse.serving.alerts import Thresholds
 

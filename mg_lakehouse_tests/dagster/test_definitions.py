@@ -12,6 +12,8 @@ import dagster as dg
 import pytest
 
 from mg_lakehouse.dagster.build import build_definitions
+from mg_lakehouse.dagster.checks.silver import blocking_checks
+from mg_lakehouse.dagster.names import Names
 from mg_lakehouse.definitions import defs
 from mg_lakehouse.errors import ConfigurationError
 from mg_lakehouse.events.catalogue import silver_tables
@@ -88,6 +90,13 @@ def test_each_layer_has_a_pool_of_its_own(definitions: dg.Definitions) -> None:
         ("gold", "mg_gold"),
         ("gold", "mg_reconciliation"),
     }
+
+
+def test_gold_asks_for_every_blocking_check(definitions: dg.Definitions) -> None:
+    """Dagster stops what is downstream in the same run; a click, a schedule and a command are stopped by the question alone."""
+    graph = definitions.resolve_asset_graph()
+    blocking = {key for key in graph.asset_check_keys if graph.get_check_spec(key).blocking and key.asset_key.path[0] != "gold"}
+    assert blocking == set(blocking_checks(Names("")))
 
 
 def test_conservation_and_uniqueness_block(definitions: dg.Definitions) -> None:

@@ -11,7 +11,7 @@ import polars as pl
 
 from mg_lakehouse.gold import commit as gold
 from mg_lakehouse.gold.model import Model
-from mg_lakehouse.gold.planner import Scopes
+from mg_lakehouse.gold.planner import Planner
 from mg_lakehouse.lake import duck
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse_tests.gold.helpers import MARTS, NOON
@@ -24,7 +24,7 @@ class Session:
 
     def __init__(self, lake: Lake, *, part_rows: int = 1_000_000) -> None:
         self.connection = duck.connect(lake)
-        self.scopes = Scopes(lake, self.cursor, part_rows=part_rows, build_id="b")
+        self.scopes = Planner(lake, self.cursor, part_rows=part_rows, build_id="b")
         self.scopes.show_existing(MARTS)
 
     def cursor(self) -> duckdb.DuckDBPyConnection:

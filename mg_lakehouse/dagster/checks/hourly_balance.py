@@ -34,7 +34,7 @@ def build_hourly_balance(names: Names) -> dg.AssetChecksDefinition:
         required_resource_keys=resources.keys_of_op("lake"),
         description="In each of the last hours: messages received = rows of bronze, and items = rows of silver + rejected + duplicates + set aside.",
     )
-    def reconciliation(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+    def hours_balance(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
         now = datetime.now(UTC)
         with as_failure():
             balance = balance_hours_of_sources(resources.lake(context), now - _RECONCILED, now)
@@ -57,7 +57,7 @@ def build_hourly_balance(names: Names) -> dg.AssetChecksDefinition:
             },
         )
 
-    return reconciliation
+    return hours_balance
 
 
 def _unbalanced(balance: HourlyBalance) -> str:

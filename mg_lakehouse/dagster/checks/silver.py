@@ -22,7 +22,7 @@ from mg_lakehouse.silver.report import SilverReport, merged
 from mg_lakehouse.silver.set_aside import SetAside, count_set_aside, set_aside_message
 from mg_lakehouse.silver.tables import EVENT_TABLES
 
-__all__ = ["CONSERVATION", "UNIQUENESS", "failed_blocking_check", "silver_check_results", "silver_check_specs"]
+__all__ = ["CONSERVATION", "UNIQUENESS", "blocking_checks", "failed_blocking_check", "silver_check_results", "silver_check_specs"]
 
 CONSERVATION: Final = "conservation"
 
@@ -61,10 +61,15 @@ def silver_check_specs(names: Names) -> list[dg.AssetCheckSpec]:
     ]
 
 
+def blocking_checks(names: Names) -> list[dg.AssetCheckKey]:
+    """Return the checks that gold asks for before it is built; a check that is only marked as blocking stops nothing but its own run."""
+    return [*(spec.key for spec in silver_check_specs(names) if spec.blocking), hours_balance_key(names)]
+
+
 def failed_blocking_check(names: Names, instance: dg.DagsterInstance) -> dg.AssetCheckKey | None:
     """Return a blocking check of silver whose newest evaluation failed, if there is one. Planned evaluations do not count."""
     evaluated = {AssetCheckExecutionRecordStatus.SUCCEEDED, AssetCheckExecutionRecordStatus.FAILED}
-    for key in (*(spec.key for spec in silver_check_specs(names) if spec.blocking), hours_balance_key(names)):
+    for key in blocking_checks(names):
         newest = instance.event_log_storage.get_asset_check_execution_history(key, limit=1, status=evaluated)
         if newest and newest[0].status == AssetCheckExecutionRecordStatus.FAILED:
             return key
