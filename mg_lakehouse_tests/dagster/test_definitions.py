@@ -96,7 +96,7 @@ def test_gold_asks_for_every_blocking_check(definitions: dg.Definitions) -> None
     """Dagster stops what is downstream in the same run; a click, a schedule and a command are stopped by the question alone."""
     graph = definitions.resolve_asset_graph()
     blocking = {key for key in graph.asset_check_keys if graph.get_check_spec(key).blocking and key.asset_key.path[0] != "gold"}
-    assert blocking == set(blocking_checks(Names("")))
+    assert blocking == set(blocking_checks(Names(None)))
 
 
 def test_conservation_and_uniqueness_block(definitions: dg.Definitions) -> None:
