@@ -233,7 +233,6 @@ def _jobs(lake: Lake, settings: Settings, day: date) -> list[dict[str, Any]]:
         first = pl.coalesce("first_send_at", "first_event_at")
         jobs = (
             lake.scan(all_files(dim), dim)
-            .select(READ[DIM_JOBS])
             .filter((pl.col("request_type") == "bulk_job") & (first.dt.convert_time_zone(zone).dt.date() == day))
             .select("request_id", began_at=first, is_settled=pl.col("maturity").is_in(["engaging", "final"]))
         )

@@ -38,7 +38,7 @@ def _install(events: tuple[Event, ...]) -> None:
     catalogue._BY_ELEMENT.update({element: event for event in events for element in event.elements})
     for module in _modules():
         for value in vars(module).values():
-            if hasattr(value, "cache_clear") and value.__module__.startswith(("mg_lakehouse.events.", "mg_lakehouse.bronze.tables")):
+            if hasattr(value, "cache_clear") and value.__module__.startswith(("mg_lakehouse.events.", "mg_lakehouse.silver.tables")):
                 value.cache_clear()
 
 

@@ -32,7 +32,7 @@ _REJECTED_DESCRIPTION: Final = (
 class SilverConfig(dg.Config):
     """What to do with the chosen days of receipt, besides flattening bronze's new commits."""
 
-    rebuild: bool | None = Field(
+    rederive: bool | None = Field(
         default=None, description="Rebuild the chosen days from bronze. By default only past days: today's messages are still arriving."
     )
     dry_run: bool = Field(default=False, description="Report what the rebuild would change, and change nothing.")
@@ -43,7 +43,7 @@ _OP: Final = "silver"
 
 def only_new(names: Names) -> dict[str, dg.Config]:
     """Return the config, by op, of a run that only flattens new commits: one queued before midnight must not rebuild yesterday after it."""
-    return {names.qualified(_OP): SilverConfig(rebuild=False)}
+    return {names.qualified(_OP): SilverConfig(rederive=False)}
 
 
 def build_silver(settings: Settings) -> dg.AssetsDefinition:
@@ -110,9 +110,9 @@ def _has_partitions(context: dg.AssetExecutionContext) -> bool:
 
 def _days_to_rebuild(partitions: Sequence[str], config: SilverConfig) -> list[date]:
     days = [date.fromisoformat(key) for key in partitions]
-    if config.rebuild is None:
+    if config.rederive is None:
         return [day for day in days if day < date.fromisoformat(today())]
-    return days if config.rebuild else []
+    return days if config.rederive else []
 
 
 def _columns_added(table: str, added: Mapping[str, Sequence[str]]) -> dict[str, Any]:
