@@ -42,7 +42,6 @@ def site(docs: Path, folder: Path) -> tuple[int, str]:
         return build_site(arguments), said.getvalue()
 
 
-@pytest.mark.slow
 def test_the_site_is_built_without_a_warning_and_asks_no_other_server(tmp_path: Path) -> None:
     status, said = site(DOCS, tmp_path)
     assert status == 0, said

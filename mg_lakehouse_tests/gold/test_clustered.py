@@ -62,6 +62,7 @@ def own(lake: Lake, found: list[tuple[list[tuple[Any, ...]], set[str]]]) -> list
     return [sum(path.startswith(lake.root) for path in paths) for _, paths in found]
 
 
+@pytest.mark.slow
 def test_a_table_is_copied_once_it_was_looked_through_sixteen_times_in_vain(tmp_path: Path) -> None:
     jobs = [f"{'tb'[number % 2]}-{number:02}" for number in range(40)]
     found = parts(Session(fill(Lake(str(tmp_path / "lake")), jobs), part_rows=1), model(orphan_day=None))

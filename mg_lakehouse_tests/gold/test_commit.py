@@ -78,6 +78,7 @@ def test_a_table_that_was_compacted_since_the_plan_is_written_all_the_same(lake:
     assert version(lake, "fct_messages") == before + 2
 
 
+@pytest.mark.slow
 def test_another_build_that_came_first_is_not_overwritten(lake: Lake, expected: dict[str, list[tuple[Any, ...]]]) -> None:
     """The other one includes events that this one planned without, and commits to a table in between."""
     append(lake, THIRD[:1])

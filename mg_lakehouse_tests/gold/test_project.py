@@ -328,6 +328,7 @@ def test_a_model_whose_input_was_never_built_says_what_to_build(tmp_path: Path) 
     assert "build dim_jobs first" in found.messages["job_metrics"] or "build fct_messages first" in found.messages["job_metrics"]
 
 
+@pytest.mark.slow
 def test_the_manifest_can_be_read_whole_while_it_is_made_anew(tmp_path: Path) -> None:
     """A code location may be loaded at any moment: half a manifest, or none, would keep it from loading."""
     project = tmp_path / "dbt_project"
@@ -344,6 +345,7 @@ def test_the_manifest_can_be_read_whole_while_it_is_made_anew(tmp_path: Path) ->
     assert manifest.stat().st_mtime_ns > before
 
 
+@pytest.mark.slow
 def test_builds_at_the_same_time_each_report_what_they_made(tmp_path: Path) -> None:
     def built(model: str) -> list[str]:
         lake = Lake(str(tmp_path / model))

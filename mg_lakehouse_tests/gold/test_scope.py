@@ -89,7 +89,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Lake:
         for table in ("deliveries", "requests"):
             append(lake, [event(table, request=job, recipient_id="1", at=NOON + number * DAY) for job in of_day])
     append(lake, [event("opens", request="k", recipient_id="1", at=NOON + 3 * DAY)])
-    build(lake, select="job_metrics_daily suppression_evidence")
+    build(lake, select="dim_jobs job_metrics_daily suppression_evidence")
     return lake
 
 

@@ -7,8 +7,12 @@ import subprocess
 import urllib.request
 from pathlib import Path
 
+import pytest
+
 from mg_lakehouse_tests.cli.commands import process, sentence
 from mg_lakehouse_tests.ui.services import dev, processes_of_group
+
+pytestmark = pytest.mark.slow
 
 
 def test_ctrl_c_ends_everything_that_it_started(tmp_path: Path) -> None:
