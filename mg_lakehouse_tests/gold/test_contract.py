@@ -87,7 +87,7 @@ def test_every_step_of_the_materialization_is_one_that_the_plugin_knows_and_the_
     assert sorted(set(asked)) == sorted(Step)
 
 
-@pytest.mark.parametrize("name", ["comit", "", "Plan", None])
+@pytest.mark.parametrize("name", ["commit now", "", "Plan", None])
 def test_an_unknown_step_is_an_error_that_says_what_to_correct(name: str | None) -> None:
     with pytest.raises(ConfigurationError, match=r"unknown step .* \(plan, next part, commit are known\): MG_DBT_PROJECT_DIR must name"):
         Step(name)  # type: ignore[arg-type]
