@@ -69,7 +69,7 @@ class Settings(BaseModel):
         default=300,
         ge=30,
         le=_SQS_MAX_VISIBILITY_SECONDS,
-        description="Time that a received message stays hidden before it must be extended.",
+        description="SQS visibility timeout in seconds; extended every third of it while a message is held.",
     )
     max_seconds: float = Field(default=600.0, gt=0, description="Time that one run may drain the queue, in seconds.")
     sensor_messages: int = Field(default=1_000, ge=1, description="Waiting messages at which the sensor starts a run at once.")
@@ -80,7 +80,7 @@ class Settings(BaseModel):
         default=5.0,
         ge=0.5,
         le=60,
-        description="Seconds between two heartbeats of a run; a run that missed four is asked, and ended if it does not answer within three.",
+        description="Seconds between two heartbeats of a run. A run that misses four is marked, and ended if no heartbeat follows within three more.",
     )
     stalled_minutes: float = Field(
         default=15.0,

@@ -1,7 +1,7 @@
-"""Gold tables that only grow: what the silver rows that came say, and the table did not have.
+"""Append-only gold tables: new silver rows add what the table lacks.
 
-So a refresh costs what came and one look through the table, however many events are behind it. What a table says of silver that lost rows since
-cannot be taken back: it is built anew then.
+A refresh costs the new rows and one read of the table, however many events are behind it. If silver lost rows since, what they added cannot be
+taken back: the table is rebuilt.
 """
 
 from __future__ import annotations

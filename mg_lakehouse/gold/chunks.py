@@ -1,4 +1,4 @@
-"""A gold model built in parts: its keys, cut so that about so many rows of its inputs are looked at at a time.
+"""Chunks of a gold model: its keys, split so that each chunk reads about ``part_rows`` rows of its inputs.
 
 DuckDB needs some 1.5 KB for each event that it makes messages of: 100 M at a time are out of the question on any small machine.
 No row of a model depends on more than one key, so its keys can be built one part after the other. Parts follow each other by the day on

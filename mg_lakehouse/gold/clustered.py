@@ -1,9 +1,9 @@
 """Tables that a build reads part by part, put into the order of the parts once.
 
-The jobs of a part are those of a few days, but opens and clicks of them come for a year: each of 91 parts looked through the ids of 365
-files of them, and so did each model that reads them. So what is looked at in vain is counted, and once that is the whole table
-many times over, its rows are copied to files of this process, by their part. Of 100 M rows a part of ``client_days`` took 4.2 s longer without the copies of
-opens and clicks, and to make them took 100 s, some twenty times that, whence the number: a build never takes much more than twice what the better way would have taken.
+The jobs of a chunk began within a few days, but their opens and clicks come for a year: each of 91 chunks read the ids of 365 files, and so did each
+model that reads them. So wasted reads are counted. Once they are the whole table many times over, its rows are copied to files of this process, by chunk.
+With 100 M rows a chunk of ``client_days`` took 4.2 s longer without the copies of opens and clicks, and making them took 100 s, some twenty times
+that. Hence ``WASTED_READS``: a build never takes much more than twice what the better way would have taken.
 
 The copy needs as much room in the temporary folder as the table takes; without that room the table's own files are read as before.
 """
@@ -27,7 +27,7 @@ from mg_lakehouse.lake.sql import identifier, text
 __all__ = ["WASTED_READS", "ClusteredRows"]
 
 WASTED_READS: Final = 16
-"""A table is copied once so many times its rows were looked at for others."""
+"""A table is copied after its rows were read this many times for chunks that had none of them."""
 
 _PART: Final = "__part"
 

@@ -41,16 +41,16 @@ class Model:
     - ``days``: the rows of touched days of gold inputs, each touching the ``days_after`` that follow and looking at the ``days_before``.
     - ``event_days``, ``received_days``: the days of the events, or of the receipt, of the silver rows that changed. Gold inputs are seen whole.
     - ``whole``: all rows, whenever any input changed.
-    - ``additions``: what the silver rows that came say and the table lacks is added. Of silver the columns ``reads`` are seen. Where a row of the
-      same ``keys`` comes anew, all rows of the same ``replaced_by`` as the build's are replaced. It is built anew where silver lost a row.
+    - ``additions``: new silver rows add the table rows that are missing. Only the columns in ``reads`` are read. If a row of the same ``keys``
+      comes again, all rows with the build's ``replaced_by`` are replaced. If silver lost a row, the table is rebuilt.
     - ``changes``: nothing is replaced; what the gold inputs' own change feeds say since the last build is looked at, and rows are added.
     - ``static``: no events at all.
 
     ``also_touched`` is a query of ``request_id, event_date``: of jobs, and of days of what belongs to no job, whose rows became untrue though no silver row
     of theirs changed. It may read ``own`` and the gold inputs by name. ``touched_by`` are gold inputs that are seen whole; the query finds what changed
     in one since the model's newest commit as ``changed_<input>``.
-    ``exported_by`` is the time by which rows are exported since the export before: a commit notes where a row came with a time that such an export
-    had passed (:mod:`mg_lakehouse.gold.exports`).
+    ``exported_by`` is the time column that an incremental export filters on: a commit notes a row whose time such an export
+    had passed already (:mod:`mg_lakehouse.gold.exports`).
     ``counts_duplicates`` gives the model ``scoped_duplicates``: what the ledgers of silver say was dropped.
     """
 
@@ -91,7 +91,7 @@ class Model:
 class Plan:
     """What a build does with a model, and what its commit will say. ``requests`` and ``days`` are sorted, ``parts`` what it is built in.
 
-    ``build_id`` is what the rows of a model of changes bear; no other build has it.
+    ``build_id`` is stored in each row of a ``changes`` model; it is unique per build.
     """
 
     model: Model

@@ -453,7 +453,7 @@ class Planner:
         return f"({' union all by name '.join(arms)})"
 
     def _of_files(self, rows: _Rows, model: Model, keys: Keys, files: Sequence[File]) -> str:
-        """SQL of the files that can hold rows of some jobs; of a part's jobs, of what was put into the order of the parts, where it was."""
+        """Return SQL of the files that can hold rows of some jobs. For a chunk it reads the copy sorted by chunk, if there is one."""
         if keys.name != PART:
             return read_files(files)
         version = (address_of(rows.handle.table_uri), rows.handle.version())

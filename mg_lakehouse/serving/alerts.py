@@ -39,7 +39,8 @@ class Thresholds:
     """When something is worth an alert. Rates are shares of 1.
 
     Complaints: Google's and Yahoo's rules for bulk senders ask for less than 0.1 % and never 0.3 %. ``days`` is how far back jobs
-    and days are looked at; ``messages`` the least that a rate is judged by.
+    and days are checked, ``messages`` the fewest that a rate is judged by, ``times_usual`` the factor over a provider's usual bounce rate.
+    The others are the rates that warn, and with ``_error`` those that are an error.
     """
 
     days: int = 3
