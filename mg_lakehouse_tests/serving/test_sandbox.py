@@ -306,8 +306,19 @@ class Terminal:
         deadline = time.monotonic() + 60
         while text not in self.seen:
             assert time.monotonic() < deadline, self.seen
-            if select.select([self.ours], [], [], 1)[0]:
-                self.seen += os.read(self.ours, 65_536).decode(errors="replace")
+            self._read()
+
+    def interrupt_until(self, text: str) -> None:
+        """Press Ctrl-C until a text is seen, as a person does: one that comes before the statement began is the prompt's."""
+        deadline = time.monotonic() + 60
+        while text not in self.seen:
+            assert time.monotonic() < deadline, self.seen
+            self.process.send_signal(signal.SIGINT)  # as the terminal does for Ctrl-C, but this one has no foreground
+            self._read()
+
+    def _read(self) -> None:
+        if select.select([self.ours], [], [], 1)[0]:
+            self.seen += os.read(self.ours, 65_536).decode(errors="replace")
 
     def type(self, line: str) -> None:
         os.write(self.ours, f"{line}\r".encode())
@@ -328,8 +339,7 @@ def test_the_prompt_takes_a_statement_over_several_lines_and_keeps_its_history_t
         process = terminal.process
         (child,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         until_busy(int(child))
-        process.send_signal(signal.SIGINT)  # as the terminal does for Ctrl-C, but this one has no foreground
-        terminal.until("Stopped.")
+        terminal.interrupt_until("Stopped.")
         terminal.type("select count(*) + 5000 from silver.opens;")
         terminal.until("5003")
         terminal.type(".quit")

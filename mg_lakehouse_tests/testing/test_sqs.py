@@ -161,7 +161,10 @@ def test_an_interrupt_ends_it_cleanly_while_clients_poll() -> None:
         assert process.stdout is not None
         address = urlsplit(process.stdout.readline().strip())
         process.send_signal(signal.SIGINT)
-        said, complained = process.communicate(timeout=120)
+        try:
+            said, complained = process.communicate(timeout=120)
+        finally:
+            process.kill()
     assert (said, complained, process.returncode) == ("ended ['MainThread']\n", "", 0)
     assert not _answers("127.0.0.1", address.port or 0)
 
