@@ -29,7 +29,7 @@ from benchmarks.harness.outcome import Outcome
 from benchmarks.harness.processes import Done, WorkFailedError, run, work_command
 from mg_lakehouse.gold.commit import digest
 from mg_lakehouse.gold.dbt_plugin import definition_parts
-from mg_lakehouse.gold.dbt_project import project_dir
+from mg_lakehouse.gold.names import project_dir
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.settings import Settings
 

@@ -21,7 +21,7 @@ import dagster as dg
 from mg_lakehouse.dagster.names import Names
 from mg_lakehouse.events.catalogue import silver_tables
 from mg_lakehouse.gold.contract import FCT_MESSAGES, RESTATEMENT_LOG
-from mg_lakehouse.gold.dbt_project import dbt_models
+from mg_lakehouse.gold.names import dbt_models
 from mg_lakehouse.settings import Settings
 
 __all__ = ["build_automation_sensor", "gold_condition"]

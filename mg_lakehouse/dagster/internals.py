@@ -1,6 +1,6 @@
 """All imports from Dagster's private modules: Dagster 1.13 has no public ones for them.
 
-Every name from ``dagster._core`` belongs here. Check this module first when you upgrade Dagster.
+Every name from ``dagster._core`` and ``dagster._utils`` belongs here. Check this module first when you upgrade Dagster.
 """
 
 # A sensor's cursor and status: `DagsterInstance.all_instigator_state` is public, its types are not.
@@ -14,6 +14,9 @@ from dagster._core.storage.asset_check_execution_record import AssetCheckExecuti
 from dagster._core.storage.runs.schema import KeyValueStoreTable
 from dagster._core.storage.runs.sql_run_storage import SqlRunStorage
 
+# Whether an interrupt arrived while Dagster defers it.
+from dagster._utils.interrupts import check_captured_interrupt
+
 __all__ = [
     "ActiveExecution",
     "AssetCheckExecutionRecordStatus",
@@ -23,4 +26,5 @@ __all__ = [
     "KeyValueStoreTable",
     "SensorInstigatorData",
     "SqlRunStorage",
+    "check_captured_interrupt",
 ]

@@ -13,7 +13,7 @@ from mg_lakehouse.dagster.checks.standing import STANDING_UNIQUENESS, standing_c
 from mg_lakehouse.dagster.names import Names
 from mg_lakehouse.dagster.run_heartbeats import BEATS_FROM_THE_START
 from mg_lakehouse.events.catalogue import silver_tables
-from mg_lakehouse.gold.dbt_project import dbt_models
+from mg_lakehouse.gold.names import dbt_models
 from mg_lakehouse.settings import Settings
 
 __all__ = [

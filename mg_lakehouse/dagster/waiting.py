@@ -13,10 +13,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import dagster as dg
-from dagster._utils.interrupts import check_captured_interrupt
 
 from mg_lakehouse._util.progress import remark
-from mg_lakehouse.dagster.internals import ActiveExecution
+from mg_lakehouse.dagster.internals import ActiveExecution, check_captured_interrupt
 from mg_lakehouse.dagster.interrupts import STOPPED
 from mg_lakehouse.dagster.liveness import end_dead_runs
 from mg_lakehouse.dagster.names import Names

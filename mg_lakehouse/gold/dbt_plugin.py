@@ -35,8 +35,8 @@ from mg_lakehouse.gold.contract import (
     scope_of,
     seeds,
 )
-from mg_lakehouse.gold.dbt_project import project_dir
 from mg_lakehouse.gold.model import Input, Model, Plan
+from mg_lakehouse.gold.names import project_dir
 from mg_lakehouse.gold.pii_key import hmac_pads, pii_key
 from mg_lakehouse.gold.planner import Planner
 from mg_lakehouse.gold.staging import StagedRows

@@ -19,7 +19,7 @@ from typing import Any, Final, NamedTuple
 from mg_lakehouse._util.temp_folders import OwnFolder
 from mg_lakehouse.errors import PermanentError
 from mg_lakehouse.gold.contract import BUSINESS_TIMEZONE, GOLD_PART_ROWS, LAKE_URI, PII_KEY, PROJECT_DIR
-from mg_lakehouse.gold.names import dbt_models, gold_models, project_dir
+from mg_lakehouse.gold.names import project_dir
 from mg_lakehouse.gold.pii_key import pii_key
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.settings import Settings
@@ -30,12 +30,9 @@ __all__ = [
     "NodeResult",
     "build",
     "dbt_environment",
-    "dbt_models",
     "ensure_manifest",
     "generate_docs",
-    "gold_models",
     "key_environment",
-    "project_dir",
     "run_folder",
     "target_dir",
 ]

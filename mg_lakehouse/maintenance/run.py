@@ -17,7 +17,7 @@ from deltalake import DeltaTable
 from mg_lakehouse.audit.conservation import RECHECKED_VERSIONS
 from mg_lakehouse.bronze.tables import BRONZE_TABLES
 from mg_lakehouse.events.catalogue import SET_ASIDE, silver_tables
-from mg_lakehouse.gold.dbt_project import gold_models
+from mg_lakehouse.gold.names import gold_models
 from mg_lakehouse.lake.durable import make_durable, sync_checkpoints
 from mg_lakehouse.lake.errors import store_errors
 from mg_lakehouse.lake.lake import Lake

@@ -10,7 +10,7 @@ from mg_lakehouse.audit.rejects import rejected_by_reason
 from mg_lakehouse.bronze.tables import BRONZE_TABLES, EVENT_FEED
 from mg_lakehouse.errors import LakehouseError
 from mg_lakehouse.events.catalogue import silver_tables
-from mg_lakehouse.gold.dbt_project import gold_models
+from mg_lakehouse.gold.names import gold_models
 from mg_lakehouse.gold.pii_key import is_generated
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.lake.ledger import BatchLedger, Posted, posted_batches

@@ -37,10 +37,10 @@ from mg_lakehouse.lake.sql import text
 from mg_lakehouse.silver.candidates import duplicate_candidates
 from mg_lakehouse.silver.commit import as_rejected
 from mg_lakehouse.silver.set_aside import Retried, read_set_aside
+from mg_lakehouse.silver.slices import BRONZE_VERSION
 from mg_lakehouse.silver.staged_day import (
     CONTENT,
     ROW,
-    VERSION,
     Source,
     StagedDay,
     keys_of,
@@ -281,7 +281,7 @@ def _current(lake: Lake, handle: DeltaTable, files: Sequence[str], table: str) -
 
 def _flattened(rows: pl.DataFrame, seen: _Seen) -> pl.DataFrame:
     """Keep the rows whose messages the table has flattened; live ingestion brings the others."""
-    flattened = ((pl.col("source") == source) & (pl.col(VERSION) <= version) for source, version in seen.flattened.items())
+    flattened = ((pl.col("source") == source) & (pl.col(BRONZE_VERSION) <= version) for source, version in seen.flattened.items())
     return rows.filter(pl.any_horizontal(pl.lit(value=False), *flattened))
 
 
@@ -326,5 +326,5 @@ def _rejects(lake: Lake, day: StagedDay, conflicts: pl.DataFrame, table: str) ->
     messages = pl.concat(scans).collect()
     received = messages.select("message_id", "received_at")
     whole = conflicts.drop("received_at").join(received, on="message_id").with_columns(received_date=pl.lit(day.day))
-    schema = pl.Schema({**silver_schema(REJECTED_ITEMS), VERSION: pl.Int64()})
+    schema = pl.Schema({**silver_schema(REJECTED_ITEMS), BRONZE_VERSION: pl.Int64()})
     return as_rejected(whole, table, messages).select(schema.names()).cast(schema)

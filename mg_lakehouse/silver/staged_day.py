@@ -25,11 +25,11 @@ from mg_lakehouse.lake.file_stats import all_files
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.lake.ledger import posted_batches
 from mg_lakehouse.silver.set_aside import flatten_or_set_aside
+from mg_lakehouse.silver.slices import BRONZE_VERSION
 
 __all__ = [
     "CONTENT",
     "ROW",
-    "VERSION",
     "Source",
     "StagedDay",
     "keys_of",
@@ -39,7 +39,6 @@ __all__ = [
     "with_fingerprints",
 ]
 
-VERSION: Final = "__bronze_version"
 """Column: the bronze version of the row's message; 0 where every table has flattened it."""
 ROW: Final = "__row"
 """Column: fingerprint of the whole row, compared within this process only."""
@@ -60,7 +59,7 @@ class Source:
     flattened: int
 
     def messages(self, day: date, slice_bytes: int) -> Iterator[pl.DataFrame]:
-        """Yield the messages of a day of receipt in batches, with ``VERSION``."""
+        """Yield the messages of a day of receipt in batches, with ``BRONZE_VERSION``."""
         versions = self._unflattened()
         dataset = self.handle.to_pyarrow_dataset(file_pruning_predicate=[("received_date", "=", day.isoformat())])
         collected: list[pl.DataFrame] = []
@@ -92,7 +91,7 @@ class Source:
 def _versioned(messages: pl.DataFrame, day: date, versions: Mapping[str, int]) -> pl.DataFrame:
     version = pl.col("batch_id").replace_strict(versions, default=0, return_dtype=pl.Int64)
     received_at = pl.col("received_at").cast(pl.Datetime("us", "UTC"))
-    return messages.with_columns(version.alias(VERSION), received_at, received_date=pl.lit(day)).sort("received_at", "message_id")
+    return messages.with_columns(version.alias(BRONZE_VERSION), received_at, received_date=pl.lit(day)).sort("received_at", "message_id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +108,7 @@ class StagedDay:
         for source in self.sources:
             with store_errors(f"bronze/{source.name} of {self.day} in the lake {lake.uri}"):
                 for messages in source.messages(self.day, slice_bytes):
-                    flattened, set_aside = flatten_or_set_aside(messages, source=source.name, carry=(VERSION,))
+                    flattened, set_aside = flatten_or_set_aside(messages, source=source.name, carry=(BRONZE_VERSION,))
                     for table, rows in (*flattened.tables.items(), (REJECTED_ITEMS, flattened.rejected), (SET_ASIDE, set_aside)):
                         self.add(table, rows, f"{batch:06}")
                     batch += 1
@@ -129,9 +128,9 @@ class StagedDay:
         """Read keys and fingerprints of the rows that bronze gives the table."""
         schema = silver_schema(table)
         files = self._files(table)
-        rows = pl.scan_parquet(files, glob=False) if files else pl.LazyFrame(schema={**schema, VERSION: pl.Int64})
+        rows = pl.scan_parquet(files, glob=False) if files else pl.LazyFrame(schema={**schema, BRONZE_VERSION: pl.Int64})
         kept = [name for name in _KEYS if name in schema]
-        return with_fingerprints(rows, table).select(*kept, VERSION, ROW, CONTENT).collect(engine="streaming")
+        return with_fingerprints(rows, table).select(*kept, BRONZE_VERSION, ROW, CONTENT).collect(engine="streaming")
 
     def rows(self, table: str, wanted: pl.DataFrame) -> pa.RecordBatchReader:
         """Read the whole rows of some keys and fingerprints, file by file."""

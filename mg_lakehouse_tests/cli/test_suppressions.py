@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 import yaml
 
-from mg_lakehouse.gold.dbt_project import project_dir
+from mg_lakehouse.gold.names import project_dir
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.serving.suppression_filter import Reason
 from mg_lakehouse.settings import Settings

@@ -17,7 +17,8 @@ from pydantic.fields import FieldInfo
 from mg_lakehouse.audit.tables import VENDOR_TOTALS
 from mg_lakehouse.bronze.tables import BRONZE_SPECS
 from mg_lakehouse.events.catalogue import EVENTS, REJECTED_ITEMS, SET_ASIDE, Column, columns_of, silver_tables
-from mg_lakehouse.gold.dbt_project import build, ensure_manifest, gold_models
+from mg_lakehouse.gold.dbt_project import build, ensure_manifest
+from mg_lakehouse.gold.names import gold_models
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.lake.tables import TableSpec
 from mg_lakehouse.settings import Settings

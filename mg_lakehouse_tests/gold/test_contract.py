@@ -18,8 +18,9 @@ from mg_lakehouse.events.catalogue import silver_tables
 from mg_lakehouse.gold import contract
 from mg_lakehouse.gold.changes import empty_rows
 from mg_lakehouse.gold.contract import BuildVariables, InputRequest, ModelRequest, Scope, Step
-from mg_lakehouse.gold.dbt_project import ensure_manifest, project_dir
+from mg_lakehouse.gold.dbt_project import ensure_manifest
 from mg_lakehouse.gold.job_days import DAYS_OF_JOBS, DAYS_OF_MESSAGES, DaysOfJobs
+from mg_lakehouse.gold.names import project_dir
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.lake.sql import Value, filled_in, identifier
 from mg_lakehouse.serving import queries

@@ -16,7 +16,8 @@ from mg_lakehouse._util.environment import set_environment
 from mg_lakehouse.dagster.assets.gold import build_dbt_resource
 from mg_lakehouse.dagster.build import build_definitions
 from mg_lakehouse.dagster.names import Names
-from mg_lakehouse.gold.dbt_project import dbt_environment, project_dir, target_dir
+from mg_lakehouse.gold.dbt_project import dbt_environment, target_dir
+from mg_lakehouse.gold.names import project_dir
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.settings import Settings
 from mg_lakehouse_tests.gold.helpers import PII_KEY, append, event, one, settings, table

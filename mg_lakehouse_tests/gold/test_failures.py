@@ -15,7 +15,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from jinja2 import Environment
 
-from mg_lakehouse.gold.dbt_project import project_dir
+from mg_lakehouse.gold.names import project_dir
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.silver.update import flatten_new

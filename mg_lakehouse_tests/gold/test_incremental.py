@@ -23,7 +23,8 @@ from mg_lakehouse.gold import clustered as gold_clustered
 from mg_lakehouse.gold import commit as gold
 from mg_lakehouse.gold import dbt_project
 from mg_lakehouse.gold.contract import AS_OF
-from mg_lakehouse.gold.dbt_project import NOT_BUILT, project_dir
+from mg_lakehouse.gold.dbt_project import NOT_BUILT
+from mg_lakehouse.gold.names import project_dir
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.settings import Settings
 from mg_lakehouse_tests.gold.helpers import (

@@ -7,7 +7,7 @@ import re
 
 import yaml
 
-from mg_lakehouse.gold.dbt_project import project_dir
+from mg_lakehouse.gold.names import project_dir
 from mg_lakehouse.gold.user_agents import SCANNERS
 from mg_lakehouse.settings import Settings
 

@@ -20,7 +20,8 @@ from mg_lakehouse._util.temp_folders import OwnFolder
 from mg_lakehouse.errors import ConfigurationError
 from mg_lakehouse.gold import commit as gold
 from mg_lakehouse.gold import dbt_project
-from mg_lakehouse.gold.dbt_project import NOT_BUILT, BuildResult, project_dir
+from mg_lakehouse.gold.dbt_project import NOT_BUILT, BuildResult
+from mg_lakehouse.gold.names import project_dir
 from mg_lakehouse.gold.pii_key import hmac_pads
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.settings import Settings

@@ -21,8 +21,8 @@ from mg_lakehouse.dagster.reporting import OWNERS, RETRY_TRANSIENT, as_failure, 
 from mg_lakehouse.dagster.resources import FeedResources
 from mg_lakehouse.errors import LakehouseError, PermanentError
 from mg_lakehouse.events.catalogue import REJECTED_ITEMS
-from mg_lakehouse.gold.dbt_project import NOT_BUILT, dbt_environment, ensure_manifest, key_environment, project_dir, run_folder
-from mg_lakehouse.gold.names import gold_models
+from mg_lakehouse.gold.dbt_project import NOT_BUILT, dbt_environment, ensure_manifest, key_environment, run_folder
+from mg_lakehouse.gold.names import gold_models, project_dir
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.serving.catalog_file import catalog_file
 from mg_lakehouse.serving.views import build_catalog

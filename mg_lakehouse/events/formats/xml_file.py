@@ -16,7 +16,7 @@ from hashlib import sha256
 from typing import Final, NamedTuple
 
 from mg_lakehouse.events.catalogue import COMMON_COLUMNS
-from mg_lakehouse.events.strict.scanner import ENVELOPES, TAG, local_name
+from mg_lakehouse.events.strict.scanner import ENVELOPES, ITEM_SUFFIX, TAG, local_name
 
 __all__ = ["ActivityFileReader", "FileBundle", "Piece", "encoding_of", "in_bundles"]
 
@@ -36,12 +36,11 @@ _CLOSINGS: Final = {"<!--": "-->", "<![CDATA[": "]]>", "<?": "?>"}
 _TOKEN: Final = re.compile(rf"<!--|<!\[CDATA\[|<\?|{TAG.pattern}")
 _NAMESPACE: Final = re.compile(r"""\s(xmlns(?::[^\s=]+)?)\s*=\s*("[^"<]*"|'[^'<]*')""")
 _ENCODING: Final = re.compile(rb"""^\s*<\?xml[^>]*?\sencoding\s*=\s*["']([A-Za-z][\w.-]*)["']""")
-_ITEM_SUFFIX: Final = "Activity"
 
 # What may stand outside of `ActivityItems`: blanks, comments, instructions, a document type without a subset of its own, tags of elements around it,
 # and within a response elements with a text. Not a child that every event has, nor a tag of an item: those belong to a damaged event.
 _OF_EVENTS: Final = "|".join(element for column in COMMON_COLUMNS if column.required for element in column.elements)
-_HEAD_NAME: Final = rf"""(?!(?:[^\s<>/:]+:)?(?:{_OF_EVENTS}|[^\s<>/:]*{_ITEM_SUFFIX})[\s/>])[^\s<>/"'=!?]+"""
+_HEAD_NAME: Final = rf"""(?!(?:[^\s<>/:]+:)?(?:{_OF_EVENTS}|[^\s<>/:]*{ITEM_SUFFIX})[\s/>])[^\s<>/"'=!?]+"""
 _ATTRIBUTES: Final = r"""(?:[^<>"']|"[^"<]*"|'[^'<]*')*+"""
 _AROUND: Final = rf"[\s\ufeff]+|<!--.*?-->|<\?.*?\?>|<!DOCTYPE[^<>\[]*>|</?{_HEAD_NAME}{_ATTRIBUTES}>"
 _PASSED: Final = re.compile(_AROUND, re.DOTALL)
@@ -149,7 +148,7 @@ class ActivityFileReader:
                 self._envelope(token)
                 self._at += end - start
                 offset = 0
-            elif token[1] or not (self._inside or local_name(token[2]).endswith(_ITEM_SUFFIX)):
+            elif token[1] or not (self._inside or local_name(token[2]).endswith(ITEM_SUFFIX)):
                 offset = end
             else:
                 if not self._inside:

@@ -14,10 +14,10 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-__all__ = ["ENVELOPES", "TAG", "Slice", "cut", "has_doctype", "is_item", "item_slices", "local_name"]
+__all__ = ["ENVELOPES", "ITEM_SUFFIX", "TAG", "Slice", "cut", "has_doctype", "is_item", "item_slices", "local_name"]
 
 ENVELOPES: Final = frozenset({"ActivityItems", "AccountActivityResponse"})
-_ITEM_SUFFIX: Final = "Activity"
+ITEM_SUFFIX: Final = "Activity"
 _BLANKS: Final = " \t\r\n\ufeff"
 
 # XML allows `>` but not `<` inside an attribute value, so a match never runs past the next tag.
@@ -98,7 +98,7 @@ def _tokens(body: str) -> Iterator[_Tag]:
 
 def is_item(name: str, parent: str) -> bool:
     """Whether an element of this local name is an item of its parent, an element of the envelope: a response also has a head of its own."""
-    return parent == "ActivityItems" or name.endswith(_ITEM_SUFFIX)
+    return parent == "ActivityItems" or name.endswith(ITEM_SUFFIX)
 
 
 def item_slices(body: str) -> list[Slice]:
@@ -149,7 +149,7 @@ def cut(body: str) -> tuple[str, str, list[Slice]]:
         slices. There are none if the body has no ``*Activity`` start tag.
     """
     tags = list(_tokens(body))
-    starts = [index for index, tag in enumerate(tags) if not tag.closes and local_name(tag.name).endswith(_ITEM_SUFFIX)]
+    starts = [index for index, tag in enumerate(tags) if not tag.closes and local_name(tag.name).endswith(ITEM_SUFFIX)]
     if not starts:
         return "", "", []
     envelope = [tag for tag in tags[: starts[0]] if not tag.closes and not tag.empty and local_name(tag.name) in ENVELOPES]
