@@ -27,7 +27,7 @@ from benchmarks.harness.memory import MemoryCurve
 from benchmarks.harness.outcome import Curve, Outcome, Plot, Reached, Table
 from benchmarks.harness.processes import WorkFailedError
 from benchmarks.work.steady_feed import SteadyFeed, recipient, steady_feed
-from mg_lakehouse.gold.dbt_project import ensure_manifest
+from mg_lakehouse.gold.project import ensure_manifest
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.serving.services import service
 from mg_lakehouse.settings import Settings

@@ -28,8 +28,7 @@ from benchmarks.harness.compare import Spread
 from benchmarks.harness.outcome import Outcome
 from benchmarks.harness.processes import Done, WorkFailedError, run, work_command
 from mg_lakehouse.gold.commit import digest
-from mg_lakehouse.gold.dbt_plugin import definition_parts
-from mg_lakehouse.gold.names import project_dir
+from mg_lakehouse.gold.project import compiled_project, definitions
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.settings import Settings
 
@@ -76,7 +75,7 @@ def measure(context: Context) -> Outcome:
 
 def _grow(context: Context, tailed: str) -> Iterator[_Grown]:
     """Grow from size to size. Each is kept, so that all can be measured by turns, within minutes of each other; what is there already is taken."""
-    definition = digest(*definition_parts(project_dir(Settings())))
+    definition = digest(*map(str, definitions(compiled_project(Settings()), business_timezone="", key=b"").values()))
     before: _Grown | None = None
     for rows in context.size.history:
         history = History.of_rows(rows)

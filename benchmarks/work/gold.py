@@ -1,4 +1,4 @@
-"""Gold builds, in a process of dbt's own as Dagster starts them: the first one, and those after micro-batches."""
+"""Gold builds, in the process of the caller as in a run of Dagster: the first one, and those after micro-batches."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ import polars as pl
 
 from benchmarks.data.bronze import fill
 from benchmarks.work.timing import timed
-from mg_lakehouse.gold import dbt_project
-from mg_lakehouse.gold.contract import AS_OF
+from mg_lakehouse.gold import engine
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.silver.update import flatten_new
@@ -40,12 +39,10 @@ def build(parameters: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _build(lake: Lake, at: datetime) -> dict[str, Any]:
-    as_of = {AS_OF: (at + timedelta(minutes=2)).isoformat()}
     with timed() as took:
-        result = dbt_project.build(lake, Settings(lake_uri=lake.root), environment=as_of)
+        result = engine.build(lake, Settings(lake_uri=lake.root), as_of=at + timedelta(minutes=2))
     if not result.ok:
-        failed = [f"{name}: {node.message}" for name, node in result.nodes.items() if node.status in ("error", "fail")]
-        raise ValueError("\n".join(failed) or result.output[-2_000:])
+        raise ValueError("\n".join(f"{name}: {node.message}" for name, node in result.nodes.items() if node.status in ("error", "fail")))
     models = {name.split(".")[2]: round(node.seconds, 2) for name, node in result.nodes.items() if name.startswith("model.")}
     tests = sum(node.seconds for name, node in result.nodes.items() if name.startswith("test."))
     return {"seconds": took.seconds, "cpu_seconds": took.cpu_seconds, "models": sum(models.values()), "tests": tests, "nodes": models}

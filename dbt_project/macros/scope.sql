@@ -1,39 +1,67 @@
+{# Whether the SQL is compiled for the engine of mg-lakehouse, which shows each model the rows of the affected keys only. dbt by itself sees all rows. #}
+{% macro is_engine() -%}
+    {{ return(target.name == "mg_engine") }}
+{%- endmacro %}
+
 {#
-    An input as the model at hand may see it: only the rows of the touched keys, or all in a full build. The plugin makes
-    the views, in a schema of the model that the materialization puts on the search path. In a unit test it is the fixture.
+    An input as the model at hand may see it. The engine has a view for it, in a schema of the model that is on the search path: the rows of the
+    affected keys, or all in a full build. Elsewhere it is the input itself, and in a unit test the fixture.
 #}
 {% macro scoped(relation) -%}
-    {%- if relation.identifier.startswith("__dbt__cte__") -%}
-        {{ relation }}
-    {%- else -%}
+    {%- if mg_lakehouse.is_engine() and not relation.identifier.startswith("__dbt__cte__") -%}
         scoped_{{ relation.identifier }}
+    {%- else -%}
+        {{ relation }}
     {%- endif -%}
 {%- endmacro %}
 
-{# What changed in a gold input since the last build of a model of the scope `changes`: its rows, `change` and `version`. #}
+{# What changed in a gold input since the last build of a model of the scope `changes`: its rows, `change`, `version`, `is_redefined`. dbt by itself keeps no history. #}
 {% macro feed(relation) -%}
-    feed_{{ relation.identifier }}
-{%- endmacro %}
-
-{# The rows that a model of the scope `additions` has already: none in a full build. #}
-{% macro known_rows() -%}
-    known
-{%- endmacro %}
-
-{# Whether a date is one that a model of the scope `days` makes rows for. Unit tests override it with `true`. #}
-{% macro in_scope(event_date) -%}
-    {{ event_date }} in (select days.event_date from days)
-{%- endmacro %}
-
-{# The rows of a model that a test looks at: what this build made of it, or the whole table in a run of tests alone. #}
-{% macro rows_to_test(model) %}
-    {%- if execute -%}
-        {%- set found = run_query(
-            "select count(*) from duckdb_views() where schema_name = 'tested' and view_name = '" ~ model.identifier ~ "'"
-        ).columns[0].values()[0] -%}
-        {%- if found -%}
-            {{ return(api.Relation.create(database=model.database, schema="tested", identifier=model.identifier)) }}
-        {%- endif -%}
+    {%- if mg_lakehouse.is_engine() -%}
+        feed_{{ relation.identifier }}
+    {%- else -%}
+        (select *, cast(null as varchar) as change, cast(null as bigint) as version, false as is_redefined from {{ relation }} where false)
     {%- endif -%}
-    {{ return(model) }}
-{% endmacro %}
+{%- endmacro %}
+
+{# The rows that a model of the scope `additions` has already: none in a full build, and none for dbt by itself. #}
+{% macro known_rows() -%}
+    {%- if mg_lakehouse.is_engine() -%}
+        known
+    {%- else -%}
+        (
+            select
+                {% for column in model.columns.values() -%}
+                cast(null as {{ column.data_type }}) as {{ column.name }}{{ "," if not loop.last }}
+                {% endfor %}
+            where false
+        )
+    {%- endif -%}
+{%- endmacro %}
+
+{# What the ledgers of silver say of copies that were dropped: `silver_table, received_hour, duplicates`. dbt by itself does not read them. #}
+{% macro dropped_duplicates() -%}
+    {%- if mg_lakehouse.is_engine() -%}
+        scoped_duplicates
+    {%- else -%}
+        (select cast(null as varchar) as silver_table, cast(null as timestamptz) as received_hour, cast(null as bigint) as duplicates where false)
+    {%- endif -%}
+{%- endmacro %}
+
+{# Whether a date is one that a model of the scope `days` makes rows for: every date for dbt by itself. #}
+{% macro in_scope(event_date) -%}
+    {%- if mg_lakehouse.is_engine() -%}
+        {{ event_date }} in (select days.event_date from days)
+    {%- else -%}
+        true
+    {%- endif -%}
+{%- endmacro %}
+
+{# The rows of a model that a test looks at: what the build at hand made of it, or the whole table. #}
+{% macro rows_to_test(model) -%}
+    {%- if mg_lakehouse.is_engine() -%}
+        tested.{{ model.identifier }}
+    {%- else -%}
+        {{ model }}
+    {%- endif -%}
+{%- endmacro %}

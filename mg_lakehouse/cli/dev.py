@@ -25,7 +25,7 @@ from mg_lakehouse._util.console import TextConsole
 from mg_lakehouse._util.signals import handling
 from mg_lakehouse.dagster.liveness import missing_monitoring
 from mg_lakehouse.errors import PermanentError
-from mg_lakehouse.gold.dbt_project import ensure_manifest
+from mg_lakehouse.gold.project import ensure_manifest
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.serving.services import require_free, service
 from mg_lakehouse.settings import Settings

@@ -17,7 +17,7 @@ from mg_lakehouse.cli.tables import print_hourly_balance, print_maintenance, pri
 from mg_lakehouse.dagster.interrupts import interrupt_as_error
 from mg_lakehouse.errors import ConfigurationError
 from mg_lakehouse.events.catalogue import SET_ASIDE
-from mg_lakehouse.gold.dbt_project import generate_docs
+from mg_lakehouse.gold.project import generate_docs
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.lake.rows_out import draft
 from mg_lakehouse.maintenance.repair import planned_repair

@@ -13,7 +13,7 @@ import dagster as dg
 
 from mg_lakehouse.dagster.assets.account_activity import build_account_activity, files_spec, loaded_files_spec
 from mg_lakehouse.dagster.assets.event_feed import build_event_feed, queue_spec
-from mg_lakehouse.dagster.assets.gold import build_dbt_resource, build_gold
+from mg_lakehouse.dagster.assets.gold import build_gold
 from mg_lakehouse.dagster.assets.maintenance import build_maintenance
 from mg_lakehouse.dagster.assets.silver import build_silver
 from mg_lakehouse.dagster.assets.vendor_totals import build_vendor_totals
@@ -45,13 +45,13 @@ def build_definitions(
 
     Args:
         settings: read from the environment and ``.env`` by default.
-        resources: replacements, by name: ``lake``, ``event_feed``, ``web_service``, ``dbt``, ``progress``, ``heartbeat``, ``slack``. A named feed
+        resources: replacements, by name: ``lake``, ``event_feed``, ``web_service``, ``progress``, ``heartbeat``, ``slack``. A named feed
             uses the same names, without its prefix.
         thresholds: when mail is worth an alert.
 
     Raises:
         ConfigurationError: a setting is invalid, or there is no dbt project.
-        PermanentError: the dbt project does not parse.
+        PermanentError: the dbt project does not compile.
     """
     settings = settings or load_settings()
     names = Names(settings.feed)
@@ -91,7 +91,6 @@ def _resources(settings: Settings) -> dict[str, Any]:
         "lake": LakeResource(uri=settings.lake_uri),
         "event_feed": EventFeedResource(queue_url=settings.queue_url),
         "web_service": WebServiceResource(url=settings.api_url),
-        "dbt": build_dbt_resource(settings),
         "progress": ProgressResource(),
         "heartbeat": HeartbeatResource(every=settings.heartbeat_seconds),
         **build_slack_resource(settings),

@@ -11,7 +11,6 @@ from typing import Any, Literal, Protocol, Self
 
 import dagster as dg
 from dagster_aws.utils import ResourceWithBoto3Configuration
-from dagster_dbt import DbtCliResource
 from pydantic import Field
 
 from mg_lakehouse._util.progress import Step, report_step
@@ -32,7 +31,7 @@ __all__ = [
     "WebServiceResource",
 ]
 
-ResourceName = Literal["lake", "event_feed", "web_service", "dbt", "progress", "slack", "heartbeat"]
+ResourceName = Literal["lake", "event_feed", "web_service", "progress", "slack", "heartbeat"]
 
 
 class LakeResource(dg.ConfigurableResource[Any]):
@@ -149,11 +148,6 @@ class FeedResources:
         """
         resource: WebServiceResource = self._resource(context, "web_service")
         return resource.get(settings)
-
-    def dbt(self, context: _Context) -> DbtCliResource:
-        """Dbt's command line."""
-        resource: DbtCliResource = self._resource(context, "dbt")
-        return resource
 
     def progress(self, context: _Context) -> ProgressResource:
         """The resource that reports progress."""

@@ -21,7 +21,6 @@ import duckdb
 
 from mg_lakehouse.gold.job_files import File, read_addresses, read_files, rows_of
 from mg_lakehouse.gold.staging import SMALL_GROUPS
-from mg_lakehouse.lake import duck
 from mg_lakehouse.lake.sql import identifier, text
 
 __all__ = ["WASTED_READS", "ClusteredRows"]
@@ -46,11 +45,12 @@ class _Table:
 class ClusteredRows:
     """The copies of one build. Not safe to use from several threads at once.
 
-    ``run_rows`` are the rows that are put into order at a time.
+    ``run_rows`` are the rows that are put into order at a time, ``folder`` is where the copies are kept.
     """
 
-    def __init__(self, cursor: Callable[[], duckdb.DuckDBPyConnection], *, run_rows: int) -> None:
+    def __init__(self, cursor: Callable[[], duckdb.DuckDBPyConnection], *, run_rows: int, folder: Path) -> None:
         self._cursor = cursor
+        self._folder = folder
         self._run_rows = run_rows
         self._tables: dict[tuple[str, int], _Table] = {}
 
@@ -84,7 +84,7 @@ class ClusteredRows:
 
     def _copy(self, table: _Table, every: Sequence[File], cut: str, parts: int) -> None:
         try:
-            folder = Path(tempfile.mkdtemp(prefix="clustered-", dir=duck.private_folder()))
+            folder = Path(tempfile.mkdtemp(prefix="clustered-", dir=self._folder))
         except OSError:  # no room, as below
             table.is_refused = True
             return

@@ -14,6 +14,7 @@ import json
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
 import polars as pl
@@ -34,6 +35,7 @@ __all__ = [
     "commit",
     "digest",
     "gold_spec",
+    "redefining_versions",
     "same_schema",
     "watermarks_of",
 ]
@@ -115,6 +117,17 @@ def watermarks_of(handle: DeltaTable, silver_ids: Mapping[str, str | None], name
     # The log entry of the newest build is gone. Each look at a transaction reads the whole log: 40 of them, where this was the only way.
     silver = {name: included for name in names if (included := _marked(handle, name, silver_ids.get(name))) is not None}
     return GoldTable(handle, handle.transaction_version(_DEFINITION), silver)
+
+
+def redefining_versions(handle: DeltaTable, above: int) -> list[int]:
+    """The versions above one that a build made by other definitions than the build before it did, as far back as the log goes."""
+    made: list[tuple[int, int]] = []
+    for commit in commits_of(handle, first_look=2) if handle.version() > above else ():
+        if (text := commit.get(_MADE)) is not None:
+            made.append((commit["version"], json.loads(text)["definition"]))
+        if made and made[-1][0] <= above:
+            break
+    return [version for (version, definition), (_, before) in pairwise(made) if version > above and definition != before]
 
 
 def _made_newest_first(handle: DeltaTable) -> Iterator[dict[str, Any]]:

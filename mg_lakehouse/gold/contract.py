@@ -1,19 +1,18 @@
 """The names that dbt and Python share.
 
-dbt's macros and models write the same names, and nothing compares the two as they run: a step that only one side knew was once taken for a commit.
-What belongs here: where the project keeps its models, what a model's declaration says, the steps of its materialization, what DuckDB's schemas and
-views are called, environment variables, and the tables and columns of gold that Python reads by name. A test compares each with the parsed project.
+dbt's macros and models write the same names, and nothing compares the two as they run.
+What belongs here: where the project keeps its models, what marks the tables of the lake, the scopes, what DuckDB's schemas and views are called,
+environment variables, and the tables and columns of gold that Python reads by name. A test compares each with the compiled project.
 What does not: what Python does with a name. Queries are in ``serving/queries``; the same test binds them to the columns that the models have.
-It imports nothing large. How a model becomes a table begins in :mod:`mg_lakehouse.gold.dbt_plugin`.
+It imports nothing large. How a model becomes a table begins in :mod:`mg_lakehouse.gold.engine`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
-from enum import StrEnum
 from pathlib import Path
-from typing import Final, Literal, NoReturn, TypedDict, cast, get_args
+from typing import Final, Literal, TypedDict, cast, get_args
 
 from mg_lakehouse.errors import ConfigurationError
 
@@ -24,19 +23,19 @@ __all__ = [
     "BUSINESS_TIMEZONE",
     "DAYS",
     "DIM_JOBS",
+    "ENGINE",
     "EXPORTED_BY",
     "FCT_MESSAGES",
     "FEED_HEALTH_HOURLY",
-    "GOLD_PART_ROWS",
     "GOLD_SCHEMA",
     "JOB_METRICS",
     "JOB_METRICS_DAILY",
     "KNOWN_ROWS",
     "LAKE_URI",
     "MAILBOX_PROVIDER_DAILY",
+    "MATERIALIZED",
     "OWN_ROWS",
     "PII_KEY",
-    "PLANS",
     "PROJECT_DIR",
     "READ",
     "RESTATEMENT_LOG",
@@ -46,36 +45,22 @@ __all__ = [
     "TESTED_SCHEMA",
     "UNRESOLVED_OPT_OUTS",
     "BuildVariables",
-    "InputRequest",
-    "ModelRequest",
     "Scope",
-    "Step",
     "changed_view",
     "feed_view",
     "marts",
     "scope_of",
     "scope_schema",
     "scoped_view",
-    "seeds",
 ]
 
-# What the materialization `delta` and the plugin say to each other.
+# What the macros and the models' configuration say.
 
+ENGINE: Final = "mg_engine"
+"""dbt's target of the SQL that the engine runs: with it the macros name the engine's views, with any other the tables themselves."""
 
-class Step(StrEnum):
-    """What the materialization asks of the plugin, as the format of the location that it names."""
-
-    PLAN = "plan"
-    NEXT_PART = "next part"
-    COMMIT = "commit"
-
-    @classmethod
-    def _missing_(cls, value: object) -> NoReturn:
-        raise ConfigurationError(
-            f"The dbt project asks for the unknown step {value!r} of a gold table ({', '.join(cls)} are known): "
-            "MG_DBT_PROJECT_DIR must name the dbt project of this release of mg-lakehouse."
-        )
-
+MATERIALIZED: Final = "delta"
+"""The materialization of the models that are tables of the lake."""
 
 Scope = Literal["requests", "days", "event_days", "received_days", "whole", "additions", "changes", "static"]
 """What a model is kept up to date by, as its configuration names it."""
@@ -92,37 +77,6 @@ def scope_of(name: str) -> Scope:
     return cast("Scope", name)
 
 
-class InputRequest(TypedDict):
-    """A gold table that a model reads, and that table's own ``orphan_day``."""
-
-    name: str
-    orphan_day: str | None
-
-
-class ModelRequest(TypedDict):
-    """What the macro ``lake_request`` says of a model: :class:`mg_lakehouse.gold.model.Model` explains each."""
-
-    name: str
-    description: str
-    columns: Sequence[Mapping[str, str]]
-    silver: Sequence[str]
-    gold: Sequence[InputRequest]
-    scope: str
-    orphan_day: str | None
-    days_before: int
-    days_after: int
-    also_touched: str | None
-    touched_by: Sequence[str]
-    counts_duplicates: bool
-    reads: Sequence[str]
-    keys: Sequence[str]
-    replaced_by: str | None
-    exported_by: str | None
-    stats_columns: Sequence[str]
-    vars: Mapping[str, object]
-    full_refresh: bool
-
-
 # What stands in the DuckDB of a build.
 
 GOLD_SCHEMA: Final = "gold"
@@ -133,9 +87,6 @@ STAGED_SCHEMA: Final = "staged"
 
 TESTED_SCHEMA: Final = "tested"
 """Schema of what this build made, which is what its data tests look at."""
-
-PLANS: Final = "plans"
-"""Table of what the plugin decided for each model: ``model, mode, parts``."""
 
 BUILD_VARIABLE: Final = "mg_build"
 """DuckDB variable of :class:`BuildVariables`."""
@@ -183,7 +134,6 @@ def changed_view(table: str) -> str:
 # The project's folders.
 
 _MARTS: Final = "models/marts"
-_SEEDS: Final = "seeds"
 
 
 def marts(project: Path) -> tuple[str, ...]:
@@ -191,19 +141,13 @@ def marts(project: Path) -> tuple[str, ...]:
     return tuple(sorted(file.stem for file in (project / _MARTS).rglob("*.sql")))
 
 
-def seeds(project: Path) -> list[Path]:
-    """The seeds of a dbt project, in alphabetical order."""
-    return sorted((project / _SEEDS).rglob("*.csv"))
-
-
-# The environment of a dbt process.
+# The environment of dbt by itself.
 
 AS_OF: Final = "MG_AS_OF"
 """Fixes the time that a build is made for; default now."""
 
 LAKE_URI: Final = "MG_LAKE_URI"
 BUSINESS_TIMEZONE: Final = "MG_BUSINESS_TIMEZONE"
-GOLD_PART_ROWS: Final = "MG_GOLD_PART_ROWS"
 PROJECT_DIR: Final = "MG_DBT_PROJECT_DIR"
 PII_KEY: Final = "MG_PII_KEY"
 

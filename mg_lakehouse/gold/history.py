@@ -5,7 +5,7 @@ It is for a model that keeps the history of numbers, and for one whose rows depe
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import duckdb
@@ -35,19 +35,18 @@ def changes_of_gold(
 ) -> Plan:
     """Plan a model of changes and make its tables ``feed_<input>``: the rows that went and came.
 
-    Beside the input's columns they have ``change`` (`delete`, `insert`), ``version``, and ``is_redefined``: whether the definitions are
-    others than at the build before. A table begins without rows: what was before it is not known. The same holds of an input that was made anew, or whose log was cut.
+    Beside the input's columns they have ``change`` (`delete`, `insert`), ``version``, and ``is_redefined``: whether the version was made by
+    other definitions than the one before. A table begins without rows: what was before it is not known. The same holds of an input that was made anew, or whose log was cut.
     """
     ids = ids_of_gold(inputs)
     now = versions_of_gold(inputs)
     begins = own is None or not gold.same_schema(own, model.spec)
     made = None if own is None or begins else gold.watermarks_of(own, ids, list(ids))
-    redefined = made is not None and made.definition != model.definition
     cursor.execute(f"create schema if not exists {model.schema}")
     for name, handle in inputs.items():
         since = None if made is None else _version_in(made.silver, name, handle)
         table = f"{model.schema}.{identifier(feed_view(name))}"
-        _make_feed(cursor, table, handle, handle.version() if since is None else since, redefined=redefined)
+        _make_feed(cursor, table, handle, handle.version() if since is None else since)
     if begins or made is None:
         return Plan(model, "full", own, now, build_id=build_id)
     return Plan(model, "unchanged" if made.silver == now else "incremental", own, now, build_id=build_id)
@@ -99,12 +98,12 @@ def _by_account(tables: Mapping[str, DeltaTable]) -> dict[str, DeltaTable]:
     return {_LAYER + name: handle for name, handle in tables.items()}
 
 
-def _make_feed(cursor: duckdb.DuckDBPyConnection, table: str, handle: DeltaTable, above: int, *, redefined: bool) -> None:
+def _make_feed(cursor: duckdb.DuckDBPyConnection, table: str, handle: DeltaTable, above: int) -> None:
     """Make the table of what changed above a version; empty where nothing did, or where the log that would say so was cut."""
     try:
-        _put(cursor, table, _changes(handle, above), redefined=redefined)
+        _put(cursor, table, _changes(handle, above), gold.redefining_versions(handle, above))
     except (DeltaError, OSError, duckdb.Error, pa.ArrowException):
-        _put(cursor, table, _no_changes(handle), redefined=redefined)
+        _put(cursor, table, _no_changes(handle), [])
 
 
 def _no_changes(handle: DeltaTable) -> pa.RecordBatchReader:
@@ -118,8 +117,9 @@ def _changes(handle: DeltaTable, above: int) -> pa.RecordBatchReader:
     return pa.RecordBatchReader.from_stream(feed)
 
 
-def _put(cursor: duckdb.DuckDBPyConnection, table: str, feed: pa.RecordBatchReader, *, redefined: bool) -> None:
+def _put(cursor: duckdb.DuckDBPyConnection, table: str, feed: pa.RecordBatchReader, redefining: Sequence[int]) -> None:
     cursor.register("feed", feed)
     kept = [field.name for field in feed.schema if not field.name.startswith("_")]
     columns = ", ".join(identifier(name) for name in kept)
-    cursor.execute(f"create or replace table {table} as select {columns}, {_CHANGE}, {redefined} as is_redefined from feed")
+    redefined = "list_contains(?::bigint[], _commit_version) as is_redefined"
+    cursor.execute(f"create or replace table {table} as select {columns}, {_CHANGE}, {redefined} from feed", [list(redefining)])

@@ -45,6 +45,7 @@ DAYS_OF_JOBS: Final = DaysOfJobs(
 def known_days(
     known: DaysOfJobs,
     made: GoldTable,
+    files: Files,
     silver: SilverTables,
     cursor: Callable[[], duckdb.DuckDBPyConnection],
     *,
@@ -53,7 +54,7 @@ def known_days(
 ) -> JobDays | None:
     """All days of some jobs, or ``None`` where it cannot be proved that they are all.
 
-    ``made`` is the gold table as it stands, made by the definitions of this build; ``requests`` are the jobs, sorted, and ``table`` the
+    ``made`` is the gold table, made by the definitions of this build, and ``files`` are its files; ``requests`` are the jobs, sorted, and ``table`` the
     DuckDB table that holds them too.
     """
     if not set(known.silver) <= set(made.silver):
@@ -63,8 +64,8 @@ def known_days(
     if any(feed is None for feed in feeds):
         return None
     pairs = [f"select request_id, event_date from {feed}" for feed in feeds if feed]
-    if files := Files(made.handle, None).holding(requests):
-        rows = f"(from {read_files(files)} where request_id in (select request_id from {table}))"
+    if holding := files.holding(requests):
+        rows = f"(from {read_files(holding)} where request_id in (select request_id from {table}))"
         longest = cursor().execute(f"select max({known.last_day} - {known.first_day}) from {rows}").fetchone()
         if longest is not None and longest[0] is not None and longest[0] > _LONGEST_DAYS:
             return None

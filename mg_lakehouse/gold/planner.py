@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
+from pathlib import Path
 
 import duckdb
 from deltalake import DeltaTable, Transaction
@@ -78,15 +79,26 @@ class Planner:
     """The scopes of one build. Safe to use from several threads; ``cursor`` makes a cursor with variables set.
 
     A table is opened once: silver stays at the version that it has then, gold moves on with the commits of this build and no others.
-    ``part_rows`` are the rows of a model's inputs that it is built from at a time; ``build_id`` is unique to this build.
+    ``part_rows`` are the rows of a model's inputs that it is built from at a time; ``build_id`` is unique to this build. ``folder`` is where
+    copies of rows are kept while it lasts, ``definitions`` are those of its gold tables.
     """
 
-    def __init__(self, lake: Lake, cursor: Callable[[], duckdb.DuckDBPyConnection], *, part_rows: int, build_id: str) -> None:
+    def __init__(
+        self,
+        lake: Lake,
+        cursor: Callable[[], duckdb.DuckDBPyConnection],
+        *,
+        part_rows: int,
+        build_id: str,
+        folder: Path,
+        definitions: Mapping[str, int],
+    ) -> None:
         self._lake = lake
         self._build_id = build_id
         self._cursor = cursor
         self._part_rows = part_rows
-        self._clustered = ClusteredRows(cursor, run_rows=max(1, part_rows // 4))
+        self._clustered = ClusteredRows(cursor, run_rows=max(1, part_rows // 4), folder=folder)
+        self._definitions = definitions
         self._lock = threading.RLock()
         self._snapshots = Snapshots(cursor)
         self._silver = SilverTables(lake, cursor)
@@ -97,7 +109,8 @@ class Planner:
         self._readings: dict[str, _Reading] = {}
         self._counted: dict[str, str] = {}
         self._ids: dict[str, str | None] = {}
-        self._days_of_jobs: dict[tuple[str, int], tuple[Sequence[str], JobDays | None]] = {}
+        self._tables_of_days: dict[str, tuple[GoldTable, Files] | None] = {}
+        self._days_of_jobs: dict[str, tuple[Sequence[str], JobDays | None]] = {}
 
     @property
     def table_ids(self) -> dict[str, str | None]:
@@ -168,6 +181,11 @@ class Planner:
             if handle is not None:
                 self._gold[name] = handle
                 self._show(GOLD_SCHEMA, name, f"from {self._scan(handle)}")
+
+    def show_whole(self, name: str) -> None:
+        """Show the tests of a model that this build does not make all of its table, where it exists."""
+        if (handle := self._gold.get(name)) is not None:
+            self._show(TESTED_SCHEMA, name, f"from {self._scan(handle)}")
 
     def show(self, plan: Plan, committed: DeltaTable | None = None) -> None:
         """Point the model's views at its newest version: ``gold.<model>`` at all rows, ``tested.<model>`` at what this build made."""
@@ -292,15 +310,21 @@ class Planner:
         return found
 
     def _known_days(self, known: DaysOfJobs, model: Model, requests: Sequence[str]) -> JobDays | None:
-        """The days of some jobs, looked up once: most models of a build are planned for the same jobs."""
-        made = self._made_of(known.name) if known.name in self._gold else None
-        if made is None or made.definition != model.definition:
+        """The days of some jobs, looked up once: most models of a build are planned for the same jobs.
+
+        The table is taken as the build met it. As this build leaves it, a fault of its commit would hide the rows of its jobs from every model
+        after it, and so from the tests that would have found them missing.
+        """
+        if known.name not in self._tables_of_days:
+            made = self._made_of(known.name) if known.name in self._gold else None
+            is_known = made is not None and made.definition == self._definitions.get(known.name)
+            self._tables_of_days[known.name] = (made, Files(made.handle, None)) if made is not None and is_known else None
+        if (table := self._tables_of_days[known.name]) is None:
             return None
-        asked = (known.name, made.handle.version())
-        before = self._days_of_jobs.get(asked)
+        before = self._days_of_jobs.get(known.name)
         if before is None or before[0] != requests:
-            days = known_days(known, made, self._silver, self._cursor, requests=requests, table=f"{model.schema}.requests")
-            before = self._days_of_jobs[asked] = (requests, days)
+            days = known_days(known, *table, self._silver, self._cursor, requests=requests, table=f"{model.schema}.requests")
+            before = self._days_of_jobs[known.name] = (requests, days)
         return before[1]
 
     def _prepare(self, plan: Plan, made: Mapping[str, GoldTable]) -> Plan:

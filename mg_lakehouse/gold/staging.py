@@ -20,7 +20,6 @@ import duckdb
 import pyarrow as pa
 
 from mg_lakehouse.gold.contract import STAGED_SCHEMA
-from mg_lakehouse.lake import duck
 from mg_lakehouse.lake.sql import file_list, identifier, text
 
 __all__ = ["SMALL_GROUPS", "StagedRows"]
@@ -36,11 +35,23 @@ class StagedRows:
     """What a model's SQL made: the DuckDB table ``staged.<name>``, or the parts of it that were put by.
 
     ``order`` are the columns that the rows come in the order of, the job first in a model that is built in parts.
-    ``part_rows`` are the rows that are put into order at a time.
+    ``part_rows`` are the rows that are put into order at a time, ``columns`` those of the result in their order, by default all,
+    ``folder`` where files of them may be kept.
     """
 
-    def __init__(self, cursor: Callable[[], duckdb.DuckDBPyConnection], name: str, order: Sequence[str], *, part_rows: int) -> None:
+    def __init__(
+        self,
+        cursor: Callable[[], duckdb.DuckDBPyConnection],
+        name: str,
+        order: Sequence[str],
+        *,
+        part_rows: int,
+        folder: Path,
+        columns: Sequence[str] = (),
+    ) -> None:
         self._cursor = cursor
+        self._parent = folder
+        self._select = f"select {', '.join(map(identifier, columns)) or '*'}"
         self.table = f"{STAGED_SCHEMA}.{identifier(name)}"
         self._order = f"order by {', '.join(order)}"
         self._part_rows = part_rows
@@ -55,17 +66,17 @@ class StagedRows:
     def spill(self) -> None:
         """Move the table's rows into a file, and make room for those of another part."""
         if self._folder is None:
-            self._folder = Path(tempfile.mkdtemp(prefix="staged-", dir=duck.private_folder()))
+            self._folder = Path(tempfile.mkdtemp(prefix="staged-", dir=self._parent))
         file = str(self._folder / f"{self.parts}.parquet")
         cursor = self._cursor()
-        cursor.execute(f"copy (from {self.table} {self._order}) to {text(file)} ({SMALL_GROUPS})")
+        cursor.execute(f"copy ({self._select} from {self.table} {self._order}) to {text(file)} ({SMALL_GROUPS})")
         cursor.execute(f"drop table {self.table}")
         self._files.append(file)
 
     def rows(self) -> pa.RecordBatchReader:
         """All rows in order, anew each time: of the parts where some were put by, else of the table."""
         if not self._files:
-            return self._reader(f"from {self.table} {self._order}")
+            return self._reader(f"{self._select} from {self.table} {self._order}")
         pieces = self._pieces()
         return pa.RecordBatchReader.from_batches(
             self._reader(f"{pieces[0]} limit 0").schema, (batch for piece in pieces for batch in self._reader(piece))

@@ -152,7 +152,7 @@ def test_a_name_of_a_job_is_text_in_slack_and_in_the_ui(channel: Channel, tmp_pa
     hostile = Lake(str(tmp_path / "lake"))
     jobs = [text for text in (*SLACK, *MARKUP, *MOVING) if chr(0xDCFF) not in text]
     append(hostile, [event("job_errors", request=job, at=NOW - timedelta(hours=1)) for job in jobs])
-    build(hostile, "--select", "+job_metrics", as_of=NOW)
+    build(hostile, select="job_metrics", as_of=NOW)
     slack = LocalSlack(token="xoxb-1", url=channel.url)
     definitions = build_definitions(settings(hostile, alert_slack_channel="#mail", alert_slack_token="xoxb-1"), resources={"slack": slack})
     with dg.DagsterInstance.ephemeral() as instance:

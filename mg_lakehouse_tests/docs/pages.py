@@ -17,8 +17,9 @@ from pydantic.fields import FieldInfo
 from mg_lakehouse.audit.tables import VENDOR_TOTALS
 from mg_lakehouse.bronze.tables import BRONZE_SPECS
 from mg_lakehouse.events.catalogue import EVENTS, REJECTED_ITEMS, SET_ASIDE, Column, columns_of, silver_tables
-from mg_lakehouse.gold.dbt_project import build, ensure_manifest
+from mg_lakehouse.gold.engine import build
 from mg_lakehouse.gold.names import gold_models
+from mg_lakehouse.gold.project import ensure_manifest
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.lake.tables import TableSpec
 from mg_lakehouse.settings import Settings
@@ -85,9 +86,7 @@ def metrics_page() -> str:
     with tempfile.TemporaryDirectory(prefix="mg-pages-") as folder:
         lake = Lake(f"{folder}/lake")
         settings = Settings(lake_uri=lake.root, pii_key=SecretStr("of no use here"))
-        done = build(lake, settings, select=["metric_dictionary"])
-        if not done.ok:
-            raise RuntimeError(done.output)
+        build(lake, settings, models=["metric_dictionary"]).raise_if_failed()
         found = pl.read_delta(lake.uri_of("gold", "metric_dictionary"))
     rows = [
         (f"`{row['metric']}`", row["kind"], row["definition"], f"`{row['formula']}`" if row["formula"] else "", row["exclusions"] or "")

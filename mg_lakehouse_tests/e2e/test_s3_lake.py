@@ -14,7 +14,7 @@ import pytest
 from mg_lakehouse._util.environment import set_environment
 from mg_lakehouse.bronze.append import append_batch
 from mg_lakehouse.events.catalogue import silver_tables
-from mg_lakehouse.gold import dbt_project
+from mg_lakehouse.gold import engine
 from mg_lakehouse.lake import duck
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.lake.sql import text
@@ -89,8 +89,8 @@ def local(done: Done, tmp_path_factory: pytest.TempPathFactory) -> Lake:
     for (batch_id,), rows in read(done.lake, "bronze", "event_feed").group_by("batch_id"):
         append_batch(lake, rows, str(batch_id))
     flatten_new(lake)
-    built = dbt_project.build(lake, settings(lake), exclude=("resource_type:seed", "resource_type:unit_test", "resource_type:test"))
-    assert built.ok, built.output
+    built = engine.build(lake, settings(lake), tests=())
+    assert built.ok
     return lake
 
 

@@ -59,11 +59,11 @@ def start_build(lake: Lake, crash: Crash | None = None) -> BaseProcess:
 
 
 def _build(root: str, crash: Crash | None) -> None:
-    from mg_lakehouse_tests.gold.helpers import run_dbt
+    from mg_lakehouse_tests.gold.helpers import run
 
     if crash is not None:
         failpoints.on_reached(_killer(crash))
-    sys.exit(0 if run_dbt(Lake(root), ["run"]).ok else 1)
+    sys.exit(0 if run(Lake(root), tests=()).ok else 1)
 
 
 def _consume(root: str, environment: dict[str, str], crash: Crash | None) -> None:

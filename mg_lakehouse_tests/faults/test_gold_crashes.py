@@ -20,7 +20,7 @@ from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse_tests.cli.commands import environment
 from mg_lakehouse_tests.faults.consumer import KILLED, Crash, start_build
 from mg_lakehouse_tests.faults.power import Left, cut, watched, watcher
-from mg_lakehouse_tests.gold.helpers import MARTS, append, event, rows_of, run_dbt, version
+from mg_lakehouse_tests.gold.helpers import MARTS, append, build, check_tables, event, rows_of, version
 
 pytestmark = pytest.mark.slow
 
@@ -45,11 +45,6 @@ class States(NamedTuple):
 
     first: Rows
     later: Rows
-
-
-def build(lake: Lake) -> None:
-    """All models, without dbt's tests, which take most of a build's time."""
-    assert run_dbt(lake, ["run"]).ok
 
 
 def everything(lake: Lake) -> Rows:
@@ -152,7 +147,7 @@ def test_builds_killed_at_any_moment_again_and_again_are_finished_by_the_next(la
         stands_whole(lake, states.first, states.later)
     build(lake)
     assert everything(lake) == states.later
-    assert run_dbt(lake, ["test"]).ok
+    assert check_tables(lake).ok
 
 
 _WATCHED_BUILD: Final = """

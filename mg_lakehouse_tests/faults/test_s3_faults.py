@@ -24,14 +24,14 @@ from mg_lakehouse._util.environment import set_environment
 from mg_lakehouse.bronze.append import BatchReceipt, append_batch
 from mg_lakehouse.errors import LakehouseError, PermanentError
 from mg_lakehouse.events.catalogue import silver_tables
-from mg_lakehouse.gold import dbt_project
+from mg_lakehouse.gold import engine
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.silver.update import flatten_new
 from mg_lakehouse.testing.s3 import S3Server
 from mg_lakehouse.testing.s3_proxy import Fault, FaultProxy, Rule
 from mg_lakehouse.testing.samples import samples
 from mg_lakehouse_tests.faults.invariants import in_bronze_once
-from mg_lakehouse_tests.gold.helpers import MARTS, append, event, run_dbt, settings, table, version
+from mg_lakehouse_tests.gold.helpers import MARTS, append, build, event, run, settings, table, version
 from mg_lakehouse_tests.gold.helpers import rows_of as gold_rows
 from mg_lakehouse_tests.lake.feeds import batch, receive
 
@@ -287,7 +287,6 @@ def test_silver_has_each_row_once_under_a_mixture(lake: Lake, s3_proxy: FaultPro
 
 FIRST = [event("deliveries", recipient_id="1", email="ada@gmail.com"), event("bounces", recipient_id="2", category_code=10)]
 LATER = [event("opens", 60, email="ada@gmail.com"), event("deliveries", 60, recipient_id="3", email="bob@gmail.com")]
-NO_TESTS: Final = ("resource_type:seed", "resource_type:unit_test", "resource_type:test")
 GOLD_FAULTS: Final = {
     "refused": [Rule(fault="error_before", status=403, method="PUT", key=f"gold/job_metrics/.*{DATA}", count=None)],
     "reads": [Rule(fault="drop_in_answer", method="GET", key=f"silver/.*{DATA}", share=0.5, count=4)],
@@ -297,14 +296,14 @@ GOLD_FAULTS: Final = {
 @pytest.mark.parametrize(
     "fault", ["drop_in_answer", pytest.param("error_after", marks=pytest.mark.faults), pytest.param("drop_after", marks=pytest.mark.faults)]
 )
-def test_a_gold_commit_whose_answer_was_lost_is_no_failure(lake: Lake, s3_proxy: FaultProxy, tmp_path: Path, fault: Fault) -> None:
+def test_a_gold_commit_whose_answer_was_lost_is_no_failure(lake: Lake, s3_proxy: FaultProxy, fault: Fault) -> None:
     """Nor is it made again: each table stands at the version behind the one that created it."""
     append(lake, FIRST)
     names = ("fct_messages", "dim_jobs", "job_metrics")
     with s3_proxy.rules(Rule(fault=fault, status=500, method="PUT", key=r"gold/\w+/_delta_log/0+1\.json$", count=3)):
-        built = run_dbt(lake, ["run", "--select", *names], environment={"DBT_LOG_PATH": str(tmp_path)})
+        built = run(lake, models=names, tests=())
         assert s3_proxy.struck() == [3]
-    assert built.ok, built.messages
+    assert built.ok, built
     assert {name: version(lake, name) for name in names} == dict.fromkeys(names, 1)
     assert table(lake, "fct_messages").height == 2
 
@@ -318,18 +317,18 @@ def test_a_gold_table_is_at_a_whole_version_and_the_next_build_is_right(
     states: list[dict[str, list[tuple[object, ...]]]] = []
     for events in (FIRST, LATER):
         append(local, events)
-        assert run_dbt(local, ["run"]).ok
+        build(local)
         states.append({name: gold_rows(local, name) for name in MARTS})
     append(lake, FIRST)
-    assert run_dbt(lake, ["run"], environment={"DBT_LOG_PATH": str(tmp_path)}).ok
+    build(lake)
     append(lake, LATER)
     with set_environment({"MG_AS_OF": "2026-03-11T12:00:00+00:00"}):
         with s3_proxy.rules(*GOLD_FAULTS[faults]):
-            dbt_project.build(lake, settings(lake), exclude=NO_TESTS)
+            engine.build(lake, settings(lake), tests=())
             assert sum(s3_proxy.struck()) > 0
         for name in MARTS:
             assert gold_rows(lake, name) in [state[name] for state in states], name
-        built = dbt_project.build(lake, settings(lake), exclude=NO_TESTS)
-    assert built.ok, built.output
+        built = engine.build(lake, settings(lake), tests=())
+    assert built.ok, built
     assert {name: gold_rows(lake, name) for name in MARTS} == states[1]
     assert table(lake, "fct_messages").height == 3

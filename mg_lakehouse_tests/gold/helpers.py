@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import itertools
-import tempfile
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
 import polars as pl
-from dbt.adapters.duckdb.connections import DuckDBConnectionManager
-from dbt.cli.main import dbtRunner, dbtRunnerResult
-from dbt.contracts.graph.manifest import Manifest
 from deltalake import DeltaTable, write_deltalake
 
-from mg_lakehouse._util.environment import set_environment
 from mg_lakehouse.events.catalogue import columns_of
 from mg_lakehouse.events.schemas import silver_schema
+from mg_lakehouse.gold import engine
 from mg_lakehouse.gold.commit import gold_spec
-from mg_lakehouse.gold.contract import AS_OF
-from mg_lakehouse.gold.dbt_project import NOT_BUILT, dbt_environment
-from mg_lakehouse.gold.names import project_dir
+from mg_lakehouse.gold.engine import BuildResult
+from mg_lakehouse.gold.project import compiled_project
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.silver.tables import silver_spec
@@ -122,100 +116,54 @@ def settings(lake: Lake, **changes: Any) -> Settings:
     return Settings(**{"lake_uri": lake.root, "pii_key": PII_KEY} | changes)
 
 
-@dataclass(frozen=True)
-class Built:
-    """What a build did: the status of each node by its short name, and whether all went well."""
-
-    ok: bool
-    statuses: Mapping[str, str]
-    messages: Mapping[str, str] = field(default_factory=dict)
-
-
-def run_dbt(
+def run(
     lake: Lake,
-    arguments: Sequence[str],
     *,
     as_of: datetime = NOON + timedelta(days=1),
-    environment: Mapping[str, str] | None = None,
-) -> Built:
-    """dbt in this process, which saves it the seconds that starting takes; each run has a DuckDB of its own.
-
-    The project is parsed once for a process and for each set of variables, and no run writes artefacts: together 1.2 of the 3 CPU seconds
-    that a build of two models took.
-    """
-    project = dict(environment or {}).get("DBT_PROJECT_DIR") or str(project_dir(Settings()))
-    variables = dbt_environment(settings(lake), lake) | {
-        "MG_PII_KEY": PII_KEY,
-        AS_OF: as_of.isoformat(),
-        "DBT_LOG_PATH": f"{lake.root}-logs",
-    }
-    with set_environment(variables | dict(environment or {})):
-        manifest = _parsed(project, _variables(arguments)).deepcopy()  # type: ignore[no-untyped-call]
-        result = _invoke(arguments, manifest)
-    if result.exception is not None:
-        raise result.exception
-    nodes = list(result.result or [])  # type: ignore[arg-type]
-    return Built(
-        ok=result.success,
-        statuses={node.node.unique_id.split(".", 2)[2]: str(node.status) for node in nodes},
-        messages={node.node.unique_id.split(".", 2)[2]: str(node.message) for node in nodes},
-    )
+    project: Path | None = None,
+    changes: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> BuildResult:
+    """A build, whatever becomes of it: the options of :func:`mg_lakehouse.gold.engine.run`, and ``changes`` of the settings."""
+    return engine.build(lake, settings(lake, **(changes or {}), dbt_project_dir=project), as_of=as_of, **options)
 
 
-def _invoke(arguments: Sequence[str], manifest: Manifest | None) -> dbtRunnerResult:
-    _forget_connections()
-    try:
-        return dbtRunner(manifest=manifest).invoke(["--quiet", "--no-write-json", *arguments])
-    finally:
-        _forget_connections()
-
-
-def _variables(arguments: Sequence[str]) -> str:
-    """The value of ``--vars``: what a parsed project depends on beside its files."""
-    return arguments[arguments.index("--vars") + 1] if "--vars" in arguments else "{}"
-
-
-@cache
-def _parsed(project: str, variables: str) -> Manifest:
-    """The parsed project. A run changes the nodes that it compiles, so each gets a copy of its own."""
-    with tempfile.TemporaryDirectory() as folder:
-        # Another project, or variables of its own, would take the place of what the next run could go on from.
-        usual = (project, variables) == (str(project_dir(Settings())), "{}")
-        with set_environment({} if usual else {"DBT_TARGET_PATH": folder}):
-            result = _invoke(["parse", "--vars", variables], None)
-    assert isinstance(result.result, Manifest), result.exception
-    return result.result
-
-
-def build(
-    lake: Lake,
-    *arguments: str,
-    select: str = "",
-    data_tests: bool = False,
-    as_of: datetime = NOON + timedelta(days=1),
-    environment: Mapping[str, str] | None = None,
-) -> Built:
-    """`dbt build` without the unit tests; fails the test where a node failed.
+def build(lake: Lake, *, select: str = "", data_tests: bool = False, **options: Any) -> BuildResult:
+    """Build gold; fails the test where a node failed.
 
     Args:
         lake: where silver is, and gold comes to be.
-        arguments: what dbt is called with besides.
         select: names of models: they and the models that they are made of are built, by default all.
         data_tests: whether dbt's tests are run on what was built: for the fixtures whose rows are many cases, and where the tests are the point.
-        as_of: the time that the build is made for.
-        environment: variables besides those of the lake.
+        options: those of :func:`run`.
     """
-    selected = ["--select", *(f"+{name}" for name in select.split())] if select else []
-    excluded = [*NOT_BUILT, *(() if data_tests else ("resource_type:test",))]
-    built = run_dbt(lake, ["build", *selected, "--exclude", *excluded, *arguments], as_of=as_of, environment=environment)
-    problems = {name: built.messages[name] for name, status in built.statuses.items() if status in {"error", "fail"}}
-    assert not problems, problems
+    built = run(lake, models=with_inputs(select) if select else None, tests=None if data_tests else (), **options)
+    assert built.ok, {name: node for name, node in built.nodes.items() if node.status in {"error", "fail"}}
     return built
 
 
-def _forget_connections() -> None:
-    forget: Any = DuckDBConnectionManager.close_all_connections
-    forget()
+def check_tables(lake: Lake, select: str = "", **options: Any) -> BuildResult:
+    """The tests of some models, by default of all, on their tables as they stand: nothing is built."""
+    compiled = compiled_project(Settings())
+    names = {test.name for test in compiled.tests_of(select.split() or list(compiled.models))}
+    return run(lake, models=(), tests=names, **options)
+
+
+def with_inputs(select: str) -> set[str]:
+    """Some models and all that they are made of."""
+    compiled = compiled_project(Settings())
+    names = set(select.split())
+    return names.union(*map(compiled.ancestors, names))
+
+
+def statuses(built: BuildResult) -> dict[str, str]:
+    """What became of each node, by its name."""
+    return {node.name: node.status for node in built.nodes.values()}
+
+
+def messages(built: BuildResult) -> dict[str, str]:
+    """What a build says of each node, by its name."""
+    return {node.name: node.message for node in built.nodes.values()}
 
 
 def table(lake: Lake, name: str) -> pl.DataFrame:

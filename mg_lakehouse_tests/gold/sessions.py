@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, Final
 
 import duckdb
@@ -22,9 +23,16 @@ DAY: Final = timedelta(days=1)
 class Session:
     """One build's scopes on a DuckDB of its own."""
 
-    def __init__(self, lake: Lake, *, part_rows: int = 1_000_000) -> None:
+    def __init__(self, lake: Lake, *, part_rows: int = 1_000_000, is_of_these_definitions: bool = True) -> None:
         self.connection = duck.connect(lake)
-        self.scopes = Planner(lake, self.cursor, part_rows=part_rows, build_id="b")
+        self.scopes = Planner(
+            lake,
+            self.cursor,
+            part_rows=part_rows,
+            build_id="b",
+            folder=Path(duck.private_folder()),
+            definitions=made_by(lake) if is_of_these_definitions else {},
+        )
         self.scopes.show_existing(MARTS)
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
@@ -48,6 +56,13 @@ class Session:
         )
         assert row is not None
         return set(re.findall(r"'([^']+\.parquet)'", row[0]))
+
+
+def made_by(lake: Lake) -> dict[str, int]:
+    """The definitions that the lake's gold was made by."""
+    handles = {name: lake.open("gold", name) for name in MARTS}
+    found = {name: gold.watermarks_of(handle, {}, ()).definition for name, handle in handles.items() if handle is not None}
+    return {name: definition for name, definition in found.items() if definition is not None}
 
 
 def model(name: str = "numbers", *, silver: tuple[str, ...] = ("opens", "deliveries"), orphan_day: str | None = "first_event_at") -> Model:

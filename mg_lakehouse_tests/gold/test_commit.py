@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,26 +11,20 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
 
-from mg_lakehouse._util.environment import set_environment
 from mg_lakehouse.gold import commit as gold
-from mg_lakehouse.gold import dbt_project
 from mg_lakehouse.gold.commit import Watermark
-from mg_lakehouse.gold.contract import AS_OF
-from mg_lakehouse.gold.dbt_project import NOT_BUILT
 from mg_lakehouse.lake import failpoints
 from mg_lakehouse.lake.commit import OvertakenError
 from mg_lakehouse.lake.failpoints import Failpoint
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse_tests.faults.scenarios import at, fail
-from mg_lakehouse_tests.gold.helpers import NOON, NUMBERS, append, build, event, rows_of, run_dbt, settings, table, version
+from mg_lakehouse_tests.gold.helpers import NUMBERS, append, build, event, messages, rows_of, run, statuses, table, version, with_inputs
 
 FIRST = [event("deliveries", request=f"b{job}-job", recipient_id=str(who)) for job in range(3) for who in range(3)]
 SECOND = [event("deliveries", 60, request="b9-job", recipient_id="1")]
 THIRD = [event("clicks", 90, request="b1-job", recipient_id="1", url="https://a.example"), event("opens", 80, request=None)]
-NO_TESTS: Final = (*NOT_BUILT, "resource_type:test")
 MODELS: Final = "mailbox_provider_daily job_bounce_categories"
 """Built with what they are made of: the tables that something comes in between of, and some that stand upon them."""
-SELECTED: Final = [f"+{name}" for name in MODELS.split()]
 COMPARED: Final = ("fct_messages", "dim_jobs", "job_metrics", "job_metrics_daily", *MODELS.split())
 
 SILVER_ID: Final = "the id of a silver table"
@@ -85,14 +78,13 @@ def test_another_build_that_came_first_is_not_overwritten(lake: Lake, expected: 
 
     def other() -> None:
         append(lake, THIRD[1:])
-        with set_environment({AS_OF: (NOON + timedelta(days=1)).isoformat()}):
-            assert dbt_project.build(lake, settings(lake), select=SELECTED, exclude=NO_TESTS).ok
+        build(lake, select=MODELS)
 
     with at(Failpoint.COMMIT_DECIDED, other, about="gold/job_metrics_daily"):
-        ours = run_dbt(lake, ["build", "--select", *SELECTED, "--exclude", *NO_TESTS])
-    assert ours.statuses["job_metrics_daily"] == "error"
-    assert "gold/job_metrics_daily" in ours.messages["job_metrics_daily"]
-    assert "was committed to by another build" in ours.messages["job_metrics_daily"]
+        ours = run(lake, models=with_inputs(MODELS), tests=())
+    assert statuses(ours)["job_metrics_daily"] == "error"
+    assert "gold/job_metrics_daily" in messages(ours)["job_metrics_daily"]
+    assert "was committed to by another build" in messages(ours)["job_metrics_daily"]
     build(lake, select=MODELS)
     assert {name: rows_of(lake, name) for name in COMPARED} == expected
 

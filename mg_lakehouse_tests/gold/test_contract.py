@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections.abc import Iterator, Mapping
 from datetime import date
 from pathlib import Path
@@ -17,17 +16,15 @@ from mg_lakehouse.errors import ConfigurationError
 from mg_lakehouse.events.catalogue import silver_tables
 from mg_lakehouse.gold import contract
 from mg_lakehouse.gold.changes import empty_rows
-from mg_lakehouse.gold.contract import BuildVariables, InputRequest, ModelRequest, Scope, Step
-from mg_lakehouse.gold.dbt_project import ensure_manifest
+from mg_lakehouse.gold.contract import BuildVariables, Scope
 from mg_lakehouse.gold.job_days import DAYS_OF_JOBS, DAYS_OF_MESSAGES, DaysOfJobs
 from mg_lakehouse.gold.names import project_dir
-from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.gold.project import ensure_manifest
 from mg_lakehouse.lake.sql import Value, filled_in, identifier
 from mg_lakehouse.serving import queries
 from mg_lakehouse.serving.alerts import ALERTS
 from mg_lakehouse.serving.queries import query
 from mg_lakehouse.settings import Settings
-from mg_lakehouse_tests.gold.helpers import run_dbt
 
 PROJECT: Final = project_dir(Settings())
 FOLDER: Final = Path(queries.__file__).parent
@@ -82,34 +79,6 @@ def empty_lake(models: dict[str, dict[str, Any]]) -> Iterator[duckdb.DuckDBPyCon
         yield connection
 
 
-def test_every_step_of_the_materialization_is_one_that_the_plugin_knows_and_the_other_way_round() -> None:
-    asked = re.findall(r'adapter\.store_relation\("lake", this, \[\], "", "([^"]*)", request\)', macros("delta"))
-    assert len(asked) == macros("delta").count("store_relation(")
-    assert sorted(set(asked)) == sorted(Step)
-
-
-@pytest.mark.parametrize("name", ["commit now", "", "Plan", None])
-def test_an_unknown_step_is_an_error_that_says_what_to_correct(name: str | None) -> None:
-    with pytest.raises(ConfigurationError, match=r"unknown step .* \(plan, next part, commit are known\): MG_DBT_PROJECT_DIR must name"):
-        Step(name)  # type: ignore[arg-type]
-
-
-def test_a_project_that_asks_for_an_unknown_step_commits_nothing(tmp_path: Path) -> None:
-    project = tmp_path / "dbt_project"
-    shutil.copytree(PROJECT, project, ignore=shutil.ignore_patterns("target", "logs"))
-    macro = project / "macros" / "delta.sql"
-    macro.write_text(macro.read_text().replace('"", "commit", request', '"", "write", request'))
-    lake = Lake(str(tmp_path / "lake"))
-    found = run_dbt(
-        lake,
-        ["run", "--select", "dim_bounce_categories"],
-        environment={name: str(project) for name in (contract.PROJECT_DIR, "DBT_PROJECT_DIR", "DBT_PROFILES_DIR")},
-    )
-    assert found.statuses == {"dim_bounce_categories": "error"}
-    assert "unknown step 'write'" in found.messages["dim_bounce_categories"]
-    assert lake.open("gold", "dim_bounce_categories") is None
-
-
 def test_every_scope_of_the_project_is_known(models: dict[str, dict[str, Any]]) -> None:
     named = {model["config"].get("scope", "requests") for model in models.values()}
     assert named == set(get_args(Scope))
@@ -121,25 +90,16 @@ def test_an_unknown_scope_is_an_error() -> None:
         contract.scope_of("request")
 
 
-def test_the_request_of_the_materialization_has_the_fields_that_the_plugin_reads() -> None:
-    (body,) = re.findall(r"return\(\{\n(.*?)\n    \}\)", macros("delta"), re.DOTALL)
-    assert set(re.findall(r'^ +"(\w+)":', body, re.MULTILINE)) == set(ModelRequest.__annotations__)
-    (of_input,) = re.findall(r"inputs\.gold\.append\(\{(.*?)\}\)", macros("delta"))
-    assert set(re.findall(r'"(\w+)":', of_input)) == set(InputRequest.__annotations__)
-
-
 def test_the_macros_name_what_stands_in_the_duckdb_of_a_build() -> None:
-    delta, views, metrics = macros("delta"), macros("scope"), macros("metrics")
-    scope = contract.scope_schema('" ~ this.identifier ~ "')
-    assert f'schema="{contract.STAGED_SCHEMA}"' in delta
-    assert f"from {contract.PLANS} where model" in delta
-    assert f"search_path = '{scope}," in delta
+    views, metrics = macros("scope"), macros("metrics")
+    assert f'target.name == "{contract.ENGINE}"' in views
+    assert f"materialization {contract.MATERIALIZED}, adapter" in macros("delta")
     assert contract.scoped_view("{{ relation.identifier }}") in views
+    assert contract.scoped_view("duplicates") in views
     assert contract.feed_view("{{ relation.identifier }}") in views
     assert f"    {contract.KNOWN_ROWS}\n" in views
     assert f"from {contract.DAYS})" in views
-    assert f"schema_name = '{contract.TESTED_SCHEMA}'" in views
-    assert f'schema="{contract.TESTED_SCHEMA}"' in views
+    assert f"    {contract.TESTED_SCHEMA}.{{{{ model.identifier }}}}\n" in views
     assert f"getvariable('{contract.BUILD_VARIABLE}')" in metrics
 
 
@@ -175,13 +135,8 @@ def test_each_model_is_described_in_a_file_of_its_own_beside_it(manifest: dict[s
         assert node["description"], node["name"]
 
 
-def test_the_seeds_are_those_of_the_project(manifest: dict[str, Any]) -> None:
-    seeds = {node["name"] for node in manifest["nodes"].values() if node["resource_type"] == "seed"}
-    assert {file.stem for file in contract.seeds(PROJECT)} == seeds
-
-
 def test_the_environment_of_a_build_is_that_of_the_settings() -> None:
-    names = (contract.LAKE_URI, contract.BUSINESS_TIMEZONE, contract.GOLD_PART_ROWS, contract.PROJECT_DIR, contract.PII_KEY)
+    names = (contract.LAKE_URI, contract.BUSINESS_TIMEZONE, contract.PROJECT_DIR, contract.PII_KEY)
     assert {name.removeprefix("MG_").lower() for name in names} <= set(Settings.model_fields)
 
 

@@ -11,7 +11,7 @@ import pytest
 from mg_lakehouse.gold.names import project_dir
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.settings import Settings
-from mg_lakehouse_tests.gold.helpers import append, build, one, run_dbt, table, version
+from mg_lakehouse_tests.gold.helpers import append, build, one, run, table, version
 from mg_lakehouse_tests.gold.test_metrics import CAMPAIGN
 
 
@@ -66,11 +66,7 @@ def test_a_changed_text_makes_the_dictionary_anew_and_nothing_else(lake: Lake, t
     columns = project / "models" / "marts" / "columns.md"
     columns.write_text(columns.read_text().replace("hard_bounced / attempted.", "Hard bounces of what was attempted."))
     stood = version(lake, "job_metrics")
-    found = run_dbt(
-        lake,
-        ["run", "--select", "metric_dictionary", "job_metrics"],
-        environment={name: str(project) for name in ("MG_DBT_PROJECT_DIR", "DBT_PROJECT_DIR", "DBT_PROFILES_DIR")},
-    )
-    assert found.ok, found.messages
+    found = run(lake, models=["metric_dictionary", "job_metrics"], tests=(), project=project)
+    assert found.ok, found
     assert one(table(lake, "metric_dictionary"), metric="hard_bounce_rate")["definition"] == "Hard bounces of what was attempted."
     assert version(lake, "job_metrics") == stood

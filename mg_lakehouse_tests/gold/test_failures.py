@@ -227,7 +227,7 @@ def test_the_health_of_the_feed_hour_by_hour(tmp_path: Path) -> None:
     # A time to come is no lag below nothing.
     assert (second["received_rows"], second["duplicates"], second["lag_seconds_max"]) == (1, 2, 0)
     assert one(rows, event_type="rejected_items")["received_rows"] == 1
-    build(lake, "--full-refresh", select="feed_health_hourly")
+    build(lake, full_refresh=True, select="feed_health_hourly")
     assert sorted(table(lake, "feed_health_hourly").rows(), key=repr) == sorted(rows.rows(), key=repr)
 
 

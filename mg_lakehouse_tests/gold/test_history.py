@@ -22,9 +22,9 @@ def mail(name: str, who: str, seconds: float = 0, **values: Any) -> Event:
     return event(name, seconds, request="b1-job", recipient_id=who, email=f"{who}@gmail.com", **values)
 
 
-def refresh(lake: Lake, events: Sequence[Event], as_of: datetime, **environment: str) -> None:
+def refresh(lake: Lake, events: Sequence[Event], as_of: datetime) -> None:
     append(lake, events)
-    build(lake, select=MODELS, as_of=as_of, environment=environment)
+    build(lake, select=MODELS, as_of=as_of)
 
 
 def restated(lake: Lake, model: str = "job_metrics") -> dict[str, tuple[int, int | None, int, str]]:
@@ -98,5 +98,5 @@ def test_the_log_is_added_to_and_never_told_twice(lake: Lake) -> None:
 def test_what_new_definitions_change_is_told_apart(lake: Lake) -> None:
     """A threshold of bots that moved makes all of gold anew, and a click a person's."""
     refresh(lake, [mail("deliveries", "ann"), mail("clicks", "ann", 2, url="u")], FINAL)
-    build(lake, "--vars", json.dumps({"bot_click_seconds_after_delivery": 1}), select=MODELS, as_of=FINAL)
+    build(lake, variables={"bot_click_seconds_after_delivery": 1}, select=MODELS, as_of=FINAL)
     assert restated(lake) == {"unique_human_clickers": (0, 1, 1, "new_definitions")}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -21,10 +20,8 @@ from hypothesis import strategies as st
 from mg_lakehouse.events.catalogue import columns_of
 from mg_lakehouse.gold import clustered as gold_clustered
 from mg_lakehouse.gold import commit as gold
-from mg_lakehouse.gold import dbt_project
-from mg_lakehouse.gold.contract import AS_OF
-from mg_lakehouse.gold.dbt_project import NOT_BUILT
 from mg_lakehouse.gold.names import project_dir
+from mg_lakehouse.lake import duck
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.settings import Settings
 from mg_lakehouse_tests.gold.helpers import (
@@ -38,11 +35,11 @@ from mg_lakehouse_tests.gold.helpers import (
     one,
     replaced,
     rows_of,
-    run_dbt,
+    run,
+    statuses,
     table,
     versions,
 )
-from mg_lakehouse_tests.gold.helpers import settings as gold_settings
 from mg_lakehouse_tests.oracle.compare import difference
 from mg_lakehouse_tests.oracle.gold import NOT_RECKONED, PRIMARY_KEYS, expected_gold
 from mg_lakehouse_tests.templates import copied, made_once
@@ -60,7 +57,7 @@ ADDRESSES: Final[dict[str, tuple[str, Sequence[str | None]]]] = {
 RECIPIENTS: Final = ("1", "2", "3", "null", None)
 ADDRESSES_AT_MOST: Final = 2
 """So few that some ids are of nobody: by default it takes more than five addresses."""
-FEW_ADDRESSES: Final = ("--vars", json.dumps({"recipient_addresses_at_most": ADDRESSES_AT_MOST}))
+FEW_ADDRESSES: Final = {"recipient_addresses_at_most": ADDRESSES_AT_MOST}
 
 ERRORS: Final = [
     {
@@ -165,9 +162,9 @@ def test_the_way_the_events_came_leaves_no_trace(pieces: list[list[Event]], betw
             as_of = END if number == len(pieces) - 1 else between[number]
             # What is read in parts is put into their order as soon as anything was looked at in vain.
             with patch.object(gold_clustered, "WASTED_READS", 0):
-                build(by_pieces, *FEW_ADDRESSES, data_tests=True, as_of=as_of, environment={"MG_GOLD_PART_ROWS": str(parts[number])})
+                build(by_pieces, variables=FEW_ADDRESSES, data_tests=True, as_of=as_of, changes={"gold_part_rows": parts[number]})
         append(at_once, [each for piece in pieces for each in piece])
-        build(at_once, *FEW_ADDRESSES, as_of=END)
+        build(at_once, variables=FEW_ADDRESSES, as_of=END)
         for name in DERIVED:
             assert rows_of(by_pieces, name) == rows_of(at_once, name), name
         expected = reckoned([each for piece in pieces for each in piece])
@@ -198,8 +195,6 @@ def reckoned(feed: Sequence[Event]) -> dict[str, list[dict[str, Any]]]:
 
 
 LONG_AGO: Final = NOON - timedelta(days=10)
-AFTER: Final = NOON + timedelta(days=1)
-"""When builds are made for that say nothing else."""
 NEW_OPEN: Final = event("opens", 60, request="b1-new", recipient_id="1", user_agent="Safari")
 
 
@@ -237,28 +232,24 @@ def test_a_build_with_nothing_new_commits_nothing(lake: Lake) -> None:
 @pytest.mark.slow
 def test_a_full_refresh_gives_the_same_rows(lake: Lake) -> None:
     before, rows = versions(lake), everything(lake)
-    build(lake, "--full-refresh")
+    build(lake, full_refresh=True)
     assert versions(lake) == {name: version + 1 for name, version in before.items()}
     assert everything(lake) == rows
 
 
 @pytest.mark.slow
-def test_a_build_in_parts_gives_the_same_rows_in_one_commit(lake: Lake, tmp_path: Path) -> None:
+def test_a_build_in_parts_gives_the_same_rows_in_one_commit(lake: Lake) -> None:
     before, rows = versions(lake), everything(lake)
-    temp = tmp_path / "temp"
-    temp.mkdir()
-    # In a process of its own, which removes what it put by as it ends; a key of one row or more is a part.
-    result = dbt_project.build(
-        lake,
-        gold_settings(lake),
-        full_refresh=True,
-        exclude=(*NOT_BUILT, "resource_type:test"),
-        environment={AS_OF: AFTER.isoformat(), "MG_GOLD_PART_ROWS": "1", "TMPDIR": str(temp)},
-    )
-    assert result.ok, result.output
+    # A key of one row or more is a part.
+    build(lake, full_refresh=True, changes={"gold_part_rows": 1})
     assert versions(lake) == {name: version + 1 for name, version in before.items()}
     assert everything(lake) == rows
-    assert list(temp.iterdir()) == []
+    assert spilled() == []
+
+
+def spilled() -> list[Path]:
+    """What builds of this process put by."""
+    return list(Path(duck.private_folder()).glob("*/*-*/*.parquet"))
 
 
 def test_compacting_silver_touches_nothing(lake: Lake) -> None:
@@ -413,21 +404,27 @@ def maturities(lake: Lake) -> dict[str, str]:
 
 
 @pytest.mark.slow
-def test_a_changed_threshold_rebuilds_everything(lake: Lake) -> None:
+def test_a_changed_threshold_rebuilds_what_depends_on_it(lake: Lake) -> None:
     before = versions(lake)
-    build(lake, "--vars", json.dumps({"machine_open_user_agent": "Safari"}))
+    build(lake, variables={"machine_open_user_agent": "Safari"})
     assert one(table(lake, "job_metrics"), request_id="b1-old")["unique_human_openers"] == 0
-    assert versions(lake) == {name: version + 1 for name, version in before.items()}
-    assert [replaced(lake, name) for name in DERIVED] == [None] * len(DERIVED)
+    moved = {name for name, version in versions(lake).items() if version != before[name]}
+    assert moved >= {"fct_messages", "job_metrics", "job_metrics_daily", "client_days", "client_metrics_daily", "mailbox_provider_daily"}
+    assert moved.isdisjoint(
+        {"dim_jobs", "recipient_addresses", "suppression_list", "feed_health_hourly", "job_errors", "bounce_reasons_daily"}
+    )
+    assert [replaced(lake, name) for name in moved & set(DERIVED)] == [None] * len(moved & set(DERIVED))
 
 
 @pytest.mark.slow
-def test_another_business_time_zone_rebuilds_everything(lake: Lake) -> None:
+def test_another_business_time_zone_rebuilds_what_has_local_days(lake: Lake) -> None:
     before = versions(lake)
     # At 12:00 UTC the 11th has begun on Kiritimati, 14 hours ahead.
-    build(lake, environment={"MG_BUSINESS_TIMEZONE": "Pacific/Kiritimati"})
+    build(lake, changes={"business_timezone": "Pacific/Kiritimati"})
     assert one(table(lake, "dim_jobs"), request_id="b1-new")["job_date_local"] == date(2026, 3, 11)
-    assert versions(lake) == {name: version + 1 for name, version in before.items()}
+    moved = {name for name, version in versions(lake).items() if version != before[name]}
+    assert moved >= {"dim_jobs", "job_metrics_daily"}
+    assert moved.isdisjoint({"fct_messages", "client_days", "suppression_list", "feed_health_hourly"})
 
 
 @pytest.mark.slow
@@ -455,16 +452,16 @@ def test_a_build_that_died_between_two_models_is_resumed(lake: Lake, monkeypatch
 
     with monkeypatch.context() as patch:
         patch.setattr(gold, "commit", dying)
-        dead = run_dbt(lake, ["build", "--exclude", *NOT_BUILT, "resource_type:test"])
+        dead = run(lake, tests=())
     assert not dead.ok
-    assert dead.statuses["job_bounce_categories"] == "skipped"
+    assert statuses(dead)["job_bounce_categories"] == "skipped"
     assert one(table(lake, "fct_messages"), request_id="b1-new", recipient_key="id:1")["open_events"] == 1
     assert one(table(lake, "job_metrics"), request_id="b1-new")["open_events"] == 0
     build(lake)
     assert replaced(lake, "job_metrics") is not None
     assert one(table(lake, "job_metrics"), request_id="b1-new")["open_events"] == 1
     resumed = everything(lake)
-    build(lake, "--full-refresh")
+    build(lake, full_refresh=True)
     assert everything(lake) == resumed
 
 

@@ -13,7 +13,7 @@ from mg_lakehouse.lake import commit
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.maintenance.run import TableReport, maintain
 from mg_lakehouse.settings import Settings
-from mg_lakehouse_tests.gold.helpers import MARTS, NOON, append, build, event, replaced, rows_of, run_dbt
+from mg_lakehouse_tests.gold.helpers import MARTS, NOON, append, build, event, replaced, rows_of
 from mg_lakehouse_tests.templates import copied, made_once
 
 pytestmark = pytest.mark.slow
@@ -38,8 +38,7 @@ def lake(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Lake:
 
 
 def run(lake: Lake) -> None:
-    found = run_dbt(lake, ["run"])
-    assert found.ok, found.messages
+    build(lake)
 
 
 def kept(lake: Lake, **changes: Any) -> dict[str, TableReport]:
@@ -95,7 +94,7 @@ def test_golds_own_small_files_are_merged_and_its_state_survives(lake: Lake, mon
     """A small table is one file, which each refresh replaces; here it is several, as if it were large."""
     monkeypatch.setattr(commit, "_REPLACED_FILE_BYTES", 1)
     monkeypatch.setattr(gold_staging, "_BATCH_ROWS", 1)
-    assert run_dbt(lake, ["run", "--full-refresh"]).ok
+    build(lake, full_refresh=True)
     monkeypatch.undo()
     before = rows_of(lake, "job_metrics")
     report = kept(lake, small_files=1)["job_metrics"]

@@ -9,9 +9,8 @@ from __future__ import annotations
 import hmac
 import io
 import itertools
-import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -24,7 +23,20 @@ from deltalake import DeltaTable, write_deltalake
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.serving.suppression_filter import Wanted
 from mg_lakehouse.serving.suppressions import export_stream
-from mg_lakehouse_tests.gold.helpers import NOON, PII_KEY, Event, append, event, log_text, one, rows_of, run_dbt, table
+from mg_lakehouse_tests.gold.helpers import (
+    NOON,
+    PII_KEY,
+    Event,
+    append,
+    check_tables,
+    event,
+    log_text,
+    one,
+    rows_of,
+    run,
+    table,
+    with_inputs,
+)
 from mg_lakehouse_tests.templates import copied, made_once
 
 HOUR: Final = 3_600
@@ -34,7 +46,7 @@ FIRST: Final = NOON + timedelta(days=5)
 """When the first events are received, long after they happened."""
 
 AT_MOST: Final = 2
-FEW_ADDRESSES: Final = ("--vars", json.dumps({"recipient_addresses_at_most": AT_MOST}))
+FEW_ADDRESSES: Final = {"recipient_addresses_at_most": AT_MOST}
 """Three addresses are more than a person has: by default it takes six."""
 
 MODELS: Final = ("recipient_addresses", "suppression_evidence", "suppression_list", "suppression_removals", "unresolved_opt_outs")
@@ -260,10 +272,11 @@ class Grown:
     exports: list[set[str]]
 
 
-def built(lake: Lake, *arguments: str) -> None:
+def built(lake: Lake, models: Collection[str] | None = None, **options: Any) -> None:
     """Models alone: that their data tests hold is looked at once."""
-    done = run_dbt(lake, ["run", *(arguments or ("--select", *MODELS, "+suppression_violations", *FEW_ADDRESSES))])
-    assert done.ok, done.messages
+    usual = {*MODELS, *with_inputs("suppression_violations")}
+    done = run(lake, models=usual if models is None else models, tests=(), **(options or {"variables": FEW_ADDRESSES}))
+    assert done.ok, done
 
 
 def exported(lake: Lake, wanted: Wanted) -> tuple[set[str], datetime | None]:
@@ -317,8 +330,8 @@ def test_grown_step_by_step_gold_is_what_it_is_at_once(grown: Grown, tmp_path_fa
     for name in TABLES:
         assert rows_of(grown.lake, name) == rows_of(lake, name), name
     # Its data tests hold too; ids that are of nobody are told, and so is who cannot be found.
-    done = run_dbt(lake, ["test", "--select", *TABLES, *FEW_ADDRESSES])
-    told = {name.rsplit(".", 1)[0] for name, status in done.statuses.items() if status != "pass"}
+    done = check_tables(lake, " ".join(TABLES), variables=FEW_ADDRESSES)
+    told = {node.name for node in done.nodes.values() if node.status != "pass"}
     assert told == {"recipient_addresses_recipient_ids_name_one_person", "unresolved_opt_outs_none"}
     assert done.ok
 
@@ -349,7 +362,7 @@ def unsubscribed(who: str, received_at: datetime) -> Event:
 def lake(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Lake:
     def make(folder: Path) -> None:
         append(Lake(str(folder)), [unsubscribed("ann", SOON)])
-        built(Lake(str(folder)), "--select", "+suppression_list")
+        built(Lake(str(folder)), with_inputs("suppression_list"), variables={})
 
     return copied(made_once(tmp_path_factory, "list-of-one", make), tmp_path / "lake")
 
@@ -363,7 +376,7 @@ def test_events_of_last_month_that_were_loaded_today_are_in_the_next_export(lake
     _, mark = exported(lake, Wanted())
     today = SOON + timedelta(hours=5)
     append(lake, [event("unsubscribes", at=NOON - timedelta(days=20), request="b0-y", email="ben@corp.example", received_at=today)])
-    built(lake, "--select", "+suppression_list")
+    built(lake, with_inputs("suppression_list"), variables={})
     assert exported(lake, Wanted(since=mark))[0] == {"ann@corp.example", "ben@corp.example"}  # Ann's hour is not over
     assert exported(lake, Wanted(since=SOON + timedelta(hours=1)))[0] == {"ben@corp.example"}
     assert exported(lake, Wanted(evidence_since=NOON.date()))[0] == {"ann@corp.example"}
@@ -374,23 +387,23 @@ def test_rows_that_come_with_a_time_that_the_mark_has_passed_make_the_next_expor
     _, mark = exported(lake, Wanted())
     assert mark is not None
     append(lake, [unsubscribed("ben", SOON - timedelta(days=9))])
-    built(lake, "--select", "+suppression_list")
+    built(lake, with_inputs("suppression_list"), variables={})
     stream = io.StringIO()
     done = export_stream(lake, Wanted(since=mark), stream)
     assert (done.rows, done.is_whole) == (2, True)
     # What comes after goes by the marks again.
     append(lake, [unsubscribed("cat", SOON + timedelta(days=1))])
-    built(lake, "--select", "+suppression_list")
+    built(lake, with_inputs("suppression_list"), variables={})
     _, later = exported(lake, Wanted(since=mark))
     assert exported(lake, Wanted(since=later))[0] == {"cat@corp.example"}
 
 
 def test_a_definition_that_lists_more_makes_the_next_export_whole(lake: Lake) -> None:
     append(lake, [event("sms_inbounds", request=None, phone="+15550009", received_at=SOON - timedelta(days=3), inbound_message="HALT")])
-    built(lake, "--select", "+suppression_list")
+    built(lake, with_inputs("suppression_list"), variables={})
     found, mark = exported(lake, Wanted())
     assert found == {"ann@corp.example"}
-    built(lake, "--select", "+suppression_list", "--vars", json.dumps({"sms_stop_words": ["STOP", "HALT"]}))
+    built(lake, with_inputs("suppression_list"), variables={"sms_stop_words": ["STOP", "HALT"]})
     assert exported(lake, Wanted(since=mark))[0] == {"ann@corp.example", "+15550009"}
 
 
@@ -398,7 +411,7 @@ def test_the_mark_stays_where_gold_did_not_read_on(lake: Lake) -> None:
     _, mark = exported(lake, Wanted())
     append(lake, [unsubscribed("ben", SOON + timedelta(days=1))])
     # The list alone, over evidence of before: what it would read of silver now it does not have.
-    built(lake, "--select", "suppression_list", "--full-refresh")
+    built(lake, ["suppression_list"], full_refresh=True)
     assert exported(lake, Wanted()) == ({"ann@corp.example"}, mark)
 
 
@@ -454,7 +467,7 @@ def messages(tmp_path_factory: pytest.TempPathFactory) -> pl.DataFrame:
         event("deliveries", request=job, recipient_id="desk", email=each) for job, each in zip("aab", addresses("desk", 3), strict=True)
     ]
     append(lake, made)
-    built(lake, "--select", "fct_messages", *FEW_ADDRESSES)
+    built(lake, ["fct_messages"], variables=FEW_ADDRESSES)
     return table(lake, "fct_messages").select("request_id", "recipient_key", "outcome")
 
 
@@ -490,10 +503,10 @@ def test_an_opt_out_that_finds_its_address_late_touches_that_recipients_jobs_onl
     append(lake, [mail("x", "a", "ann", None, table_="unsubscribes")])
     append(lake, [event("deliveries", 2 * HOUR, request="b-others", email=f"o{number}@corp.example") for number in range(3)])
     append(lake, [event("deliveries", 2 * HOUR, request="b-by-address", email="ann-x@corp.example")])
-    built(lake, "--select", "+suppression_violations")
+    built(lake, with_inputs("suppression_violations"), variables={})
     assert table(lake, "suppression_violations").is_empty()
     append(lake, [mail("x", "c", "ann", "ann", hours=3)])
-    built(lake, "--select", "+suppression_violations")
+    built(lake, with_inputs("suppression_violations"), variables={})
     assert sorted(table(lake, "suppression_violations")["request_id"]) == ["b-by-address", "c-x"]
     predicate = str(one_commit(lake, "suppression_violations"))
     assert "b-by-address" in predicate
@@ -518,7 +531,7 @@ def test_whom_an_opt_out_by_id_is_about_says_the_evidence(grown: Grown) -> None:
 
 
 def pairs(lake: Lake) -> dict[str, datetime]:
-    built(lake, "--select", "recipient_addresses")
+    built(lake, ["recipient_addresses"], variables={})
     return dict(table(lake, "recipient_addresses").select("address", "first_received_at").rows())
 
 

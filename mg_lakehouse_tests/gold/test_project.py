@@ -13,19 +13,30 @@ from typing import Any, Final
 
 import pyarrow as pa
 import pytest
-import yaml
 from deltalake import DeltaTable, write_deltalake
 
-from mg_lakehouse._util.temp_folders import OwnFolder
 from mg_lakehouse.errors import ConfigurationError
 from mg_lakehouse.gold import commit as gold
-from mg_lakehouse.gold import dbt_project
-from mg_lakehouse.gold.dbt_project import NOT_BUILT, BuildResult
+from mg_lakehouse.gold.engine import BuildResult
 from mg_lakehouse.gold.names import project_dir
 from mg_lakehouse.gold.pii_key import hmac_pads
+from mg_lakehouse.gold.project import compiled_project, definitions, ensure_manifest
+from mg_lakehouse.lake import duck
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.settings import Settings
-from mg_lakehouse_tests.gold.helpers import MARTS, PII_KEY, WITH_ADDRESSES, append, event, log_text, run_dbt, settings, table
+from mg_lakehouse_tests.gold.helpers import (
+    MARTS,
+    PII_KEY,
+    WITH_ADDRESSES,
+    append,
+    check_tables,
+    event,
+    log_text,
+    messages,
+    run,
+    statuses,
+    table,
+)
 
 EMAIL, PHONE, DEVICE = "ada.lovelace@gmail.com", "+15550142857", "device-8f14e45f"
 FEED = [
@@ -54,8 +65,8 @@ SECRETS: Final = {
 
 
 @dataclass(frozen=True)
-class Project:
-    """A copy of the project, built once in a process of its own."""
+class Copy:
+    """A copy of the project, compiled and built once."""
 
     folder: Path
     lake: Lake
@@ -64,35 +75,26 @@ class Project:
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def project(tmp_path_factory: pytest.TempPathFactory) -> Copy:
     root = tmp_path_factory.mktemp("project")
-    shutil.copytree(project_dir(Settings()), root / "dbt_project", ignore=shutil.ignore_patterns("target", "logs"))
-    (root / "temp").mkdir()
+    folder = copied_project(root)
     lake = Lake(str(root / "lake"))
     append(lake, FEED)
+    result = run(lake, project=folder)
+    return Copy(folder, lake, result, json.loads(ensure_manifest(Settings(dbt_project_dir=folder)).read_text()))
 
-    class KeptFolder(OwnFolder):
-        def remove(self) -> None:
-            shutil.copytree(self.path, root / "artefacts")
-            super().remove()
 
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(dbt_project, "OwnFolder", KeptFolder)
-        result = dbt_project.build(
-            lake,
-            settings(lake, dbt_project_dir=root / "dbt_project"),
-            environment={"DBT_LOG_LEVEL_FILE": "debug", "TMPDIR": str(root / "temp")},
-        )
-    return Project(root, lake, result, json.loads((root / "artefacts" / "manifest.json").read_text()))
+def copied_project(root: Path) -> Path:
+    return Path(shutil.copytree(project_dir(Settings()), root / "dbt_project", ignore=shutil.ignore_patterns("target", "logs")))
 
 
 @pytest.fixture
-def lake(project: Project, tmp_path: Path) -> Lake:
+def lake(project: Copy, tmp_path: Path) -> Lake:
     shutil.copytree(project.lake.root, tmp_path / "lake")
     return Lake(str(tmp_path / "lake"))
 
 
-def test_a_build_reports_every_model_and_every_test(project: Project) -> None:
+def test_a_build_reports_every_model_and_every_test(project: Copy) -> None:
     assert project.result.ok
     nodes = project.manifest["nodes"]
     wanted = {name for name, node in nodes.items() if node["config"]["materialized"] == "delta" or node["resource_type"] == "test"}
@@ -101,19 +103,20 @@ def test_a_build_reports_every_model_and_every_test(project: Project) -> None:
     assert models == dict.fromkeys(MARTS, "success")
 
 
-def test_an_unknown_category_warns_and_fails_nothing(project: Project) -> None:
+def test_an_unknown_category_warns_and_fails_nothing(project: Copy) -> None:
     others = {name: node.status for name, node in project.result.nodes.items() if node.status not in {"success", "pass"}}
     assert [name.split(".")[2] for name in others] == ["job_bounce_categories_no_unknown_category"]
     assert list(others.values()) == ["warn"]
 
 
-def test_a_build_leaves_nothing_but_what_it_parsed(project: Project) -> None:
-    assert list((project.folder / "temp").iterdir()) == []
-    assert [file.name for file in (project.folder / "dbt_project" / "target").iterdir()] == ["partial_parse.msgpack"]
+def test_a_build_leaves_nothing_but_the_compiled_project(project: Copy) -> None:
+    left = {file.relative_to(project.folder / "target").parts[0] for file in (project.folder / "target").iterdir()}
+    assert left == {"engine", "compile-partial_parse.msgpack"}
+    assert list(Path(duck.private_folder()).glob("*/*-*/*.parquet")) == []
 
 
 @pytest.mark.parametrize("mart", MARTS)
-def test_a_mart_has_an_enforced_contract_with_every_column_described(project: Project, mart: str) -> None:
+def test_a_mart_has_an_enforced_contract_with_every_column_described(project: Copy, mart: str) -> None:
     node = project.manifest["nodes"][f"model.mg_lakehouse.{mart}"]
     assert node["config"]["contract"]["enforced"]
     assert node["description"]
@@ -123,13 +126,13 @@ def test_a_mart_has_an_enforced_contract_with_every_column_described(project: Pr
 
 
 @pytest.mark.parametrize("mart", MARTS)
-def test_a_mart_is_tested_by_its_primary_key_and_its_values_or_identities(project: Project, mart: str) -> None:
+def test_a_mart_is_tested_by_its_primary_key_and_its_values_or_identities(project: Copy, mart: str) -> None:
     attached = {node["test_metadata"]["name"] for node in attached_tests(project) if node["attached_node"] == f"model.mg_lakehouse.{mart}"}
     assert "primary_key" in attached
     assert attached & {"allowed_values", "identities_hold"}
 
 
-def test_the_columns_with_personal_data_are_tagged_and_in_no_statistics(project: Project) -> None:
+def test_the_columns_with_personal_data_are_tagged_and_in_no_statistics(project: Copy) -> None:
     marts = {mart: project.manifest["nodes"][f"model.mg_lakehouse.{mart}"] for mart in MARTS}
     tagged = {(mart, name) for mart, node in marts.items() for name, column in node["columns"].items() if "pii" in column["tags"]}
     # `number` is the digits of an address that is a phone number.
@@ -137,31 +140,22 @@ def test_the_columns_with_personal_data_are_tagged_and_in_no_statistics(project:
     assert [(mart, name) for mart, name in tagged if name in marts[mart]["config"]["stats_columns"]] == []
 
 
-def test_every_generic_test_is_attached_to_a_mart(project: Project) -> None:
-    files = {file.stem for file in (project.folder / "dbt_project" / "tests" / "generic").glob("*.sql")}
+def test_every_generic_test_is_attached_to_a_mart(project: Copy) -> None:
+    files = {file.stem for file in (project.folder / "tests" / "generic").glob("*.sql")}
     assert {node["test_metadata"]["name"] for node in attached_tests(project)} == files
     assert all(node["attached_node"] for node in attached_tests(project))
 
 
-def attached_tests(project: Project) -> list[dict[str, Any]]:
+def attached_tests(project: Copy) -> list[dict[str, Any]]:
     return [node for node in project.manifest["nodes"].values() if node["resource_type"] == "test"]
 
 
-def test_every_threshold_is_part_of_the_definition(project: Project) -> None:
-    folder = project.folder / "dbt_project"
-    # A threshold that the plugin does not hear of would change new rows only.
-    macro = (folder / "macros" / "delta.sql").read_text()
-    thresholds = yaml.safe_load((folder / "dbt_project.yml").read_text())["vars"]
-    assert set(thresholds) - set(re.findall(r'"(\w+)"', macro)) == set()
-
-
-def artefacts(project: Project) -> Iterator[tuple[str, str]]:
-    for folder in ("artefacts", "dbt_project/target"):
-        files = [file for file in (project.folder / folder).rglob("*") if file.is_file()]
-        assert files, folder
-        for file in files:
-            yield file.relative_to(project.folder).as_posix(), file.read_bytes().decode("latin-1")
-    yield "what dbt printed", project.result.output
+def artefacts(project: Copy) -> Iterator[tuple[str, str]]:
+    files = [file for file in (project.folder / "target").rglob("*") if file.is_file()]
+    assert files
+    for file in files:
+        yield file.relative_to(project.folder).as_posix(), file.read_bytes().decode("latin-1")
+    yield "what a build says", repr(project.result)
     yield "gold's Delta logs", log_text(project.lake)
     for mart in MARTS:
         # The list of whom to remove, and what it is made of, say who: their logs are looked at above.
@@ -170,16 +164,64 @@ def artefacts(project: Project) -> Iterator[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("secret", SECRETS)
-def test_no_artefact_holds(project: Project, secret: str) -> None:
+def test_no_artefact_holds(project: Copy, secret: str) -> None:
     assert [name for name, text in artefacts(project) if SECRETS[secret].lower() in text.lower()] == []
 
 
-def test_what_is_searched_for_secrets_is_what_dbt_wrote(project: Project) -> None:
-    found = dict(artefacts(project))
-    names = set(found)
-    assert names >= {"artefacts/manifest.json", "artefacts/run_results.json", "artefacts/logs/dbt.log"}
-    assert {name.split("/")[1] for name in names if name.startswith("artefacts/")} >= {"compiled", "run"}
-    assert all(f'"{kind}:' in found["fct_messages"] for kind in ("email", "sms", "device"))
+def test_what_is_searched_for_secrets_has_the_hashes_of_the_addresses(project: Copy) -> None:
+    assert all(f'"{kind}:' in dict(artefacts(project))["fct_messages"] for kind in ("email", "sms", "device"))
+
+
+@pytest.mark.slow
+def test_a_change_is_one_of_what_depends_on_it_and_of_nothing_else(project: Copy, tmp_path: Path) -> None:
+    folder = copied_project(tmp_path)
+
+    def digests(at: Path) -> dict[str, int]:
+        compiled = compiled_project(Settings(dbt_project_dir=at))
+        return definitions(compiled, business_timezone="UTC", key=b"key")
+
+    before = digests(folder)
+    assert before == digests(project.folder), "where the project stands is no part of what it says"
+    model = folder / "models" / "marts" / "engagement" / "link_metrics.sql"
+    model.write_text(model.read_text().replace("with\n", "-- A comment.\nwith\n", 1))
+    seed = folder / "seeds" / "mailbox_providers.csv"
+    seed.write_text(seed.read_text() + "example.test,gmail,false\n")
+    after = digests(folder)
+    of_providers = {"fct_messages", "bounce_reasons_daily", "domain_days", "job_metrics"}
+    compiled = compiled_project(Settings())
+    expected = {name for name in compiled.models if of_providers & {name, *compiled.ancestors(name)}} | {"link_metrics"}
+    assert {name for name in after if after[name] != before[name]} == expected
+    assert expected.isdisjoint(
+        {"dim_jobs", "recipient_addresses", "suppression_list", "job_errors", "feed_health_hourly", "dim_bounce_categories"}
+    )
+
+
+def test_the_time_zone_and_the_key_are_part_of_what_depends_on_them(project: Copy) -> None:
+    compiled = compiled_project(Settings())
+    stood = definitions(compiled, business_timezone="UTC", key=b"key")
+    elsewhere = definitions(compiled, business_timezone="Asia/Tokyo", key=b"key")
+    other_key = definitions(compiled, business_timezone="UTC", key=b"other")
+    assert {"dim_jobs", "job_metrics_daily"} <= {name for name in stood if stood[name] != elsewhere[name]}
+    assert stood["fct_messages"] == elsewhere["fct_messages"]
+    assert {"fct_messages", "suppression_list"} <= {name for name in stood if stood[name] != other_key[name]}
+    assert stood["dim_jobs"] == other_key["dim_jobs"]
+
+
+def test_a_column_that_is_not_in_the_contract_is_an_error_that_names_it(tmp_path: Path) -> None:
+    folder = copied_project(tmp_path)
+    model = folder / "models" / "marts" / "failures" / "dim_bounce_categories.sql"
+    model.write_text(
+        model.read_text().replace("select * from bounce_categories", "select * exclude (class), 1 as answer from bounce_categories")
+    )
+    lake = Lake(str(tmp_path / "lake"))
+    found = run(lake, models=["dim_bounce_categories"], project=folder)
+    assert statuses(found)["dim_bounce_categories"] == "error"
+    said = messages(found)["dim_bounce_categories"]
+    assert (
+        "gold/dim_bounce_categories does not keep its contract: answer is INTEGER, declared nowhere; class is missing, declared VARCHAR."
+        in said
+    )
+    assert lake.open("gold", "dim_bounce_categories") is None
 
 
 def update(mart: str, column: str, value: str, where: str) -> Callable[[Lake], None]:
@@ -286,19 +328,18 @@ WRONG: Final[dict[str, tuple[Callable[[Lake], None], str, set[str]]]] = {
 
 
 @pytest.mark.parametrize("wrong", WRONG)
-def test_dbt_test_finds(lake: Lake, wrong: str) -> None:
+def test_the_tests_find(lake: Lake, wrong: str) -> None:
     corrupt, models, failing = WRONG[wrong]
     corrupt(lake)
-    found = run_dbt(lake, ["test", "--select", *models.split()])
+    found = check_tables(lake, models)
     assert not found.ok
-    failed = {name.rpartition(".")[0] for name, status in found.statuses.items() if status == "fail"}
-    assert failed == failing
+    assert {name for name, status in statuses(found).items() if status == "fail"} == failing
 
 
-def test_dbt_test_passes_what_a_build_made(lake: Lake) -> None:
-    found = run_dbt(lake, ["test"])
+def test_the_tests_pass_what_a_build_made(lake: Lake) -> None:
+    found = check_tables(lake)
     assert found.ok
-    assert set(found.statuses.values()) == {"pass", "warn"}
+    assert set(statuses(found).values()) == {"pass", "warn"}
 
 
 @pytest.mark.slow
@@ -311,55 +352,53 @@ def test_a_job_that_an_incremental_build_lost_is_found_by_its_tests(lake: Lake, 
 
     monkeypatch.setattr(gold, "commit", losing)
     append(lake, [event("deliveries", request="b1-suppressed", recipient_id="2")])
-    found = run_dbt(lake, ["build", "--exclude", *NOT_BUILT])
-    assert {name.rpartition(".")[0] for name, status in found.statuses.items() if status == "fail"} == {FIRSTS, CATEGORIES, DOMAINS}
+    found = run(lake)
+    assert {name for name, status in statuses(found).items() if status == "fail"} == {FIRSTS, CATEGORIES, DOMAINS}
 
 
 def test_a_part_built_alone_is_not_held_against_what_was_not_built_with_it(lake: Lake) -> None:
     append(lake, [event("deliveries", request="b1-suppressed", recipient_id="2")])
-    found = run_dbt(lake, ["build", "--select", "fct_messages", "dim_jobs", "job_metrics"])
+    found = run(lake, models=["fct_messages", "dim_jobs", "job_metrics"])
     assert found.ok
-    assert {name for name, status in found.statuses.items() if status == "success"} == {"fct_messages", "dim_jobs", "job_metrics"}
+    assert {name for name, status in statuses(found).items() if status == "success"} == {"fct_messages", "dim_jobs", "job_metrics"}
 
 
 def test_a_model_whose_input_was_never_built_says_what_to_build(tmp_path: Path) -> None:
-    found = run_dbt(Lake(str(tmp_path / "lake")), ["build", "--select", "job_metrics"])
+    found = run(Lake(str(tmp_path / "lake")), models=["job_metrics"])
     assert not found.ok
-    assert found.statuses["job_metrics"] == "error"
-    assert "build dim_jobs first" in found.messages["job_metrics"] or "build fct_messages first" in found.messages["job_metrics"]
+    assert statuses(found)["job_metrics"] == "error"
+    assert re.search("build (dim_jobs|fct_messages) first", messages(found)["job_metrics"])
 
 
 @pytest.mark.slow
-def test_the_manifest_can_be_read_whole_while_it_is_made_anew(tmp_path: Path) -> None:
+def test_manifests_that_are_made_at_once_are_whole(tmp_path: Path) -> None:
     """A code location may be loaded at any moment: half a manifest, or none, would keep it from loading."""
-    project = tmp_path / "dbt_project"
-    shutil.copytree(project_dir(Settings()), project, ignore=shutil.ignore_patterns("target", "logs"))
-    wanted = Settings(dbt_project_dir=project)
-    manifest = dbt_project.ensure_manifest(wanted)
-    before = manifest.stat().st_mtime_ns
-    (project / "models" / "marts" / "jobs" / "job_metrics.sql").touch()
-    with ThreadPoolExecutor(1) as pool:
-        again = pool.submit(dbt_project.ensure_manifest, wanted)
-        while not again.done():
-            assert json.loads(manifest.read_text())["nodes"]
-    assert again.result() == manifest
-    assert manifest.stat().st_mtime_ns > before
+    folder = copied_project(tmp_path)
+    model = folder / "models" / "marts" / "jobs" / "job_metrics.sql"
+    stood = ensure_manifest(Settings(dbt_project_dir=folder))
+    model.write_text(model.read_text() + "\n-- A comment.\n")
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(ensure_manifest, [Settings(dbt_project_dir=folder)] * 2)
+    assert first == second != stood
+    for manifest in (first, stood):
+        assert json.loads(manifest.read_text())["nodes"]
 
 
-@pytest.mark.slow
 def test_builds_at_the_same_time_each_report_what_they_made(tmp_path: Path) -> None:
-    def built(model: str) -> list[str]:
-        lake = Lake(str(tmp_path / model))
-        result = dbt_project.build(lake, settings(lake), select=[model], exclude=["resource_type:test"])
-        assert result.ok, result.output
-        return list(result.nodes)
+    def built(model: str) -> dict[str, str]:
+        return statuses(run(Lake(str(tmp_path / model)), models=[model], tests=()))
 
     models = ["dim_bounce_categories", "metric_dictionary"]
     with ThreadPoolExecutor(2) as pool:
-        assert list(pool.map(built, models)) == [[f"model.mg_lakehouse.{model}"] for model in models]
+        assert list(pool.map(built, models)) == [{model: "success"} for model in models]
+
+
+def test_an_unknown_model_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="There is no gold model job_metric: the models are bounce_categories_daily, "):
+        run(Lake(str(tmp_path / "lake")), models=["job_metric"])
 
 
 def test_a_missing_project_is_named_with_the_setting(tmp_path: Path) -> None:
     lake = Lake(str(tmp_path / "lake"))
     with pytest.raises(ConfigurationError, match=f"{tmp_path}/nowhere: set MG_DBT_PROJECT_DIR"):
-        dbt_project.build(lake, settings(lake, dbt_project_dir=tmp_path / "nowhere"))
+        run(lake, project=tmp_path / "nowhere")

@@ -10,13 +10,13 @@ import pytest
 
 from mg_lakehouse._util.environment import set_environment
 from mg_lakehouse.errors import ConfigurationError
-from mg_lakehouse.gold import dbt_project
+from mg_lakehouse.gold import engine
 from mg_lakehouse.lake import duck
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.lake.sql import text
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.testing.s3 import S3Server
-from mg_lakehouse_tests.gold.helpers import DERIVED, append, event, one, replaced, rows_of, run_dbt, table
+from mg_lakehouse_tests.gold.helpers import DERIVED, append, build, event, one, replaced, rows_of, table
 
 
 @pytest.fixture(scope="module")
@@ -35,26 +35,20 @@ LATER = [event("opens", 60, email="ada@gmail.com"), event("opens", 60, request=N
 
 
 @pytest.fixture(scope="module")
-def lake(bucket: str, tmp_path_factory: pytest.TempPathFactory) -> Lake:
+def lake(bucket: str) -> Lake:
     """A lake built twice: the second time over news of one job."""
     lake = Lake(f"{bucket}/some/prefix/")
     append(lake, FIRST)
-    run(lake, tmp_path_factory.mktemp("logs"))
+    build(lake)
     append(lake, LATER)
-    run(lake, tmp_path_factory.mktemp("logs"))
+    build(lake)
     return lake
-
-
-def run(lake: Lake, logs: Path) -> None:
-    """Build without the tests: they ask the lake a hundred times."""
-    found = run_dbt(lake, ["run"], environment={"DBT_LOG_PATH": str(logs)})
-    assert found.ok, found.messages
 
 
 def test_a_lake_on_s3_has_the_rows_of_a_local_one(lake: Lake, tmp_path: Path) -> None:
     local = Lake(str(tmp_path / "lake"))
     append(local, [*FIRST, *LATER])
-    run(local, tmp_path)
+    build(local)
     for name in DERIVED:
         assert rows_of(lake, name) == rows_of(local, name), name
 
@@ -87,13 +81,8 @@ def test_an_s3_lake_without_a_key_is_refused_in_one_sentence(monkeypatch: pytest
     monkeypatch.delenv("MG_PII_KEY", raising=False)
     lake = Lake("s3://gold")
     with pytest.raises(ConfigurationError) as refused:
-        dbt_project.build(lake, Settings(lake_uri=lake.uri))
+        engine.build(lake, Settings(lake_uri=lake.uri))
     assert str(refused.value) == (
         "MG_PII_KEY is not set, and the lake s3://gold is not a local folder: set it to a long random text and keep it, "
         "for the recipient keys in gold depend on it."
     )
-
-
-def test_dbt_run_by_hand_says_the_same(bucket: str, tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r"^MG_PII_KEY is not set"):
-        run_dbt(Lake(f"{bucket}/other"), ["run"], environment={"MG_PII_KEY": "", "DBT_LOG_PATH": str(tmp_path)})

@@ -33,14 +33,14 @@ DUCKDB: Final = 1
 def builds(s3_server: S3Server, s3_proxy: FaultProxy, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Request]]:
     """The requests of three builds, dbt's tests included."""
     lake = Lake(s3_server.make_bucket("requests") + "/lake")
-    logs = {"DBT_LOG_PATH": str(tmp_path_factory.mktemp("logs"))}
+
     found: dict[str, list[Request]] = {}
     with set_environment(s3_proxy.environment):
         os.environ.pop("AWS_PROFILE", None)
         for name, events in {"first": FIRST, "incremental": LATER, "nothing new": []}.items():
             append(lake, events)
             s3_proxy.seen()
-            build(lake, environment=logs)
+            build(lake)
             found[name] = s3_proxy.seen()
     return found
 
@@ -65,8 +65,9 @@ def test_a_build_opens_each_log_a_few_times(builds: dict[str, list[Request]], na
     listed = logs_listed(builds[name])
     listed = {each.removeprefix("silver/") if each.startswith("silver/") else each: count for each, count in listed.items()}
     assert set(listed) == {*(f"gold/{mart}" for mart in MARTS), *SILVER}
-    # The log of restatements reads the change feeds of these, the violations that of the evidence, and both of these that of the addresses.
-    feeds_of_gold = {"job_metrics": 1, "bounce_categories_daily": 1, "suppression_evidence": 1, "recipient_addresses": 2}
+    # The log of restatements reads the change feeds of these and by which definitions they were made, the violations the feed of the evidence,
+    # and both of these that of the addresses.
+    feeds_of_gold = {"job_metrics": 3, "bounce_categories_daily": 3, "suppression_evidence": 1, "recipient_addresses": 2}
     # What is exported is asked for the two marks of its exports.
     marks = {"suppression_list": 2, "suppression_removals": 2}
     more = feeds_of_gold | marks if name == "incremental" else {}

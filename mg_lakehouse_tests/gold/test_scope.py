@@ -139,8 +139,6 @@ def test_what_came_since_the_days_were_written_down_is_looked_at_too(grown: Lake
 @pytest.mark.parametrize("lost", ["table", "feed", "definition"])
 def test_all_days_are_looked_at_where_those_of_the_jobs_are_not_known(grown: Lake, lost: str) -> None:
     wanted = defined(grown)
-    if lost == "definition":
-        wanted = replace(wanted, definition=7)
     append(grown, [event("deliveries", request="y", at=NOON + 9 * DAY)])
     make(grown, wanted)
     if lost == "table":
@@ -151,7 +149,7 @@ def test_all_days_are_looked_at_where_those_of_the_jobs_are_not_known(grown: Lak
         deliveries.create_checkpoint()
         Path(grown.uri_of("silver", "deliveries"), "_delta_log", f"{deliveries.version():020}.json").unlink()
     append(grown, [LATE])
-    session = Session(grown)
+    session = Session(grown, is_of_these_definitions=lost != "definition")
     assert session.scopes.plan(wanted).requests == ["k"]
     assert session.shown(wanted, "deliveries") == [("k", 1)]
     assert session.files(wanted, "deliveries") == 4

@@ -33,7 +33,7 @@ from mg_lakehouse.silver.report import TableCount
 from mg_lakehouse.silver.update import flatten_new
 from mg_lakehouse.testing.s3 import S3Server
 from mg_lakehouse_tests.events.frames import bundle, item
-from mg_lakehouse_tests.gold.helpers import run_dbt
+from mg_lakehouse_tests.gold.helpers import build
 from mg_lakehouse_tests.lake.feeds import START, batch, receive
 
 DAY = timedelta(days=1)
@@ -134,11 +134,11 @@ def test_a_name_is_no_pattern_that_finds_a_copy_too(tmp_path: Path) -> None:
 def test_gold_is_built_wherever_the_lake_is(tmp_path: Path) -> None:
     lake = Lake(str(tmp_path / EVERYTHING / "lake"))
     feed(lake)
-    assert run_dbt(lake, ["run"]).ok
+    build(lake)
     stays_right(lake)
     receive(lake, [bundle(click("c4"))], first=2, received_at=START + DAY)
     flatten_new(lake)
-    assert run_dbt(lake, ["run"]).ok
+    build(lake)
     handle = lake.open("gold", "job_metrics")
     assert handle is not None
     metrics = lake.scan(all_files(handle), handle).filter(channel="email").collect()

@@ -1,71 +1,13 @@
-{# Of the identities between counts, those whose columns the model has, and that every rate lies within 0 and 1. #}
-{% test identities_hold(model) %}
-{%- set identities = {
-    "accepted": "accepted = delivered + implied_delivered - bounced_outofband",
-    "attempted": "attempted = accepted + bounced + deferred",
-    "targeted": "targeted = attempted + suppressed + rejected + render_failed",
-    "bounced by class": "bounced = hard_bounced + soft_bounced + block_bounced + undetermined_bounced",
-    "bounced by band": "bounced = bounced_inband + bounced_outofband",
-    "openers": "unique_human_openers <= unique_openers and unique_openers <= open_events",
-    "machine openers": "machine_only_openers = unique_openers - unique_human_openers",
-    "clickers": "unique_human_clickers <= unique_clickers and unique_clickers <= click_events",
-    "complainers": "complainers_fbl <= complainers and accepted_fbl <= accepted",
-    "complaint rates": "complaint_rate_low is null or complaint_rate_low <= complaint_rate_fbl",
-    "engaged": "human_engaged <= accepted and human_engaged >= unique_human_openers and human_engaged >= unique_human_clickers",
-    "human opens": "human_open_events <= open_events",
-    "human clicks": "human_click_events <= click_events",
-    "attempts are sends": "len(attempt_dates) <= len(send_dates)",
-    "acceptance": "is_accepted = (outcome in ('delivered', 'implied_delivery'))",
-    "failure of an outcome": "(bounced_at is null) = (outcome in ('delivered', 'implied_delivery', 'render_failed'))",
-    "messages have events": "messages <= events or messages = 0",
-    "messages of a day": "messages <= denominator",
-    "first after last": "first_event_at <= last_event_at",
-    "reasons": "len(reasons) between 1 and evidence_events and list_contains(reasons, first_reason)",
-    "evidence": "first_evidence_at <= last_evidence_at",
-    "newest reason": "newest_reason_at between first_evidence_at and last_evidence_at",
-    "evidence before the attempt": "last_evidence_at < first_attempted_at",
-    "seen first and last": "first_seen_at <= last_seen_at",
-    "late rows": "late_rows <= received_rows",
-    "lags": "lag_seconds_p50 is null or (lag_seconds_p50 <= lag_seconds_p95 and lag_seconds_p95 <= lag_seconds_max)",
-    "hits and misses": "requests = hits + misses",
-    "dead tokens": "dead_tokens <= bounced",
-    "failures of text messages": "bounced + rejected = invalid_addresses + international_prohibited + addresses_blocked + invalid_content "
-        ~ "+ service_failures + cancelled + other_failures",
-    "senders": "senders <= events",
-    "addresses": "addresses <= events",
-    "first after last click": "first_clicked_at <= last_clicked_at",
-    "machines have reasons": "(len(machine_reasons) > 0) = (human_open_events + human_click_events < open_events + click_events)",
-    "openers by age": "human_openers <= openers and openers <= aged_messages",
-    "clickers by age": "human_clickers <= clickers and clickers <= aged_messages",
-} -%}
-{%- set wanted = {
-    "accepted": ["accepted", "implied_delivered"],
-    "attempted": ["attempted", "accepted", "deferred"],
-    "targeted": ["targeted", "attempted", "suppressed"],
-    "bounced by class": ["bounced", "hard_bounced"], "bounced by band": ["bounced", "bounced_inband"],
-    "openers": ["unique_openers", "open_events"], "machine openers": ["machine_only_openers"], "clickers": ["unique_clickers", "click_events"],
-    "complainers": ["complainers_fbl"], "complaint rates": ["complaint_rate_low"], "engaged": ["human_engaged"], "human opens": ["human_open_events"], "human clicks": ["human_click_events"],
-    "attempts are sends": ["attempt_dates"], "acceptance": ["is_accepted", "outcome"], "failure of an outcome": ["bounced_at", "outcome"],
-    "messages have events": ["messages", "events", "share_of_failures"], "messages of a day": ["messages", "denominator"],
-    "first after last": ["first_event_at", "last_event_at"],
-    "seen first and last": ["first_seen_at", "last_seen_at"], "late rows": ["late_rows"], "lags": ["lag_seconds_p95"],
-    "hits and misses": ["hits", "misses"], "dead tokens": ["dead_tokens"], "failures of text messages": ["invalid_addresses", "rejected"],
-    "senders": ["senders", "events"], "addresses": ["addresses", "events"],
-    "first after last click": ["first_clicked_at", "last_clicked_at"], "machines have reasons": ["machine_reasons"],
-    "openers by age": ["human_openers", "aged_messages"], "clickers by age": ["human_clickers", "aged_messages"],
-    "reasons": ["reasons", "first_reason", "evidence_events"], "evidence": ["first_evidence_at", "last_evidence_at"],
-    "newest reason": ["newest_reason_at"], "evidence before the attempt": ["last_evidence_at", "first_attempted_at"],
-} -%}
-{%- set rows = rows_to_test(model) -%}
-{%- set names = adapter.get_columns_in_relation(rows) | map(attribute="name") | list if execute else [] -%}
-{%- set checks = {"nothing": "true"} -%}
-{%- for identity, columns in wanted.items() -%}
-    {%- if columns | reject("in", names) | list | length == 0 -%}
-        {%- do checks.update({identity: identities[identity]}) -%}
-    {%- endif -%}
+{# Identities between the counts of a row, those that the model names, and that every rate lies within 0 and 1: the contract says which columns are rates. #}
+{% test identities_hold(model, identities) %}
+{%- set checks = {} -%}
+{%- for name in identities -%}
+    {%- do checks.update({name: mg_lakehouse.identities()[name]}) -%}
 {%- endfor -%}
-{%- for name in names if ("rate" in name.split("_") or name == "share_of_failures") and "vs" not in name.split("_") -%}
-    {%- do checks.update({name: name ~ " is null or " ~ name ~ " between 0 and 1"}) -%}
+{%- for node in (graph.nodes.values() if execute else []) if node.relation_name == model | string -%}
+    {%- for name in node.columns if ("rate" in name.split("_") or name == "share_of_failures") and "vs" not in name.split("_") -%}
+        {%- do checks.update({name: name ~ " is null or " ~ name ~ " between 0 and 1"}) -%}
+    {%- endfor -%}
 {%- endfor %}
 with
 
@@ -75,13 +17,13 @@ checked as (
         *,
         list_filter(
             [
-                {% for identity, condition in checks.items() -%}
-                case when not ({{ condition }}) then '{{ identity }}' end{{ "," if not loop.last }}
+                {% for name, condition in checks.items() -%}
+                case when not ({{ condition }}) then '{{ name }}' end{{ "," if not loop.last }}
                 {% endfor %}
             ],
-            lambda identity: identity is not null
+            lambda name: name is not null
         ) as broken
-    from {{ rows }}
+    from {{ rows_to_test(model) }}
 
 )
 

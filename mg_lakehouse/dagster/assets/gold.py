@@ -1,18 +1,12 @@
-"""The gold assets: the dbt project's models. dbt builds them, and our materialization writes them to Delta."""
+"""The gold assets: the dbt project's models, and its tests as their checks. The engine of gold builds them."""
 
-import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
-from functools import cached_property
-from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import dagster as dg
-from dagster_dbt import DagsterDbtTranslator, DbtCliInvocation, DbtCliResource, dbt_assets
-from dagster_dbt.compat import DBT_PYTHON_VERSION
-from dagster_dbt.errors import DagsterDbtCliRuntimeError
+from dagster_dbt import DagsterDbtTranslator, dbt_assets
 
-from mg_lakehouse._util.environment import set_environment
 from mg_lakehouse._util.progress import Step
 from mg_lakehouse.dagster.automation import gold_condition
 from mg_lakehouse.dagster.checks.silver import failed_blocking_check
@@ -21,14 +15,18 @@ from mg_lakehouse.dagster.reporting import OWNERS, RETRY_TRANSIENT, as_failure, 
 from mg_lakehouse.dagster.resources import FeedResources
 from mg_lakehouse.errors import LakehouseError, PermanentError
 from mg_lakehouse.events.catalogue import REJECTED_ITEMS
-from mg_lakehouse.gold.dbt_project import NOT_BUILT, dbt_environment, ensure_manifest, key_environment, run_folder
-from mg_lakehouse.gold.names import gold_models, project_dir
+from mg_lakehouse.gold.engine import BuildResult, NodeResult, run
+from mg_lakehouse.gold.names import gold_models
+from mg_lakehouse.gold.project import ensure_manifest
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.serving.catalog_file import catalog_file
 from mg_lakehouse.serving.views import build_catalog
 from mg_lakehouse.settings import Settings
 
-__all__ = ["build_dbt_resource", "build_gold"]
+__all__ = ["build_gold"]
+
+_NO_ASSETS: Final = "resource_type:seed resource_type:unit_test resource_type:exposure"
+"""The engine loads the seeds into every build; unit tests check the code, not the data; exposures only say who reads."""
 
 
 class GoldTranslator(DagsterDbtTranslator):
@@ -80,7 +78,7 @@ def build_gold(settings: Settings) -> dg.AssetsDefinition:
 
     Raises:
         ConfigurationError: there is no dbt project.
-        PermanentError: the project does not parse.
+        PermanentError: the project does not compile.
     """
     names = Names(settings.feed)
     resources = FeedResources(names)
@@ -89,9 +87,9 @@ def build_gold(settings: Settings) -> dg.AssetsDefinition:
         name=names.qualified("gold_models"),
         manifest=ensure_manifest(settings),
         dagster_dbt_translator=GoldTranslator(names),
-        exclude=" ".join(NOT_BUILT),
+        exclude=_NO_ASSETS,
         pool=names.pool("gold"),
-        required_resource_keys=resources.keys_of_op("lake", "dbt", "progress"),
+        required_resource_keys=resources.keys_of_op("lake", "progress"),
         retry_policy=RETRY_TRANSIENT,
     )
     def gold(context: dg.AssetExecutionContext) -> Iterator[Any]:
@@ -99,20 +97,30 @@ def build_gold(settings: Settings) -> dg.AssetsDefinition:
             _require_passed_checks(names, context.instance)
             store, progress = resources.lake(context), resources.progress(context)
             _refuse_damaged(store, settings)
-            with run_folder(project_dir(settings), context.run.run_id[:7]) as folder:
-                # dbt runs in its own process and reads the lake and the key from its environment.
-                with set_environment(dbt_environment(settings, store) | key_environment(settings, store)):
-                    invocation = resources.dbt(context).cli(["build"], context=context, target_path=folder.path)
-                for built, event in _numbered(_stream(invocation)):
-                    if isinstance(event, dg.Output):
-                        model = context.asset_key_for_output(event.output_name).path[-1]
-                        progress.report(context.log, Step("gold", built, "models built"))
-                        yield event.with_metadata({**event.metadata, **table_metadata(store, "gold", model)})
-                    else:
-                        yield event
+            models = {key.path[-1] for key in context.selected_asset_keys}
+            tests = {check.name: check for check in context.selected_asset_check_keys}
+            results: dict[str, NodeResult] = {}
+            for result in run(store, settings, models=models, tests=tests.keys()):
+                results[result.unique_id] = result
+                if result.is_model and result.status in {"success", "unchanged"}:
+                    progress.report(context.log, Step("gold", sum(each.is_model for each in results.values()), "models built"))
+                    yield dg.MaterializeResult(asset_key=names.gold(result.name), metadata=table_metadata(store, "gold", result.name))
+                elif result.status in {"pass", "warn", "fail"}:
+                    yield _as_check(tests[result.name], result)
+            BuildResult(results).raise_if_failed()
             _refresh_catalog(context.log, store, settings)
 
     return gold
+
+
+def _as_check(check: dg.AssetCheckKey, result: NodeResult) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        passed=result.status == "pass",
+        asset_key=check.asset_key,
+        check_name=check.name,
+        severity=dg.AssetCheckSeverity.WARN if result.status == "warn" else dg.AssetCheckSeverity.ERROR,
+        metadata={"failing_rows": result.failures or 0, "seconds": round(result.seconds, 3)},
+    )
 
 
 def _refresh_catalog(log: dg.DagsterLogManager, lake: Lake, settings: Settings) -> None:
@@ -127,7 +135,7 @@ def _refresh_catalog(log: dg.DagsterLogManager, lake: Lake, settings: Settings) 
 
 
 def _refuse_damaged(lake: Lake, settings: Settings) -> None:
-    """Fail here if a table is damaged: an error in dbt's process shows only in its output. Tables on S3 are not checked."""
+    """Fail at once if a table is damaged, whether it would be looked at or not. Tables on S3 are not checked."""
     if lake.is_local:
         lake.open_all("gold", gold_models(settings))
 
@@ -139,62 +147,3 @@ def _require_passed_checks(names: Names, instance: dg.DagsterInstance) -> None:
             f"The blocking check {failed.name} of {failed.asset_key.to_user_string()} failed, so gold was not changed: "
             "see that check for the cause, and ingest or execute the check again before building gold."
         )
-
-
-def _stream(invocation: DbtCliInvocation) -> Iterator[Any]:
-    """Stream dbt's events. A failed build becomes one sentence that names what failed, and is not retried at once.
-
-    dbt's own messages stay in its log: DuckDB's may quote a value.
-    """
-    try:
-        yield from invocation.stream()
-    except DagsterDbtCliRuntimeError as error:
-        failed = ", ".join(_failed_nodes(invocation)) or "it stopped before it ran a model"
-        raise PermanentError(
-            f"The dbt build failed ({failed}): models it did not build are unchanged. See dbt's output in this run."
-        ) from error
-
-
-def _failed_nodes(invocation: DbtCliInvocation) -> list[str]:
-    try:
-        results = invocation.get_artifact("run_results.json")["results"]
-    except (OSError, ValueError):
-        return []
-    return [result["unique_id"].split(".")[2] for result in results if result["status"] in ("error", "fail", "runtime error")]
-
-
-def _numbered(events: Iterator[Any]) -> Iterator[tuple[int, Any]]:
-    """Yield each event with the number of models built so far."""
-    built = 0
-    for event in events:
-        built += isinstance(event, dg.Output)
-        yield built, event
-
-
-class InstalledDbt(DbtCliResource):
-    """Dbt's command line of this very environment, asked for nothing that is known.
-
-    dagster-dbt starts ``dbt --version`` before each build, and loads dbt's macros for an adapter that counts rows and names columns once a
-    build is done, which this project does by itself: 2.6 and 1.6 seconds of a core.
-    """
-
-    @cached_property
-    def _cli_version(self) -> Any:
-        return DBT_PYTHON_VERSION
-
-    def _initialize_dbt_core_adapter(self, args: Sequence[str]) -> Any:  # noqa: ARG002  dagster-dbt's signature
-        return None
-
-
-def build_dbt_resource(settings: Settings) -> DbtCliResource:
-    """Build the resource for dbt's command line, from this Python environment.
-
-    Raises:
-        ConfigurationError: there is no dbt project.
-    """
-    project = project_dir(settings)
-    return InstalledDbt(
-        project_dir=str(project),
-        profiles_dir=str(project),
-        dbt_executable=str(Path(sys.executable).parent / "dbt"),
-    )

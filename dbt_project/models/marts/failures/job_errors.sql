@@ -33,6 +33,7 @@ select
     count(distinct request_id) as jobs,
     min(event_at) as first_seen_at,
     max(event_at) as last_seen_at,
-    arg_max(request_id, (event_at, activity_id)) as newest_request_id
+    -- In a struct, for a null is an answer: the newest may belong to no job.
+    struct_extract(arg_max({ request_id: request_id }, (event_at, activity_id)), 'request_id') as newest_request_id
 from errors
 group by all

@@ -28,6 +28,12 @@
 with
 
 {% for table, parts in tables.items() -%}
+feed_of_{{ table }} as (
+
+    select * from {{ feed(ref(table)) }}
+
+),
+
 changes_of_{{ table }} as (
 
     select
@@ -37,15 +43,15 @@ changes_of_{{ table }} as (
         -- A key that first came and went later was not there before.
         case
             when min(version) filter (where change = 'delete') <= min(version)
-                then arg_min({{ feed(ref(table)) }}, version) filter (where change = 'delete')
+                then arg_min(feed_of_{{ table }}, version) filter (where change = 'delete')
         end as was,
         -- A key that went last is not there any more.
         case
             when max(version) filter (where change = 'insert') >= max(version)
-                then arg_max({{ feed(ref(table)) }}, version) filter (where change = 'insert')
+                then arg_max(feed_of_{{ table }}, version) filter (where change = 'insert')
         end as now_is,
         bool_or(is_redefined) as is_redefined
-    from {{ feed(ref(table)) }}
+    from feed_of_{{ table }}
     group by all
 
 ),
