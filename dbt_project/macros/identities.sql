@@ -2,7 +2,7 @@
     Identities between the counts of a row, by name. A model says which of them its columns must fulfil: so one whose column is renamed is an
     error, and does not fall silent.
 #}
-{% macro identities() %}
+{% macro identity_conditions() %}
     {{ return({
         "accepted": "accepted = delivered + implied_delivered - bounced_outofband",
         "attempted": "attempted = accepted + bounced + deferred",
@@ -39,6 +39,8 @@
         "senders": "senders <= events",
         "addresses": "addresses <= events",
         "first after last click": "first_clicked_at <= last_clicked_at",
+        "machine events have reasons": "is_human is not distinct from (len(machine_reasons) = 0)",
+        "failures have a category": "(category_key is not null) = (kind in ('bounce', 'deferral', 'suppression', 'rejection'))",
         "machines have reasons": "(len(machine_reasons) > 0) = (human_open_events + human_click_events < open_events + click_events)",
         "openers by age": "human_openers <= openers and openers <= aged_messages",
         "clickers by age": "human_clickers <= clickers and clickers <= aged_messages",

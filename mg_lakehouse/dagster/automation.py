@@ -1,7 +1,7 @@
 """The automation condition of gold: build after silver changed, while all blocking checks of silver pass.
 
 A tick requests all models or none. Models that read only silver share one condition on the same assets; the others follow the answer for
-`fct_messages` in the same tick. A condition on each model's own dependencies fails: Dagster evaluates assets one after another, and an ingest
+`message_events` in the same tick. A condition on each model's own dependencies fails: Dagster evaluates assets one after another, and an ingest
 that started or ended in between once had two models of eight requested, which then failed because the others were missing. When each of 28
 models had the condition, with a query for each of twenty tables, the daemon used a quarter of a core.
 
@@ -20,13 +20,13 @@ import dagster as dg
 
 from mg_lakehouse.dagster.names import Names
 from mg_lakehouse.events.catalogue import silver_tables
-from mg_lakehouse.gold.contract import FCT_MESSAGES, RESTATEMENT_LOG
+from mg_lakehouse.gold.contract import MESSAGE_EVENTS, RESTATEMENT_LOG
 from mg_lakehouse.gold.names import dbt_models
 from mg_lakehouse.settings import Settings
 
 __all__ = ["build_automation_sensor", "gold_condition"]
 
-_FIRST_MODEL: Final = FCT_MESSAGES
+_FIRST_MODEL: Final = MESSAGE_EVENTS
 """A model that reads only silver: Dagster evaluates it before the models downstream."""
 
 _LAST_MODEL: Final = RESTATEMENT_LOG

@@ -80,7 +80,9 @@ def digest(*parts: str | bytes) -> int:
     return int.from_bytes(sha.digest()[:8], "big") >> 4
 
 
-def gold_spec(name: str, columns: Sequence[Mapping[str, str]], *, stats_columns: Sequence[str], description: str) -> TableSpec:
+def gold_spec(
+    name: str, columns: Sequence[Mapping[str, str]], *, stats_columns: Sequence[str], description: str, has_change_feed: bool = True
+) -> TableSpec:
     """What a gold table is created with, from the model's contract: ``name``, ``data_type``, ``description`` of each column.
 
     Raises:
@@ -92,6 +94,7 @@ def gold_spec(name: str, columns: Sequence[Mapping[str, str]], *, stats_columns:
         schema=pl.Schema({column["name"]: dtype_of_sql(column["data_type"]) for column in columns}),
         stats_columns=tuple(stats_columns),
         partition_by=(),
+        has_change_feed=has_change_feed,
         description=description,
         comments={column["name"]: " ".join(column["description"].split()) for column in columns},
     )

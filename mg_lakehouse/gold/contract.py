@@ -34,6 +34,7 @@ __all__ = [
     "LAKE_URI",
     "MAILBOX_PROVIDER_DAILY",
     "MATERIALIZED",
+    "MESSAGE_EVENTS",
     "OWN_ROWS",
     "PII_KEY",
     "PROJECT_DIR",
@@ -52,6 +53,7 @@ __all__ = [
     "scope_of",
     "scope_schema",
     "scoped_view",
+    "with_packages",
 ]
 
 # What the macros and the models' configuration say.
@@ -134,11 +136,17 @@ def changed_view(table: str) -> str:
 # The project's folders.
 
 _MARTS: Final = "models/marts"
+_PACKAGES: Final = "dbt_packages"
 
 
 def marts(project: Path) -> tuple[str, ...]:
-    """Names of the gold tables that a dbt project builds, in alphabetical order: its marts, in whatever folder of them they are."""
-    return tuple(sorted(file.stem for file in (project / _MARTS).rglob("*.sql")))
+    """Names of the gold tables that a dbt project builds, in alphabetical order: its marts and those of its packages, in whatever folder of them they are."""
+    return tuple(sorted(file.stem for folder in with_packages(project) for file in (folder / _MARTS).rglob("*.sql")))
+
+
+def with_packages(project: Path) -> list[Path]:
+    """The folder of a dbt project, and those of the packages that `dbt deps` installed or linked into it."""
+    return [project, *sorted(folder.resolve() for folder in (project / _PACKAGES).glob("*") if folder.is_dir())]
 
 
 # The environment of dbt by itself.
@@ -160,6 +168,7 @@ FEED_HEALTH_HOURLY: Final = "feed_health_hourly"
 JOB_METRICS: Final = "job_metrics"
 JOB_METRICS_DAILY: Final = "job_metrics_daily"
 MAILBOX_PROVIDER_DAILY: Final = "mailbox_provider_daily"
+MESSAGE_EVENTS: Final = "message_events"
 RESTATEMENT_LOG: Final = "restatement_log"
 SUPPRESSION_LIST: Final = "suppression_list"
 SUPPRESSION_REMOVALS: Final = "suppression_removals"
@@ -190,6 +199,7 @@ READ: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     JOB_METRICS_DAILY: ("request_id", "event_date"),
     MAILBOX_PROVIDER_DAILY: (),
+    MESSAGE_EVENTS: (),
     RESTATEMENT_LOG: (),
     SUPPRESSION_LIST: ("channel", "address", "reasons", "newest_reason_at", EXPORTED_BY[SUPPRESSION_LIST]),
     SUPPRESSION_REMOVALS: ("channel", "address", "reasons", EXPORTED_BY[SUPPRESSION_REMOVALS]),

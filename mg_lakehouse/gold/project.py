@@ -28,7 +28,7 @@ from mg_lakehouse._util.temp_folders import OwnFolder
 from mg_lakehouse.errors import PermanentError
 from mg_lakehouse.gold import commit as gold
 from mg_lakehouse.gold import user_agents
-from mg_lakehouse.gold.contract import BUSINESS_TIMEZONE, ENGINE, GOLD_SCHEMA, LAKE_URI, MATERIALIZED, PII_KEY, scope_of
+from mg_lakehouse.gold.contract import BUSINESS_TIMEZONE, ENGINE, GOLD_SCHEMA, LAKE_URI, MATERIALIZED, PII_KEY, scope_of, with_packages
 from mg_lakehouse.gold.model import Input, Model
 from mg_lakehouse.gold.names import project_dir
 from mg_lakehouse.gold.pii_key import pii_key
@@ -201,7 +201,7 @@ def generate_docs(lake: Lake, settings: Settings, file: Path) -> None:
         LAKE_URI: lake.root,
         BUSINESS_TIMEZONE: settings.business_timezone,
         PII_KEY: "" if settings.pii_key is None else settings.pii_key.get_secret_value(),
-        "MG_DBT_DATABASE": ":memory:",
+        "DBT_DATABASE": ":memory:",
     }
     with _own_target(project, "docs") as target:
         done = _run_dbt(project, ["docs", "generate", "--static"], target, environment)
@@ -263,7 +263,13 @@ def _seed_file(node: Mapping[str, Any]) -> Path:
 def _model_node(node: Mapping[str, Any], inputs: _Inputs, gold_nodes: Mapping[str, Mapping[str, Any]]) -> ModelNode:
     config = node["config"]
     columns = [{name: column[name] for name in ("name", "data_type", "description")} for column in node["columns"].values()]
-    spec = gold.gold_spec(node["name"], columns, stats_columns=config["stats_columns"], description=node["description"])
+    spec = gold.gold_spec(
+        node["name"],
+        columns,
+        stats_columns=config["stats_columns"],
+        description=node["description"],
+        has_change_feed=config.get("change_feed", True),
+    )
     configured = ((name, config[name]) for name in _CONFIGURED if config.get(name) is not None)
     own: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in configured}
     model = Model(
@@ -295,12 +301,13 @@ def _test_node(document: Mapping[str, Any], node: Mapping[str, Any]) -> TestNode
 
 def _content(project: Path, variables: Mapping[str, Any] | None) -> str:
     """Digest of all that the compiled project depends on."""
-    folders = (project / folder for folder in ("models", "macros", "seeds", "tests", "dbt_packages"))
-    files = [project / "dbt_project.yml", *(file for folder in folders for file in folder.rglob("*") if file.suffix in _SOURCE_SUFFIXES)]
+    parts = [folder / part for folder in with_packages(project) for part in ("models", "macros", "seeds", "tests")]
+    files = [folder / "dbt_project.yml" for folder in with_packages(project)]
+    files += [file for part in parts for file in part.rglob("*") if file.suffix in _SOURCE_SUFFIXES]
     sha = hashlib.sha256(json.dumps([_PROFILE, *map(version, ("dbt-core", "dbt-duckdb")), str(project), variables or {}]).encode())
     for file in sorted(files):
         content = file.read_bytes()
-        sha.update(f"{file.relative_to(project).as_posix()}\0{len(content)}\0".encode() + content)
+        sha.update(f"{file}\0{len(content)}\0".encode() + content)
     return sha.hexdigest()[:20]
 
 

@@ -60,6 +60,7 @@ class TableSpec:
     partition_by: tuple[str, ...] = ("received_date",)
     description: str = ""
     append_only: bool = False
+    has_change_feed: bool = True
     comments: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -130,8 +131,8 @@ def table_properties(spec: TableSpec) -> dict[str, str | None]:
         _CONTRACT_PROPERTY: str(CONTRACT_VERSION),
         STATISTICS_PROPERTY: ",".join(spec.stats_columns),
         # A layer reads the one below through its change feed; without this property, the feed cannot be read across a
-        # metadata commit, the first one included. It adds nothing to the cost of an append.
-        "delta.enableChangeDataFeed": "true",
+        # metadata commit, the first one included. It adds nothing to the cost of an append, and half to that of a replacement.
+        "delta.enableChangeDataFeed": str(spec.has_change_feed).lower(),
         # Batch markers carry `last_updated` and expire; a fencing counter carries none and never does.
         "delta.setTransactionRetentionDuration": "interval 30 days",
         # Delta's own 30 days are 86,400 entries where a batch comes every 30 seconds, and opening a local table lists them all:

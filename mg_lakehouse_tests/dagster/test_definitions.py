@@ -22,6 +22,7 @@ from mg_lakehouse.settings import Settings
 MARTS = {
     "dim_bounce_categories",
     "fct_messages",
+    "message_events",
     "dim_jobs",
     "job_metrics",
     "job_metrics_daily",
@@ -57,7 +58,8 @@ def test_the_graph_joins_the_queue_to_gold(definitions: dg.Definitions) -> None:
     assert graph.get(dg.AssetKey(["silver", "clicks"])).parent_keys == {
         dg.AssetKey(["bronze", table]) for table in ("event_feed", "account_activity", "loaded_files")
     }
-    assert dg.AssetKey(["silver", "clicks"]) in graph.get(dg.AssetKey(["gold", "fct_messages"])).parent_keys
+    assert dg.AssetKey(["silver", "clicks"]) in graph.get(dg.AssetKey(["gold", "message_events"])).parent_keys
+    assert dg.AssetKey(["gold", "message_events"]) in graph.get(dg.AssetKey(["gold", "fct_messages"])).parent_keys
     assert dg.AssetKey(["gold", "fct_messages"]) in graph.get(dg.AssetKey(["gold", "job_metrics"])).parent_keys
 
 
@@ -113,7 +115,7 @@ def test_what_reads_gold_follows_one_answer_instead_of_asking_about_every_table(
     reading_gold = {model.key for model in models if any(parent.path[0] == "gold" for parent in model.parent_keys)}
     asking = {model.key for model in models if "'clicks'" in repr(model.automation_condition)}
     assert dg.AssetKey(["gold", "job_metrics"]) in reading_gold
-    assert dg.AssetKey(["gold", "fct_messages"]) in asking
+    assert dg.AssetKey(["gold", "message_events"]) in asking
     assert asking == {model.key for model in models} - reading_gold
 
 

@@ -299,7 +299,7 @@ GOLD_FAULTS: Final = {
 def test_a_gold_commit_whose_answer_was_lost_is_no_failure(lake: Lake, s3_proxy: FaultProxy, fault: Fault) -> None:
     """Nor is it made again: each table stands at the version behind the one that created it."""
     append(lake, FIRST)
-    names = ("fct_messages", "dim_jobs", "job_metrics")
+    names = ("message_events", "fct_messages", "dim_jobs", "job_metrics")
     with s3_proxy.rules(Rule(fault=fault, status=500, method="PUT", key=r"gold/\w+/_delta_log/0+1\.json$", count=3)):
         built = run(lake, models=names, tests=())
         assert s3_proxy.struck() == [3]

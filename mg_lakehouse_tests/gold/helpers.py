@@ -27,6 +27,7 @@ NOON: Final = datetime(2026, 3, 10, 12, tzinfo=UTC)
 """When the jobs of the tests are sent, unless a test says otherwise."""
 MARTS: Final = (
     "dim_bounce_categories",
+    "message_events",
     "fct_messages",
     "dim_jobs",
     "job_metrics",

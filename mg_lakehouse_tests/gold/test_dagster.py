@@ -28,14 +28,16 @@ def lake(tmp_path: Path) -> Lake:
     return lake
 
 
-def test_a_model_built_alone_has_the_key_of_the_settings_and_leaves_no_artefacts(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_models_built_alone_have_the_key_of_the_settings_and_leaves_no_artefacts(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     # The key is in the settings of the code location and not in the environment.
     monkeypatch.delenv("MG_PII_KEY", raising=False)
     target = target_dir(project_dir(Settings()))
     with set_environment({}), dg.DagsterInstance.ephemeral() as instance:
         job = build_definitions(settings(lake)).resolve_implicit_global_asset_job_def()
         before = folders(target)
-        done = job.execute_in_process(instance=instance, asset_selection=[Names().gold("fct_messages")])
+        done = job.execute_in_process(
+            instance=instance, asset_selection=[Names().gold(name) for name in ("message_events", "fct_messages")]
+        )
     assert done.success
     assert all(check.passed for check in done.get_asset_check_evaluations())
     hashed = hmac.new(PII_KEY.encode(), b"ada@gmail.com", hashlib.sha256).hexdigest()

@@ -467,7 +467,7 @@ def messages(tmp_path_factory: pytest.TempPathFactory) -> pl.DataFrame:
         event("deliveries", request=job, recipient_id="desk", email=each) for job, each in zip("aab", addresses("desk", 3), strict=True)
     ]
     append(lake, made)
-    built(lake, ["fct_messages"], variables=FEW_ADDRESSES)
+    built(lake, ["message_events", "fct_messages"], variables=FEW_ADDRESSES)
     return table(lake, "fct_messages").select("request_id", "recipient_key", "outcome")
 
 

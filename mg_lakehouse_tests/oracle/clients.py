@@ -44,7 +44,7 @@ def _grouped(events: Iterable[Event], place: Any) -> dict[tuple[Any, ...], Row]:
     groups: dict[tuple[Any, ...], list[Event]] = defaultdict(list)
     for event in events:
         if event.kind in {"open", "click"}:
-            groups[(*place(event), event.channel, *_parsed((event.user_agent or "").strip()))].append(event)
+            groups[(*place(event), event.channel, *parsed((event.user_agent or "").strip()))].append(event)
     names = ("event_date", "channel", "device", "client", "os")
     return {key: dict(zip(names, key[1:], strict=True)) | _counts(group) for key, group in groups.items()}
 
@@ -65,7 +65,7 @@ def _parser() -> Parser:
 
 
 @cache
-def _parsed(text: str) -> tuple[str, str, str]:
+def parsed(text: str) -> tuple[str, str, str]:
     """Device, client and system of the user agents that the feeds have."""
     if text == "Mozilla/5.0":
         return "prefetch", "Apple Mail prefetch", "unknown"

@@ -12,6 +12,7 @@ from mg_lakehouse_tests.oracle.clients import client_days, client_metrics_daily
 from mg_lakehouse_tests.oracle.engagement import engagement_curve, link_metrics
 from mg_lakehouse_tests.oracle.events import Rows, message_events
 from mg_lakehouse_tests.oracle.jobs import dim_jobs, job_bounce_categories, job_metrics, job_metrics_daily
+from mg_lakehouse_tests.oracle.message_events import event_rows
 from mg_lakehouse_tests.oracle.messages import fct_messages
 from mg_lakehouse_tests.oracle.recipients import (
     daily,
@@ -30,6 +31,7 @@ Row = dict[str, Any]
 
 PRIMARY_KEYS = {
     "dim_bounce_categories": ("channel", "category_key"),
+    "message_events": ("channel", "kind", "activity_id"),
     "fct_messages": ("request_id", "channel", "recipient_key"),
     "dim_jobs": ("request_id",),
     "job_metrics": ("request_id", "channel"),
@@ -88,6 +90,7 @@ def expected_gold(
     metrics = job_metrics(messages, jobs, rows, seeds)
     return {
         "dim_bounce_categories": list(seeds.categories.values()),
+        "message_events": event_rows(events, rows),
         "fct_messages": messages,
         "dim_jobs": jobs,
         "job_metrics": metrics,

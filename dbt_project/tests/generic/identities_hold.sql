@@ -1,8 +1,11 @@
-{# Identities between the counts of a row, those that the model names, and that every rate lies within 0 and 1: the contract says which columns are rates. #}
+{#
+    Identities between the counts of a row, those that the model names, and that every rate lies within 0 and 1: the contract says which columns
+    are rates.
+#}
 {% test identities_hold(model, identities) %}
 {%- set checks = {} -%}
 {%- for name in identities -%}
-    {%- do checks.update({name: mg_lakehouse.identities()[name]}) -%}
+    {%- do checks.update({name: identity_conditions()[name]}) -%}
 {%- endfor -%}
 {%- for node in (graph.nodes.values() if execute else []) if node.relation_name == model | string -%}
     {%- for name in node.columns if ("rate" in name.split("_") or name == "share_of_failures") and "vs" not in name.split("_") -%}

@@ -4,7 +4,7 @@ with
 
 clicks as (
 
-    select * from {{ ref("int_flagged_events") }}
+    select * from {{ scoped(ref("message_events")) }}
     where kind = 'click' and channel = 'email' and request_id is not null
 
 ),

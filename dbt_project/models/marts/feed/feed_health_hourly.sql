@@ -70,7 +70,7 @@ duplicates as (
         silver_table as event_type,
         received_hour,
         sum(duplicates) as duplicates
-    from {{ dropped_duplicates() }} as dropped
+    from {{ dropped_duplicates() }}
     group by all
 
 )

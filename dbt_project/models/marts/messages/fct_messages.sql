@@ -4,7 +4,7 @@ with
 
 events as (
 
-    select * from {{ ref("int_flagged_events") }}
+    select * from {{ scoped(ref("message_events")) }}
 
 ),
 

@@ -21,9 +21,45 @@
 
 with
 
+-- Events that can be evidence, with their addresses.
+told as (
+
+    select * from {{ ref("int_failures") }}
+    union all by name
+    select * from {{ ref("stg_unsubscribes") }}
+    union all by name
+    select * from {{ ref("stg_spam_complaints") }}
+
+),
+
+message_events as (
+
+    select * from {{ scoped(ref("message_events")) }}
+
+),
+
 events as (
 
-    select * from {{ ref("int_keyed_events") }}
+    select
+        told.* exclude (recipient_id), -- noqa: RF02
+        told.recipient_id as own_recipient_id,
+        message_events.recipient_key,
+        -- An id that the job has for more addresses than a person has is nobody's, and no key (decision G70).
+        case
+            when told.request_id is null or message_events.recipient_key = 'id:' || told.recipient_id then told.recipient_id
+        end as recipient_id
+    from told
+    inner join message_events
+        on
+            told.channel = message_events.channel
+            and told.kind = message_events.kind
+            and told.activity_id = message_events.activity_id
+
+),
+
+every_event as (
+
+    select * from {{ ref("int_events") }}
 
 ),
 
@@ -111,18 +147,18 @@ failures_without_address as (
 addresses_in_jobs as (
 
     select
-        events.request_id,
-        events.channel,
-        events.recipient_id,
-        events.spelling,
-        min(events.received_at) as first_received_at
-    from events
+        every_event.request_id,
+        every_event.channel,
+        every_event.recipient_id,
+        every_event.spelling,
+        min(every_event.received_at) as first_received_at
+    from every_event
     semi join failures_without_address
         on
-            events.request_id = failures_without_address.request_id
-            and events.channel = failures_without_address.channel
-            and events.recipient_id = failures_without_address.recipient_id
-    where events.spelling is not null
+            every_event.request_id = failures_without_address.request_id
+            and every_event.channel = failures_without_address.channel
+            and every_event.recipient_id = failures_without_address.recipient_id
+    where every_event.spelling is not null
     group by all
 
 ),

@@ -44,7 +44,13 @@ messages as (
 
 events as (
 
-    select * from {{ ref("int_keyed_events") }}
+    select * from {{ ref("int_events") }}
+
+),
+
+message_events as (
+
+    select * from {{ scoped(ref("message_events")) }}
 
 ),
 
@@ -54,18 +60,35 @@ evidence as (
 
 ),
 
-message_addresses as (
+-- Few events are of an address with evidence: the join with their keys follows.
+addressed_events as (
 
-    select distinct
-        events.request_id,
+    select
         events.channel,
-        events.address,
-        events.recipient_key
+        events.kind,
+        events.activity_id,
+        events.address
     from events
     semi join evidence
         on
             events.channel = evidence.channel
             and events.address = evidence.compared_address
+
+),
+
+message_addresses as (
+
+    select distinct
+        message_events.request_id,
+        message_events.channel,
+        addressed_events.address,
+        message_events.recipient_key
+    from addressed_events
+    inner join message_events
+        on
+            addressed_events.channel = message_events.channel
+            and addressed_events.kind = message_events.kind
+            and addressed_events.activity_id = message_events.activity_id
 
 ),
 
