@@ -61,6 +61,7 @@ sql: $(INSTALLED)
 
 faults: $(INSTALLED)  ## The long matrix of crashes and faults, and the long fuzzing (minutes)
 	env -u DAGSTER_HOME $(BIN)/pytest -m faults --hypothesis-profile explore --numprocesses 2 --durations 10
+	env -u DAGSTER_HOME $(BIN)/pytest --hypothesis-profile explore --numprocesses 2 mg_lakehouse_tests/events
 
 # Which breaks `make mutations` makes: those whose names hold one of these words, by default all.
 ONLY ?=

@@ -16,9 +16,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def s3_server() -> Iterator[S3Server]:
-    """One for each module that asks for it: it starts in 2 s, and an idle one takes a sixth of a core from every other test."""
+    """One for all modules of a process: it starts in 4 s, of which most are its own waiting, and takes nothing while it is idle."""
     with S3Server() as server:
         yield server
 

@@ -12,8 +12,11 @@ __all__ = ["handling"]
 
 
 @contextmanager
-def handling(handler: Callable[[int, FrameType | None], Any], *signals: signal.Signals) -> Iterator[None]:
-    """Call ``handler`` for these signals within the block, and restore the former handlers after it. For the main thread only."""
+def handling(handler: Callable[[int, FrameType | None], Any] | signal.Handlers, *signals: signal.Signals) -> Iterator[None]:
+    """Call ``handler`` for these signals within the block, and restore the former handlers after it. For the main thread only.
+
+    With ``signal.SIG_IGN`` they are ignored within the block.
+    """
     before = [signal.signal(number, handler) for number in signals]
     try:
         yield

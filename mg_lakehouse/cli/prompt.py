@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
+from mg_lakehouse._util.signals import handling
 from mg_lakehouse.errors import PermanentError
 from mg_lakehouse.lake.sql import filled_in
 from mg_lakehouse.serving.queries import query
@@ -49,12 +51,19 @@ def run_prompt(asked: AdHoc, show: Callable[[str], None], say: Callable[[str], N
                 continue
             statement, pending = pending, ""
         try:
-            show(statement)
-        except PermanentError as error:
-            say(str(error))
+            _answer(statement, show, say)
         except KeyboardInterrupt:
-            asked.interrupt()
-            say("Stopped.")
+            # A second Ctrl-C while the first is answered asks for the same, and would end the prompt.
+            with handling(signal.SIG_IGN, signal.SIGINT):
+                asked.interrupt()
+                say("Stopped.")
+
+
+def _answer(statement: str, show: Callable[[str], None], say: Callable[[str], None]) -> None:
+    try:
+        show(statement)
+    except PermanentError as error:
+        say(str(error))
 
 
 def _line_editor(names: Sequence[str]) -> Callable[[str], str] | None:

@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import polars as pl
+import pytest
 
 from benchmarks.data.feed import bodies
 from benchmarks.harness.processes import run, work_command
 from benchmarks.work.queue_process import filled_queue
 from benchmarks.work.steady_feed import NEW, recipient, steady_feed
 from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.serving import services
 from mg_lakehouse.serving.services import service
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.sources.sqs import EventQueue, open_queue
@@ -21,7 +23,7 @@ from mg_lakehouse_tests.lake.feeds import rows_of
 from mg_lakehouse_tests.ui.services import processes_of_group
 from mg_lakehouse_tests.waiting import wait_until
 
-# Its child is told to ignore the polite signals, as some do.
+# Its child is told to ignore Ctrl-C, as some do.
 SERVICE = """
 import signal, subprocess, sys
 child = "import signal, sys; signal.signal(signal.SIGINT, signal.SIG_IGN); print('up', flush=True); sys.stdin.read()"
@@ -39,7 +41,8 @@ def queue_of(environment: Mapping[str, str]) -> EventQueue:
     )
 
 
-def test_a_service_ends_with_all_that_it_started(tmp_path: Path) -> None:
+def test_a_service_ends_with_all_that_it_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(services, "_GRACE_SECONDS", 0.5)
     log = tmp_path / "log.txt"
     with service([sys.executable, "-c", SERVICE], folder=tmp_path, environment={}, log=log) as process:
         wait_until(lambda: "up" in log.read_text(), seconds=60)

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
-__all__ = ["Typed", "blocks", "fenced", "look", "typed"]
+from mg_lakehouse_tests.cli.commands import command, environment
+
+__all__ = ["Typed", "blocks", "fenced", "look", "look_here", "typed"]
 
 _BLOCK: Final = re.compile(r"(?:^<!-- (?P<note>[^\n]*?) -->\n)?^```(?P<language>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 _ANYTHING: Final = "..."
+_PROCESSES: Final = re.compile(r"[$|<>]|^mg-lakehouse (demo|dev|run|load)\b|^(?!mg-lakehouse )")
+"""What a shell must read, what is of a process of its own, and what is no command of ours."""
 
 
 class Typed(NamedTuple):
@@ -45,9 +52,23 @@ def look(each: Typed, folder: Path, environment: Mapping[str, str]) -> None:
     Raises:
         AssertionError: it failed, or a line is missing.
     """
-    done = subprocess.run(
-        ["bash", "-c", each.command], cwd=folder, env=dict(environment), capture_output=True, text=True, check=False, timeout=240
-    )
+    shell = ["bash", "-c", each.command]
+    _look_at(each, subprocess.run(shell, cwd=folder, env=dict(environment), capture_output=True, text=True, check=False, timeout=240))
+
+
+def look_here(each: Typed, folder: Path, variables: Mapping[str, str]) -> None:
+    """Do as :func:`look` does, in this process where a command needs none of its own: two seconds of imports less.
+
+    ``variables`` are added to an environment without ours.
+    """
+    if _PROCESSES.search(each.command):
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        look(each, folder, environment(folder, PATH=path, **variables))
+    else:
+        _look_at(each, command(folder, *shlex.split(each.command)[1:], **variables))
+
+
+def _look_at(each: Typed, done: subprocess.CompletedProcess[str]) -> None:
     assert done.returncode == 0, f"$ {each.command}\n{done.stdout}{done.stderr}"
     said = " ".join(done.stdout.split())
     for line in each.seen:

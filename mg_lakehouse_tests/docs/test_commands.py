@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import pytest
 
 from mg_lakehouse.testing.samples import samples
 from mg_lakehouse.testing.sqs import SqsEmulator
-from mg_lakehouse_tests.cli.commands import environment
-from mg_lakehouse_tests.docs.consoles import blocks, fenced, look
+from mg_lakehouse_tests.docs.consoles import blocks, fenced, look_here
 from mg_lakehouse_tests.docs.pages import DOCS
+
+READER: Final = {"COLUMNS": "160"}
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where a reader sits, with the lake of the first page that is followed."""
     folder = tmp_path_factory.mktemp("reader")
     for each in blocks(DOCS / "getting-started.md"):
-        look(each, folder, reader(folder))
+        look_here(each, folder, READER)
     return folder
 
 
@@ -30,11 +30,6 @@ def queue() -> Iterator[SqsEmulator]:
     with SqsEmulator() as embedded:
         embedded.publish(samples().values())
         yield embedded
-
-
-def reader(folder: Path, **variables: str) -> dict[str, str]:
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return environment(folder, PATH=path, COLUMNS="160", **variables)
 
 
 @pytest.mark.slow
@@ -53,7 +48,7 @@ def test_operations_do_what_the_page_says(folder: Path, queue: SqsEmulator) -> N
     )
     (folder / "saved.xml").write_text(f"<ActivityItems>{items}</ActivityItems>")
     for each in blocks(DOCS / "operations.md"):
-        look(each, folder, reader(folder, **queue.environment))
+        look_here(each, folder, READER | queue.environment)
     assert queue.depth() == 0
 
 

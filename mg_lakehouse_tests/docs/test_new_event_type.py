@@ -17,9 +17,10 @@ ROOT = DOCS.parent
 PAGE = DOCS / "new-event-type.md"
 
 
-@pytest.fixture
-def copy(tmp_path: Path) -> Path:
-    """A copy of the package and its dbt project, and the command of that copy in ``bin``."""
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the package and its dbt project, and the command of that copy in ``bin``; the lake of both tests is beside them."""
+    tmp_path = tmp_path_factory.mktemp("copy")
     for name in ("mg_lakehouse", "dbt_project"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", "logs", "target"))
     command = tmp_path / "bin" / "mg-lakehouse"
@@ -32,7 +33,7 @@ def copy(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_one_entry_makes_a_table_of_what_was_unrecognized(copy: Path, tmp_path: Path) -> None:
+def test_one_entry_makes_a_table_of_what_was_unrecognized(copy: Path) -> None:
     reader = environment(copy, PATH=f"{copy / 'bin'}{os.pathsep}{os.environ['PATH']}", PYTHONPATH=str(copy), COLUMNS="160")
     (_, sample), _ = fenced(PAGE, "xml")
     (_, entry), _ = fenced(PAGE, "python")

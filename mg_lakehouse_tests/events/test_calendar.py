@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mg_lakehouse._util.dates import FIRST_MOMENT, LAST_MOMENT, moved, of_milliseconds, shifted, span_of_day
@@ -23,6 +23,7 @@ from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.silver.rebuild import rebuild
 from mg_lakehouse.silver.update import flatten_new
 from mg_lakehouse_tests.events.frames import bundle, flat, item
+from mg_lakehouse_tests.events.property_examples import examples
 from mg_lakehouse_tests.lake.feeds import START, receive, rows_of
 
 GIVEN = sorted((Path(__file__).parents[1] / "fixtures" / "times").glob("*.xml"))
@@ -98,7 +99,7 @@ def calendar(draw: st.DrawFn) -> tuple[str, bool]:
     return f"{day.isoformat()}T{clock}{zone}", 1900 <= day.year <= 2199
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(st.lists(calendar(), min_size=1, max_size=10))
 @example([("1900-01-01T00:00:00+14:00", True), ("2199-12-31T24:00:00-14:00", True)])
 def test_of_any_times_those_of_the_years_are_rows_and_the_others_rejects(drawn: list[tuple[str, bool]]) -> None:

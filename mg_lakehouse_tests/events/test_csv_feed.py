@@ -8,13 +8,14 @@ from collections.abc import Sequence
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from mg_lakehouse.events.flatten import Flattened
 from mg_lakehouse.events.formats.csv import csv_items, known_type, read_header
 from mg_lakehouse_tests.events.frames import bundle, flat, item, only_row
+from mg_lakehouse_tests.events.property_examples import examples
 
 COLUMNS = ["ActivityId", "Timestamp", "RequestId", "EmailAddress", "CampaignId", "Url", "UrlId", "Microsite", "JobCategory"]
 TEXTS = st.sampled_from(["", "7", "true", 'a "quoted" word', "a,b", "line\nbreak", "<b> & c", "é🌞", " x "])
@@ -33,7 +34,7 @@ def escaped(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-@settings(max_examples=100)
+@examples(100)
 @given(
     st.lists(st.lists(TEXTS, min_size=len(COLUMNS) - 2, max_size=len(COLUMNS) - 2), min_size=1, max_size=5),
     st.permutations(COLUMNS),

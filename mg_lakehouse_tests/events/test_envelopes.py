@@ -9,7 +9,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
@@ -18,6 +18,7 @@ from mg_lakehouse.events.formats.envelopes import envelope_of, unwrap
 from mg_lakehouse.testing.samples import samples
 from mg_lakehouse_tests.events.envelopes_grammar import wrapped
 from mg_lakehouse_tests.events.frames import bundle, flat, item
+from mg_lakehouse_tests.events.property_examples import examples
 from mg_lakehouse_tests.events.test_plain import bodies
 from mg_lakehouse_tests.security.laws import check
 
@@ -50,7 +51,7 @@ def test_every_bundle_of_a_response_is_read(name: str, ids: list[str]) -> None:
     assert (found.tables["opens"]["activity_id"].to_list(), found.rejected.height) == (ids, 0)
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(st.data())
 def test_no_nesting_of_envelopes_changes_a_row(data: st.DataObject) -> None:
     """Whatever the bundle is, well-formed or not."""
@@ -63,7 +64,7 @@ def test_no_nesting_of_envelopes_changes_a_row(data: st.DataObject) -> None:
     assert_same(flat(text, body), flat(body, body))
 
 
-@settings(max_examples=500)
+@examples(500)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.sampled_from(["Notification", "aws:s3", OPEN, f"[{OPEN}]"]),

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import polars as pl
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal, assert_series_equal
 
@@ -18,6 +18,7 @@ from mg_lakehouse.events.strict.scanner import Slice, item_slices
 from mg_lakehouse.testing.feed.feed import FeedPlan, generate
 from mg_lakehouse.testing.samples import samples
 from mg_lakehouse_tests.events.frames import bundle, flat, item, messages
+from mg_lakehouse_tests.events.property_examples import examples
 from mg_lakehouse_tests.security.laws import assert_fast_equals_strict
 
 ITEMS = [element for event in EVENTS for element in event.elements]
@@ -104,7 +105,7 @@ def assert_same(batch: list[str]) -> None:
     assert_fast_equals_strict(messages(*batch))
 
 
-@settings(max_examples=400)
+@examples(400)
 @given(st.lists(bodies(), min_size=1, max_size=6))
 @example([bundle(item("OpenActivity", RequestId="1</RequestId><RequestId>2"), item("OpenActivity"))])
 @example([bundle("<OpenActivity<ActivityId>x></ActivityId><Timestamp>2026-02-28T10:00:00Z</Timestamp></OpenActivity>")])
@@ -115,7 +116,7 @@ def test_the_fast_reading_gives_what_the_strict_one_gives(batch: list[str]) -> N
     assert_same(batch)
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(st.lists(bodies(), min_size=1, max_size=4), st.sampled_from(["mg:", "o:"]))
 def test_bundles_under_a_prefix_are_read_the_same_both_ways(batch: list[str], prefix: str) -> None:
     """All tags of a bundle with the prefix that its root binds, however odd they are."""
@@ -124,7 +125,7 @@ def test_bundles_under_a_prefix_are_read_the_same_both_ways(batch: list[str], pr
     assert_same([body.replace(f"<{prefix}ActivityItems>", declared, 1) for body in under])
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(st.data())
 def test_a_damaged_bundle_costs_its_neighbours_nothing(data: st.DataObject) -> None:
     """Whatever a body holds, the others of its batch are read as if it were not there."""
@@ -148,7 +149,7 @@ def times(draw: st.DrawFn) -> tuple[str, datetime, int | None]:
     return text, (local - timedelta(minutes=minutes or 0)).replace(tzinfo=UTC), minutes
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(st.lists(times(), min_size=1, max_size=20))
 @example([("2024-02-29T23:59:59.9999999-00:01", datetime(2024, 3, 1, 0, 0, 59, 999_999, UTC), -1)])
 @example([("1900-03-01T00:00:00Z", datetime(1900, 3, 1, tzinfo=UTC), 0), ("2000-02-29T00:00:00", datetime(2000, 2, 29, tzinfo=UTC), None)])
@@ -168,7 +169,7 @@ NO_TIMES = st.text("0123456789-:TZ.+", min_size=15, max_size=30) | st.builds(
 )
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(st.lists(NO_TIMES, min_size=1, max_size=20))
 def test_what_is_no_time_or_hardly_one_is_read_the_same_both_ways(drawn: list[str]) -> None:
     assert_same([bundle(item("OpenActivity", Timestamp=text)) for text in drawn])

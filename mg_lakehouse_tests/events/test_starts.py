@@ -6,13 +6,14 @@ from xml.parsers import expat
 
 import polars as pl
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mg_lakehouse.events.item_count import count_starts, starts_of
 from mg_lakehouse.events.schemas import in_arrow
 from mg_lakehouse.testing.feed.feed import FeedPlan, generate
 from mg_lakehouse_tests.events.frames import bundle, item, messages
+from mg_lakehouse_tests.events.property_examples import examples
 from mg_lakehouse_tests.events.test_plain import bodies as odd_bodies
 from mg_lakehouse_tests.security.laws import assert_fast_equals_strict
 from mg_lakehouse_tests.security.test_hostile_bodies import BODIES as HOSTILE
@@ -51,7 +52,7 @@ def test_what_begins_an_item(body: str, count: int) -> None:
     assert (count_starts(body.encode()), starts_of(in_arrow(pl.Series([body]))).to_list()) == (count, [count])
 
 
-@settings(max_examples=500)
+@examples(500)
 @given(st.lists(odd_bodies() | HOSTILE, min_size=1, max_size=4))
 @example(["<?xml?><ActivityItems/>?><ActivityItems></ActivityItems>"])
 @example(["<ActivityItems><AActivity></AActivity></ActivityItems>\x0b"])
@@ -61,7 +62,7 @@ def test_both_forms_count_the_same(batch: list[str]) -> None:
     assert starts_of(in_arrow(pl.Series(texts))).to_list() == [count_starts(text.encode()) for text in texts]
 
 
-@settings(max_examples=500)
+@examples(500)
 @given(odd_bodies() | HOSTILE)
 def test_of_what_is_well_formed_expat_counts_as_many(body: str) -> None:
     """An independent parser's word: children of containers whose names end in Activity."""
@@ -84,7 +85,7 @@ def test_of_what_is_well_formed_expat_counts_as_many(body: str) -> None:
     assert count_starts(text) == len(found)
 
 
-@settings(max_examples=500)
+@examples(500)
 @given(st.lists(odd_bodies() | HOSTILE, min_size=1, max_size=4))
 def test_no_item_begins_that_the_readers_do_not_place(batch: list[str]) -> None:
     """Rejects of a whole body aside. A count that were too high would accuse the readers of what they did not do."""

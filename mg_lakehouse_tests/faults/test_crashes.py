@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
@@ -12,6 +12,7 @@ from random import Random
 from typing import Final
 
 import pytest
+from _pytest.mark.structures import ParameterSet
 from deltalake import DeltaTable
 
 from mg_lakehouse.lake.failpoints import Failpoint
@@ -100,29 +101,42 @@ def sqs() -> Iterator[SqsEmulator]:
 
 POINTS: Final = [
     Crash(Failpoint.RECEIVED, 1),
-    Crash(Failpoint.RECEIVED, 3),
     Crash(Failpoint.COMMIT_DECIDED, 1, "bronze"),
-    Crash(Failpoint.COMMIT_DONE, 1, "bronze"),
     Crash(Failpoint.COMMIT_DONE, 2, "bronze"),
     Crash(Failpoint.BATCH_COMMITTED, 1),
     Crash(Failpoint.DELETED_SOME, 1),
     Crash(Failpoint.BATCH_DELETED, 2),
     Crash(Failpoint.SILVER_READ, 1),
     Crash(Failpoint.COMMIT_DECIDED, 3, "silver"),
-    Crash(Failpoint.COMMIT_DONE, 1, "silver"),
     Crash(Failpoint.COMMIT_DONE, 9, "silver"),
     Crash(Failpoint.COMMIT_DONE, 1, "rejected_items"),
 ]
+"""Each place where a consumer can die, once."""
+
+EVERY_POINT: Final = [
+    *POINTS,
+    Crash(Failpoint.RECEIVED, 3),
+    Crash(Failpoint.COMMIT_DONE, 1, "bronze"),
+    Crash(Failpoint.COMMIT_DONE, 1, "silver"),
+]
+"""Those of the long run."""
 
 
-@pytest.mark.parametrize("crash", POINTS, ids=str)
+def long(values: Sequence[object]) -> list[ParameterSet]:
+    """Of these values the first is of each run, the others of the long one."""
+    return [pytest.param(value, marks=pytest.mark.faults if number else ()) for number, value in enumerate(values)]
+
+
+@pytest.mark.parametrize(
+    "crash", [*POINTS, *(pytest.param(crash, marks=pytest.mark.faults) for crash in EVERY_POINT[len(POINTS) :])], ids=str
+)
 def test_a_consumer_killed_anywhere_loses_and_doubles_nothing(sqs: SqsEmulator, tmp_path: Path, crash: Crash) -> None:
     trial = Trial(sqs, Lake(str(tmp_path / "lake")), seed=1)
     assert trial.run(crash) == [KILLED]
     trial.finish()
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", long([1, 0, 2]))
 def test_a_consumer_killed_with_a_parquet_file_and_no_commit_leaves_an_orphan_and_nothing_else(
     sqs: SqsEmulator, tmp_path: Path, seed: int
 ) -> None:
@@ -137,7 +151,7 @@ def test_a_consumer_killed_with_a_parquet_file_and_no_commit_leaves_an_orphan_an
     assert {path for path in trial.files() if path.suffix == ".parquet"} == named
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", long(range(4)))
 def test_a_consumer_killed_at_any_moment_loses_and_doubles_nothing(sqs: SqsEmulator, tmp_path: Path, seed: int) -> None:
     rng = Random(seed)
     trial = Trial(sqs, Lake(str(tmp_path / "lake")), seed)
@@ -147,20 +161,20 @@ def test_a_consumer_killed_at_any_moment_loses_and_doubles_nothing(sqs: SqsEmula
     trial.finish()
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", long(range(2)))
 def test_four_consumers_killed_again_and_again_lose_and_double_nothing(sqs: SqsEmulator, tmp_path: Path, seed: int) -> None:
     rng = Random(seed)
     trial = Trial(sqs, Lake(str(tmp_path / "lake")), seed)
     trial.have_sqs_deliver_twice(seed)
     for _ in range(2):
-        trial.run(*rng.sample(POINTS, 4))
+        trial.run(*rng.sample(EVERY_POINT, 4))
     assert trial.run(None, None, None, None) == [0, 0, 0, 0]
     trial.finish()
 
 
 @pytest.mark.faults
 @pytest.mark.parametrize("seed", range(100, 108))
-@pytest.mark.parametrize("crash", [None, *POINTS], ids=str)
+@pytest.mark.parametrize("crash", [None, *EVERY_POINT], ids=str)
 def test_the_long_matrix(sqs: SqsEmulator, tmp_path: Path, crash: Crash | None, seed: int) -> None:
     """One consumer killed at the point, then four at once with the point among theirs; `None` stands for random moments."""
     rng = Random(seed)
@@ -172,6 +186,6 @@ def test_the_long_matrix(sqs: SqsEmulator, tmp_path: Path, crash: Crash | None, 
     else:
         trial.run(crash)
         trial.have_sqs_deliver_twice(seed)
-        trial.run(crash, *rng.sample(POINTS, 3))
+        trial.run(crash, *rng.sample(EVERY_POINT, 3))
     trial.run(None, None, None, None)
     trial.finish()

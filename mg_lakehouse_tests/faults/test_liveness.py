@@ -19,7 +19,7 @@ from mg_lakehouse.dagster.run_heartbeats import keep_beating
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.testing.sqs import SqsEmulator
 from mg_lakehouse_tests.cli.commands import COMMAND, environment
-from mg_lakehouse_tests.dagster.homes import POOLS_ONLY, add_run, hearts_of, holder, home, take
+from mg_lakehouse_tests.dagster.homes import PACKAGED, POOLS_ONLY, add_run, hearts_of, holder, home, take
 from mg_lakehouse_tests.events.frames import bundle, item
 from mg_lakehouse_tests.faults.deployment import Deployment, deployed
 from mg_lakehouse_tests.faults.invariants import column, in_bronze_once, nothing_is_twice
@@ -37,6 +37,9 @@ SMALL: Final = {
     "MG_SENSOR_MESSAGES": "10",
     "MG_VISIBILITY_SECONDS": "30",
 }
+
+QUICK: Final = PACKAGED.replace("_seconds: 10\n", "_seconds: 1\n")
+"""The packaged configuration, but that it looks at runs and places every second."""
 
 
 @pytest.fixture
@@ -67,7 +70,7 @@ def everything_is_in_silver(deployment: Deployment, sqs: SqsEmulator, published:
 def test_a_group_that_is_killed_in_an_ingest_goes_on_when_it_is_started_again(sqs: SqsEmulator, tmp_path: Path) -> None:
     """The short form: daemon, code server and run die at once, as with a host. The run would stay STARTED in its pool for ever."""
     published = sqs.publish(opens(0, 100))
-    with deployed(tmp_path, sqs, **SMALL, MG_HEARTBEAT_SECONDS="0.5") as deployment:
+    with deployed(tmp_path, sqs, config=QUICK, **SMALL, MG_HEARTBEAT_SECONDS="0.5") as deployment:
         killed: list[str] = []
 
         def kill() -> None:

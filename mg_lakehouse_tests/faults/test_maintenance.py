@@ -79,8 +79,8 @@ def bodies(events: int, seed: int = 3) -> list[str]:
 def as_never_maintained(lake: Lake, messages: list[tuple[str, datetime]]) -> None:
     """Each table has as many rows as where the same messages came at once and were flattened at once."""
     other = Lake(f"{lake.root}-other")
-    for number, (body, received_at) in enumerate(messages):
-        receive(other, [body], first=number, received_at=received_at)
+    for number, day in enumerate({received_at for _, received_at in messages}):
+        receive(other, [body for body, received_at in messages if received_at == day], first=number * len(messages), received_at=day)
     flatten_new(other)
     for table in silver_tables():
         assert len(column(lake, "silver", table, "message_id")) == len(column(other, "silver", table, "message_id")), table

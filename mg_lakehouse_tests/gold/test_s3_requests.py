@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Mapping
+from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
@@ -46,8 +47,12 @@ def builds(s3_server: S3Server, s3_proxy: FaultProxy, tmp_path_factory: pytest.T
 
 
 def logs_listed(requests: list[Request]) -> Mapping[str, int]:
-    """How often each table's log was listed, which each look at a table's newest version begins with."""
-    listed = [request.query.partition("prefix=")[2].partition("&")[0] for request in requests if "list-type" in request.query]
+    """How often each table's log was listed, which each look at a table's newest version begins with.
+
+    What the server did not answer is asked again, by delta-rs and by DuckDB: on a busy machine a log was listed once more than a build looks.
+    """
+    answered = [request.query for request in requests if "list-type" in request.query and request.status == HTTPStatus.OK]
+    listed = [query.partition("prefix=")[2].partition("&")[0] for query in answered]
     return Counter("/".join(Path(prefix.replace("%2F", "/")).parent.parts[-2:]) for prefix in listed)
 
 

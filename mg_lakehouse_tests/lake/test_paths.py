@@ -112,13 +112,16 @@ def is_asked(lake: Lake, folder: Path) -> None:
         assert own.execute(query).fetchall() == [(3, 3)]
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_folder_of_any_name_is_one_place(tmp_path: Path, name: str) -> None:
-    folder = tmp_path / name
+@pytest.mark.parametrize("names", [NAMES[:12], NAMES[12:23], NAMES[23:]], ids=["dots and dollars", "signs", "quotes and letters"])
+def test_folders_of_any_names_are_one_place(tmp_path: Path, names: tuple[str, ...]) -> None:
+    """Each name is a folder on the way to a lake, all of a group on the way to the same one: a lake takes seconds, whatever it is called."""
+    folder = tmp_path.joinpath(*names)
     lake = Lake(str(folder / "lake"))
     feed(lake)
     stays_right(lake)
     is_asked(lake, folder)
+    for number, name in enumerate(names):
+        assert [path.name for path in tmp_path.joinpath(*names[:number]).iterdir()] == [name]
     assert {path.name for path in folder.iterdir()} == {"lake", "catalog.duckdb", "views.sql"}
 
 

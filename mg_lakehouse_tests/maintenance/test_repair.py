@@ -6,9 +6,11 @@ import itertools
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -28,6 +30,7 @@ from mg_lakehouse.silver.rebuild import rebuild
 from mg_lakehouse.silver.update import flatten_new
 from mg_lakehouse_tests.events.frames import bundle, item
 from mg_lakehouse_tests.lake.feeds import START, batch, receive, rows_of
+from mg_lakehouse_tests.templates import copied
 
 HOUR: Final = timedelta(hours=1)
 BATCHES: Final = 4
@@ -45,15 +48,21 @@ def received(number: int) -> datetime:
     return START + number * HOUR
 
 
+@cache
+def template(flattened: int) -> tempfile.TemporaryDirectory[str]:
+    """A lake of all batches, so many of them flattened; made once, and removed with the process."""
+    folder = tempfile.TemporaryDirectory()
+    lake = Lake(f"{folder.name}/lake")
+    for number in range(BATCHES):
+        receive(lake, bodies(number), first=10 * number, received_at=received(number))
+        if number < flattened:
+            flatten_new(lake)
+    return folder
+
+
 def filled(folder: Path, *, flattened: int) -> Lake:
     """A lake that another process filled: what a process has seen whole it does not look at again."""
-    other, found = Lake(str(folder / "other")), Lake(str(folder / "lake"))
-    for number in range(BATCHES):
-        receive(other, bodies(number), first=10 * number, received_at=received(number))
-        if number < flattened:
-            flatten_new(other)
-    shutil.copytree(other.root, found.root)
-    return found
+    return copied(Path(template(flattened).name, "lake"), folder / "lake")
 
 
 def again(number: int) -> pl.DataFrame:

@@ -27,7 +27,7 @@ from mg_lakehouse.testing.s3 import S3Server
 from mg_lakehouse.testing.s3_proxy import FaultProxy, Request, Rule
 from mg_lakehouse.testing.samples import samples
 from mg_lakehouse.testing.sqs import SqsEmulator
-from mg_lakehouse_tests.cli.commands import environment, process
+from mg_lakehouse_tests.cli.commands import command, environment, process
 from mg_lakehouse_tests.faults.scenarios import Died, at, die
 from mg_lakehouse_tests.lake.feeds import batch
 from mg_lakehouse_tests.security.iam import Policy, Right, rights_of
@@ -80,8 +80,8 @@ def requests(s3_server: S3Server, s3_proxy: FaultProxy, tmp_path_factory: pytest
         }
         s3_proxy.seen()
         sqs.publish(bodies())
-        for name in ("run", "status", "reconcile"):
-            done = process(folder, name, **variables)
+        for start, name in ((process, "run"), (command, "status"), (command, "reconcile")):
+            done = start(folder, name, **variables)
             assert done.returncode == 0, done.stdout + done.stderr
         sqs.publish(bodies()[:1])
         with set_environment(environment(folder, **variables)):

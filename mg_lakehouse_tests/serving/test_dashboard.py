@@ -51,13 +51,20 @@ def job(request: str, category: str, *, accepted: int, bounced: int, opened: int
     ]
 
 
+ERROR_CODES = ("Transfer Error", "ann@corp.example", "Call 555-000-1111", None)
+
+
 @pytest.fixture(scope="module")
 def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
-    """Two jobs: nine of twelve messages accepted and four opened in one, five of five and none in the other."""
+    """Two jobs: nine of twelve messages accepted and four opened in one, five of five and none in the other, which had errors."""
     lake = Lake(str(tmp_path_factory.mktemp("lake")))
     append(
         lake,
-        [*job("b1-news", "Newsletter", accepted=9, bounced=3, opened=4), *job("b2-offer", "Promotion", accepted=5, bounced=0, opened=0)],
+        [
+            *job("b1-news", "Newsletter", accepted=9, bounced=3, opened=4),
+            *job("b2-offer", "Promotion", accepted=5, bounced=0, opened=0),
+            *(event("job_errors", request="b2-offer", errors=[{"error_code": code, "error_message": "boom"}]) for code in ERROR_CODES),
+        ],
     )
     build(lake, *BUILD)
     return lake
@@ -76,8 +83,8 @@ def chromium() -> Iterator[Browser]:
 
 
 @contextmanager
-def page(chromium: Browser, url: str, *, width: int = 1280, scheme: str = "light") -> Iterator[Page]:
-    context = chromium.new_context(viewport={"width": width, "height": 1_400}, color_scheme=scheme)  # type: ignore[arg-type]
+def page(chromium: Browser, url: str) -> Iterator[Page]:
+    context = chromium.new_context(viewport={"width": 1_280, "height": 1_400}, color_scheme="light")
     context.set_default_timeout(60_000)
     expect.set_options(timeout=60_000)
     opened = context.new_page()
@@ -91,40 +98,51 @@ def page(chromium: Browser, url: str, *, width: int = 1280, scheme: str = "light
     context.close()
 
 
+@pytest.fixture(scope="module")
+def shared(chromium: Browser, url: str) -> Iterator[Page]:
+    """One page for all tests that leave it as it is, but for the tab: a page takes seconds to load."""
+    with page(chromium, url) as opened:
+        yield opened
+
+
+@pytest.fixture
+def jobs(shared: Page) -> Page:
+    """The page with its first tab open."""
+    shared.get_by_role("tab", name="Jobs", exact=True).click()
+    return shared
+
+
 def row(opened: Page, job: str) -> Locator:
     """A job's row in the table of jobs."""
     return opened.get_by_role("row").filter(has_text=job)
 
 
-def test_jobs_and_their_funnel(chromium: Browser, url: str) -> None:
-    with page(chromium, url) as opened:
-        expect(row(opened, "Job b1-news")).to_be_visible()
-        expect(row(opened, "Job b2-offer")).to_be_visible()
-        # 14 of 17 were accepted, 3 bounced for good, 4 of the 14 were opened by a person.
-        for shown in ("82.4%", "14 of the attempted", "17.6%", "3 hard bounces", "28.6%"):
-            expect(opened.get_by_text(shown, exact=True).first).to_be_visible()
+def test_jobs_and_their_funnel(jobs: Page) -> None:
+    expect(row(jobs, "Job b1-news")).to_be_visible()
+    expect(row(jobs, "Job b2-offer")).to_be_visible()
+    # 14 of 17 were accepted, 3 bounced for good, 4 of the 14 were opened by a person.
+    for shown in ("82.4%", "14 of the attempted", "17.6%", "3 hard bounces", "28.6%"):
+        expect(jobs.get_by_text(shown, exact=True).first).to_be_visible()
 
 
-def test_one_job_in_depth(chromium: Browser, url: str) -> None:
-    with page(chromium, url) as opened:
-        row(opened, "Job b1-news").get_by_role("checkbox").check()
-        opened.get_by_role("tab", name="One job").click()
-        expect(opened.get_by_role("heading", name="Job b1-news")).to_be_visible()
-        for heading in ("Engagement by age", "What bounced, and why", "Mailbox providers", "Links", "Errors"):
-            expect(opened.get_by_role("heading", name=heading)).to_be_visible()
-        expect(opened.get_by_text("gmail").first).to_be_visible()
-        expect(opened.locator("svg, canvas").first).to_be_visible()
+def test_one_job_in_depth(jobs: Page) -> None:
+    row(jobs, "Job b1-news").get_by_role("checkbox").check()
+    jobs.get_by_role("tab", name="One job").click()
+    expect(jobs.get_by_role("heading", name="Job b1-news")).to_be_visible()
+    for theme in ("Engagement by age", "What bounced, and why", "Mailbox providers", "Links", "Errors"):
+        expect(jobs.get_by_role("heading", name=theme)).to_be_visible()
+    expect(jobs.get_by_text("gmail").first).to_be_visible()
+    expect(jobs.locator("svg, canvas").first).to_be_visible()
 
 
-def test_the_other_pages(chromium: Browser, url: str) -> None:
-    with page(chromium, url) as opened:
-        opened.get_by_role("tab", name="Bounces").click()
-        expect(opened.get_by_role("heading", name="By category")).to_be_visible()
-        opened.get_by_role("tab", name="Suppression list").click()
-        expect(opened.get_by_text("hard_bounce").first).to_be_visible()
-        expect(opened.get_by_text("@gmail.com")).to_have_count(0)
-        opened.get_by_role("tab", name="Feed").click()
-        expect(opened.get_by_role("heading", name="Received by hour")).to_be_visible()
+def test_the_other_pages(shared: Page) -> None:
+    shared.get_by_role("tab", name="Bounces").click()
+    expect(shared.get_by_role("heading", name="By category")).to_be_visible()
+    shared.get_by_role("tab", name="Suppression list").click()
+    expect(shared.get_by_text("hard_bounce").first).to_be_visible()
+    expect(shared.get_by_text("@gmail.com")).to_have_count(0)
+    shared.get_by_role("tab", name="Feed").click()
+    expect(shared.get_by_role("heading", name="Received by hour")).to_be_visible()
 
 
 def test_a_category_leaves_its_jobs(chromium: Browser, url: str) -> None:
@@ -136,30 +154,33 @@ def test_a_category_leaves_its_jobs(chromium: Browser, url: str) -> None:
         expect(row(opened, "Job b2-offer")).to_have_count(0)
 
 
-def test_it_fits_a_phone(chromium: Browser, url: str) -> None:
-    with page(chromium, url, width=390) as opened:
-        expect(opened.get_by_text("14 of the attempted", exact=True)).to_be_visible()
-        assert opened.evaluate("document.documentElement.scrollWidth") <= 390
+def test_it_fits_a_phone(jobs: Page) -> None:
+    expect(jobs.get_by_text("14 of the attempted", exact=True)).to_be_visible()
+    jobs.set_viewport_size({"width": 390, "height": 1_400})
+    expect(jobs.get_by_text("14 of the attempted", exact=True)).to_be_visible()
+    wait_until(lambda: jobs.evaluate("document.documentElement.scrollWidth") <= 390, seconds=60)
+    jobs.set_viewport_size({"width": 1_280, "height": 1_400})
 
 
-def test_it_is_dark_where_its_reader_is(chromium: Browser, url: str) -> None:
-    brightness = {}
-    for scheme in ("light", "dark"):
-        with page(chromium, url, scheme=scheme) as opened:
-            expect(row(opened, "Job b1-news")).to_be_visible()
-            colour = opened.evaluate("getComputedStyle(document.querySelector('h1')).color")
-            brightness[scheme] = sum(int(part) for part in re.findall(r"\d+", colour)[:3])
-    assert brightness["light"] < 200  # of the letters
-    assert brightness["dark"] > 500
+def brightness_of_letters(opened: Page) -> int:
+    colour = opened.evaluate("getComputedStyle(document.querySelector('h1')).color")
+    return sum(int(part) for part in re.findall(r"\d+", colour)[:3])
 
 
-def test_what_was_built_a_moment_ago_is_there_with_the_next_refresh(chromium: Browser, tmp_path: Path, lake: Lake, url: str) -> None:
-    with page(chromium, url) as opened:
-        expect(row(opened, "Job b1-news")).to_be_visible()
-        append(lake, job("b3-late", "Newsletter", accepted=2, bounced=0, opened=0))
-        build(lake, *BUILD)
-        opened.locator("marimo-refresh").get_by_role("button").first.click()
-        expect(row(opened, "Job b3-late")).to_be_visible()
+def test_it_is_dark_where_its_reader_is(jobs: Page) -> None:
+    expect(row(jobs, "Job b1-news")).to_be_visible()
+    assert brightness_of_letters(jobs) < 200
+    jobs.emulate_media(color_scheme="dark")
+    wait_until(lambda: brightness_of_letters(jobs) > 500, seconds=60)
+    jobs.emulate_media(color_scheme="light")
+
+
+def test_what_was_built_a_moment_ago_is_there_with_the_next_refresh(jobs: Page, lake: Lake) -> None:
+    expect(row(jobs, "Job b1-news")).to_be_visible()
+    append(lake, job("b3-late", "Newsletter", accepted=2, bounced=0, opened=0))
+    build(lake, *BUILD)
+    jobs.locator("marimo-refresh").get_by_role("button").first.click()
+    expect(row(jobs, "Job b3-late")).to_be_visible()
 
 
 @pytest.fixture(scope="module")
@@ -246,14 +267,9 @@ def test_the_head_of_a_job_is_its_name(chromium: Browser) -> None:
     context.close()
 
 
-def test_an_error_whose_code_is_no_phrase_is_not_shown_as_it_came(chromium: Browser, tmp_path: Path) -> None:
-    lake = Lake(str(tmp_path / "lake"))
-    codes = ("Transfer Error", "ann@corp.example", "Call 555-000-1111", None)
-    about = [event("job_errors", request="b4-wrong", errors=[{"error_code": code, "error_message": "boom"}]) for code in codes]
-    append(lake, [*job("b4-wrong", "News", accepted=1, bounced=1, opened=0), *about])
-    build(lake, *BUILD)
+def test_an_error_whose_code_is_no_phrase_is_not_shown_as_it_came(lake: Lake) -> None:
     with ad_hoc(lake, Settings(lake_uri=lake.root)) as asked:
-        found = questions.errors(asked, "b4-wrong")
+        found = questions.errors(asked, "b2-offer")
     assert sorted(found.select("code", "events").rows()) == [("(none)", 1), ("(other)", 2), ("Transfer Error", 1)]
 
 

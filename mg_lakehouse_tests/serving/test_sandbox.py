@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
-import multiprocessing
 import os
 import pty
 import select
 import signal
 import subprocess
+import sys
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Self
 
@@ -18,6 +22,7 @@ import duckdb
 import polars as pl
 import pytest
 
+from mg_lakehouse.cli.prompt import run_prompt
 from mg_lakehouse.lake import duck
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.serving.catalog_file import catalog_file
@@ -29,17 +34,33 @@ from mg_lakehouse.testing.s3 import S3Server
 from mg_lakehouse_tests.cli.commands import COMMAND, command, environment, sentence
 from mg_lakehouse_tests.events.frames import bundle, item
 from mg_lakehouse_tests.lake.feeds import fill, receive, rows_of
+from mg_lakehouse_tests.templates import copied
 from mg_lakehouse_tests.waiting import until_busy
 
 SECRET = "a key that no query may see"
 
 
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two lakes that are asked and not changed: one with a secret in its folder, and another."""
+    folder = tmp_path_factory.mktemp("asked")
+    fill(Lake(str(folder / "lake")), 3)
+    (folder / "lake" / ".pii_key").write_text(SECRET)
+    fill(Lake(str(folder / "other")), 1)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def shared(template: Path) -> Iterator[AdHoc]:
+    """One process for all tests that only ask."""
+    root = str(template / "lake")
+    with ad_hoc(Lake(root), Settings(lake_uri=root)) as opened:
+        yield opened
+
+
 @pytest.fixture
-def lake(tmp_path: Path) -> Lake:
-    lake = Lake(str(tmp_path / "lake"))
-    fill(lake, 3)
-    (tmp_path / "lake" / ".pii_key").write_text(SECRET)
-    return lake
+def lake(tmp_path: Path, template: Path) -> Lake:
+    return copied(template / "lake", tmp_path / "lake")
 
 
 @pytest.fixture
@@ -47,22 +68,16 @@ def settings(lake: Lake) -> Settings:
     return Settings(lake_uri=lake.root)
 
 
-@pytest.fixture
-def asked(lake: Lake, settings: Settings) -> Iterator[AdHoc]:
-    with ad_hoc(lake, settings) as opened:
-        yield opened
-
-
 def answer(asked: AdHoc, sql: str) -> list[dict[str, object]]:
     return asked.rows(sql).read_all().to_pylist()
 
 
-def test_tables_that_were_never_written_are_there_and_empty(asked: AdHoc) -> None:
-    assert answer(asked, "select count(*) as n from silver.opens") == [{"n": 3}]
-    assert answer(asked, "select count(*) as n from silver.render_errors") == [{"n": 0}]
-    assert answer(asked, "select errors from silver.render_errors") == []
+def test_tables_that_were_never_written_are_there_and_empty(shared: AdHoc) -> None:
+    assert answer(shared, "select count(*) as n from silver.opens") == [{"n": 3}]
+    assert answer(shared, "select count(*) as n from silver.render_errors") == [{"n": 0}]
+    assert answer(shared, "select errors from silver.render_errors") == []
     types = answer(
-        asked,
+        shared,
         "select data_type from duckdb_columns() where table_name = 'render_errors' and column_name = 'errors' and database_name = 'catalog'",
     )
     assert types == [{"data_type": "STRUCT(error_code VARCHAR, error_message VARCHAR)[]"}]
@@ -85,8 +100,8 @@ def test_an_empty_lake_can_be_asked(tmp_path: Path) -> None:
     assert not (tmp_path / "nothing").exists()
 
 
-def test_bodies_are_in_no_view(asked: AdHoc) -> None:
-    columns = answer(asked, "select column_name from duckdb_columns() where schema_name = 'bronze' and database_name = 'catalog'")
+def test_bodies_are_in_no_view(shared: AdHoc) -> None:
+    columns = answer(shared, "select column_name from duckdb_columns() where schema_name = 'bronze' and database_name = 'catalog'")
     assert {"column_name": "body"} not in columns
     assert {"column_name": "message_id"} in columns
 
@@ -131,55 +146,49 @@ def test_a_version_of_before_can_be_asked(lake: Lake, settings: Settings) -> Non
         "select * from read_parquet('s3://bucket/x.parquet')",
     ],
 )
-def test_whatever_is_no_question_to_the_lake_is_refused(lake: Lake, asked: AdHoc, tmp_path: Path, sql: str) -> None:
-    other = Lake(str(tmp_path / "other"))
-    fill(other, 1)
-    before = sorted(path for path in tmp_path.rglob("*"))
+def test_whatever_is_no_question_to_the_lake_is_refused(template: Path, shared: AdHoc, sql: str) -> None:
+    before = sorted(template.rglob("*"))
     with pytest.raises(QueryError) as refused:
-        asked.rows(sql.format(lake=lake.root, other=other.uri_of("silver", "opens"))).read_all()
+        shared.rows(sql.format(lake=template / "lake", other=template / "other" / "silver" / "opens")).read_all()
     assert SECRET not in str(refused.value)
-    assert sorted(path for path in tmp_path.rglob("*")) == before
-    assert answer(asked, "select count(*) as n from silver.opens") == [{"n": 3}]
+    assert sorted(template.rglob("*")) == before
+    assert answer(shared, "select count(*) as n from silver.opens") == [{"n": 3}]
 
 
-def test_variables_temporary_tables_and_pivots_are_questions(asked: AdHoc) -> None:
-    assert answer(asked, "set variable least = 2; select getvariable('least') as least") == [{"least": 2}]
-    assert answer(asked, "create temp table few as select 1 as a; select a from few") == [{"a": 1}]
-    assert answer(asked, "pivot silver.opens on source using count(*) group by request_id") == [{"request_id": "t1", "event_feed": 3}]
-    assert "SCAN" in str(answer(asked, "explain select * from silver.opens")).upper()
+def test_variables_temporary_tables_and_pivots_are_questions(shared: AdHoc) -> None:
+    assert answer(shared, "set variable least = 2; select getvariable('least') as least") == [{"least": 2}]
+    assert answer(shared, "create temp table few as select 1 as a; select a from few") == [{"a": 1}]
+    assert answer(shared, "pivot silver.opens on source using count(*) group by request_id") == [{"request_id": "t1", "event_feed": 3}]
+    assert "SCAN" in str(answer(shared, "explain select * from silver.opens")).upper()
 
 
-def test_a_wrong_statement_says_where_it_is_wrong(asked: AdHoc) -> None:
+def test_a_wrong_statement_says_where_it_is_wrong(shared: AdHoc) -> None:
     with pytest.raises(QueryError) as wrong:
-        asked.rows("select request_idd from silver.opens")
+        shared.rows("select request_idd from silver.opens")
     assert "request_idd" in str(wrong.value)
     assert "LINE 1" in str(wrong.value)
 
 
-def _read(root: str, started: object, results: object) -> None:
-    with ad_hoc(Lake(root), Settings(lake_uri=root)) as asked:
-        started.set()  # type: ignore[attr-defined]
-        results.put([answer(asked, "select count(*) as n from silver.opens")[0]["n"] for _ in range(30)])  # type: ignore[attr-defined]
+def counts_again_and_again(lake: Lake, settings: Settings, started: threading.Event) -> list[object]:
+    with ad_hoc(lake, settings) as asked:
+        started.set()
+        return [answer(asked, "select count(*) as n from silver.opens")[0]["n"] for _ in range(30)]
 
 
 def test_readers_go_on_while_the_lake_is_written_and_the_catalogue_is_made_anew(lake: Lake, settings: Settings) -> None:
+    """Each reads in a process of its own, whoever asks it."""
     file = catalog_file(settings)
     assert file is not None
     build_catalog(lake, settings, file)
-    spawn = multiprocessing.get_context("spawn")
-    results, started = spawn.Queue(), [spawn.Event() for _ in range(2)]
-    readers = [spawn.Process(target=_read, args=(lake.root, each, results)) for each in started]
-    for reader in readers:
-        reader.start()
-    for each in started:
-        assert each.wait(60)
-    for number in range(5):
-        fill(lake, 1, first=100 + number)
-        build_catalog(lake, settings, file)
-    found = [results.get(timeout=60) for _ in readers]
-    for reader in readers:
-        reader.join(60)
-        assert reader.exitcode == 0
+    started = [threading.Event() for _ in range(2)]
+    with ThreadPoolExecutor() as pool:
+        readers = [pool.submit(counts_again_and_again, lake, settings, each) for each in started]
+        for each in started:
+            assert each.wait(60)
+        for number in range(5):
+            fill(lake, 1, first=100 + number)
+            build_catalog(lake, settings, file)
+        found = [[int(str(count)) for count in reader.result(60)] for reader in readers]
     for seen in found:
         assert seen == sorted(seen)
         assert set(seen) <= set(range(3, 9))
@@ -258,21 +267,21 @@ def test_the_command_writes_every_format(lake: Lake, tmp_path: Path) -> None:
     assert sentence(sql(lake, tmp_path, "drop view silver.opens")).startswith("Error: DROP is refused: only queries run here.")
 
 
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        ("timestamptz '10000-01-01 04:59:59+00'", "10000-01-01 04:59:59.000000Z"),
-        ("timestamp '0044-03-15 (BC) 12:00:00'", "-0043-03-15 12:00:00.000000"),
-        ("date '10000-01-01'", "10000-01-01"),
-        ("make_timestamp_ns(1)", "1970-01-01 00:00:00.000000001"),
-    ],
-)
-def test_a_time_that_python_cannot_hold_is_written_as_text(lake: Lake, tmp_path: Path, value: str, text: str) -> None:
-    query = f"select {value} as at, 1 as one"
-    assert json.loads(sql(lake, tmp_path, query, "--format", "json").stdout) == [{"at": text, "one": 1}]
+TIMES = {
+    "timestamptz '10000-01-01 04:59:59+00'": "10000-01-01 04:59:59.000000Z",
+    "timestamp '0044-03-15 (BC) 12:00:00'": "-0043-03-15 12:00:00.000000",
+    "date '10000-01-01'": "10000-01-01",
+    "make_timestamp_ns(1)": "1970-01-01 00:00:00.000000001",
+}
+
+
+def test_a_time_that_python_cannot_hold_is_written_as_text(lake: Lake, tmp_path: Path) -> None:
+    query = f"select {', '.join(f'{value} as at_{number}, {number} as n_{number}' for number, value in enumerate(TIMES))}"
+    shown = {name: each for number, text in enumerate(TIMES.values()) for name, each in ((f"at_{number}", text), (f"n_{number}", number))}
+    assert json.loads(sql(lake, tmp_path, query, "--format", "json").stdout) == [shown]
     # A text that begins with a minus is a formula to a spreadsheet.
-    cell = f"'{text}" if text.startswith("-") else text
-    assert sql(lake, tmp_path, query, "--format", "csv").stdout == f"at,one\n{cell},1\n"
+    cells = [f"'{each}" if str(each).startswith("-") else str(each) for each in shown.values()]
+    assert sql(lake, tmp_path, query, "--format", "csv").stdout == f"{','.join(shown)}\n{','.join(cells)}\n"
 
 
 def test_what_cannot_be_written_says_what_to_do(lake: Lake, tmp_path: Path) -> None:
@@ -288,7 +297,10 @@ class Terminal:
 
     def __init__(self, lake: Lake, folder: Path, **variables: str) -> None:
         self.ours, theirs = pty.openpty()
-        env = environment(folder, MG_LAKE_URI=lake.root, HOME=str(folder), XDG_STATE_HOME=str(folder / "state"), TERM="xterm", **variables)
+        # Nobody answers where the cursor is, for which each prompt would wait a second.
+        asks_nothing = {"PROMPT_TOOLKIT_NO_CPR": "1", "TERM": "xterm"}
+        homes = {"HOME": str(folder), "XDG_STATE_HOME": str(folder / "state")}
+        env = environment(folder, MG_LAKE_URI=lake.root, **asks_nothing, **homes, **variables)
         self.process = subprocess.Popen([COMMAND, "sql"], stdin=theirs, stdout=theirs, stderr=theirs, env=env, cwd=folder, close_fds=True)
         os.close(theirs)
         self.seen = ""
@@ -309,16 +321,31 @@ class Terminal:
             self._read()
 
     def interrupt_until(self, text: str) -> None:
-        """Press Ctrl-C until a text is seen, as a person does: one that comes before the statement began is the prompt's."""
+        """Press Ctrl-C until a text is seen, and again where nothing is said to it: one before the statement began is the prompt's."""
         deadline = time.monotonic() + 60
         while text not in self.seen:
             assert time.monotonic() < deadline, self.seen
-            self.process.send_signal(signal.SIGINT)  # as the terminal does for Ctrl-C, but this one has no foreground
-            self._read()
+            self.interrupt()
+            while text not in self.seen and self._read():
+                pass
 
-    def _read(self) -> None:
-        if select.select([self.ours], [], [], 1)[0]:
-            self.seen += os.read(self.ours, 65_536).decode(errors="replace")
+    def interrupt(self) -> None:
+        """Ctrl-C: a terminal sends this signal to its foreground, which this one does not have."""
+        self.process.send_signal(signal.SIGINT)
+
+    def _read(self) -> bool:
+        """Whether anything was said within a second. The end of a terminal is no empty read on Linux, but an error."""
+        if not select.select([self.ours], [], [], 1)[0]:
+            return False
+        try:
+            read = os.read(self.ours, 65_536)
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            read = b""
+        assert read, f"the command ended with {self.process.wait(30)}: {self.seen}"
+        self.seen += read.decode(errors="replace")
+        return True
 
     def type(self, line: str) -> None:
         os.write(self.ours, f"{line}\r".encode())
@@ -348,6 +375,27 @@ def test_the_prompt_takes_a_statement_over_several_lines_and_keeps_its_history_t
     history = tmp_path / "state" / "mg-lakehouse" / "sql_history"
     assert "from silver.opens;" in history.read_text()
     assert history.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_second_ctrl_c_while_the_first_is_answered_does_not_end_the_prompt(shared: AdHoc, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "prompt_toolkit", None)
+    monkeypatch.setattr(sys, "stdin", io.StringIO("select 1;\nselect 2;\n"))
+    shown: list[str] = []
+    said: list[str] = []
+
+    def show(statement: str) -> None:
+        shown.append(statement)
+        if len(shown) == 1:
+            signal.raise_signal(signal.SIGINT)
+
+    def say(text: str) -> None:
+        said.append(text)
+        if text == "Stopped.":
+            signal.raise_signal(signal.SIGINT)
+
+    run_prompt(shared, show, say)
+    assert shown == ["select 1;", "select 2;"]
+    assert said[1:] == ["Stopped."]
 
 
 def test_the_prompt_works_without_its_extra_and_says_how_to_get_it(lake: Lake, tmp_path: Path) -> None:

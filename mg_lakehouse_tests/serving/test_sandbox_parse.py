@@ -181,7 +181,7 @@ def test_after_a_statement_that_fails_half_way_the_next_one_is_answered(asked: A
 
 
 def test_an_expression_as_deep_as_duckdb_takes_is_answered(asked: AdHoc) -> None:
-    assert answer(asked, "select " + "+".join(["1"] * 900)) == [(900,)]
+    assert answer(asked, "select 1" + " is null" * 900) == [(False,)]  # of 900 additions DuckDB works half a minute
     assert answer(asked, f"select 5 in ({', '.join(map(str, range(20_000)))})") == [(True,)]
 
 
