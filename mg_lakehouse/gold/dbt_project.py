@@ -205,9 +205,18 @@ def _node(node: Mapping[str, Any]) -> NodeResult:
 
 
 def _last_change(project: Path) -> float:
-    target = project / "target"
-    files = (file for file in project.rglob("*") if file.suffix in _PARSED_SUFFIXES and target not in file.parents)
-    return max(file.stat().st_mtime for file in files)
+    """When a file of the project was changed last. What dbt writes is left out: folders of builds come and go while one looks.
+
+    A run failed to load its definitions because a build that ended had just removed such a folder.
+    """
+    return max(file.stat().st_mtime for file in _files(project) if file.suffix in _PARSED_SUFFIXES)
+
+
+def _files(project: Path) -> Iterator[Path]:
+    for folder, folders, names in os.walk(project):
+        if Path(folder) == project:
+            folders[:] = [name for name in folders if name != "target"]
+        yield from (Path(folder, name) for name in names)
 
 
 def _run_dbt(

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import dagster as dg
@@ -17,6 +20,7 @@ from mg_lakehouse.dagster.names import Names
 from mg_lakehouse.definitions import defs
 from mg_lakehouse.errors import ConfigurationError
 from mg_lakehouse.events.catalogue import silver_tables
+from mg_lakehouse.gold.dbt_project import ensure_manifest
 from mg_lakehouse.settings import Settings
 
 MARTS = {
@@ -152,3 +156,26 @@ def test_what_automation_or_a_click_starts_runs_in_one_process_and_a_merged_proj
 def test_a_missing_dbt_project_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"No dbt project was found in .*: set MG_DBT_PROJECT_DIR to the folder"):
         build_definitions(Settings(dbt_project_dir=tmp_path))
+
+
+def test_they_load_while_folders_of_builds_come_and_go(tmp_path: Path) -> None:
+    """A run did not start, because a build that ended removed its folder while the run looked for changed files of the project."""
+    (tmp_path / "dbt_project.yml").write_text("name: a_project")
+    (tmp_path / "target" / "parsed").mkdir(parents=True)
+    (manifest := tmp_path / "target" / "parsed" / "manifest.json").write_text("{}")
+    stop = threading.Event()
+
+    def build() -> None:
+        while not stop.is_set():
+            for number in range(20):
+                (tmp_path / "target" / "gold-run-1" / f"{number}" / "compiled" / "models.yml").mkdir(parents=True)
+            shutil.rmtree(tmp_path / "target" / "gold-run-1")
+
+    with ThreadPoolExecutor(1) as pool:
+        building = pool.submit(build)
+        try:
+            found = {ensure_manifest(Settings(dbt_project_dir=tmp_path)) for _ in range(200)}
+        finally:
+            stop.set()
+        building.result()
+    assert found == {manifest}
