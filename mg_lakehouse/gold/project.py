@@ -148,8 +148,9 @@ def ensure_manifest(settings: Settings, variables: Mapping[str, Any] | None = No
             )
         manifests.mkdir(parents=True, exist_ok=True)
         (target / _MANIFEST).replace(manifest)
-    for old in sorted(manifests.glob("*.json"), key=lambda file: file.stat().st_mtime)[:-_KEPT_MANIFESTS]:
-        old.unlink(missing_ok=True)
+    with suppress(FileNotFoundError):  # another process removes the same
+        for old in sorted(manifests.glob("*.json"), key=lambda file: file.stat().st_mtime)[:-_KEPT_MANIFESTS]:
+            old.unlink()
     return manifest
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 import os
 import subprocess
@@ -12,12 +13,17 @@ import warnings
 from collections.abc import Iterator
 from contextlib import chdir, contextmanager
 from pathlib import Path
-from typing import BinaryIO, Final, cast
+from typing import BinaryIO, Final, NamedTuple, cast
 from unittest.mock import patch
+
+import pytest
 
 from mg_lakehouse.cli.app import main
 from mg_lakehouse.cli.output import err as err_console
 from mg_lakehouse.cli.output import out as out_console
+from mg_lakehouse.testing.samples import samples
+from mg_lakehouse.testing.sqs import SqsEmulator
+from mg_lakehouse_tests.templates import copied, made_once
 
 COMMAND: Final = str(Path(sys.executable).parent / "mg-lakehouse")
 
@@ -89,3 +95,25 @@ def sentence(done: subprocess.CompletedProcess[str]) -> str:
     lines = [line for line in done.stderr.splitlines() if line.strip()]
     assert len(lines) == 1, done.stderr
     return lines[0]
+
+
+class SamplesRan(NamedTuple):
+    """What `mg-lakehouse run --max-messages 17` printed over the 17 samples and 11 empty bundles behind them, and how many messages it left."""
+
+    said: str
+    left: int
+
+
+def samples_ran(factory: pytest.TempPathFactory, folder: Path) -> SamplesRan:
+    """Copy the lake that the samples became, with gold, to `.lake` in a folder. The command ran once for all tests, in a process of its own."""
+
+    def make(ran: Path) -> None:
+        with SqsEmulator() as queue:
+            queue.publish([*samples().values(), *["<ActivityItems/>"] * 11])
+            done = process(ran, "run", "--max-messages", "17", **queue.environment)
+            assert done.returncode == 0, done.stderr
+            (ran / "ran.json").write_text(json.dumps([done.stdout, queue.depth()]))
+
+    template = made_once(factory, "samples-ran", make)
+    copied(template / ".lake", folder / ".lake")
+    return SamplesRan(*json.loads((template / "ran.json").read_text()))

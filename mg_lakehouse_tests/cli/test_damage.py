@@ -5,23 +5,18 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final
 
 import polars as pl
 import pytest
 from deltalake import DeltaTable
 
 from mg_lakehouse.lake.lake import Lake
-from mg_lakehouse.testing.samples import samples
 from mg_lakehouse.testing.sqs import SqsEmulator
-from mg_lakehouse_tests.cli.commands import command, process, sentence
+from mg_lakehouse_tests.cli.commands import command, process, samples_ran, sentence
 from mg_lakehouse_tests.cli.test_commands import words
 from mg_lakehouse_tests.lake.feeds import rows_of
-from mg_lakehouse_tests.templates import copied, made_once
 
 pytestmark = pytest.mark.slow
-
-BODIES: Final = list(samples().values())
 
 
 @pytest.fixture(scope="module")
@@ -31,15 +26,9 @@ def queue() -> Iterator[SqsEmulator]:
 
 
 @pytest.fixture
-def folder(tmp_path_factory: pytest.TempPathFactory, queue: SqsEmulator, tmp_path: Path) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Path:
     """A folder in which the samples went through, with gold."""
-
-    def make(ran: Path) -> None:
-        queue.publish(BODIES)
-        done = command(ran, "run", **queue.environment)
-        assert done.returncode == 0, done.stderr
-
-    copied(made_once(tmp_path_factory, "samples-ran", make) / ".lake", tmp_path / ".lake")
+    samples_ran(tmp_path_factory, tmp_path)
     return tmp_path
 
 

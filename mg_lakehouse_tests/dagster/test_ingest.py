@@ -94,12 +94,16 @@ def test_a_new_column_is_told_of_and_stops_neither_silver_nor_gold(
         queue.publish([bundle(item("ClickActivity", ActivityId=activity, RequestId="j1", RecipientId=activity, LinkTheme="dark"))])
         result = ingest(settings, instance)
         assert result.success
-        assert build_definitions(settings).resolve_job_def(GOLD_JOB).execute_in_process(instance=instance, raise_on_error=False).success
         return result
 
+    def build_gold() -> None:
+        assert build_definitions(settings).resolve_job_def(GOLD_JOB).execute_in_process(instance=instance, raise_on_error=False).success
+
     run("c1")
+    build_gold()
     with later_release(clicks=Column("link_theme", "string", "Theme of the link.", ("LinkTheme",))):
         grown, after = run("c2"), run("c3")
+        build_gold()
     lake = Lake(settings.lake_uri)
     assert rows_of(lake, "silver", "clicks").sort("activity_id")["link_theme"].to_list() == [None, "dark", "dark"]
     assert rows_of(lake, "gold", "job_metrics").filter(channel="email")["click_events"].to_list() == [3]

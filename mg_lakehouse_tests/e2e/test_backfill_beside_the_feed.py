@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 import dagster as dg
@@ -100,7 +102,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Done]:
             settings = load_settings(dotenv=None)
             # dbt's lines go to no pipe: one that nobody reads is full at 64 KiB, and the build would wait for ever.
             pipeline = subprocess.Popen([sys.executable, "-c", PIPELINE], cwd=folder, env=os.environ, stdout=subprocess.DEVNULL)
-            publisher = threading.Thread(target=publish, args=(queue, published))
+            publisher = threading.Thread(target=publish, args=(queue, published, folder / "passes"))
             publisher.start()
             try:
                 fetched = run(settings, instance, ACTIVITY_JOB, tags=activity_range(settings, FIRST, LAST))
@@ -120,12 +122,18 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Done]:
             yield Done(Lake(settings.lake_uri), settings, brought, lost, fetched, numbers, said, queue.depth())
 
 
-def publish(queue: SqsEmulator, bodies: list[str]) -> None:
-    """Bundles in five parts, each when the one before has been received: the feed is still running when the files come."""
-    size = -(-len(bodies) // 5)
-    for first in range(0, len(bodies), size):
-        queue.publish(bodies[first : first + size], duplicates=0.05, seed=first)
-        wait_until(lambda: queue.depth() == 0, seconds=400)
+def publish(queue: SqsEmulator, bodies: list[str], passes: Path) -> None:
+    """Bundles in three parts, each when the one before has been received, the last when a pass has ended: the feed runs when the files come."""
+    size = -(-len(bodies) // 3)
+    for part, ended in enumerate((0, 0, 1)):
+        wait_until(partial(_received, queue, passes, ended), seconds=400)
+        queue.publish(bodies[part * size : (part + 1) * size], duplicates=0.05, seed=part)
+    wait_until(partial(_received, queue, passes, 1), seconds=400)
+
+
+def _received(queue: SqsEmulator, passes: Path, ended: int) -> bool:
+    """Whether the queue is empty and so many passes have ended."""
+    return queue.depth() == 0 and (ended == 0 or (passes.exists() and len(passes.read_text().splitlines()) >= ended))
 
 
 def run(settings: Settings, instance: dg.DagsterInstance, job: str, **options: Any) -> dg.ExecuteInProcessResult:

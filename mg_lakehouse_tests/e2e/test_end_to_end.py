@@ -165,10 +165,15 @@ def test_no_address_is_in_gold_but_where_it_says_whom_to_remove_nor_in_any_log(
     secrets = {row["email_address"] for row in expected_silver["deliveries"] if row["email_address"]}
     secrets |= {row["sms_address"] for row in expected_silver["sms_deliveries"]} | {KEY}
     assert len(secrets) > 1_000
-    text = "".join(path.read_text() for path in Path(done.lake.root).rglob("_delta_log/*.json"))
-    for model in set(PRIMARY_KEYS) - WITH_ADDRESSES:
-        text += rows_of(done.lake, "gold", model).write_json()
-    assert [secret for secret in secrets if secret in text] == []
+    texts = [path.read_text() for path in Path(done.lake.root).rglob("_delta_log/*.json")]
+    texts += [rows_of(done.lake, "gold", model).write_json() for model in set(PRIMARY_KEYS) - WITH_ADDRESSES]
+    # All of them in one pass: looking for each took 26 s.
+    assert secrets_in([*texts, "a text that holds " + KEY], secrets) == [KEY]
+    assert secrets_in(texts, secrets) == []
+
+
+def secrets_in(texts: list[str], secrets: set[str]) -> list[str]:
+    return pl.Series(texts).str.extract_many(sorted(secrets)).explode().drop_nulls().unique().to_list()
 
 
 RECIPES = re.findall(r"```sql\n(.*?)```", (SEEDS.parents[1] / "docs" / "cookbook.md").read_text(), flags=re.DOTALL)

@@ -50,6 +50,11 @@ class Dev:
         log = self.folder / ".dagster" / "dev.log"
         return log.read_text()[-3_000:] if log.exists() else ""
 
+    def groups(self) -> list[int]:
+        """Ids of the process groups that it started: of its children, each of which leads one."""
+        tasks = Path(f"/proc/{self.process.pid}/task").glob("*/children")
+        return [int(child) for task in tasks for child in task.read_text().split()]
+
     def interrupt(self) -> int:
         """Ctrl-C; the exit status."""
         self.process.send_signal(signal.SIGINT)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -16,11 +18,12 @@ from playwright.sync_api import Page, ViewportSize, expect
 
 from mg_lakehouse.events.catalogue import activity_types, silver_tables
 from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse_tests.dagster.homes import PACKAGED
 from mg_lakehouse_tests.events.frames import bundle, item
 from mg_lakehouse_tests.gold.helpers import MARTS
 from mg_lakehouse_tests.lake.feeds import receive
 from mg_lakehouse_tests.ui.screenshots import EXPANDED
-from mg_lakehouse_tests.ui.services import Dev, browser, dev
+from mg_lakehouse_tests.ui.services import Dev, browser, dev, processes_of_group
 from mg_lakehouse_tests.waiting import wait_until
 
 pytestmark = pytest.mark.ui
@@ -37,6 +40,9 @@ WINDOW: Final[ViewportSize] = {"width": 1500, "height": 1000}
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dev]:
     """It finds a message of some days ago in bronze, as if it had run then."""
     folder = tmp_path_factory.mktemp("dev")
+    (folder / ".dagster").mkdir()
+    # Of the five runs of this module each would wait for up to 5 s before the queue of runs is looked at.
+    (folder / ".dagster" / "dagster.yaml").write_text(f"{PACKAGED}\nrun_queue:\n  dequeue_interval_seconds: 1\n")
     receive(Lake(f"{folder}/.lake"), [bundle(item("OpenActivity", ActivityId=OF_THEN))], received_at=THEN)
     # Every ingest has gold built, which takes both cores for half a minute: with one right after the other the UI answers late.
     with dev(folder, MG_SENSOR_SECONDS="300") as started:
@@ -93,6 +99,14 @@ def test_the_catalogue_lists_every_table(running: Dev) -> None:
     }
 
 
+def test_the_page_of_an_asset_says_what_its_columns_are(page: Page) -> None:
+    page.goto("/assets/silver/deliveries")
+    expect(page.get_by_text("recipient_id", exact=True).first).to_be_visible()
+    page.goto("/assets/gold/job_metrics")
+    expect(page.get_by_text("bounce_rate", exact=True).first).to_be_attached()
+    expect(page.get_by_text("Every count and rate of a job.")).to_be_visible()
+
+
 def test_assets_fill_while_one_watches(page: Page, running: Dev) -> None:
     """Nobody clicks: the sensor starts an ingest, and gold follows."""
     query = '{ assetOrError(assetKey: {path: ["gold", "job_metrics"]}) { ... on Asset { assetMaterializations(limit: 1) { runId } } } }'
@@ -116,54 +130,77 @@ def test_gold_follows_an_ingest_in_one_run(running: Dev) -> None:
     assert all(selection == set(MARTS) for selection in selections())
 
 
-def test_a_materialization_of_gold_started_by_clicking_succeeds(page: Page) -> None:
-    page.goto("/assets/gold/job_metrics")
-    page.get_by_role("button", name=re.compile("Materialize$")).first.click()
-    _see_it_succeed(page)
-
-
-def test_a_materialization_of_todays_bronze_started_by_clicking_succeeds(page: Page) -> None:
-    page.goto("/assets/bronze/event_feed")
-    page.get_by_role("button", name=re.compile("Materialize")).first.click()
-    page.get_by_role("button", name="Latest", exact=True).click()
-    page.get_by_role("button", name="Launch 1 run").click()
-    _see_it_succeed(page)
-
-
-def test_the_page_of_an_asset_says_what_its_columns_are(page: Page) -> None:
-    page.goto("/assets/silver/deliveries")
-    expect(page.get_by_text("recipient_id", exact=True).first).to_be_visible()
-    page.goto("/assets/gold/job_metrics")
-    expect(page.get_by_text("bounce_rate", exact=True).first).to_be_attached()
-    expect(page.get_by_text("Every count and rate of a job.")).to_be_visible()
-
-
 def test_the_check_that_nothing_was_lost_is_seen_to_pass(page: Page) -> None:
     page.goto("/assets/silver/rejected_items?view=checks")
     expect(page.get_by_text("This is a blocking asset check.")).to_be_visible()
     expect(page.get_by_text("Passed", exact=True)).to_be_visible(timeout=_RUN * _MILLISECONDS)
 
 
-def test_a_days_files_are_fetched_by_the_backfill_dialog(page: Page, running: Dev) -> None:
-    """All types of a day in one run: what there is of them comes into bronze."""
-    page.goto("/assets/bronze/account_activity")
-    backfill = _launch_backfill(page, f"{THEN.date()}", of_all_types=True)
-    wait_until(lambda: _status(running, backfill) == "COMPLETED_SUCCESS", seconds=_RUN)
-    files = pl.read_delta(f"{running.folder}/.lake/bronze/account_activity", columns=["activity_date", "activity_type"]).unique()
-    assert set(files["activity_type"]) == set(activity_types())
-    assert files["activity_date"].unique().to_list() == [THEN.date()]
+@dataclass(frozen=True)
+class Clicked:
+    """What was started by clicking: pages of runs, ids of backfills."""
+
+    gold: str
+    bronze: str
+    files: str
+    silver: str
 
 
-def test_days_of_silver_are_made_anew_by_the_backfill_dialog(page: Page, running: Dev) -> None:
-    """A row that somebody deleted is there again, as if nothing had been."""
+@pytest.fixture(scope="module")
+def clicked(page: Page, running: Dev) -> Clicked:
+    """All dialogs, one after the other: Dagster looks for backfills each half minute, and finds both at once."""
     table = f"{running.folder}/.lake/silver/opens"
     wait_until(lambda: _rows_of_then(table) == 1, seconds=_RUN)
     DeltaTable(table).delete(f"activity_id = '{OF_THEN}'")
     assert _rows_of_then(table) == 0
     page.goto("/assets/silver/opens")
-    backfill = _launch_backfill(page, f"[{THEN.date() - timedelta(days=1)}...{THEN.date() + timedelta(days=1)}]")
-    wait_until(lambda: _status(running, backfill) == "COMPLETED_SUCCESS", seconds=_RUN)
-    assert _rows_of_then(table) == 1
+    silver = _launch_backfill(page, f"[{THEN.date() - timedelta(days=1)}...{THEN.date() + timedelta(days=1)}]")
+    page.goto("/assets/bronze/account_activity")
+    files = _launch_backfill(page, f"{THEN.date()}", of_all_types=True)
+    page.goto("/assets/bronze/event_feed")
+    page.get_by_role("button", name=re.compile("Materialize")).first.click()
+    page.get_by_role("button", name="Latest", exact=True).click()
+    page.get_by_role("button", name="Launch 1 run").click()
+    bronze = _page_of_run(page)
+    page.goto("/assets/gold/job_metrics")
+    page.get_by_role("button", name=re.compile("Materialize$")).first.click()
+    return Clicked(_page_of_run(page), bronze, files, silver)
+
+
+def test_a_materialization_of_gold_started_by_clicking_succeeds(page: Page, clicked: Clicked) -> None:
+    _see_it_succeed(page, clicked.gold)
+
+
+def test_a_materialization_of_todays_bronze_started_by_clicking_succeeds(page: Page, clicked: Clicked) -> None:
+    _see_it_succeed(page, clicked.bronze)
+
+
+def test_a_days_files_are_fetched_by_the_backfill_dialog(running: Dev, clicked: Clicked) -> None:
+    """All types of a day in one run: what there is of them comes into bronze."""
+    wait_until(lambda: _status(running, clicked.files) == "COMPLETED_SUCCESS", seconds=_RUN)
+    files = pl.read_delta(f"{running.folder}/.lake/bronze/account_activity", columns=["activity_date", "activity_type"]).unique()
+    assert set(files["activity_type"]) == set(activity_types())
+    assert files["activity_date"].unique().to_list() == [THEN.date()]
+
+
+def test_days_of_silver_are_made_anew_by_the_backfill_dialog(running: Dev, clicked: Clicked) -> None:
+    """A row that somebody deleted is there again, as if nothing had been."""
+    wait_until(lambda: _status(running, clicked.silver) == "COMPLETED_SUCCESS", seconds=_RUN)
+    assert _rows_of_then(f"{running.folder}/.lake/silver/opens") == 1
+
+
+def test_ctrl_c_ends_everything_that_it_started(running: Dev) -> None:
+    """The last test, for afterwards there is no UI."""
+    assert f"Dagster UI: {running.url}" in running.said()
+    assert str(running.folder / ".lake") in running.said()
+    assert urllib.request.urlopen(f"{running.url}/server_info").status == 200
+    groups = running.groups()
+    assert [processes_of_group(group) for group in groups] != [[]]
+    assert running.interrupt() == 0
+    assert [processes_of_group(group) for group in groups] == [[] for _ in groups]
+    assert "Traceback" not in running.said()
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", running.port)) != 0
 
 
 def _launch_backfill(page: Page, days: str, *, of_all_types: bool = False) -> str:
@@ -198,8 +235,14 @@ def _rows_of_then(table: str) -> int:
     return pl.read_delta(table, columns=["activity_id"]).filter(pl.col("activity_id") == OF_THEN).height
 
 
-def _see_it_succeed(page: Page) -> None:
+def _page_of_run(page: Page) -> str:
+    """The page of the run that a dialog launched."""
     page.get_by_text(re.compile("Launched run")).wait_for()
     page.get_by_role("link", name=re.compile("View$")).or_(page.get_by_role("button", name=re.compile("View$"))).last.click()
     page.wait_for_url("**/runs/**")
+    return page.url
+
+
+def _see_it_succeed(page: Page, run: str) -> None:
+    page.goto(run)
     expect(page.get_by_text("Success", exact=True).first).to_be_visible(timeout=_RUN * _MILLISECONDS)
