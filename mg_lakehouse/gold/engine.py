@@ -13,7 +13,7 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -113,7 +113,7 @@ def run(
     full_refresh: bool = False,
     variables: Mapping[str, Any] | None = None,
     as_of: datetime | None = None,
-) -> Iterator[NodeResult]:
+) -> Generator[NodeResult, None, None]:
     """Build gold tables, and yield what became of each node as soon as it is known.
 
     A model that fails is reported, not raised: its table stays whole, and what is made of it is skipped. So is what stands on a failed test.
@@ -159,6 +159,8 @@ class _Session:
             "build_id": build_id,
             "business_timezone": settings.business_timezone,
         }
+        self._lock = threading.Lock()
+        self._is_stopped = False
         self._cursors: WeakSet[duckdb.DuckDBPyConnection] = WeakSet()
         # Rows in an order that nobody looks at would cost memory.
         self._connection = duckdb.connect(config={**duck.connection_options(), "preserve_insertion_order": "false"})
@@ -183,15 +185,20 @@ class _Session:
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
         """A cursor that knows what holds for the build: one variable, for five took a fifth of the time of small queries."""
-        cursor = self._connection.cursor()
+        with self._lock:
+            if self._is_stopped:
+                raise duckdb.InterruptException("The build was stopped.")
+            cursor = self._connection.cursor()
+            self._cursors.add(cursor)
         cursor.execute(f"set variable {BUILD_VARIABLE} = ?", [self._variables])
-        self._cursors.add(cursor)
         return cursor
 
-    def interrupt(self) -> None:
-        """End the queries that run."""
-        for cursor in list(self._cursors):
-            cursor.interrupt()
+    def stop(self) -> None:
+        """End the queries that run, and begin no other."""
+        with self._lock:
+            self._is_stopped = True
+            for cursor in self._cursors:
+                cursor.interrupt()
 
 
 class _Build:
@@ -232,7 +239,7 @@ class _Build:
             finally:
                 if running:  # stopped: what is computed now is of no use
                     pool.shutdown(wait=False, cancel_futures=True)
-                    self._session.interrupt()
+                    self._session.stop()
 
     def _node(self, node: ModelNode) -> list[NodeResult]:
         """Build a model, and run the tests that only waited for it."""
@@ -350,7 +357,7 @@ class _Build:
         except LakehouseError as error:
             return NodeResult(unique_id, "error", message=str(error), error=error)
         except _SAFE as error:
-            return NodeResult(unique_id, "error", message=f"DuckDB: {error}")
+            return NodeResult(unique_id, "error", message=f"DuckDB: {str(error).splitlines()[0]}")
         except (duckdb.Error, OSError) as error:
             return NodeResult(unique_id, "error", message=f"{type(error).__name__}.")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from deltalake import DeltaTable, write_deltalake
 
 from mg_lakehouse.errors import ConfigurationError
 from mg_lakehouse.gold import commit as gold
+from mg_lakehouse.gold import engine
 from mg_lakehouse.gold.engine import BuildResult
 from mg_lakehouse.gold.names import project_dir
 from mg_lakehouse.gold.pii_key import hmac_pads
@@ -26,14 +28,17 @@ from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.settings import Settings
 from mg_lakehouse_tests.gold.helpers import (
     MARTS,
+    NOON,
     PII_KEY,
     WITH_ADDRESSES,
     append,
+    build,
     check_tables,
     event,
     log_text,
     messages,
     run,
+    settings,
     statuses,
     table,
 )
@@ -392,6 +397,20 @@ def test_builds_at_the_same_time_each_report_what_they_made(tmp_path: Path) -> N
     models = ["dim_bounce_categories", "metric_dictionary"]
     with ThreadPoolExecutor(2) as pool:
         assert list(pool.map(built, models)) == [{model: "success"} for model in models]
+
+
+def test_a_build_that_is_stopped_ends_at_once_and_the_next_goes_on(tmp_path: Path) -> None:
+    """A run that is terminated closes the build: what is computed is dropped, what is committed stays whole."""
+    lake = Lake(str(tmp_path / "lake"))
+    append(lake, [event("deliveries", request=f"b{job}-job", recipient_id="1") for job in range(3)])
+    results = engine.run(lake, settings(lake), tests=(), as_of=NOON)
+    first = next(results)
+    results.close()
+    assert first.status == "success"
+    assert [thread.name for thread in threading.enumerate() if thread.name.startswith("ThreadPoolExecutor")] == []
+    assert len(list(Path(lake.root, "gold").iterdir())) < len(MARTS)
+    build(lake)
+    assert table(lake, "job_metrics").height == 3
 
 
 def test_an_unknown_model_is_named(tmp_path: Path) -> None:

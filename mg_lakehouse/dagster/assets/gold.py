@@ -1,6 +1,7 @@
 """The gold assets: the dbt project's models, and its tests as their checks. The engine of gold builds them."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from datetime import timedelta
 from typing import Any, Final
 
@@ -100,13 +101,15 @@ def build_gold(settings: Settings) -> dg.AssetsDefinition:
             models = {key.path[-1] for key in context.selected_asset_keys}
             tests = {check.name: check for check in context.selected_asset_check_keys}
             results: dict[str, NodeResult] = {}
-            for result in run(store, settings, models=models, tests=tests.keys()):
-                results[result.unique_id] = result
-                if result.is_model and result.status in {"success", "unchanged"}:
-                    progress.report(context.log, Step("gold", sum(each.is_model for each in results.values()), "models built"))
-                    yield dg.MaterializeResult(asset_key=names.gold(result.name), metadata=table_metadata(store, "gold", result.name))
-                elif result.status in {"pass", "warn", "fail"}:
-                    yield _as_check(tests[result.name], result)
+            # Closed whatever happens: a run that is terminated ends the queries under way.
+            with closing(run(store, settings, models=models, tests=tests.keys())) as build:
+                for result in build:
+                    results[result.unique_id] = result
+                    if result.is_model and result.status in {"success", "unchanged"}:
+                        progress.report(context.log, Step("gold", sum(each.is_model for each in results.values()), "models built"))
+                        yield dg.MaterializeResult(asset_key=names.gold(result.name), metadata=table_metadata(store, "gold", result.name))
+                    elif result.status in {"pass", "warn", "fail"}:
+                        yield _as_check(tests[result.name], result)
             BuildResult(results).raise_if_failed()
             _refresh_catalog(context.log, store, settings)
 
