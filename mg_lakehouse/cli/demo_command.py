@@ -9,7 +9,7 @@ import typer
 
 from mg_lakehouse.cli.demo import print_demo, run_demo
 from mg_lakehouse.cli.dev import dagster_home, run_dev
-from mg_lakehouse.cli.output import conclude, out, output_aside, progress_bars
+from mg_lakehouse.cli.output import conclude, out, progress_bars
 from mg_lakehouse.settings import load_settings
 
 
@@ -21,10 +21,10 @@ def demo(
     settings = load_settings()
     if os.environ.get("DAGSTER_HOME"):
         dagster_home()
-    with progress_bars(), output_aside() as log:
+    with progress_bars():
         outcome = run_demo(events=events, seed=seed)
     print_demo(out, settings, outcome)
-    conclude(outcome.result, log)
+    conclude(outcome.result)
 
 
 def dev(

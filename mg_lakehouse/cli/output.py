@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, redirect_stdout
-from pathlib import Path
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,7 +11,6 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from mg_lakehouse._util.console import TextConsole
 from mg_lakehouse._util.progress import Step, on_remark, on_step
-from mg_lakehouse.errors import LakehouseError
 
 if TYPE_CHECKING:  # Dagster takes seconds to import
     from mg_lakehouse.dagster.run_pass import PassResult
@@ -29,29 +25,12 @@ err = TextConsole(stderr=True)
 _STAGES = {"publish": "messages published", "bronze": "messages received", "silver": "events flattened", "gold": "models built"}
 
 
-def conclude(result: PassResult, log: Path) -> None:
-    """Print failures and exit with status 1. The log file stays only if it can help."""
+def conclude(result: PassResult) -> None:
+    """Print failures and exit with status 1."""
     for failure in (*result.failures, *result.alarms):
         err.alarm("Failed", failure)
-    if result.failures and log.stat().st_size:
-        err.print(f"dbt's output is in {log}.", highlight=False, soft_wrap=True)
-    else:
-        log.unlink()
     if result.failures or result.alarms:
         raise typer.Exit(1)
-
-
-@contextmanager
-def output_aside() -> Iterator[Path]:
-    """Redirect the output of the steps, mainly dbt's, to a log file; :func:`conclude` decides whether the file stays."""
-    descriptor, name = tempfile.mkstemp(prefix="mg-lakehouse-", suffix=".log")
-    log = Path(name)
-    try:
-        with os.fdopen(descriptor, "w") as output, redirect_stdout(output):
-            yield log
-    except LakehouseError:
-        log.unlink()
-        raise
 
 
 @contextmanager

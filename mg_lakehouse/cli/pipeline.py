@@ -10,7 +10,7 @@ import typer
 
 from mg_lakehouse._util.progress import Step, report_step
 from mg_lakehouse.bronze.loaded_files import load_files
-from mg_lakehouse.cli.output import Wait, conclude, out, output_aside, progress_bars
+from mg_lakehouse.cli.output import Wait, conclude, out, progress_bars
 from mg_lakehouse.cli.tables import print_loaded, print_pass
 from mg_lakehouse.dagster.interrupts import interrupt_as_error
 from mg_lakehouse.events.formats.csv import known_type
@@ -27,10 +27,10 @@ def run(
     from mg_lakehouse.dagster.run_pass import run_once  # noqa: PLC0415
 
     settings = load_settings()
-    with progress_bars(), output_aside() as log:
+    with progress_bars():
         result = run_once(settings, max_messages=max_messages, max_seconds=max_seconds, wait_seconds=wait)
     print_pass(out, result)
-    conclude(result, log)
+    conclude(result)
 
 
 def load(
@@ -60,9 +60,9 @@ def load(
         )
     print_loaded(out, loaded)
     if any(file.new for file in loaded) and not bronze_only:
-        with progress_bars(), output_aside() as log:
+        with progress_bars():
             result = flatten_and_build(settings, wait_seconds=wait)
         print_pass(out, result)
-        conclude(result, log)
+        conclude(result)
     if any(file.failure for file in loaded):
         raise typer.Exit(1)
