@@ -1,19 +1,56 @@
-"""Servers that several modules share: each is started once for a test process, where a test asks for it."""
+"""What all tests share: where their folders are, what their DuckDBs do without, and servers that are started once for a process."""
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
 
 import pytest
 from hypothesis import settings
 
+from mg_lakehouse.lake import duck
 from mg_lakehouse.testing.s3 import S3Server
 from mg_lakehouse.testing.s3_proxy import FaultProxy
 
 # A shell's background job ignores Ctrl-C, and so would every process that a test starts and interrupts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+_MEMORY: Final = Path("/dev/shm")
+_LEAST_BYTES: Final = 6 * 2**30
+
+
+def _memory_is_usable() -> bool:
+    """Whether folders of tests can lie in memory: where there is room for them, and programs may be started from them."""
+    if not os.access(_MEMORY, os.W_OK):
+        return False
+    return shutil.disk_usage(_MEMORY).free >= _LEAST_BYTES and not os.statvfs(_MEMORY).f_flag & os.ST_NOEXEC
+
+
+# A commit syncs two files and a folder, which takes 8 ms of waiting on a disk: half of the time of many tests, and nothing in memory.
+if _memory_is_usable():
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_MEMORY))
+
+
+_SIGNED: Final = ("serving", "security", "test_duck.py")
+"""Where it is the point what DuckDB lets in."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _signatures_elsewhere(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Extensions are loaded without a look at their signature, which of the 82 MB of `delta` takes 0.3 s of a core for each DuckDB.
+
+    That they are signed shows `gold/test_duck`, and every process that a test starts.
+    """
+    options = duck.connection_options
+    with pytest.MonkeyPatch.context() as patch:
+        if not set(_SIGNED).intersection(request.path.parts):
+            patch.setattr(duck, "connection_options", lambda *given: {**options(*given), "allow_unsigned_extensions": "true"})
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -38,7 +38,7 @@ SHOWN = (
     "suppression_list",
     "feed_health_hourly",
 )
-BUILD = ("--select", *(f"+{name}" for name in SHOWN))
+BUILD = " ".join(SHOWN)
 
 
 def job(request: str, category: str, *, accepted: int, bounced: int, opened: int) -> list[Event]:
@@ -66,7 +66,7 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
             *(event("job_errors", request="b2-offer", errors=[{"error_code": code, "error_message": "boom"}]) for code in ERROR_CODES),
         ],
     )
-    build(lake, *BUILD)
+    build(lake, select=BUILD)
     return lake
 
 
@@ -178,7 +178,7 @@ def test_it_is_dark_where_its_reader_is(jobs: Page) -> None:
 def test_what_was_built_a_moment_ago_is_there_with_the_next_refresh(jobs: Page, lake: Lake) -> None:
     expect(row(jobs, "Job b1-news")).to_be_visible()
     append(lake, job("b3-late", "Newsletter", accepted=2, bounced=0, opened=0))
-    build(lake, *BUILD)
+    build(lake, select=BUILD)
     jobs.locator("marimo-refresh").get_by_role("button").first.click()
     expect(row(jobs, "Job b3-late")).to_be_visible()
 
@@ -198,7 +198,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             event("job_errors", errors=[{"error_code": text, "error_message": "boom"}], **about),
         ]
     append(lake, events)
-    build(lake, *BUILD)
+    build(lake, select=BUILD)
     with dashboard(tmp_path_factory.mktemp("hostile-folder"), lake.root) as served:
         yield served
 

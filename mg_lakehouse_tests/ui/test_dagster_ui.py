@@ -22,7 +22,7 @@ from mg_lakehouse_tests.dagster.homes import PACKAGED
 from mg_lakehouse_tests.events.frames import bundle, item
 from mg_lakehouse_tests.gold.helpers import MARTS
 from mg_lakehouse_tests.lake.feeds import receive
-from mg_lakehouse_tests.ui.screenshots import EXPANDED
+from mg_lakehouse_tests.ui.screenshots import EXPANDED, expanded
 from mg_lakehouse_tests.ui.services import Dev, browser, dev, processes_of_group
 from mg_lakehouse_tests.waiting import wait_until
 
@@ -74,11 +74,12 @@ def test_the_graph_shows_the_queue_and_the_three_layers(page: Page) -> None:
     for group in ("messagegears", "bronze", "silver", "gold"):
         expect(page.get_by_text(group, exact=True).first).to_be_visible()
     page.get_by_text("Materialize all").wait_for()
-    # What lies outside of the window is not drawn, and the graph is taller than any screen.
-    page.set_viewport_size({"width": 1500, "height": 2600})
+    # What lies outside of the window is not drawn, and the graph is larger than any screen.
+    page.set_viewport_size({"width": 3000, "height": 3600})
     try:
         page.keyboard.press("Alt+e")
         page.wait_for_url("**expanded=**")
+        page.goto(f"/asset-groups?expanded={expanded('silver')}")
         expect(page.get_by_text("opens", exact=True).first).to_be_attached()
         page.goto(f"/asset-groups?expanded={EXPANDED}")
         for asset in ("event_feed_queue", "event_feed", "fct_messages", "job_metrics"):
