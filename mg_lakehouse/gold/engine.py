@@ -24,6 +24,7 @@ from weakref import WeakSet
 
 import duckdb
 
+from mg_lakehouse._util.progress import remark
 from mg_lakehouse.errors import ConfigurationError, LakehouseError, PermanentError, TransientError
 from mg_lakehouse.gold import commit as gold
 from mg_lakehouse.gold import user_agents
@@ -216,6 +217,7 @@ class _Build:
         self._made: set[str] = set()
         self._failed: set[str] = set()
         self._failed_tests: list[frozenset[str]] = []
+        self._redefined: list[str] = []
 
     def results(self) -> Iterator[NodeResult]:
         """Build, and yield the result of each node."""
@@ -240,6 +242,11 @@ class _Build:
                 if running:  # stopped: what is computed now is of no use
                     pool.shutdown(wait=False, cancel_futures=True)
                     self._session.stop()
+        if self._redefined:
+            remark(
+                f"{len(self._redefined)} gold tables were made anew, once, for their definition changed: by another release, model, seed, "
+                f"threshold, time zone or key ({', '.join(sorted(self._redefined))})."
+            )
 
     def _node(self, node: ModelNode) -> list[NodeResult]:
         """Build a model, and run the tests that only waited for it."""
@@ -261,6 +268,8 @@ class _Build:
         if plan.mode == "unchanged":
             session.planner.show(plan)
             return NodeResult(node.unique_id, "unchanged")
+        if session.planner.is_redefined(model):
+            self._redefined.append(node.name)
         staged = StagedRows(
             session.cursor,
             node.name,

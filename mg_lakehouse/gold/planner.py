@@ -139,6 +139,12 @@ class Planner:
                 return plan
             return self._prepare(plan, made)
 
+    def is_redefined(self, model: Model) -> bool:
+        """Whether a model's table stands, and was made by another definition."""
+        with self._lock:
+            state = self._made_of(model.name)
+            return state is not None and state.handle.version() > 0 and state.definition != model.definition
+
     def replaced(self, plan: Plan, staged: str) -> tuple[str | None, bool]:
         """Return the predicate of the table's rows that the rows in the DuckDB table ``staged`` replace, and whether none are replaced.
 

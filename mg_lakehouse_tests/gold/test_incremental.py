@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from deltalake import DeltaTable
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from mg_lakehouse._util.progress import on_remark
 from mg_lakehouse.events.catalogue import columns_of
 from mg_lakehouse.gold import clustered as gold_clustered
 from mg_lakehouse.gold import commit as gold
@@ -417,8 +419,15 @@ def test_a_changed_threshold_rebuilds_what_depends_on_it(lake: Lake) -> None:
 @pytest.mark.slow
 def test_another_business_time_zone_rebuilds_what_has_local_days(lake: Lake) -> None:
     before = versions(lake)
-    # At 12:00 UTC the 11th has begun on Kiritimati, 14 hours ahead.
-    build(lake, changes={"business_timezone": "Pacific/Kiritimati"})
+    said: list[str] = []
+    with on_remark(said.append):
+        # At 12:00 UTC the 11th has begun on Kiritimati, 14 hours ahead.
+        build(lake, changes={"business_timezone": "Pacific/Kiritimati"})
+        build(lake, changes={"business_timezone": "Pacific/Kiritimati"})
+    (sentence,) = said
+    assert re.fullmatch(
+        r"\d+ gold tables were made anew, once, for their definition changed: .* \(.*dim_jobs, .*job_metrics_daily.*\)\.", sentence
+    )
     assert one(table(lake, "dim_jobs"), request_id="b1-new")["job_date_local"] == date(2026, 3, 11)
     moved = {name for name, version in versions(lake).items() if version != before[name]}
     assert moved >= {"dim_jobs", "job_metrics_daily"}

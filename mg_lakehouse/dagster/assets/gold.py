@@ -8,7 +8,7 @@ from typing import Any, Final
 import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, dbt_assets
 
-from mg_lakehouse._util.progress import Step
+from mg_lakehouse._util.progress import Step, on_remark
 from mg_lakehouse.dagster.automation import gold_condition
 from mg_lakehouse.dagster.checks.silver import failed_blocking_check
 from mg_lakehouse.dagster.names import Names
@@ -102,7 +102,7 @@ def build_gold(settings: Settings) -> dg.AssetsDefinition:
             tests = {check.name: check for check in context.selected_asset_check_keys}
             results: dict[str, NodeResult] = {}
             # Closed whatever happens: a run that is terminated ends the queries under way.
-            with closing(run(store, settings, models=models, tests=tests.keys())) as build:
+            with on_remark(context.log.info), closing(run(store, settings, models=models, tests=tests.keys())) as build:
                 for result in build:
                     results[result.unique_id] = result
                     if result.is_model and result.status in {"success", "unchanged"}:
