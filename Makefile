@@ -84,7 +84,7 @@ $(INSTALLED): pyproject.toml constraints.txt mg_lakehouse/events/fast/_scan.pyx 
 	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[ui,dashboard,postgres,prompt,slack,bench,docs,dev]'
 	@touch $@
 
-pages: $(INSTALLED)  ## Regenerate the pages of settings, tables and metrics from the code
+pages: $(INSTALLED)  ## Regenerate the pages of settings, tables and metrics, and dbt's sources, from the code
 	$(BIN)/python -m mg_lakehouse_tests.docs.pages
 
 site: $(INSTALLED)  ## The documentation as a site, in site/; a link in it that leads nowhere is an error

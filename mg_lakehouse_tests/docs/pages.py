@@ -17,6 +17,7 @@ from pydantic.fields import FieldInfo
 from mg_lakehouse.audit.tables import VENDOR_TOTALS
 from mg_lakehouse.bronze.tables import BRONZE_SPECS
 from mg_lakehouse.events.catalogue import EVENTS, REJECTED_ITEMS, SET_ASIDE, Column, columns_of, silver_tables
+from mg_lakehouse.events.schemas import sql_type_of
 from mg_lakehouse.gold.engine import build
 from mg_lakehouse.gold.names import gold_models
 from mg_lakehouse.gold.project import ensure_manifest
@@ -25,9 +26,11 @@ from mg_lakehouse.lake.tables import TableSpec
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.silver.tables import silver_spec
 
-__all__ = ["DOCS", "metrics_page", "settings_page", "tables_page"]
+__all__ = ["DOCS", "SOURCES", "dbt_sources", "metrics_page", "settings_page", "tables_page"]
 
 DOCS: Final = Path(__file__).resolve().parents[2] / "docs"
+
+SOURCES: Final = DOCS.parent / "dbt_project" / "models" / "staging" / "_sources.yml"
 
 _MADE: Final = "<!-- Made of the code by `make pages`. Change the code, not this page. -->\n"
 _KEY_OF_RECONCILIATION: Final = ("activity_date", "request_id", "compared_with", "metric")
@@ -44,8 +47,34 @@ _DELTA_TYPES: Final[Mapping[type[pl.DataType], str]] = {
 
 def main() -> None:
     """Write the pages."""
+    SOURCES.write_text(dbt_sources(), encoding="utf-8")
     for name, page in (("settings", settings_page()), ("tables", tables_page()), ("metrics", metrics_page())):
         (DOCS / f"{name}.md").write_text(page, encoding="utf-8")
+
+
+def dbt_sources() -> str:
+    """The sources of the dbt project: every silver table, with its columns, and when it was last filled."""
+    head = (
+        "# Made of the catalogue of events by `make pages`. Change the catalogue, not this file.\nversion: 2\n\nsources:\n"
+        "  - name: silver\n    schema: silver\n    description: One Delta table for each type of event, flattened from the feed.\n"
+        "    config:\n      loaded_at_field: received_at\n      # A feed that is alive says something every day; a table of a rare event need not.\n"
+        "      freshness: {warn_after: {count: 1, period: day}}\n    tables:\n"
+    )
+    return head + "".join(_dbt_source(table) for table in silver_tables())
+
+
+def _dbt_source(table: str) -> str:
+    description = json.dumps(silver_spec(table).description, ensure_ascii=False)
+    asset = f"        config:\n          meta:\n            dagster:\n              asset_key: [silver, {table}]\n"
+    return f"      - name: {table}\n        description: {description}\n{asset}        columns:\n" + "".join(
+        map(_dbt_column, columns_of(table))
+    )
+
+
+def _dbt_column(column: Column) -> str:
+    tags = ", config: {tags: [pii]}" if column.pii else ""
+    described = f"description: {json.dumps(column.description, ensure_ascii=False)}"
+    return f"          - {{name: {column.name}, data_type: {json.dumps(sql_type_of(column))}, {described}{tags}}}\n"
 
 
 def settings_page() -> str:

@@ -13,7 +13,7 @@ import pytest
 from sphinx.cmd.build import main as build_site
 
 from mg_lakehouse.settings import Settings
-from mg_lakehouse_tests.docs.pages import DOCS, metrics_page, settings_page, tables_page
+from mg_lakehouse_tests.docs.pages import DOCS, SOURCES, dbt_sources, metrics_page, settings_page, tables_page
 
 ROOT = DOCS.parent
 OUTSIDE = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")
@@ -23,6 +23,10 @@ OUTSIDE = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")
 def test_pages_of_the_code_are_what_it_says(name: str, made: Callable[[], str]) -> None:
     """`make pages` writes them anew."""
     assert (DOCS / f"{name}.md").read_text() == made()
+
+
+def test_the_sources_of_dbt_are_what_the_catalogue_says() -> None:
+    assert SOURCES.read_text() == dbt_sources()
 
 
 def test_pages_name_settings_that_are_there() -> None:
