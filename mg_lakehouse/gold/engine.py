@@ -268,7 +268,7 @@ class _Build:
         if plan.mode == "unchanged":
             session.planner.show(plan)
             return NodeResult(node.unique_id, "unchanged")
-        if session.planner.is_redefined(model):
+        if plan.mode == "full" and session.planner.is_redefined(model):
             self._redefined.append(node.name)
         staged = StagedRows(
             session.cursor,
