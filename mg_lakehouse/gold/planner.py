@@ -142,7 +142,7 @@ class Planner:
     def is_redefined(self, model: Model) -> bool:
         """Whether a model's table stands, and was made by another definition."""
         with self._lock:
-            state = self._made_of(model.name)
+            state = self._made.get(model.name)  # its plan has read it, if it is there
             return state is not None and state.handle.version() > 0 and state.definition != model.definition
 
     def replaced(self, plan: Plan, staged: str) -> tuple[str | None, bool]:
