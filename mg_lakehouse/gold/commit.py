@@ -113,7 +113,7 @@ def watermarks_of(handle: DeltaTable, silver_ids: Mapping[str, str | None], name
     incarnation is another one gets that incarnation without a version.
     """
     newest = handle.transaction_version(_NEWEST)
-    made = None if newest is None else next((found for found in _made_newest_first(handle) if digest(found["id"]) == newest), None)
+    made = None if newest is None else next((found for _, found in _made_newest_first(handle) if digest(found["id"]) == newest), None)
     if made is not None:
         recorded = {name: Watermark(*included) for name, included in made["silver"].items()}
         return GoldTable(handle, made["definition"], {name: _as_of_now(each, silver_ids.get(name)) for name, each in recorded.items()})
@@ -124,20 +124,21 @@ def watermarks_of(handle: DeltaTable, silver_ids: Mapping[str, str | None], name
 
 def redefining_versions(handle: DeltaTable, above: int) -> list[int]:
     """The versions above one that a build made by other definitions than the build before it did, as far back as the log goes."""
+    if handle.version() <= above:
+        return []
     made: list[tuple[int, int]] = []
-    for commit in commits_of(handle, first_look=2) if handle.version() > above else ():
-        if (text := commit.get(_MADE)) is not None:
-            made.append((commit["version"], json.loads(text)["definition"]))
-        if made and made[-1][0] <= above:
+    for version, account in _made_newest_first(handle):
+        made.append((version, account["definition"]))
+        if version <= above:
             break
     return [version for (version, definition), (_, before) in pairwise(made) if version > above and definition != before]
 
 
-def _made_newest_first(handle: DeltaTable) -> Iterator[dict[str, Any]]:
-    """What the commits of builds say of themselves, as far back as the log goes. A compaction says nothing."""
+def _made_newest_first(handle: DeltaTable) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The commits of builds, as far back as the log goes: version, and what each says of itself. A compaction says nothing."""
     for commit in commits_of(handle, first_look=2):
         if (text := commit.get(_MADE)) is not None:
-            yield json.loads(text)
+            yield commit["version"], json.loads(text)
 
 
 def _as_of_now(recorded: Watermark, current_id: str | None) -> Watermark:

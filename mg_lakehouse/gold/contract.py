@@ -22,6 +22,7 @@ __all__ = [
     "BUILD_VARIABLE",
     "BUSINESS_TIMEZONE",
     "DAYS",
+    "DBT_DATABASE",
     "DIM_JOBS",
     "ENGINE",
     "EXPORTED_BY",
@@ -153,6 +154,9 @@ def with_packages(project: Path) -> list[Path]:
 
 AS_OF: Final = "MG_AS_OF"
 """Fixes the time that a build is made for; default now."""
+
+DBT_DATABASE: Final = "DBT_DATABASE"
+"""The file that dbt by itself makes its tables in; the profile has a default."""
 
 LAKE_URI: Final = "MG_LAKE_URI"
 BUSINESS_TIMEZONE: Final = "MG_BUSINESS_TIMEZONE"

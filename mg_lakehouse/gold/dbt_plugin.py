@@ -6,7 +6,6 @@ of its own. It never writes to the lake: that does :mod:`mg_lakehouse.gold.engin
 
 from __future__ import annotations
 
-import uuid
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,10 +16,9 @@ from dbt.adapters.duckdb.plugins import BasePlugin
 from mg_lakehouse.events.catalogue import silver_tables
 from mg_lakehouse.gold import user_agents
 from mg_lakehouse.gold.changes import empty_rows
-from mg_lakehouse.gold.contract import BUILD_VARIABLE, GOLD_SCHEMA, BuildVariables
-from mg_lakehouse.gold.engine import as_of_from_environment, seed_rows
+from mg_lakehouse.gold.contract import GOLD_SCHEMA
+from mg_lakehouse.gold.engine import as_of_from_environment, build_variables, seed_rows, set_variables
 from mg_lakehouse.gold.names import dbt_models, project_dir
-from mg_lakehouse.gold.pii_key import hmac_pads, pii_key
 from mg_lakehouse.lake import duck
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.lake.sql import identifier, text
@@ -37,7 +35,6 @@ class Plugin(BasePlugin):
         """Read the settings; the connection comes later."""
         self._settings: Settings = load_settings(dotenv=None)
         self._lake = Lake(self._settings.lake_uri)
-        self._as_of = as_of_from_environment()
 
     def update_connection_config(self, creds: Any, config: dict[str, Any]) -> None:
         """Keep DuckDB off the network and its spills out of the working folder."""
@@ -50,7 +47,7 @@ class Plugin(BasePlugin):
         """Load the extensions, and show the lake's tables. The database will hold addresses: nobody else may read it."""
         if self._database.is_file():
             self._database.chmod(0o600)
-        self._pads = hmac_pads(pii_key(self._settings, self._lake))
+        self._variables = build_variables(self._lake, self._settings, as_of_from_environment())
         duck.configure(conn, self._lake)
         with suppress(duckdb.CatalogException):  # dbt closes and opens the database, which lives on in the process with its functions
             user_agents.register(conn)
@@ -61,15 +58,8 @@ class Plugin(BasePlugin):
             conn.execute(f"create or replace table {_schema(conn, 'gold')}.{identifier(file.stem)} as from {seed_rows(file)}")
 
     def configure_cursor(self, cursor: duckdb.DuckDBPyConnection) -> None:
-        """Set what the models read of the build. The key's pads go in as parameters, so that no SQL text holds them."""
-        of_build: BuildVariables = {
-            "hmac_inner": self._pads.inner,
-            "hmac_outer": self._pads.outer,
-            "as_of": self._as_of,
-            "build_id": uuid.uuid4().hex,
-            "business_timezone": self._settings.business_timezone,
-        }
-        cursor.execute(f"set variable {BUILD_VARIABLE} = ?", [of_build])
+        """Set what the models read of the build."""
+        set_variables(cursor, self._variables)
 
 
 def _schema(connection: duckdb.DuckDBPyConnection, layer: Layer) -> str:

@@ -39,7 +39,7 @@ from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.lake.sql import file_list, identifier, text
 from mg_lakehouse.settings import Settings
 
-__all__ = ["BuildResult", "NodeResult", "as_of_from_environment", "build", "run", "seed_rows"]
+__all__ = ["BuildResult", "NodeResult", "as_of_from_environment", "build", "build_variables", "run", "seed_rows", "set_variables"]
 
 _AT_ONCE: Final = 2
 """Models at a time: while one waits for the store, another computes. DuckDB uses all cores for each."""
@@ -147,19 +147,10 @@ class _Session:
     """The DuckDB of one build: seeds, user agents, what holds for the whole build, and the planner's views. Safe to use from several threads."""
 
     def __init__(self, lake: Lake, settings: Settings, project: Project, as_of: datetime) -> None:
-        key = hmac_pads(pii_key(settings, lake))
-        build_id = uuid.uuid4().hex
         self.lake = lake
         self.settings = settings
-        self.definitions = definitions(project, business_timezone=settings.business_timezone, key=key.inner)
-        # The key's pads go in as parameters, so that no SQL text holds them.
-        self._variables: BuildVariables = {
-            "hmac_inner": key.inner,
-            "hmac_outer": key.outer,
-            "as_of": as_of,
-            "build_id": build_id,
-            "business_timezone": settings.business_timezone,
-        }
+        self._variables = build_variables(lake, settings, as_of)
+        self.definitions = definitions(project, business_timezone=settings.business_timezone, key=self._variables["hmac_inner"])
         self._lock = threading.Lock()
         self._is_stopped = False
         self._cursors: WeakSet[duckdb.DuckDBPyConnection] = WeakSet()
@@ -173,7 +164,12 @@ class _Session:
             self._connection.execute(f"create table {GOLD_SCHEMA}.{identifier(name)} as from {seed_rows(file)}")
         self.folder = Path(tempfile.mkdtemp(dir=duck.private_folder()))
         self.planner = Planner(
-            lake, self.cursor, part_rows=settings.gold_part_rows, build_id=build_id, folder=self.folder, definitions=self.definitions
+            lake,
+            self.cursor,
+            part_rows=settings.gold_part_rows,
+            build_id=self._variables["build_id"],
+            folder=self.folder,
+            definitions=self.definitions,
         )
         self.planner.show_existing(list(project.models))
 
@@ -191,7 +187,7 @@ class _Session:
                 raise duckdb.InterruptException("The build was stopped.")
             cursor = self._connection.cursor()
             self._cursors.add(cursor)
-        cursor.execute(f"set variable {BUILD_VARIABLE} = ?", [self._variables])
+        set_variables(cursor, self._variables)
         return cursor
 
     def stop(self) -> None:
@@ -369,6 +365,27 @@ class _Build:
             return NodeResult(unique_id, "error", message=f"DuckDB: {str(error).splitlines()[0]}")
         except (duckdb.Error, OSError) as error:
             return NodeResult(unique_id, "error", message=f"{type(error).__name__}.")
+
+
+def build_variables(lake: Lake, settings: Settings, as_of: datetime) -> BuildVariables:
+    """What holds for a whole build, with an id of its own.
+
+    Raises:
+        ConfigurationError: the lake has no key of the addresses' hashes.
+    """
+    key = hmac_pads(pii_key(settings, lake))
+    return {
+        "hmac_inner": key.inner,
+        "hmac_outer": key.outer,
+        "as_of": as_of,
+        "build_id": uuid.uuid4().hex,
+        "business_timezone": settings.business_timezone,
+    }
+
+
+def set_variables(cursor: duckdb.DuckDBPyConnection, variables: BuildVariables) -> None:
+    """Tell a cursor what holds for the build. The key's pads go in as parameters, so that no SQL text holds them."""
+    cursor.execute(f"set variable {BUILD_VARIABLE} = ?", [variables])
 
 
 def seed_rows(file: Path) -> str:

@@ -23,12 +23,23 @@ from pathlib import Path
 from typing import Any, Final
 
 import duckdb
+import yaml
 
 from mg_lakehouse._util.temp_folders import OwnFolder
 from mg_lakehouse.errors import PermanentError
 from mg_lakehouse.gold import commit as gold
 from mg_lakehouse.gold import user_agents
-from mg_lakehouse.gold.contract import BUSINESS_TIMEZONE, ENGINE, GOLD_SCHEMA, LAKE_URI, MATERIALIZED, PII_KEY, scope_of, with_packages
+from mg_lakehouse.gold.contract import (
+    BUSINESS_TIMEZONE,
+    DBT_DATABASE,
+    ENGINE,
+    GOLD_SCHEMA,
+    LAKE_URI,
+    MATERIALIZED,
+    PII_KEY,
+    scope_of,
+    with_packages,
+)
 from mg_lakehouse.gold.model import Input, Model
 from mg_lakehouse.gold.names import project_dir
 from mg_lakehouse.gold.pii_key import pii_key
@@ -48,7 +59,7 @@ _CONFIGURED: Final = (
 )  # fmt: skip
 """What a model's ``config()`` says of its rows, by the names of :class:`mg_lakehouse.gold.model.Model`."""
 
-_PROFILE: Final = f"{ENGINE}: {{type: duckdb, path: ':memory:', schema: {GOLD_SCHEMA}, threads: 2}}"
+_PROFILE: Final = {"target": ENGINE, "outputs": {ENGINE: {"type": "duckdb", "path": ":memory:", "schema": GOLD_SCHEMA, "threads": 2}}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +80,7 @@ class ModelNode:
 
 @dataclass(frozen=True, slots=True)
 class TestNode:
-    """A data test: ``sql`` selects the rows that fail it. ``models`` are the gold tables that it reads, ``attached_to`` the one that it is a check of."""
+    """A data test: ``sql`` selects the rows that fail it. ``models`` are the gold tables that it reads."""
 
     __test__ = False
 
@@ -77,7 +88,6 @@ class TestNode:
     name: str
     sql: str
     models: frozenset[str]
-    attached_to: str
     severity: str
     fail_calc: str
     warn_if: str
@@ -202,7 +212,7 @@ def generate_docs(lake: Lake, settings: Settings, file: Path) -> None:
         LAKE_URI: lake.root,
         BUSINESS_TIMEZONE: settings.business_timezone,
         PII_KEY: "" if settings.pii_key is None else settings.pii_key.get_secret_value(),
-        "DBT_DATABASE": ":memory:",
+        DBT_DATABASE: ":memory:",
     }
     with _own_target(project, "docs") as target:
         done = _run_dbt(project, ["docs", "generate", "--static"], target, environment)
@@ -286,13 +296,11 @@ def _model_node(node: Mapping[str, Any], inputs: _Inputs, gold_nodes: Mapping[st
 
 def _test_node(document: Mapping[str, Any], node: Mapping[str, Any]) -> TestNode:
     config = node["config"]
-    attached = document["nodes"].get(node["attached_node"] or "")
     return TestNode(
         node["unique_id"],
         node["name"],
         node["compiled_code"],
         frozenset(_inputs(document, node).gold),
-        "" if attached is None else attached["name"],
         config["severity"].lower(),
         config["fail_calc"],
         config["warn_if"],
@@ -314,9 +322,8 @@ def _content(project: Path, variables: Mapping[str, Any] | None) -> str:
 
 def _write_profile(project: Path, folder: Path) -> None:
     """A profile for compiling alone: it opens no lake, and its target tells the macros whom the SQL is for."""
-    named = (line.partition(":") for line in (project / "dbt_project.yml").read_text().splitlines())
-    profile = next(value.strip().strip("'\"") for key, _, value in named if key == "profile")
-    (folder / "profiles.yml").write_text(f"{profile}:\n  target: {ENGINE}\n  outputs:\n    {_PROFILE}\n")
+    named = yaml.safe_load((project / "dbt_project.yml").read_text())["profile"]
+    (folder / "profiles.yml").write_text(yaml.safe_dump({named: _PROFILE}))
 
 
 @contextmanager

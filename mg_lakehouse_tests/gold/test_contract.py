@@ -107,6 +107,10 @@ def test_the_gold_tables_are_in_the_schema_that_the_profile_names() -> None:
     assert re.findall(r"^ +schema: (\w+)$", (PROJECT / "profiles.yml").read_text(), re.MULTILINE) == [contract.GOLD_SCHEMA]
 
 
+def test_the_database_of_dbt_by_itself_is_where_the_profile_looks_for_it() -> None:
+    assert f"env_var('{contract.DBT_DATABASE}', " in (PROJECT / "profiles.yml").read_text()
+
+
 def test_the_project_reads_the_variables_that_a_build_sets() -> None:
     text = "".join(file.read_text() for folder in ("macros", "models", "tests") for file in sorted((PROJECT / folder).rglob("*.sql")))
     assert set(re.findall(r"""of_build\(["'](\w+)["']\)""", text)) == set(BuildVariables.__annotations__)

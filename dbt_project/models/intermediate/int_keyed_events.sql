@@ -1,6 +1,6 @@
 {#
-    Every event with the key of the message that it belongs to (decision G2), beside its address. All models that must know whose an event is
-    take it from here.
+    Every event with the key of the message that it belongs to (decision G2), beside its address. `message_events` keeps the key; all models that
+    must know whose an event is take it from there.
 #}
 with
 
