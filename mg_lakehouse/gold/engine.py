@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from graphlib import TopologicalSorter
 from pathlib import Path
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, NamedTuple, Self, cast
 from weakref import WeakSet
 
 import duckdb
@@ -154,6 +154,7 @@ class _Session:
         self._lock = threading.Lock()
         self._is_stopped = False
         self._cursors: WeakSet[duckdb.DuckDBPyConnection] = WeakSet()
+        self._of_thread = threading.local()
         # Rows in an order that nobody looks at would cost memory.
         self._connection = duckdb.connect(config={**duck.connection_options(), "preserve_insertion_order": "false"})
         duck.configure(self._connection, lake)
@@ -181,13 +182,20 @@ class _Session:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
-        """A cursor that knows what holds for the build: one variable, for five took a fifth of the time of small queries."""
+        """The cursor of this thread, which knows what holds for the build. To tell a new one each time took an eighth of a small refresh."""
+        if (known := getattr(self._of_thread, "cursor", None)) is not None and not self._is_stopped:
+            return cast("duckdb.DuckDBPyConnection", known)
+        cursor = self._of_thread.cursor = self.reader()
+        set_variables(cursor, self._variables)
+        return cursor
+
+    def reader(self) -> duckdb.DuckDBPyConnection:
+        """A cursor of its own for rows that are read while other statements run."""
         with self._lock:
             if self._is_stopped:
                 raise duckdb.InterruptException("The build was stopped.")
             cursor = self._connection.cursor()
             self._cursors.add(cursor)
-        set_variables(cursor, self._variables)
         return cursor
 
     def stop(self) -> None:
@@ -268,6 +276,7 @@ class _Build:
             self._redefined.append(node.name)
         staged = StagedRows(
             session.cursor,
+            session.reader,
             node.name,
             model.spec.stats_columns[:2],
             part_rows=session.settings.gold_part_rows,

@@ -34,7 +34,7 @@ SMALL_GROUPS: Final = "format parquet, compression zstd, compression_level 1, ro
 class StagedRows:
     """What a model's SQL made: the DuckDB table ``staged.<name>``, or the parts of it that were put by.
 
-    ``order`` are the columns that the rows come in the order of, the job first in a model that is built in parts.
+    ``cursor`` is one of the build, ``reader`` makes one of its own. ``order`` are the columns that the rows come in the order of, the job first in a model that is built in parts.
     ``part_rows`` are the rows that are put into order at a time, ``columns`` those of the result in their order, by default all,
     ``folder`` where files of them may be kept.
     """
@@ -42,6 +42,7 @@ class StagedRows:
     def __init__(
         self,
         cursor: Callable[[], duckdb.DuckDBPyConnection],
+        reader: Callable[[], duckdb.DuckDBPyConnection],
         name: str,
         order: Sequence[str],
         *,
@@ -50,6 +51,7 @@ class StagedRows:
         columns: Sequence[str] = (),
     ) -> None:
         self._cursor = cursor
+        self._new_reader = reader
         self._parent = folder
         self._select = f"select {', '.join(map(identifier, columns)) or '*'}"
         self.table = f"{STAGED_SCHEMA}.{identifier(name)}"
@@ -89,7 +91,7 @@ class StagedRows:
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def _reader(self, query: str) -> pa.RecordBatchReader:
-        return self._cursor().execute(query).to_arrow_reader(_BATCH_ROWS)
+        return self._new_reader().execute(query).to_arrow_reader(_BATCH_ROWS)
 
     def _pieces(self) -> list[str]:
         """Queries of the rows of all parts, that follow each other in order. What belongs to no job is in the order of the parts, by day."""
