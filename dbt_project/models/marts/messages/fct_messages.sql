@@ -1,4 +1,4 @@
-{{ config(stats_columns=["request_id", "first_event_at", "last_event_at"], orphan_day="first_event_at") }}
+{{ config(stats_columns=["request_id", "first_event_at", "last_event_at"], orphan_day="first_event_at", change_feed=false) }}
 
 with
 
