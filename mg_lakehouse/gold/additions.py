@@ -43,13 +43,13 @@ class Additions:
         if state is None or came is None:
             sources = {name: self._silver.source(name, self._snapshots) for name in model.silver}
             self._show(model, sources, None)
-            return Plan(model, "full", None if state is None else state.handle, included)
+            return Plan(model, "full", None if state is None else state.handle, included, schema=model.schema)
         if not any(came.values()):
             # Without a commit what came is read from the same old version again: that is cheap, for it was nothing.
             recorded = any(state.silver[name] != now for name, now in included.items())
             return Plan(model, "unchanged", state.handle, state.silver if recorded else included)
         self._show(model, {name: f"from {came[name]}" if came.get(name) else "" for name in model.silver}, state)
-        return Plan(model, "incremental", state.handle, included)
+        return Plan(model, "incremental", state.handle, included, schema=model.schema)
 
     def keep_made(self, plan: Plan, staged: str) -> None:
         """Keep the rows that a build made, for its tests: once committed they cannot be told from the others."""

@@ -151,9 +151,10 @@ class SilverTables:
             cursor.register("feed", pa.RecordBatchReader.from_stream(feed))
             shown = (key if key in held else f"null::{dtype} as {key}" for key, dtype in _KEYS.items())
             cursor.execute(f"create or replace table {table} as select distinct {', '.join(shown)} from feed")
+            is_empty = cursor.execute(f"from {table} limit 1").fetchone() is None
         except (DeltaError, OSError, duckdb.Error, pa.ArrowException):
             return None  # the log or a removed file was cleaned up: the model is built anew
-        return table
+        return "" if is_empty else table
 
 
 def _included(handle: DeltaTable) -> Watermark:

@@ -35,6 +35,7 @@ class StagedRows:
     """What a model's SQL made: the DuckDB table ``staged.<name>``, or the parts of it that were put by.
 
     ``cursor`` is one of the build, ``reader`` makes one of its own. ``order`` are the columns that the rows come in the order of, the job first in a model that is built in parts.
+    ``count`` is how many rows the table was made of, ``written`` the source of those of them that are written, by default all.
     ``part_rows`` are the rows that are put into order at a time, ``columns`` those of the result in their order, by default all,
     ``folder`` where files of them may be kept.
     """
@@ -59,6 +60,8 @@ class StagedRows:
         self._part_rows = part_rows
         self._folder: Path | None = None
         self._files: list[str] = []
+        self.count = 0
+        self.written = self.table
 
     @property
     def parts(self) -> int:
@@ -78,7 +81,7 @@ class StagedRows:
     def rows(self) -> pa.RecordBatchReader:
         """All rows in order, anew each time: of the parts where some were put by, else of the table."""
         if not self._files:
-            return self._reader(f"{self._select} from {self.table} {self._order}")
+            return self._reader(f"{self._select} from {self.written} {self._order}")
         pieces = self._pieces()
         return pa.RecordBatchReader.from_batches(
             self._reader(f"{pieces[0]} limit 0").schema, (batch for piece in pieces for batch in self._reader(piece))
