@@ -34,7 +34,7 @@ from mg_lakehouse.bronze.read_progress import require_whole
 from mg_lakehouse.bronze.tables import LOADED_FILES, LOADED_SCHEMA
 from mg_lakehouse.errors import LakehouseError
 from mg_lakehouse.events.formats.archives import ZIP_BEGINS, has_password, is_bomb, kind_of_other
-from mg_lakehouse.events.formats.csv import TORN_ROW, CsvHeader, CsvRefusedError, csv_items, csv_rows, is_csv, read_header
+from mg_lakehouse.events.formats.csv import TORN_ROW, CsvHeader, CsvRefusedError, csv_items, csv_rows, is_csv, is_headless_csv, read_header
 from mg_lakehouse.events.formats.encodings import AS_WINDOWS_1252, encoding_of, undecodable_line
 from mg_lakehouse.events.formats.envelopes import unwrap
 from mg_lakehouse.events.formats.json_file import DamagedJsonError, bodies_of_json
@@ -370,6 +370,10 @@ def _bundles(content: _Content, loaded: Loaded, options: _Options) -> Iterator[F
         yield from _of_xml(content.opened(), loaded, encoding)
     elif _JSON_BEGINS.match(head) or (head.startswith('"') and not is_csv(head)):
         yield from _of_json(content.opened(), loaded, encoding)
+    elif is_headless_csv(head):
+        raise _UnreadableError(
+            f"{loaded.name} is CSV without a header line: write one in front of it, such as activityType,activityId,timestamp,emailAddress."
+        )
     else:
         yield from _of_csv(content.opened(), loaded, options.activity, encoding)
 

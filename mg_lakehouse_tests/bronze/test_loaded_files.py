@@ -164,6 +164,7 @@ def test_all_samples_of_the_document_in_one_zip(lake: Lake, tmp_path: Path) -> N
         (zipped(a=bundle(OPEN))[:-30], "file is a damaged zip, or cut off: load it again when it is whole."),
         (gzip.compress(b" " * 20_000_000), "file unpacks to far more than a file of events does, which is refused."),
         (gzip.compress(gzip.compress(b" " * 20_000_000)), "file unpacks to far more than a file of events does, which is refused."),
+        (CSV.partition("\n")[2], "file is CSV without a header line: write one in front of it, such as activityType,activityId,timestamp,emailAddress."),
         (CSV.replace("timestamp", "when"), "file names no Timestamp: rename the column of the activities' times."),
         (CSV.replace("activityId", "uuid"), "file names no ActivityId: rename the column of the activities' ids, or add an empty one where there are none."),
         (CSV.replace("o1", "\u00e9").encode("cp1252"), "file has bytes in line 2 that are not UTF-8: give its encoding with --encoding, such as windows-1252 for a file that a spreadsheet saved in Western Europe or America."),
@@ -179,7 +180,7 @@ def test_all_samples_of_the_document_in_one_zip(lake: Lake, tmp_path: Path) -> N
         ('activityType,activityId,timestamp\nOpen,"' + "x" * 2_000_000, "file is not valid CSV in a line (field larger than field limit (1048576)). What comes before it was loaded: correct the line, and load it again."),
     ],
     # Names of their own: the texts hold times, and two workers would collect two sets of tests.
-    ids=["prose", "nothing", "another page", "an error of MessageGears", "csv without a type", "a torn zip", "a bomb of gzip", "a bomb in a bomb", "csv without times", "csv without ids", "windows-1252", "windows-1251", "events as json", "no message", "torn json", "bzip2", "parquet", "a workbook", "a bomb", "a torn gzip", "a cell without an end"],
+    ids=["prose", "nothing", "another page", "an error of MessageGears", "csv without a type", "a torn zip", "a bomb of gzip", "a bomb in a bomb", "csv without a header", "csv without times", "csv without ids", "windows-1252", "windows-1251", "events as json", "no message", "torn json", "bzip2", "parquet", "a workbook", "a bomb", "a torn gzip", "a cell without an end"],
 )  # fmt: skip
 def test_what_is_no_file_of_the_feed_is_one_sentence_and_no_content(lake: Lake, tmp_path: Path, content: str | bytes, said: str) -> None:
     (loaded,) = load(lake, tmp_path / "file", content)

@@ -18,6 +18,7 @@ from mg_lakehouse.events.formats.csv import CsvRefusedError, bundle_of_csv, csv_
 from mg_lakehouse.events.formats.envelopes import envelope_of
 from mg_lakehouse_tests.events.frames import bundle, flat, item, only_row
 from mg_lakehouse_tests.events.property_examples import examples
+from mg_lakehouse_tests.security.laws import check
 
 COLUMNS = ["ActivityId", "Timestamp", "RequestId", "EmailAddress", "CampaignId", "Url", "UrlId", "Microsite", "JobCategory"]
 TEXTS = st.sampled_from(["", "7", "true", 'a "quoted" word', "a,b", "line\nbreak", "<b> & c", "é🌞", " x "])
@@ -107,8 +108,7 @@ def test_a_body_of_csv_is_read_as_the_same_events_in_xml(
 def test_any_text_is_csv_or_is_not_and_never_fails(text: str, headed: bool) -> None:
     body = f"activityType,activityId,timestamp\n{text}" if headed else text
     assert isinstance(is_csv(body), bool)
-    found = flat(body)
-    assert found.items == found.counted == sum(rows.height for rows in found.tables.values()) + found.rejected.height
+    check(body)
 
 
 @pytest.mark.parametrize(
@@ -119,6 +119,7 @@ def test_any_text_is_csv_or_is_not_and_never_fails(text: str, headed: bool) -> N
         ("activityType,activityId,activity_id,timestamp", "names ActivityId in two columns"),
         ("activityType,activityId,timestamp,Request Id,requestId", "names RequestId in two columns"),
         ("activityId,timestamp,requestId", "names the activity in no column"),
+        (f"activityType,activityId,timestamp,{'x' * 101}", "names a column of more than 100 characters"),
     ],
 )
 def test_a_header_that_leaves_open_what_is_meant_is_refused(header: str, why: str) -> None:
@@ -149,6 +150,12 @@ def test_a_row_that_does_not_fit_its_header_is_a_reject_that_says_so(row: str, d
     found = flat(f"activityType,activityId,timestamp\n{row}\nOpen,o1,2026-03-02T10:00:00Z\n")
     assert found.rejected.select("reason", "detail", "item_index").rows() == [("torn_row", detail, 0)]
     assert found.tables["opens"]["activity_id"].to_list() == ["o1"]
+
+
+def test_a_body_that_becomes_gigabytes_of_xml_is_refused() -> None:
+    names = ",".join(f"{'x' * 95}{number:03d}" for number in range(200))
+    with pytest.raises(CsvRefusedError, match="64 MiB"):
+        bundle_of_csv(f"activityType,activityId,timestamp,{names}\n" + f"Open,a,b,{','.join('1' * 200)}\n" * 2_400)
 
 
 @pytest.mark.parametrize(("line", "delimiter"), [("activityId;timestamp;a,b", ";"), ("activityId\ttimestamp", "\t"), ("a,b", None)])

@@ -4,9 +4,59 @@
 #}
 with
 
-events as (
+every_event as (
 
     select * from {{ ref("int_events") }}
+
+),
+
+-- A spreadsheet takes the zeros from `00123`: the person of that address has `123` in its rows, and is one all the same (decision G76).
+padded_ids as (
+
+    select distinct
+        request_id,
+        channel,
+        address,
+        {{ bare_number("recipient_id") }} as bare_number
+    from every_event
+    where request_id is not null and address is not null and {{ is_padded("recipient_id") }}
+
+),
+
+numbered_ids as (
+
+    select
+        every_event.request_id,
+        every_event.channel,
+        every_event.address,
+        padded_ids.bare_number,
+        -- The most digits, without anything else where there is one.
+        arg_max(
+            every_event.recipient_id,
+            (regexp_full_match(every_event.recipient_id, '[0-9]+'), length(every_event.recipient_id), every_event.recipient_id)
+        ) as recipient_id
+    from every_event
+    inner join padded_ids
+        on
+            every_event.request_id = padded_ids.request_id
+            and every_event.channel = padded_ids.channel
+            and every_event.address = padded_ids.address
+            and {{ bare_number("every_event.recipient_id") }} = padded_ids.bare_number
+    group by all
+    having count(distinct every_event.recipient_id) > 1
+
+),
+
+events as (
+
+    select every_event.* replace (coalesce(numbered_ids.recipient_id, every_event.recipient_id) as recipient_id)
+    from every_event
+    left join numbered_ids
+        on
+            every_event.request_id = numbered_ids.request_id
+            and every_event.channel = numbered_ids.channel
+            and every_event.address = numbered_ids.address
+            and {{ bare_number("every_event.recipient_id") }} = numbered_ids.bare_number
 
 ),
 

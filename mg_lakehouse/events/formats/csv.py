@@ -57,10 +57,17 @@ _DELIMITERS: Final = ",;\t|"
 _NAMED: Final = re.compile(r"sep=(.)\s*", re.IGNORECASE)
 """A first line by which spreadsheets are told the delimiter."""
 
+_AROUND: Final = "\ufeff\u00a0 \t\"'[`"
+"""Signs that may stand around a name."""
+
 _LONGEST_CELL: Final = 2**20
 _HEAD: Final = 65_536
 """Characters in which a header ends."""
 _FEW: Final = 2
+_LONGEST_NAME: Final = 100
+"""Characters of a column's name, which each row repeats: in 1 MiB a long one made gigabytes."""
+_LARGEST_BUNDLE: Final = 64 * 2**20
+"""Characters of the XML of a body, at most, as of a gzip."""
 _UNCLOSED: Final = "unexpected end of data"
 
 
@@ -86,6 +93,8 @@ class CsvHeader:
         Raises:
             CsvRefusedError: it names no time or no id of an activity, or one element twice: what is meant cannot be told.
         """
+        if any(len(name) > _LONGEST_NAME for name in self.elements):
+            raise CsvRefusedError(f"names a column of more than {_LONGEST_NAME} characters: have it shortened")
         named = [name for place, name in enumerate(self.elements) if place != self.kind]
         if "Timestamp" not in named:
             raise CsvRefusedError("names no Timestamp: rename the column of the activities' times")
@@ -123,6 +132,8 @@ def is_csv(text: str) -> bool:
 
 def is_headless_csv(text: str) -> bool:
     """Whether a text looks like rows of the feed's CSV without a header: its first line has several cells, and one names an activity."""
+    if is_csv(text):
+        return False
     line = next(io.StringIO(text[:_HEAD].lstrip("\ufeff \t\r\n"), newline=""), "")
     rows = (_cells(line, sign) for sign in _DELIMITERS)
     return any(len(cells) > _FEW and any(known_type(cell.strip()) for cell in cells) for cells in rows)
@@ -192,9 +203,18 @@ def bundle_of_csv(text: str) -> str:
         header.require_usable()
         if header.kind is None:
             raise CsvRefusedError("names the activity in no column: have a column activityType sent")
-        return f"<ActivityItems>{''.join(csv_items(header, rows))}</ActivityItems>"
+        return f"<ActivityItems>{''.join(_bounded(csv_items(header, rows)))}</ActivityItems>"
     except (csv.Error, EOFError) as error:
         raise CsvRefusedError("ends within quotes, or has a cell of more than a million characters: have it sent again") from error
+
+
+def _bounded(items: Iterable[str]) -> Iterator[str]:
+    size = 0
+    for item in items:
+        size += len(item)
+        if size > _LARGEST_BUNDLE:
+            raise CsvRefusedError("becomes more than 64 MiB of XML: have its columns named shorter, or fewer rows sent at a time")
+        yield item
 
 
 def misfit_of(children: Sequence[tuple[str, str]]) -> str:
@@ -220,7 +240,10 @@ def _headed(lines: Iterator[str]) -> Iterator[tuple[str | None, Iterator[str]]]:
 
 def _header_within(cells: Sequence[str]) -> CsvHeader | None:
     """Return the header that a row is, if it is one for certain: it names the time and the id of an activity, and can be read by."""
-    if not {"timestamp", "activityid"} <= {_plain(cell) for cell in cells}:
+    # The first look is a tenth as dear, and nearly every row is one of data.
+    if not any(cell.strip(_AROUND)[:4].lower() == "time" for cell in cells) or not {"timestamp", "activityid"} <= {
+        _plain(cell) for cell in cells
+    }:
         return None
     header = read_header(cells)
     try:
@@ -242,7 +265,7 @@ def _item(header: CsvHeader, cells: Sequence[str], activity: str | None) -> str:
     named = "" if header.kind is None or header.kind >= len(cells) else cells[header.kind].strip()
     element = (known_type(named) or f"{_element_name(named).removesuffix('Activity')}Activity") if named else activity
     if element is None or len(cells) != len(header.elements):
-        torn = "".join(_tag(f"Cell{place}", escape(cell)) for place, cell in enumerate(cells, start=1))
+        torn = "".join(_tag("Cell", escape(cell)) if cell else "<Cell/>" for cell in cells)
         return _tag(TORN_ROW, _tag(_COLUMNS, str(len(header.elements))) + torn)
     filled = [
         (name, cell)

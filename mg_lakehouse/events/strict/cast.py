@@ -167,15 +167,20 @@ def parse_cell(text: pl.Expr, kind: ColumnType) -> pl.Expr:
 
 def type_cells(cells: pl.DataFrame, table: str) -> Typed:
     """Type the text cells of one table."""
-    text = pl.col("_written")
-    # Lazy, so that the common part of both is computed once.
-    written = cells.with_columns(in_one_form(cells["event_at"]).alias("_written"))
-    timed = (
-        written.lazy().with_columns(_event_at=parse_timestamp(text), utc_offset_minutes=utc_offset_minutes(text)).drop("_written").collect()
-    )
+    timed = _timed(cells, cells["event_at"])
+    if timed["_event_at"].null_count() > timed["event_at"].null_count():
+        timed = _timed(cells, in_one_form(cells["event_at"]))
     usable = pl.col("_event_at").is_not_null()
     rows = timed.filter(usable).pipe(_parse_columns, table).pipe(_derive, table)
     return Typed(rows, timed.filter(~usable).pipe(_rejections))
+
+
+def _timed(cells: pl.DataFrame, written: pl.Series) -> pl.DataFrame:
+    """Add the instants and offsets of the events' times as written."""
+    text = pl.col("_written")
+    # Lazy, so that the common part of both is computed once.
+    timed = cells.lazy().with_columns(written.alias("_written"))
+    return timed.with_columns(_event_at=parse_timestamp(text), utc_offset_minutes=utc_offset_minutes(text)).drop("_written").collect()
 
 
 def _rejections(untimed: pl.DataFrame) -> pl.DataFrame:
