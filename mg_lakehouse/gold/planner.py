@@ -86,7 +86,7 @@ class Planner:
         self._lock = threading.RLock()
         self._facts = Facts(lake, cursor, chunk_rows=part_rows, folder=folder, definitions=definitions)
         self._keys = KeysOfBuild(cursor)
-        self._additions = Additions(cursor, self._facts.silver, self._facts.snapshots)
+        self._additions = Additions(cursor, self._facts.silver)
         self._schemas: set[str] = set()
         self._shown: dict[tuple[str, str], str] = {}
         self._chunks: dict[str, _Chunks] = {}
@@ -383,7 +383,7 @@ class Planner:
         model = plan.model
         shown = {table.name: f"from {self._facts.whole(table)}" for table in tables}
         for name in model.silver:
-            source = self._facts.silver.source(name, self._facts.snapshots) if plan.mode == "full" else self._silver_of_days(name, plan)
+            source = self._facts.silver.source(name) if plan.mode == "full" else self._silver_of_days(name, plan)
             shown[name] = f"{empty_rows(name)} union all by name {source}"
         for name, query in shown.items():
             self._show(plan.schema, scoped_view(name), query)
