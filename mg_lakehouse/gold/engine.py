@@ -157,7 +157,7 @@ class _Session:
         self._of_thread = threading.local()
         # Rows in an order that nobody looks at would cost memory.
         self._connection = duckdb.connect(config={**duck.connection_options(), "preserve_insertion_order": "false"})
-        duck.configure(self._connection, lake)
+        duck.configure(self._connection, lake, reads_logs=False)
         user_agents.register(self._connection)
         addresses.register(self._connection)
         for schema in (GOLD_SCHEMA, STAGED_SCHEMA, TESTED_SCHEMA):

@@ -14,6 +14,7 @@ from typing import Final
 import duckdb
 from deltalake import DeltaTable
 
+from mg_lakehouse.errors import PermanentError
 from mg_lakehouse.events.catalogue import EVENTS
 from mg_lakehouse.gold import commit as gold
 from mg_lakehouse.gold.changes import SilverTables
@@ -23,8 +24,8 @@ from mg_lakehouse.gold.job_days import DAYS_OF_JOBS, DAYS_OF_MESSAGES, DaysOfJob
 from mg_lakehouse.gold.job_files import File, Files, JobDays, read_files, rows_of
 from mg_lakehouse.gold.keys import job_days_of
 from mg_lakehouse.gold.model import Keys, Model
-from mg_lakehouse.lake.duck import Snapshots
 from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.lake.snapshot import empty_scan, scan
 from mg_lakehouse.location import address_of
 
 __all__ = ["Facts", "Table", "date_of"]
@@ -68,7 +69,6 @@ class Facts:
         definitions: Mapping[str, int],
     ) -> None:
         self.silver = SilverTables(lake, cursor)
-        self.snapshots = Snapshots(cursor)
         self._lake = lake
         self._cursor = cursor
         self._definitions = definitions
@@ -78,6 +78,7 @@ class Facts:
         self._made: dict[str, GoldTable] = {}
         self._kept: dict[str, _Kept] = {}
         self._tables: dict[tuple[str, int], Table] = {}
+        self._sources: dict[tuple[str, int], str] = {}
         self._gold_ids: dict[str, str | None] = {}
         self._are_of_messages: set[str] = set()
         self._tables_of_days: dict[str, tuple[GoldTable, Files] | None] = {}
@@ -114,6 +115,16 @@ class Facts:
             self._made[name] = gold.watermarks_of(handle, self.table_ids, list(self.table_ids))
         return self._made.get(name)
 
+    def needed(self, name: str, model: str) -> GoldTable:
+        """A gold table that a model cannot do without.
+
+        Raises:
+            PermanentError: it was never built.
+        """
+        if (made := self.made(name)) is None:
+            raise PermanentError(f"gold/{model} needs gold/{name}, which was never built: build {name} first.")
+        return made
+
     def was_read(self, name: str) -> GoldTable | None:
         """What :meth:`made` said of a table, if it was asked."""
         return self._made.get(name)
@@ -133,7 +144,10 @@ class Facts:
 
     def source(self, handle: DeltaTable) -> str:
         """SQL of all rows of a table, as a source of a ``from``."""
-        return self.snapshots.source(handle)
+        version = (address_of(handle.table_uri), handle.version())
+        if version not in self._sources:
+            self._sources[version] = scan(handle)
+        return self._sources[version]
 
     def silver_table(self, name: str) -> Table | None:
         """A silver table, ``None`` where it does not exist."""
@@ -160,7 +174,7 @@ class Facts:
 
     def committed_rows(self, table: Table, keys: Keys) -> str:
         """SQL of the rows of some keys in the files of a table, as a source of a ``from``."""
-        arms = [f"select * from {self.source(table.handle)} where false"]
+        arms = []
         if files := self._of_jobs(table, keys):
             source = read_files(files)
             if keys.chunks:
@@ -171,7 +185,7 @@ class Facts:
             arms.append(
                 f"select * from {read_files(files)} where request_id is null and {day} in (select event_date from {keys.days_table})"
             )
-        return f"({' union all by name '.join(arms)})"
+        return f"({' union all by name '.join(arms or [empty_scan(table.handle)])})"
 
     def at_most(self, table: Table, keys: Keys | None) -> float:
         """How many rows lie in the files that are looked at; infinite where one does not say."""

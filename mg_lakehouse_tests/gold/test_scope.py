@@ -33,7 +33,7 @@ def test_keys_with_few_rows_are_one_part_that_reads_the_whole_table(lake: Lake) 
     plan = session.plan(wanted)
     assert (plan.mode, plan.chunks) == ("full", 1)
     assert len(session.shown(wanted, "deliveries")) == 12
-    assert session.files(wanted, "deliveries") == 0
+    assert session.files(wanted, "deliveries") == 4
 
 
 def test_each_part_shows_some_keys_whole_and_every_key_is_in_one(lake: Lake) -> None:
