@@ -57,6 +57,11 @@ class Planner:
         """Id of every table that a model can include: of silver, ``None`` for those that do not exist, and of gold for models of changes."""
         return self._facts.table_ids
 
+    def table(self, name: str) -> DeltaTable | None:
+        """A gold table as this build met it or left it, ``None`` where it does not exist."""
+        with self._lock:
+            return self._facts.gold_handle(name)
+
     def open_all(self, names: Sequence[str]) -> None:
         """Open the gold tables that exist, side by side."""
         self._facts.open_gold(names)
