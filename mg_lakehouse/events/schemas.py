@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from mg_lakehouse.events.catalogue import Column, ColumnType, columns_of
 
-__all__ = ["ERRORS", "TIMESTAMP", "dtype_of", "dtype_of_sql", "in_arrow", "silver_schema", "sql_type_of"]
+__all__ = ["ERRORS", "TIMESTAMP", "dtype_of", "dtype_of_sql", "in_arrow", "silver_schema", "sql_of_dtype", "sql_type_of"]
 
 TIMESTAMP: Final = pl.Datetime("us", "UTC")
 ERRORS: Final = pl.List(pl.Struct({"error_code": pl.String, "error_message": pl.String}))
@@ -33,6 +33,8 @@ _GOLD_TYPES: Final[dict[str, pl.DataType]] = {
     "date[]": pl.List(pl.Date()),
 }
 """The type of Polars, by its name in a dbt model's contract; gold has types that silver lacks."""
+
+_SQL_TYPES: Final = {dtype: sql for sql, dtype in reversed(_GOLD_TYPES.items())}
 
 
 def in_arrow(texts: pl.Series) -> pa.LargeStringArray:
@@ -59,6 +61,15 @@ def dtype_of_sql(name: str) -> pl.DataType:
         KeyError: no table of ours has a column of this type.
     """
     return _GOLD_TYPES[name.lower()]
+
+
+def sql_of_dtype(dtype: pl.DataType) -> str:
+    """Return DuckDB's name for a Polars dtype.
+
+    Raises:
+        KeyError: no table of ours has a column of this type.
+    """
+    return _SQL_TYPES[dtype]
 
 
 @cache

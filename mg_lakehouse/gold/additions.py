@@ -16,7 +16,7 @@ from mg_lakehouse.gold.changes import SilverTables, empty_rows
 from mg_lakehouse.gold.commit import GoldTable
 from mg_lakehouse.gold.contract import KNOWN_ROWS, scoped_view
 from mg_lakehouse.gold.model import Model, Plan
-from mg_lakehouse.lake.duck import Snapshots
+from mg_lakehouse.lake.snapshot import scan
 from mg_lakehouse.lake.sql import identifier
 
 __all__ = ["Additions"]
@@ -25,10 +25,9 @@ __all__ = ["Additions"]
 class Additions:
     """The models of a build that only grow. ``cursor`` makes a cursor of its database."""
 
-    def __init__(self, cursor: Callable[[], duckdb.DuckDBPyConnection], silver: SilverTables, snapshots: Snapshots) -> None:
+    def __init__(self, cursor: Callable[[], duckdb.DuckDBPyConnection], silver: SilverTables) -> None:
         self._cursor = cursor
         self._silver = silver
-        self._snapshots = snapshots
 
     def plan(self, model: Model, state: GoldTable | None) -> Plan:
         """Decide what to do with a model, and make its views: ``scoped_<silver table>`` of the rows to look at, ``known`` of its own.
@@ -41,15 +40,15 @@ class Additions:
         included = self._silver.included(model.silver)
         came = None if state is None else self._came(model, state)
         if state is None or came is None:
-            sources = {name: self._silver.source(name, self._snapshots) for name in model.silver}
+            sources = {name: self._silver.source(name) for name in model.silver}
             self._show(model, sources, None)
-            return Plan(model, "full", None if state is None else state.handle, included)
+            return Plan(model, "full", None if state is None else state.handle, included, schema=model.schema)
         if not any(came.values()):
             # Without a commit what came is read from the same old version again: that is cheap, for it was nothing.
             recorded = any(state.silver[name] != now for name, now in included.items())
             return Plan(model, "unchanged", state.handle, state.silver if recorded else included)
         self._show(model, {name: f"from {came[name]}" if came.get(name) else "" for name in model.silver}, state)
-        return Plan(model, "incremental", state.handle, included)
+        return Plan(model, "incremental", state.handle, included, schema=model.schema)
 
     def keep_made(self, plan: Plan, staged: str) -> None:
         """Keep the rows that a build made, for its tests: once committed they cannot be told from the others."""
@@ -92,7 +91,7 @@ class Additions:
             query = f"{empty_rows(name)} union all by name {source}" if source else empty_rows(name)
             cursor.execute(f"create or replace view {model.schema}.{identifier(scoped_view(name))} as {query}")
         if state is not None:
-            cursor.execute(f"create or replace view {model.schema}.{KNOWN_ROWS} as from {self._snapshots.source(state.handle)}")
+            cursor.execute(f"create or replace view {model.schema}.{KNOWN_ROWS} as from {scan(state.handle)}")
             return
         cursor.register("nothing", pl.DataFrame(schema=model.spec.schema).to_arrow(compat_level=pl.CompatLevel.oldest()))
         cursor.execute(f"create or replace table {model.schema}.{KNOWN_ROWS} as from nothing")

@@ -17,10 +17,10 @@ from mg_lakehouse.events.schemas import sql_type_of
 from mg_lakehouse.gold import commit as gold
 from mg_lakehouse.gold.commit import ABSENT, Watermark
 from mg_lakehouse.gold.duplicates import Duplicates, duplicates_above
-from mg_lakehouse.lake.duck import Snapshots
 from mg_lakehouse.lake.durable import make_durable
 from mg_lakehouse.lake.file_stats import data_files
 from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.lake.snapshot import scan
 from mg_lakehouse.lake.sql import identifier
 
 __all__ = ["SilverTables", "empty_rows"]
@@ -53,10 +53,10 @@ class SilverTables:
         """Those of some tables that exist, at their pinned versions."""
         return {name: handle for name in names if (handle := self.handle(name)) is not None}
 
-    def source(self, name: str, snapshots: Snapshots) -> str:
+    def source(self, name: str) -> str:
         """SQL of all rows of a table."""
         handle = self.handle(name)
-        return empty_rows(name) if handle is None else f"select * from {snapshots.source(handle)}"
+        return empty_rows(name) if handle is None else f"select * from {scan(handle)}"
 
     def included(self, tables: Sequence[str]) -> dict[str, Watermark]:
         """What whoever reads these tables now includes."""
@@ -151,9 +151,10 @@ class SilverTables:
             cursor.register("feed", pa.RecordBatchReader.from_stream(feed))
             shown = (key if key in held else f"null::{dtype} as {key}" for key, dtype in _KEYS.items())
             cursor.execute(f"create or replace table {table} as select distinct {', '.join(shown)} from feed")
+            is_empty = cursor.execute(f"from {table} limit 1").fetchone() is None
         except (DeltaError, OSError, duckdb.Error, pa.ArrowException):
             return None  # the log or a removed file was cleaned up: the model is built anew
-        return table
+        return "" if is_empty else table
 
 
 def _included(handle: DeltaTable) -> Watermark:

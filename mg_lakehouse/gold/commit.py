@@ -23,9 +23,10 @@ from deltalake import DeltaTable, Transaction
 
 from mg_lakehouse.events.schemas import dtype_of_sql
 from mg_lakehouse.lake.commit import AlreadyCommitted, Append, OvertakenError, Replace, commit_once
+from mg_lakehouse.lake.errors import store_errors
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.lake.ledger import commits_of
-from mg_lakehouse.lake.tables import TableSpec, columns_of_table
+from mg_lakehouse.lake.tables import CHANGE_FEED_PROPERTY, TableSpec, columns_of_table
 
 __all__ = [
     "ABSENT",
@@ -208,6 +209,8 @@ def commit(
     commit_id = uuid.uuid4().hex
     account = json.dumps({"id": commit_id, "definition": definition, "silver": silver}, separators=(",", ":"))
     planned_version = -1 if handle is None else handle.version()
+    if handle is not None and predicate is None and not only_adds:
+        handle = _with_feed(handle, spec, what)
     looked: list[DeltaTable] = []
 
     def open_table() -> DeltaTable:
@@ -231,6 +234,16 @@ def commit(
 
     commit_once(what, open_table, decide)
     return looked[-1]
+
+
+def _with_feed(handle: DeltaTable, spec: TableSpec, what: str) -> DeltaTable:
+    """The table with or without a change feed as its model says today: it may have been made by a release whose model said otherwise."""
+    has_feed = str(spec.has_change_feed).lower()
+    if handle.metadata().configuration.get(CHANGE_FEED_PROPERTY, "false") != has_feed:
+        with store_errors(what):
+            handle.alter.set_table_properties({CHANGE_FEED_PROPERTY: has_feed})
+            handle.update_incremental()
+    return handle
 
 
 def _made_since(handle: DeltaTable, version: int) -> set[str]:

@@ -40,6 +40,7 @@ __all__ = [
     "PII_KEY",
     "PROJECT_DIR",
     "READ",
+    "REQUESTS",
     "RESTATEMENT_LOG",
     "STAGED_SCHEMA",
     "SUPPRESSION_LIST",
@@ -102,6 +103,9 @@ OWN_ROWS: Final = "own"
 
 DAYS: Final = "days"
 """Table of the days that a build makes rows of, as ``event_date``."""
+
+REQUESTS: Final = "requests"
+"""Table of the jobs that a build makes rows of, as ``request_id``."""
 
 
 class BuildVariables(TypedDict):

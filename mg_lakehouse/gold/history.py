@@ -48,8 +48,8 @@ def changes_of_gold(
         table = f"{model.schema}.{identifier(feed_view(name))}"
         _make_feed(cursor, table, handle, handle.version() if since is None else since)
     if begins or made is None:
-        return Plan(model, "full", own, now, build_id=build_id)
-    return Plan(model, "unchanged" if made.silver == now else "incremental", own, now, build_id=build_id)
+        return Plan(model, "full", own, now, schema=model.schema, build_id=build_id)
+    return Plan(model, "unchanged" if made.silver == now else "incremental", own, now, schema=model.schema, build_id=build_id)
 
 
 def ids_of_gold(tables: Mapping[str, DeltaTable]) -> dict[str, str | None]:

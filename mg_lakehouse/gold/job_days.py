@@ -14,10 +14,10 @@ import duckdb
 
 from mg_lakehouse.events.catalogue import EVENTS
 from mg_lakehouse.gold.changes import SilverTables
-from mg_lakehouse.gold.chunks import job_days_of
 from mg_lakehouse.gold.commit import GoldTable
 from mg_lakehouse.gold.contract import DIM_JOBS, JOB_METRICS_DAILY
 from mg_lakehouse.gold.job_files import Files, JobDays, read_files
+from mg_lakehouse.gold.keys import job_days_of
 
 __all__ = ["DAYS_OF_JOBS", "DAYS_OF_MESSAGES", "DaysOfJobs", "known_days"]
 

@@ -11,8 +11,7 @@ from deltalake import DeltaTable
 
 from mg_lakehouse._util.dates import span_of_day
 from mg_lakehouse.gold.commit import Watermark
-from mg_lakehouse.gold.contract import Scope, scope_schema
-from mg_lakehouse.gold.job_files import JobDays
+from mg_lakehouse.gold.contract import DAYS, REQUESTS, Scope, scope_schema
 from mg_lakehouse.lake.sql import date_list, identifier, replace_predicate, text
 from mg_lakehouse.lake.tables import TableSpec
 
@@ -51,6 +50,8 @@ class Model:
     in one since the model's newest commit as ``changed_<input>``.
     ``exported_by`` is the time column that an incremental export filters on: a commit notes a row whose time such an export
     had passed already (:mod:`mg_lakehouse.gold.exports`).
+    ``grows`` says that the rows of a job mostly stay as they are when others come: those that differ, by ``keys``, are written, and no others
+    (:mod:`mg_lakehouse.gold.differences`).
     ``counts_duplicates`` gives the model ``scoped_duplicates``: what the ledgers of silver say was dropped.
     """
 
@@ -63,6 +64,7 @@ class Model:
     days_before: int = 0
     also_touched: str | None = None
     touched_by: tuple[str, ...] = ()
+    grows: bool = False
     counts_duplicates: bool = False
     reads: tuple[str, ...] = ()
     keys: tuple[str, ...] = ()
@@ -87,21 +89,54 @@ class Model:
         return identifier(scope_schema(self.name))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Keys:
+    """Some jobs, and some days for what belongs to no job, both sorted. They stand in the DuckDB tables ``requests`` and ``days`` of ``schema`` too.
+
+    ``change`` tells by what change they are affected: of two with one, each has the same jobs, and the same days or none.
+    ``has_other_days`` says that there are days beyond Python's years; ``chunks``, where it is not 0, of how many chunks they are one.
+    """
+
+    schema: str
+    requests: Sequence[str]
+    days: Sequence[date]
+    change: object = None
+    has_other_days: bool = False
+    chunks: int = 0
+
+    @property
+    def requests_table(self) -> str:
+        """The DuckDB table of the jobs."""
+        return f"{self.schema}.{REQUESTS}"
+
+    @property
+    def days_table(self) -> str:
+        """The DuckDB table of the days."""
+        return f"{self.schema}.{DAYS}"
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a build does with a model, and what its commit will say. ``requests`` and ``days`` are sorted, ``parts`` what it is built in.
+    """What a build does with a model, and what its commit will say.
 
-    ``build_id`` is stored in each row of a ``changes`` model; it is unique per build.
+    ``keys`` are those that an incremental build looks at, ``days`` the sorted days that a model of days replaces. ``schema`` is where its SQL finds its
+    inputs, and ``chunks`` how many it is built in. ``build_id`` is stored in each row of a ``changes`` model; it is unique per build.
     """
 
     model: Model
     mode: Mode
     handle: DeltaTable | None
     included: Mapping[str, Watermark] = field(default_factory=dict)
-    requests: Sequence[str] = ()
+    keys: Keys | None = None
     days: Sequence[date] = ()
-    parts: int = 1
+    schema: str = ""
+    chunks: int = 1
     build_id: str = ""
+
+    @property
+    def requests(self) -> Sequence[str]:
+        """The jobs that it replaces, sorted."""
+        return () if self.keys is None else self.keys.requests
 
     @property
     def predicate(self) -> str | None:
@@ -112,9 +147,13 @@ class Plan:
             return f"build_id = {text(self.build_id)}"
         if self.model.day_column is not None:
             return f"{self.model.day_column} IN ({date_list(self.days)})"
-        parts = [replace_predicate("request_id", self.requests)] if self.requests else []
-        if self.days and self.model.orphan_day is not None:
-            parts.append(f"(request_id IS NULL AND {_delta_day(self.model.orphan_day, self.days)})")
+        return self.replacing(self.requests, self.days)
+
+    def replacing(self, requests: Sequence[str], days: Sequence[date]) -> str:
+        """SQL of delta-rs of the rows of some jobs, and of what belongs to no job on some days."""
+        parts = [replace_predicate("request_id", requests)] if requests else []
+        if days and self.model.orphan_day is not None:
+            parts.append(f"(request_id IS NULL AND {_delta_day(self.model.orphan_day, days)})")
         return " OR ".join(parts)
 
 
@@ -125,17 +164,3 @@ def _delta_day(column: str, days: Sequence[date]) -> str:
     bounds = (map(datetime.isoformat, span_of_day(day, UTC)) for day in days)
     spans = (f"({column} >= {text(first)} AND {column} <= {text(last)})" for first, last in bounds)
     return f"({' OR '.join(spans)})"
-
-
-@dataclass(frozen=True, slots=True)
-class Keys:
-    """The keys whose rows a model looks at: some jobs, and some days for what belongs to no job, both sorted.
-
-    They stand in the DuckDB tables ``<name>requests`` and ``<name>days`` of the model's schema too. ``job_days`` are by input the days
-    on which the jobs have rows there: all of them, or the input is missing.
-    """
-
-    name: str
-    requests: Sequence[str]
-    days: Sequence[date]
-    job_days: Mapping[str, JobDays] = field(default_factory=dict)

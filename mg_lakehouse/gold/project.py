@@ -55,7 +55,7 @@ _KEPT_MANIFESTS: Final = 12
 
 _SOURCE_SUFFIXES: Final = frozenset({".sql", ".yml", ".csv", ".md"})
 _CONFIGURED: Final = (
-    "days_after", "days_before", "also_touched", "touched_by", "counts_duplicates", "reads", "keys", "replaced_by", "exported_by", "orphan_day",
+    "days_after", "days_before", "also_touched", "touched_by", "counts_duplicates", "reads", "keys", "replaced_by", "exported_by", "orphan_day", "grows",
 )  # fmt: skip
 """What a model's ``config()`` says of its rows, by the names of :class:`mg_lakehouse.gold.model.Model`."""
 

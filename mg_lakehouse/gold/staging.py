@@ -34,7 +34,8 @@ SMALL_GROUPS: Final = "format parquet, compression zstd, compression_level 1, ro
 class StagedRows:
     """What a model's SQL made: the DuckDB table ``staged.<name>``, or the parts of it that were put by.
 
-    ``order`` are the columns that the rows come in the order of, the job first in a model that is built in parts.
+    ``cursor`` is one of the build, ``reader`` makes one of its own. ``order`` are the columns that the rows come in the order of, the job first in a model that is built in parts.
+    ``count`` is how many rows the table was made of, ``written`` the source of those of them that are written, by default all.
     ``part_rows`` are the rows that are put into order at a time, ``columns`` those of the result in their order, by default all,
     ``folder`` where files of them may be kept.
     """
@@ -42,6 +43,7 @@ class StagedRows:
     def __init__(
         self,
         cursor: Callable[[], duckdb.DuckDBPyConnection],
+        reader: Callable[[], duckdb.DuckDBPyConnection],
         name: str,
         order: Sequence[str],
         *,
@@ -50,6 +52,7 @@ class StagedRows:
         columns: Sequence[str] = (),
     ) -> None:
         self._cursor = cursor
+        self._new_reader = reader
         self._parent = folder
         self._select = f"select {', '.join(map(identifier, columns)) or '*'}"
         self.table = f"{STAGED_SCHEMA}.{identifier(name)}"
@@ -57,6 +60,8 @@ class StagedRows:
         self._part_rows = part_rows
         self._folder: Path | None = None
         self._files: list[str] = []
+        self.count = 0
+        self.written = self.table
 
     @property
     def parts(self) -> int:
@@ -76,7 +81,7 @@ class StagedRows:
     def rows(self) -> pa.RecordBatchReader:
         """All rows in order, anew each time: of the parts where some were put by, else of the table."""
         if not self._files:
-            return self._reader(f"{self._select} from {self.table} {self._order}")
+            return self._reader(f"{self._select} from {self.written} {self._order}")
         pieces = self._pieces()
         return pa.RecordBatchReader.from_batches(
             self._reader(f"{pieces[0]} limit 0").schema, (batch for piece in pieces for batch in self._reader(piece))
@@ -89,7 +94,7 @@ class StagedRows:
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def _reader(self, query: str) -> pa.RecordBatchReader:
-        return self._cursor().execute(query).to_arrow_reader(_BATCH_ROWS)
+        return self._new_reader().execute(query).to_arrow_reader(_BATCH_ROWS)
 
     def _pieces(self) -> list[str]:
         """Queries of the rows of all parts, that follow each other in order. What belongs to no job is in the order of the parts, by day."""

@@ -9,8 +9,6 @@ from __future__ import annotations
 import atexit
 import itertools
 import tempfile
-import threading
-from collections.abc import Callable
 from functools import cache
 from hashlib import sha256
 from importlib.util import find_spec
@@ -18,16 +16,13 @@ from pathlib import Path
 from typing import Final
 
 import duckdb
-from deltalake import DeltaTable
 
 from mg_lakehouse._util.temp_folders import OwnFolder
 from mg_lakehouse.errors import ConfigurationError
 from mg_lakehouse.lake.lake import Lake
-from mg_lakehouse.lake.sql import identifier, text
-from mg_lakehouse.location import address_of
+from mg_lakehouse.lake.sql import text
 
 __all__ = [
-    "Snapshots",
     "configure",
     "connect",
     "connection_options",
@@ -91,15 +86,17 @@ def connect(lake: Lake, database: str = _IN_MEMORY, *, read_only: bool = False) 
     return connection
 
 
-def configure(connection: duckdb.DuckDBPyConnection, lake: Lake) -> None:
+def configure(connection: duckdb.DuckDBPyConnection, lake: Lake, *, reads_logs: bool = True) -> None:
     """Load the extensions, create the S3 secret and set the time zone, once per database; all its cursors share them.
+
+    ``reads_logs`` says whether `delta_scan` is used; who has the files from a handle needs it not.
 
     Raises:
         ConfigurationError: an extension is not installed.
     """
     connection.execute("SET GLOBAL TimeZone = 'UTC'")
     # https first: delta uses its file system if it is loaded.
-    for name in ("delta",) if lake.is_local else ("httpfs", "delta"):
+    for name in [*([] if lake.is_local else ["httpfs"]), *(["delta"] if reads_logs else [])]:
         connection.execute(f"LOAD {text(str(extension_file(name)))}")
     if lake.is_local:
         # DuckDB would cache again what the system caches anyway, up to its limit: half a GiB at 30 M events.
@@ -108,30 +105,7 @@ def configure(connection: duckdb.DuckDBPyConnection, lake: Lake) -> None:
         connection.execute(_s3_secret(lake))
         # A data file never changes, and its name is never used again: one HEAD for each is enough.
         connection.execute("SET GLOBAL enable_http_metadata_cache = true")
-
-
-class Snapshots:
-    """The versions of Delta tables that a database reads; each log is read once. Safe to use from several threads.
-
-    Each use of ``delta_scan`` reads the log again: a first build of gold opened the logs of an S3 lake 250 times and made 1,500 requests.
-    An attached table is pinned to its version, and its log is read at its first use.
-    """
-
-    def __init__(self, cursor: Callable[[], duckdb.DuckDBPyConnection]) -> None:
-        self._cursor = cursor
-        self._lock = threading.Lock()
-        self._names: dict[tuple[str, int], str] = {}
-
-    def source(self, handle: DeltaTable) -> str:
-        """Return the SQL source, for a ``from``, of a table's rows at the version of its handle."""
-        address, version = address_of(handle.table_uri).rstrip("/"), handle.version()
-        with self._lock:
-            name = self._names.get((address, version))
-            if name is None:
-                name = identifier(f"{'_'.join(address.split('/')[-2:])}_{version}")
-                self._cursor().execute(f"ATTACH {text(address)} AS {name} (TYPE delta, READ_ONLY, VERSION {version})")
-                self._names[address, version] = name
-        return f"{name}.main.{name}"
+        connection.execute("SET GLOBAL parquet_metadata_cache = true")
 
 
 def _s3_secret(lake: Lake) -> str:

@@ -18,6 +18,7 @@ from mg_lakehouse.lake.errors import FEATURE_REMEDY
 from mg_lakehouse.location import Layer
 
 __all__ = [
+    "CHANGE_FEED_PROPERTY",
     "CONTRACT_VERSION",
     "STATISTICS_PROPERTY",
     "TableSpec",
@@ -43,6 +44,7 @@ _HARMLESS_FEATURES: Final = frozenset({"timestampNtz", "v2Checkpoint", "vacuumPr
 _CONTRACT_PROPERTY: Final = "mg_lakehouse.contractVersion"
 
 STATISTICS_PROPERTY: Final = "delta.dataSkippingStatsColumns"
+CHANGE_FEED_PROPERTY: Final = "delta.enableChangeDataFeed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +134,7 @@ def table_properties(spec: TableSpec) -> dict[str, str | None]:
         STATISTICS_PROPERTY: ",".join(spec.stats_columns),
         # A layer reads the one below through its change feed; without this property, the feed cannot be read across a
         # metadata commit, the first one included. It adds nothing to the cost of an append, and half to that of a replacement.
-        "delta.enableChangeDataFeed": str(spec.has_change_feed).lower(),
+        CHANGE_FEED_PROPERTY: str(spec.has_change_feed).lower(),
         # Batch markers carry `last_updated` and expire; a fencing counter carries none and never does.
         "delta.setTransactionRetentionDuration": "interval 30 days",
         # Delta's own 30 days are 86,400 entries where a batch comes every 30 seconds, and opening a local table lists them all:

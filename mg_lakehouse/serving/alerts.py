@@ -18,6 +18,7 @@ import duckdb
 from mg_lakehouse.gold.contract import BOUNCE_DAYS, DIM_JOBS, JOB_METRICS, MAILBOX_PROVIDER_DAILY
 from mg_lakehouse.lake import duck
 from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.lake.snapshot import scan
 from mg_lakehouse.lake.sql import identifier
 from mg_lakehouse.serving.queries import query
 
@@ -100,10 +101,9 @@ def find_alerts(lake: Lake, kinds: Sequence[AlertKind], *, as_of: datetime, thre
     tables = lake.open_all("gold", sorted({name for kind in kinds for name in (kind.table, *kind.reads)}))
     connection = duck.connect(lake)
     try:
-        snapshots = duck.Snapshots(connection.cursor)
         for name, handle in tables.items():
             if handle is not None:
-                connection.execute(f"create view {identifier(name)} as from {snapshots.source(handle)}")
+                connection.execute(f"create view {identifier(name)} as from {scan(handle)}")
         ready = [kind for kind in kinds if all(tables[name] is not None for name in (kind.table, *kind.reads))]
         rows = {kind.name: list(_rows(connection, kind.query, as_of, thresholds)) for kind in ready}
     finally:

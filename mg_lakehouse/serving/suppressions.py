@@ -18,9 +18,10 @@ import pyarrow as pa
 from mg_lakehouse.errors import PermanentError, TransientError
 from mg_lakehouse.gold.contract import EXPORTED_BY, SUPPRESSION_LIST, SUPPRESSION_REMOVALS
 from mg_lakehouse.gold.exports import Exports, marked_exports
-from mg_lakehouse.lake.duck import Snapshots, connect
+from mg_lakehouse.lake.duck import connect
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.lake.rows_out import draft, write_csv, write_parquet
+from mg_lakehouse.lake.snapshot import scan
 from mg_lakehouse.lake.sql import text, time_literal
 from mg_lakehouse.serving.suppression_filter import Exported, Format, Wanted
 
@@ -87,9 +88,7 @@ def _rows(lake: Lake, wanted: Wanted, *, as_text: bool) -> Iterator[_Asked]:
         try:
             shown = ", ".join(_column(name, delta_type, as_text=as_text) for name, delta_type in columns)
             since = None if is_whole else mark
-            query = (
-                f"select {shown} from {Snapshots(duck.cursor).source(handle)} where {_condition(wanted, since)} order by channel, address"
-            )
+            query = f"select {shown} from {scan(handle)} where {_condition(wanted, since)} order by channel, address"
             yield _Asked(duck.execute(query).to_arrow_reader(_BATCH_ROWS), exports, is_whole)
         except duckdb.Error as error:
             raise TransientError(f"gold/{table} in the lake {lake.uri} could not be read ({type(error).__name__}): try again.") from error

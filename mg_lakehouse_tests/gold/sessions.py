@@ -11,7 +11,7 @@ import duckdb
 import polars as pl
 
 from mg_lakehouse.gold import commit as gold
-from mg_lakehouse.gold.model import Model
+from mg_lakehouse.gold.model import Model, Plan
 from mg_lakehouse.gold.planner import Planner
 from mg_lakehouse.lake import duck
 from mg_lakehouse.lake.lake import Lake
@@ -21,11 +21,12 @@ DAY: Final = timedelta(days=1)
 
 
 class Session:
-    """One build's scopes on a DuckDB of its own."""
+    """One build's planner on a DuckDB of its own."""
 
     def __init__(self, lake: Lake, *, part_rows: int = 1_000_000, is_of_these_definitions: bool = True) -> None:
         self.connection = duck.connect(lake)
-        self.scopes = Planner(
+        self.schemas: dict[str, str] = {}
+        self.planner = Planner(
             lake,
             self.cursor,
             part_rows=part_rows,
@@ -33,14 +34,20 @@ class Session:
             folder=Path(duck.private_folder()),
             definitions=made_by(lake) if is_of_these_definitions else {},
         )
-        self.scopes.show_existing(MARTS)
+        self.planner.open_all(MARTS)
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
         return self.connection.cursor()
 
+    def plan(self, model: Model) -> Plan:
+        """What the build would do with a model; its views are there."""
+        plan = self.planner.plan(model)
+        self.schemas[model.name] = plan.schema
+        return plan
+
     def shown(self, model: Model, table: str) -> list[tuple[Any, ...]]:
         """Job and time of the rows that a view shows, in order."""
-        query = f"select request_id, event_date - date '{NOON.date()}' from {model.schema}.scoped_{table}"
+        query = f"select request_id, event_date - date '{NOON.date()}' from {self.schemas[model.name]}.scoped_{table}"
         return sorted(self.cursor().execute(query).fetchall(), key=repr)
 
     def files(self, model: Model, table: str) -> int:
@@ -51,7 +58,10 @@ class Session:
         """The data files that a view reads."""
         row = (
             self.cursor()
-            .execute("select sql from duckdb_views() where schema_name = ? and view_name = ?", [f"scope_{model.name}", f"scoped_{table}"])
+            .execute(
+                "select sql from duckdb_views() where schema_name = ? and view_name = ?",
+                [self.schemas[model.name].strip('"'), f"scoped_{table}"],
+            )
             .fetchone()
         )
         assert row is not None
@@ -74,7 +84,7 @@ def model(name: str = "numbers", *, silver: tuple[str, ...] = ("opens", "deliver
 def make(lake: Lake, made: Model) -> None:
     """Make the model's table, up to date with silver."""
     session = Session(lake)
-    plan = session.scopes.plan(made)
+    plan = session.plan(made)
     rows = pl.DataFrame(schema=made.spec.schema).to_arrow(compat_level=pl.CompatLevel.oldest())
     gold.commit(
         lake,
@@ -84,5 +94,5 @@ def make(lake: Lake, made: Model) -> None:
         predicate=None,
         definition=made.definition,
         silver=plan.included,
-        silver_ids=session.scopes.table_ids,
+        silver_ids=session.planner.table_ids,
     )

@@ -44,11 +44,11 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def parts(session: Session, wanted: Model) -> list[tuple[list[tuple[Any, ...]], set[str]]]:
     """By part, the opens that it shows and the files that it reads them from."""
-    plan = session.scopes.plan(wanted)
+    plan = session.plan(wanted)
     found = []
-    for part in range(plan.parts):
+    for part in range(plan.chunks):
         if part:  # a plan shows the first
-            session.scopes.show_chunk(plan, part)
+            session.planner.show_chunk(plan, part)
         found.append((session.shown(wanted, "opens"), session.paths(wanted, "opens")))
     return found
 

@@ -12,7 +12,7 @@ import pytest
 
 from mg_lakehouse.gold import commit as gold
 from mg_lakehouse.gold.commit import gold_spec
-from mg_lakehouse.gold.model import Model, Plan
+from mg_lakehouse.gold.model import Keys, Model, Plan
 from mg_lakehouse.lake.lake import Lake
 
 DAY = date(2026, 3, 10)
@@ -57,7 +57,8 @@ def kept(lake: Lake) -> set[int]:
 def test_a_refresh_replaces_the_rows_of_its_keys_and_no_others(tmp_path: Path, orphan_day: str) -> None:
     lake = Lake(str(tmp_path / "lake"))
     commit(lake, rows(), None)
-    plan = Plan(Model(SPEC, "requests", orphan_day=orphan_day), "incremental", lake.open("gold", "things"), requests=TOUCHED, days=[DAY])
+    keys = Keys("scope", TOUCHED, [DAY])
+    plan = Plan(Model(SPEC, "requests", orphan_day=orphan_day), "incremental", lake.open("gold", "things"), keys=keys, days=[DAY])
     new = [("k00", DAY, MIDNIGHT, 1_000)]
     commit(lake, new, plan.predicate)
     untouched = {number for number, job in enumerate([*JOBS, "o'b", "o'c"]) if job not in TOUCHED}

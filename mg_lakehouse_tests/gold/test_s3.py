@@ -36,8 +36,6 @@ LATER = [event("opens", 60, email="ada@gmail.com"), event("opens", 60, request=N
 
 
 SILVER: Final = silver_tables()
-DUCKDB: Final = 1
-"""DuckDB's own look at a table's version."""
 
 
 @dataclass(frozen=True)
@@ -123,41 +121,47 @@ def logs_listed(requests: list[Request]) -> Mapping[str, int]:
     """
     answered = [request.query for request in requests if "list-type" in request.query and request.status == HTTPStatus.OK]
     listed = [query.partition("prefix=")[2].partition("&")[0] for query in answered]
-    return Counter("/".join(Path(prefix.replace("%2F", "/")).parent.parts[-2:]) for prefix in listed)
+    tables = ("/".join(Path(prefix.replace("%2F", "/")).parent.parts[-2:]) for prefix in listed)
+    return Counter(table.removeprefix("silver/") for table in tables)
+
+
+UNCHANGED: Final = {"bounce_reasons_daily", "dim_bounce_categories", "engage_metrics_daily", "metric_dictionary", "job_errors", "render_errors",
+                    "sms_inbound_daily"}  # fmt: skip
+"""The tables that an open changes nothing of."""
 
 
 @pytest.mark.parametrize(
-    ("name", "gold", "read"),
+    ("name", "looks", "touched"),
     [
-        # Looked for when the connection and the plan are made, made (5), committed to (3), and read by DuckDB.
-        pytest.param("first", 2 + 5 + 3 + DUCKDB, {"deliveries", "bounces", "sms_deliveries"}, id="first"),
-        # Opened, asked for what it was made of, committed to (2), and read by DuckDB before and after.
-        pytest.param("incremental", 1 + 1 + 2 + 2 * DUCKDB, {"deliveries", "bounces", "sms_deliveries", "opens"}, id="incremental"),
-        pytest.param("nothing new", 1 + 1 + DUCKDB, set[str](), id="nothing new"),
+        # Looked for when the connection and the plan are made, made (5), and committed to (3).
+        pytest.param("first", 2 + 5 + 3, {"deliveries": 3, "bounces": 3, "sms_deliveries": 3}, id="first"),
+        # Opened, asked for what it was made of, and committed to (2). The change feed of opens is one more look, and one more where recipient_addresses
+        # reads the rows that came; its ledger is read by feed_health_hourly, the newest entry, then some of those before.
+        pytest.param("incremental", 1 + 1 + 2, {"opens": 5}, id="incremental"),
+        pytest.param("nothing new", 1 + 1, {}, id="nothing new"),
     ],
 )
-def test_a_build_opens_each_log_a_few_times(builds: dict[str, list[Request]], name: str, gold: int, read: set[str]) -> None:
-    listed = logs_listed(builds[name])
-    listed = {each.removeprefix("silver/") if each.startswith("silver/") else each: count for each, count in listed.items()}
-    assert set(listed) == {*(f"gold/{mart}" for mart in MARTS), *SILVER}
-    # The log of restatements reads the change feeds of these and by which definitions they were made, the violations the feed of the evidence,
-    # and both of these that of the addresses.
-    feeds_of_gold = {"job_metrics": 3, "bounce_categories_daily": 3, "suppression_evidence": 1, "recipient_addresses": 2}
-    # What is exported is asked for the two marks of its exports.
-    marks = {"suppression_list": 2, "suppression_removals": 2}
-    more = feeds_of_gold | marks if name == "incremental" else {}
-    assert {mart: listed[f"gold/{mart}"] for mart in MARTS if listed[f"gold/{mart}"] - more.get(mart, 0) > gold} == {}
-    # The change feed is one more look, and one more where recipient_addresses reads the rows that came.
-    # So are the ledgers of what changed, which feed_health_hourly adds up: the newest, then some of those before.
-    feed = {"opens": 1 + 1 + 2} if name == "incremental" else dict.fromkeys(read, 2)
-    assert {table: listed[table] for table in SILVER} == {
-        table: 1 + (DUCKDB if table in read else 0) + feed.get(table, 0) for table in SILVER
-    }
+def test_a_build_opens_each_log_a_few_times(builds: dict[str, list[Request]], name: str, looks: int, touched: dict[str, int]) -> None:
+    expected = {f"gold/{mart}": looks for mart in MARTS}
+    if name == "incremental":
+        expected |= {f"gold/{mart}": 1 + 1 for mart in UNCHANGED}
+        # The log of restatements reads the change feeds of the first two and by which definitions they were made, the violations the feed of the
+        # evidence, and both of these that of the addresses, whose commit looks at its log twice less than a replacement.
+        expected |= {
+            "gold/job_metrics": 7,
+            "gold/bounce_categories_daily": 7,
+            "gold/suppression_evidence": 5,
+            "gold/recipient_addresses": 6,
+        }
+    assert logs_listed(builds[name]) == expected | dict.fromkeys(SILVER, 1) | touched
 
 
-@pytest.mark.parametrize(("name", "most"), [("first", 75), ("incremental", 75), ("nothing new", 40)])
+@pytest.mark.parametrize(("name", "most"), [("first", 32), ("incremental", 24), ("nothing new", 16)])
 def test_a_build_asks_tens_of_times_a_model_and_not_hundreds(builds: dict[str, list[Request]], name: str, most: int) -> None:
-    """Where each of eight models and its tests opened their tables for themselves, these were 188, 265 and 214 requests a model, of some 20 ms on AWS."""
+    """Where each of eight models and its tests opened their tables for themselves, these were 188, 265 and 214 requests a model, of some 20 ms on AWS.
+
+    Where DuckDB's extension read the logs, for each statement anew, they were 45, 43 and 33.
+    """
     assert len(builds[name]) <= most * len(MARTS)
 
 

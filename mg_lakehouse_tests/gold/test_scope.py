@@ -30,19 +30,19 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
 
 def test_keys_with_few_rows_are_one_part_that_reads_the_whole_table(lake: Lake) -> None:
     session, wanted = Session(lake), model()
-    plan = session.scopes.plan(wanted)
-    assert (plan.mode, plan.parts) == ("full", 1)
+    plan = session.plan(wanted)
+    assert (plan.mode, plan.chunks) == ("full", 1)
     assert len(session.shown(wanted, "deliveries")) == 12
-    assert session.files(wanted, "deliveries") == 0
+    assert session.files(wanted, "deliveries") == 4
 
 
 def test_each_part_shows_some_keys_whole_and_every_key_is_in_one(lake: Lake) -> None:
     session, wanted = Session(lake, part_rows=6), model()
-    plan = session.scopes.plan(wanted)
-    assert plan.parts == 2
+    plan = session.plan(wanted)
+    assert plan.chunks == 2
     seen: list[tuple[Any, Any]] = []
-    for part in range(plan.parts):
-        session.scopes.show_chunk(plan, part)
+    for part in range(plan.chunks):
+        session.planner.show_chunk(plan, part)
         seen.append((session.shown(wanted, "deliveries"), session.shown(wanted, "opens")))
     # In the order of their days: a job of 4 rows, one of 3 that begins within the first 6, and then the orphan and two jobs of 3.
     assert seen == [
@@ -53,10 +53,10 @@ def test_each_part_shows_some_keys_whole_and_every_key_is_in_one(lake: Lake) -> 
 
 def test_a_part_reads_the_files_of_its_days(lake: Lake) -> None:
     session, wanted = Session(lake, part_rows=1), model()
-    plan = session.scopes.plan(wanted)
+    plan = session.plan(wanted)
     read = []
-    for part in range(plan.parts):
-        session.scopes.show_chunk(plan, part)
+    for part in range(plan.chunks):
+        session.planner.show_chunk(plan, part)
         read.append((session.files(wanted, "deliveries"), session.files(wanted, "opens")))
     # The oldest job has an open on another day; the orphan has its file alone.
     assert read == [(1, 1), (1, 0), (0, 1), (1, 0), (1, 0)]
@@ -64,7 +64,7 @@ def test_a_part_reads_the_files_of_its_days(lake: Lake) -> None:
 
 def test_what_belongs_to_no_job_is_no_part_of_a_model_of_jobs(lake: Lake) -> None:
     session, wanted = Session(lake, part_rows=1), model(orphan_day=None)
-    assert session.scopes.plan(wanted).parts == 4
+    assert session.plan(wanted).chunks == 4
 
 
 def test_a_job_is_never_cut(tmp_path: Path) -> None:
@@ -72,10 +72,10 @@ def test_a_job_is_never_cut(tmp_path: Path) -> None:
     append(lake, [event("deliveries", second, request="b-large") for second in range(20)])
     append(lake, [event("deliveries", request="b-small", at=NOON + DAY)])
     session, wanted = Session(lake, part_rows=5), model(silver=("deliveries",))
-    plan = session.scopes.plan(wanted)
+    plan = session.plan(wanted)
     shown = []
-    for part in range(plan.parts):
-        session.scopes.show_chunk(plan, part)
+    for part in range(plan.chunks):
+        session.planner.show_chunk(plan, part)
         shown.append(len(session.shown(wanted, "deliveries")))
     assert shown == [20, 1]
 
@@ -116,7 +116,7 @@ def test_a_refresh_reads_the_files_of_the_days_on_which_its_jobs_have_events(gro
     make(grown, wanted)
     append(grown, [LATE])
     session = Session(grown)
-    plan = session.scopes.plan(wanted)
+    plan = session.plan(wanted)
     assert (plan.mode, plan.requests) == ("incremental", ["k"])
     # Of the second day and of the last; the ids alone would have left none of the four out.
     assert session.files(wanted, "deliveries") == 2
@@ -131,7 +131,7 @@ def test_what_came_since_the_days_were_written_down_is_looked_at_too(grown: Lake
     make(grown, wanted)
     append(grown, [LATE])
     session = Session(grown)
-    assert session.scopes.plan(wanted).requests == ["k"]
+    assert session.plan(wanted).requests == ["k"]
     assert session.shown(wanted, "deliveries") == [("k", 1), ("k", 2)]
     assert session.files(wanted, "deliveries") == 4
 
@@ -150,7 +150,7 @@ def test_all_days_are_looked_at_where_those_of_the_jobs_are_not_known(grown: Lak
         Path(grown.uri_of("silver", "deliveries"), "_delta_log", f"{deliveries.version():020}.json").unlink()
     append(grown, [LATE])
     session = Session(grown, is_of_these_definitions=lost != "definition")
-    assert session.scopes.plan(wanted).requests == ["k"]
+    assert session.plan(wanted).requests == ["k"]
     assert session.shown(wanted, "deliveries") == [("k", 1)]
     assert session.files(wanted, "deliveries") == 4
 
@@ -160,7 +160,7 @@ def test_what_is_of_no_message_is_looked_for_between_the_first_and_the_last_even
     make(grown, wanted)
     append(grown, [LATE])
     session = Session(grown)
-    assert session.scopes.plan(wanted).requests == ["k"]
+    assert session.plan(wanted).requests == ["k"]
     assert session.shown(wanted, "requests") == [("k", 1)]
     assert session.files(wanted, "requests") == 3
 
@@ -181,15 +181,15 @@ def plan_after_evidence(lake: Lake, wanted: Model) -> Plan:
     """The plan after an unsubscribe that only the tables of the evidence were built for."""
     append(lake, [event("unsubscribes", request="b-0", recipient_id="1", email="ann@corp.example", at=NOON)])
     build(lake, select="suppression_evidence")
-    return Session(lake).scopes.plan(wanted)
+    return Session(lake).plan(wanted)
 
 
 def test_a_change_of_a_gold_input_touches_the_jobs_that_the_model_says(grown: Lake) -> None:
     wanted = followed(grown)
     make(grown, wanted)
-    assert Session(grown).scopes.plan(wanted).mode == "unchanged"
+    assert Session(grown).plan(wanted).mode == "unchanged"
     append(grown, [event("deliveries", request="b-0", recipient_id="9")])
-    assert Session(grown).scopes.plan(wanted).mode == "unchanged"  # an input does not have it yet
+    assert Session(grown).plan(wanted).mode == "unchanged"  # an input does not have it yet
     plan = plan_after_evidence(grown, wanted)
     assert (plan.mode, plan.requests) == ("incremental", ["b-0", "b-1", "b-2", "b-3", "k", "z-0", "z-1", "z-2", "z-3"])
 
@@ -206,4 +206,4 @@ def test_a_model_is_made_anew_where_the_changes_of_a_gold_input_are_not_known(gr
         assert evidence is not None
         evidence.create_checkpoint()
         Path(grown.uri_of("gold", "suppression_evidence"), "_delta_log", f"{evidence.version():020}.json").unlink()
-        assert Session(grown).scopes.plan(wanted).mode == "full"
+        assert Session(grown).plan(wanted).mode == "full"

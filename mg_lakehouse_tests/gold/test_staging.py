@@ -41,7 +41,9 @@ def read(staged: StagedRows) -> list[tuple[Any, ...]]:
 
 @pytest.mark.parametrize("part_rows", [1, 4, 1_000_000])
 def test_rows_of_parts_come_in_the_order_of_their_jobs(connection: duckdb.DuckDBPyConnection, part_rows: int) -> None:
-    staged = StagedRows(connection.cursor, "numbers", ["request_id", "number"], part_rows=part_rows, folder=Path(duck.private_folder()))
+    staged = StagedRows(
+        connection.cursor, connection.cursor, "numbers", ["request_id", "number"], part_rows=part_rows, folder=Path(duck.private_folder())
+    )
     for rows in PARTS:
         stage(connection, rows)
         staged.spill()
@@ -55,7 +57,9 @@ def test_rows_of_parts_come_in_the_order_of_their_jobs(connection: duckdb.DuckDB
 
 
 def test_rows_that_belong_to_no_job_alone_are_all_there(connection: duckdb.DuckDBPyConnection) -> None:
-    staged = StagedRows(connection.cursor, "numbers", ["request_id", "number"], part_rows=1, folder=Path(duck.private_folder()))
+    staged = StagedRows(
+        connection.cursor, connection.cursor, "numbers", ["request_id", "number"], part_rows=1, folder=Path(duck.private_folder())
+    )
     for rows in ([(None, 2), (None, 1)], [(None, 3)]):
         stage(connection, rows)
         staged.spill()
@@ -64,7 +68,9 @@ def test_rows_that_belong_to_no_job_alone_are_all_there(connection: duckdb.DuckD
 
 
 def test_rows_of_one_part_never_leave_duckdb(connection: duckdb.DuckDBPyConnection) -> None:
-    staged = StagedRows(connection.cursor, "numbers", ["request_id", "number"], part_rows=1, folder=Path(duck.private_folder()))
+    staged = StagedRows(
+        connection.cursor, connection.cursor, "numbers", ["request_id", "number"], part_rows=1, folder=Path(duck.private_folder())
+    )
     stage(connection, PARTS[0])
     wanted = [("b-1", 1), ("b-1", 3), ("t-1", 4), (None, 1), (None, 2)]
     assert [read(staged), read(staged)] == [wanted, wanted]
@@ -72,7 +78,9 @@ def test_rows_of_one_part_never_leave_duckdb(connection: duckdb.DuckDBPyConnecti
 
 
 def test_the_columns_are_the_same_with_parts_and_without(connection: duckdb.DuckDBPyConnection) -> None:
-    staged = StagedRows(connection.cursor, "numbers", ["request_id", "number"], part_rows=1, folder=Path(duck.private_folder()))
+    staged = StagedRows(
+        connection.cursor, connection.cursor, "numbers", ["request_id", "number"], part_rows=1, folder=Path(duck.private_folder())
+    )
     stage(connection, PARTS[0])
     whole = staged.rows().schema
     staged.spill()

@@ -48,7 +48,7 @@ def test_a_model_of_event_days_sees_all_rows_of_the_days_of_what_changed_and_rep
     make(lake, wanted)
     append(lake, [event("deliveries", 9, request="late", at=NOON + DAY)], received=NOON + 9 * DAY)
     session = Session(lake)
-    plan = session.scopes.plan(wanted)
+    plan = session.plan(wanted)
     assert (plan.mode, plan.days) == ("incremental", days(1))
     assert plan.predicate == f"event_date IN (DATE '{days(1)[0]}')"
     assert session.shown(wanted, "deliveries") == [("late", 1), ("t-1", 1), ("t-1", 1)]
@@ -61,7 +61,7 @@ def test_a_model_of_days_of_receipt_goes_by_when_the_rows_came(lake: Lake) -> No
     make(lake, wanted)
     append(lake, [event("deliveries", 9, request="late", at=NOON)], received=NOON + 3 * DAY)
     session = Session(lake)
-    plan = session.scopes.plan(wanted)
+    plan = session.plan(wanted)
     assert (plan.mode, plan.days) == ("incremental", days(3))
     assert plan.predicate == f"received_date IN (DATE '{days(3)[0]}')"
     assert session.shown(wanted, "deliveries") == [("late", 0), ("t-2", 2), ("t-2", 2)]
@@ -71,10 +71,10 @@ def test_a_model_of_days_of_receipt_goes_by_when_the_rows_came(lake: Lake) -> No
 def test_nothing_is_built_where_nothing_came(lake: Lake, scope: Scope) -> None:
     wanted = model(scope, "deliveries")
     make(lake, wanted)
-    assert Session(lake).scopes.plan(wanted).mode == "unchanged"
+    assert Session(lake).plan(wanted).mode == "unchanged"
     # A commit without rows changes nothing either.
     append(lake, [event("opens")])
-    assert Session(lake).scopes.plan(wanted).mode == "unchanged"
+    assert Session(lake).plan(wanted).mode == "unchanged"
 
 
 def test_a_model_made_whole_sees_everything_as_soon_as_anything_came(lake: Lake) -> None:
@@ -82,8 +82,8 @@ def test_a_model_made_whole_sees_everything_as_soon_as_anything_came(lake: Lake)
     make(lake, wanted)
     append(lake, [event("deliveries", request="late", at=NOON + DAY)])
     session = Session(lake)
-    plan = session.scopes.plan(wanted)
-    assert (plan.mode, plan.predicate, plan.parts) == ("full", None, 1)
+    plan = session.plan(wanted)
+    assert (plan.mode, plan.predicate, plan.chunks) == ("full", None, 1)
     assert len(session.shown(wanted, "deliveries")) == 7
 
 
@@ -110,7 +110,7 @@ def test_copies_that_were_dropped_are_counted_by_the_hour_though_no_row_came(lak
     drop_copies(lake, "deliveries", {"2026-03-10T11": 2, "2026-03-10T12": 1})
     wanted = model("received_days", "deliveries", columns=HEALTH, counts_duplicates=True)
     session = Session(lake)
-    assert session.scopes.plan(wanted).mode == "full"
+    assert session.plan(wanted).mode == "full"
     found = duplicates(session, wanted)
     assert found == [("deliveries", hour("2026-03-10T11"), 2), ("deliveries", hour("2026-03-10T12"), 1)]
     # What the model wrote is carried on, and what came since is added to it, on its days only.
@@ -118,7 +118,7 @@ def test_copies_that_were_dropped_are_counted_by_the_hour_though_no_row_came(lak
     drop_copies(lake, "deliveries", {"2026-03-10T12": 5})
     drop_copies(lake, "deliveries", {"2026-03-20T01": 4})
     session = Session(lake)
-    plan = session.scopes.plan(wanted)
+    plan = session.plan(wanted)
     assert (plan.mode, plan.days) == ("incremental", [date(2026, 3, 10), date(2026, 3, 20)])
     assert duplicates(session, wanted) == [
         ("deliveries", hour("2026-03-10T11"), 2),
@@ -131,7 +131,7 @@ def test_a_model_made_anew_keeps_the_copies_that_the_log_no_longer_tells_of(lake
     drop_copies(lake, "deliveries", {"2026-03-10T11": 2})
     wanted = model("received_days", "deliveries", columns=HEALTH, counts_duplicates=True)
     session = Session(lake)
-    session.scopes.plan(wanted)
+    session.plan(wanted)
     commit(lake, wanted, session, duplicates(session, wanted))
     handle = lake.ensure(silver_spec("deliveries"))
     handle.create_checkpoint()
@@ -139,7 +139,7 @@ def test_a_model_made_anew_keeps_the_copies_that_the_log_no_longer_tells_of(lake
         Path(lake.uri_of("silver", "deliveries"), "_delta_log", f"{number:020}.json").unlink()
     session = Session(lake)
     anew = replace(wanted, definition=7)
-    assert session.scopes.plan(anew).mode == "full"
+    assert session.plan(anew).mode == "full"
     assert duplicates(session, anew) == [("deliveries", hour("2026-03-10T11"), 2)]
 
 
@@ -153,13 +153,13 @@ def commit(lake: Lake, wanted: Model, session: Session, found: Sequence[tuple[An
         },
         schema=wanted.spec.schema,
     ).to_arrow(compat_level=pl.CompatLevel.oldest())
-    included = session.scopes.plan(wanted).included
+    included = session.plan(wanted).included
     gold.commit(lake, wanted.spec, rows.to_reader, handle=None, predicate=None, definition=wanted.definition, silver=included,
-                silver_ids=session.scopes.table_ids)  # fmt: skip
+                silver_ids=session.planner.table_ids)  # fmt: skip
 
 
 def test_days_are_in_order(lake: Lake) -> None:
     wanted = model("event_days", "deliveries")
     make(lake, wanted)
     append(lake, [event("deliveries", at=NOON + timedelta(days=number)) for number in (5, 3, 4)])
-    assert Session(lake).scopes.plan(wanted).days == days(3, 4, 5)
+    assert Session(lake).plan(wanted).days == days(3, 4, 5)

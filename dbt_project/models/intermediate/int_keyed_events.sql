@@ -10,17 +10,14 @@ events as (
 
 ),
 
--- Two steps: all but few ids have one address, and to tell that takes no table of addresses.
+-- Two steps: all but few ids have one address, and to tell that takes hashes. Two that meet only add to what is looked at next.
 ids_of_several as (
 
-    select
-        request_id,
-        channel,
-        recipient_id
+    select hash(request_id, channel, recipient_id) as id_hash
     from events
     where request_id is not null and recipient_id is not null and address is not null
-    group by all
-    having min(address) <> max(address)
+    group by hash(request_id, channel, recipient_id)
+    having min(hash(address)) <> max(hash(address))
 
 ),
 
@@ -32,11 +29,9 @@ shared_ids as (
         events.channel,
         events.recipient_id
     from events
-    semi join ids_of_several
-        on
-            events.request_id = ids_of_several.request_id
-            and events.channel = ids_of_several.channel
-            and events.recipient_id = ids_of_several.recipient_id
+    where
+        events.request_id is not null
+        and hash(events.request_id, events.channel, events.recipient_id) in (select ids_of_several.id_hash from ids_of_several)
     group by all
     having count(distinct events.address) > {{ var("recipient_addresses_at_most") }}
 

@@ -1,4 +1,4 @@
-{{ config(stats_columns=["request_id", "first_event_at", "last_event_at"], orphan_day="first_event_at") }}
+{{ config(stats_columns=["request_id", "first_event_at", "last_event_at"], orphan_day="first_event_at", change_feed=false) }}
 
 with
 
@@ -52,23 +52,10 @@ messages as (
         count(*) filter (where kind = 'click' and is_human) as human_click_events,
         count(*) filter (where kind = 'unsubscribe') as unsubscribe_events,
         count(*) filter (where kind = 'complaint') as complaint_events,
-        list_sort(list_distinct(flatten(coalesce(list(machine_reasons) filter (where len(machine_reasons) > 0), [])))) as machine_reasons,
+        flatten(coalesce(list(machine_reasons) filter (where len(machine_reasons) > 0), [])) as machine_reasons,
         -- Made distinct message by message: a distinct aggregate keeps a table of all messages of its own.
-        list_sort(
-            list_distinct(
-                coalesce(list(event_date) filter (where kind in ('delivery', 'bounce', 'deferral')), [])
-            )
-        ) as attempt_dates,
-        list_sort(
-            list_distinct(
-                coalesce(
-                    list(event_date) filter (
-                        where kind in ('delivery', 'bounce', 'deferral', 'suppression', 'rejection', 'render_error')
-                    ),
-                    []
-                )
-            )
-        ) as send_dates,
+        coalesce(list(event_date) filter (where kind in ('delivery', 'bounce', 'deferral')), []) as attempts,
+        coalesce(list(event_date) filter (where kind in ('suppression', 'rejection', 'render_error')), []) as others_sent,
         -- Ordered so that the greatest is the one that decides (decision G5).
         list({
             kind: kind,
@@ -184,9 +171,9 @@ select
     deciding.human_click_events,
     deciding.unsubscribe_events,
     deciding.complaint_events,
-    deciding.machine_reasons,
+    {{ distinct_sorted("deciding.machine_reasons") }} as machine_reasons,
     cast({{ var("machine_rules_version") }} as bigint) as machine_rules_version,
-    deciding.attempt_dates,
-    deciding.send_dates
+    {{ distinct_sorted("deciding.attempts") }} as attempt_dates,
+    {{ distinct_sorted("deciding.attempts || deciding.others_sent") }} as send_dates
 from deciding
 left join mailbox_providers on deciding.earliest_address.domain = mailbox_providers.domain

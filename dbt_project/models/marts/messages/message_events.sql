@@ -1,9 +1,16 @@
 {#
     Each event of each message once: whose it is, a person's or a machine's, what it is about. What is made of messages reads it, instead of
-    the thirteen tables of silver, their keys and their windows each for itself (decision G23). No address, and no text of a server. Of its changes
-    nobody asks: a change feed would double what a refresh writes.
+    the thirteen tables of silver, their keys and their windows each for itself (decision G23). No address, and no text of a server. A refresh adds
+    the events that came, and replaces a job only where an event of it is told otherwise now. Of its changes nobody asks: a change feed would double
+    what a replacement writes.
 #}
-{{ config(stats_columns=["request_id", "event_date"], orphan_day="event_date", change_feed=false) }}
+{{ config(
+    stats_columns=["request_id", "event_date"],
+    orphan_day="event_date",
+    keys=["channel", "kind", "activity_id"],
+    grows=true,
+    change_feed=false,
+) }}
 
 with
 
