@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import unquote
 
+from mg_lakehouse._util.aws import access
 from mg_lakehouse.errors import ConfigurationError
 
 __all__ = ["NO_HOME", "VENDOR_TOTALS_NAME", "Layer", "Location", "address_of", "fault_of"]
@@ -76,7 +77,7 @@ class Location:
         return f"{self.root}/{layer}/{table}"
 
     def storage_options(self) -> dict[str, str]:
-        """Return the options for delta-rs and Polars. boto3 resolves the credentials, for one use.
+        """Return the options for delta-rs and Polars, with credentials as they are now, for one use.
 
         delta-rs does not read ``~/.aws`` as boto3 does.
         """
@@ -84,18 +85,15 @@ class Location:
             return dict(self.resolved)
         if self.is_local:
             return {}
-        import boto3  # noqa: PLC0415  a local lake does not pay the 0.2 s
-
-        session = boto3.Session()
+        found = access()
         endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-        options = {"aws_region": session.region_name or "us-east-1"}
+        options = {"aws_region": found.region or "us-east-1"}
         if endpoint:
             options |= {"aws_endpoint_url": endpoint, "aws_allow_http": str(endpoint.startswith("http://")).lower()}
-        if credentials := session.get_credentials():
-            frozen = credentials.get_frozen_credentials()
-            options |= {"aws_access_key_id": frozen.access_key or "", "aws_secret_access_key": frozen.secret_key or ""}
-            if frozen.token:
-                options["aws_session_token"] = frozen.token
+        if found.key is not None:
+            options |= {"aws_access_key_id": found.key, "aws_secret_access_key": found.secret or ""}
+            if found.token:
+                options["aws_session_token"] = found.token
         return options
 
 

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import dagster as dg
+from deltalake import DeltaTable
 
 from mg_lakehouse._util.escaping import for_terminal
 from mg_lakehouse.dagster.interrupts import STOPPED
@@ -54,9 +55,12 @@ def column_schema(columns: Sequence[Column]) -> dg.TableSchema:
     )
 
 
-def table_metadata(lake: Lake, layer: Layer, table: str) -> Mapping[str, Any]:
-    """Return rows, Delta version, address and age of a table as materialization metadata; empty if the table does not exist."""
-    stats = table_stats(lake, layer, table)
+def table_metadata(lake: Lake, layer: Layer, table: str, handle: DeltaTable | None = None) -> Mapping[str, Any]:
+    """Return rows, Delta version, address and age of a table as materialization metadata; empty if the table does not exist.
+
+    The table is opened, unless its ``handle`` is given.
+    """
+    stats = table_stats(lake, layer, table, handle)
     if stats is None:
         return {}
     metadata: dict[str, Any] = {

@@ -23,6 +23,7 @@ from typing import Any, Final, NamedTuple, Self, cast
 from weakref import WeakSet
 
 import duckdb
+from deltalake import DeltaTable
 
 from mg_lakehouse._util.progress import remark
 from mg_lakehouse.errors import ConfigurationError, LakehouseError, PermanentError, TransientError
@@ -53,7 +54,7 @@ class NodeResult(NamedTuple):
     """What became of a model or of a test.
 
     ``status`` of a model is `success`, `unchanged`, `error` or `skipped`, that of a test `pass`, `warn`, `fail`, `error` or `skipped`.
-    ``failures`` is how many rows fail a test.
+    ``failures`` is how many rows fail a test, ``table`` the table of a model that ended well.
     """
 
     unique_id: str
@@ -62,6 +63,7 @@ class NodeResult(NamedTuple):
     message: str = ""
     failures: int | None = None
     error: LakehouseError | None = None
+    table: DeltaTable | None = None
 
     @property
     def name(self) -> str:
@@ -73,6 +75,11 @@ class NodeResult(NamedTuple):
         """Whether it is a model."""
         return self.unique_id.startswith("model.")
 
+    @property
+    def ok(self) -> bool:
+        """Whether it ended well. A test that only warns did."""
+        return self.status in _ENDED_WELL
+
 
 @dataclass(frozen=True, slots=True)
 class BuildResult:
@@ -83,7 +90,7 @@ class BuildResult:
     @property
     def ok(self) -> bool:
         """Whether every node ended well. A test that only warns did."""
-        return all(node.status in _ENDED_WELL for node in self.nodes.values())
+        return all(node.ok for node in self.nodes.values())
 
     def raise_if_failed(self) -> None:
         """Say in one sentence what failed.
@@ -263,7 +270,8 @@ class _Build:
             result = self._guarded(node.unique_id, lambda: self._model(node))
             if result.status == "error":
                 self._failed.add(node.name)
-        return [result._replace(seconds=time.monotonic() - started), *self._tests_of(self._ready_tests(node.name))]
+        result = result._replace(seconds=time.monotonic() - started, table=self._session.planner.table(node.name) if result.ok else None)
+        return [result, *self._tests_of(self._ready_tests(node.name))]
 
     def _model(self, node: ModelNode) -> NodeResult:
         session = self._session

@@ -14,6 +14,7 @@ from typing import Final
 import duckdb
 from deltalake import DeltaTable
 
+from mg_lakehouse.errors import PermanentError
 from mg_lakehouse.events.catalogue import EVENTS
 from mg_lakehouse.gold import commit as gold
 from mg_lakehouse.gold.changes import SilverTables
@@ -113,6 +114,16 @@ class Facts:
         if name not in self._made and (handle := self.gold_handle(name)) is not None:
             self._made[name] = gold.watermarks_of(handle, self.table_ids, list(self.table_ids))
         return self._made.get(name)
+
+    def needed(self, name: str, model: str) -> GoldTable:
+        """A gold table that a model cannot do without.
+
+        Raises:
+            PermanentError: it was never built.
+        """
+        if (made := self.made(name)) is None:
+            raise PermanentError(f"gold/{model} needs gold/{name}, which was never built: build {name} first.")
+        return made
 
     def was_read(self, name: str) -> GoldTable | None:
         """What :meth:`made` said of a table, if it was asked."""

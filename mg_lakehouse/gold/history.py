@@ -15,12 +15,10 @@ from deltalake.exceptions import DeltaError
 
 from mg_lakehouse.gold import commit as gold
 from mg_lakehouse.gold.commit import Watermark
-from mg_lakehouse.gold.contract import feed_view
-from mg_lakehouse.gold.model import Model, Plan
 from mg_lakehouse.lake.sql import identifier
 from mg_lakehouse.lake.tables import arrow_schema
 
-__all__ = ["changed_rows", "changes_of_gold", "ids_of_gold", "of_silver", "versions_of_gold"]
+__all__ = ["changed_rows", "ids_of_gold", "make_feed", "of_silver", "versions_of_gold"]
 
 _LAYER: Final = "gold/"
 """What the names of gold tables begin with, in the account of what a commit includes."""
@@ -28,28 +26,6 @@ _LAYER: Final = "gold/"
 _CHANGE_TYPE: Final = pa.field("_change_type", pa.string())
 _VERSION: Final = pa.field("_commit_version", pa.int64())
 _CHANGE: Final = "case _change_type when 'insert' then 'insert' else 'delete' end as change, _commit_version as version"
-
-
-def changes_of_gold(
-    cursor: duckdb.DuckDBPyConnection, model: Model, own: DeltaTable | None, inputs: Mapping[str, DeltaTable], *, build_id: str
-) -> Plan:
-    """Plan a model of changes and make its tables ``feed_<input>``: the rows that went and came.
-
-    Beside the input's columns they have ``change`` (`delete`, `insert`), ``version``, and ``is_redefined``: whether the version was made by
-    other definitions than the one before. A table begins without rows: what was before it is not known. The same holds of an input that was made anew, or whose log was cut.
-    """
-    ids = ids_of_gold(inputs)
-    now = versions_of_gold(inputs)
-    begins = own is None or not gold.same_schema(own, model.spec)
-    made = None if own is None or begins else gold.watermarks_of(own, ids, list(ids))
-    cursor.execute(f"create schema if not exists {model.schema}")
-    for name, handle in inputs.items():
-        since = None if made is None else _version_in(made.silver, name, handle)
-        table = f"{model.schema}.{identifier(feed_view(name))}"
-        _make_feed(cursor, table, handle, handle.version() if since is None else since)
-    if begins or made is None:
-        return Plan(model, "full", own, now, schema=model.schema, build_id=build_id)
-    return Plan(model, "unchanged" if made.silver == now else "incremental", own, now, schema=model.schema, build_id=build_id)
 
 
 def ids_of_gold(tables: Mapping[str, DeltaTable]) -> dict[str, str | None]:
@@ -98,8 +74,14 @@ def _by_account(tables: Mapping[str, DeltaTable]) -> dict[str, DeltaTable]:
     return {_LAYER + name: handle for name, handle in tables.items()}
 
 
-def _make_feed(cursor: duckdb.DuckDBPyConnection, table: str, handle: DeltaTable, above: int) -> None:
-    """Make the table of what changed above a version; empty where nothing did, or where the log that would say so was cut."""
+def make_feed(cursor: duckdb.DuckDBPyConnection, table: str, name: str, handle: DeltaTable, before: Mapping[str, Watermark] | None) -> None:
+    """Make ``table`` of what changed in a gold table since the version in the account ``before``.
+
+    Beside the table's columns it has ``change`` (`delete`, `insert`), ``version``, and ``is_redefined``: whether the version was made by other definitions
+    than the one before. It is empty where nothing changed, and where it cannot be known: there is no account, the table was made anew, or its log was cut.
+    """
+    since = None if before is None else _version_in(before, name, handle)
+    above = handle.version() if since is None else since
     try:
         _put(cursor, table, _changes(handle, above), gold.redefining_versions(handle, above))
     except (DeltaError, OSError, duckdb.Error, pa.ArrowException):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from typing import Final, Literal
+from typing import Literal
 
 from deltalake import DeltaTable
 
@@ -15,11 +15,9 @@ from mg_lakehouse.gold.contract import DAYS, REQUESTS, Scope, scope_schema
 from mg_lakehouse.lake.sql import date_list, identifier, replace_predicate, text
 from mg_lakehouse.lake.tables import TableSpec
 
-__all__ = ["Input", "Keys", "Mode", "Model", "Plan"]
+__all__ = ["Input", "Keys", "Mode", "Model", "Plan", "predicate_of"]
 
 Mode = Literal["full", "incremental", "unchanged"]
-
-_DAY_COLUMNS: Final[dict[Scope, str]] = {"days": "event_date", "event_days": "event_date", "received_days": "received_date"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +77,6 @@ class Model:
         return self.spec.name
 
     @property
-    def day_column(self) -> str | None:
-        """The column of the days that a build replaces, for a scope of days."""
-        return _DAY_COLUMNS.get(self.scope)
-
-    @property
     def schema(self) -> str:
         """The DuckDB schema of the model's views, quoted."""
         return identifier(scope_schema(self.name))
@@ -120,7 +113,7 @@ class Plan:
     """What a build does with a model, and what its commit will say.
 
     ``keys`` are those that an incremental build looks at, ``days`` the sorted days that a model of days replaces. ``schema`` is where its SQL finds its
-    inputs, and ``chunks`` how many it is built in. ``build_id`` is stored in each row of a ``changes`` model; it is unique per build.
+    inputs, and ``chunks`` how many it is built in. ``predicate`` is SQL of the rows that its commit replaces; ``None`` for all.
     """
 
     model: Model
@@ -131,30 +124,20 @@ class Plan:
     days: Sequence[date] = ()
     schema: str = ""
     chunks: int = 1
-    build_id: str = ""
+    predicate: str | None = None
 
     @property
     def requests(self) -> Sequence[str]:
         """The jobs that it replaces, sorted."""
         return () if self.keys is None else self.keys.requests
 
-    @property
-    def predicate(self) -> str | None:
-        """SQL of the rows that the commit replaces; ``None`` for all."""
-        if self.mode == "full":
-            return None
-        if self.model.scope == "changes":
-            return f"build_id = {text(self.build_id)}"
-        if self.model.day_column is not None:
-            return f"{self.model.day_column} IN ({date_list(self.days)})"
-        return self.replacing(self.requests, self.days)
 
-    def replacing(self, requests: Sequence[str], days: Sequence[date]) -> str:
-        """SQL of delta-rs of the rows of some jobs, and of what belongs to no job on some days."""
-        parts = [replace_predicate("request_id", requests)] if requests else []
-        if days and self.model.orphan_day is not None:
-            parts.append(f"(request_id IS NULL AND {_delta_day(self.model.orphan_day, days)})")
-        return " OR ".join(parts)
+def predicate_of(model: Model, requests: Sequence[str], days: Sequence[date]) -> str:
+    """SQL of delta-rs of a model's rows of some jobs, and of what belongs to no job on some days."""
+    parts = [replace_predicate("request_id", requests)] if requests else []
+    if days and model.orphan_day is not None:
+        parts.append(f"(request_id IS NULL AND {_delta_day(model.orphan_day, days)})")
+    return " OR ".join(parts)
 
 
 def _delta_day(column: str, days: Sequence[date]) -> str:

@@ -24,9 +24,9 @@ class TableStats(NamedTuple):
     newest_received_at: datetime | None
 
 
-def table_stats(lake: Lake, layer: Layer, table: str) -> TableStats | None:
-    """Read a table's stats from its log alone; ``None`` if it does not exist."""
-    handle = lake.open(layer, table)
+def table_stats(lake: Lake, layer: Layer, table: str, handle: DeltaTable | None = None) -> TableStats | None:
+    """Read a table's stats from its log alone; ``None`` if it does not exist. It is opened, unless its ``handle`` is given."""
+    handle = handle or lake.open(layer, table)
     if handle is None:
         return None
     actions = pl.DataFrame(handle.get_add_actions(flatten=True))

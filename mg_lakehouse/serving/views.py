@@ -75,14 +75,14 @@ class Shown:
     spec: TableSpec | None = None
 
 
-def build_catalog(lake: Lake, settings: Settings, path: Path) -> list[Shown]:
-    """Rebuild the catalogue, and ``views.sql`` beside it. Readers that have the old one open keep it.
+def build_catalog(lake: Lake, settings: Settings, path: Path, gold: Mapping[str, DeltaTable] | None = None) -> list[Shown]:
+    """Rebuild the catalogue, and ``views.sql`` beside it. Readers that have the old one open keep it. ``gold`` are tables that are open already.
 
     Raises:
         PermanentError: it cannot be written, or the lake cannot be read.
         TransientError: the lake's store did not answer.
     """
-    tables = shown_tables(lake, settings)
+    tables = shown_tables(lake, settings, gold)
     write_catalog(lake, tables, path)
     return tables
 
@@ -130,17 +130,17 @@ def _require_place(path: Path) -> None:
         raise PermanentError(f"The catalogue {path} cannot be written: another file is there. Choose another place with MG_CATALOG.")
 
 
-def shown_tables(lake: Lake, settings: Settings) -> list[Shown]:
-    """Return the lake's tables: all of bronze and silver, even if never written, and gold's written ones.
+def shown_tables(lake: Lake, settings: Settings, gold: Mapping[str, DeltaTable] | None = None) -> list[Shown]:
+    """Return the lake's tables: all of bronze and silver, even if never written, and gold's written ones. ``gold`` are tables that are open already.
 
     Raises:
         PermanentError, TransientError: the lake cannot be read.
     """
-    return tables_of(lake, gold_models(settings))
+    return tables_of(lake, gold_models(settings), gold)
 
 
-def tables_of(lake: Lake, gold_names: Sequence[str]) -> list[Shown]:
-    """Return the lake's tables, with only the named gold tables.
+def tables_of(lake: Lake, gold_names: Sequence[str], opened: Mapping[str, DeltaTable] | None = None) -> list[Shown]:
+    """Return the lake's tables, with only the named gold tables. ``opened`` are gold tables that are open already.
 
     Raises:
         PermanentError, TransientError: the lake cannot be read.
@@ -150,8 +150,8 @@ def tables_of(lake: Lake, gold_names: Sequence[str]) -> list[Shown]:
     tables += [_shown(lake, "silver", name, handle, silver_spec(name)) for name, handle in lake.open_all("silver", silver_tables()).items()]
     set_aside = lake.open("silver", SET_ASIDE)
     tables += [] if set_aside is None else [_shown(lake, "silver", SET_ASIDE, set_aside, silver_spec(SET_ASIDE))]
-    gold = lake.open_all("gold", gold_names)
-    return [*tables, *(_shown(lake, "gold", name, handle, None) for name, handle in gold.items() if handle is not None)]
+    gold = lake.open_all("gold", [name for name in gold_names if name not in (opened or {})]) | dict(opened or {})
+    return [*tables, *(_shown(lake, "gold", name, handle, None) for name in gold_names if (handle := gold[name]) is not None)]
 
 
 def _shown(lake: Lake, layer: Layer, name: str, handle: DeltaTable | None, spec: TableSpec | None) -> Shown:

@@ -12,7 +12,7 @@ import pytest
 
 from mg_lakehouse.gold import commit as gold
 from mg_lakehouse.gold.commit import gold_spec
-from mg_lakehouse.gold.model import Keys, Model, Plan
+from mg_lakehouse.gold.model import Model, predicate_of
 from mg_lakehouse.lake.lake import Lake
 
 DAY = date(2026, 3, 10)
@@ -57,10 +57,8 @@ def kept(lake: Lake) -> set[int]:
 def test_a_refresh_replaces_the_rows_of_its_keys_and_no_others(tmp_path: Path, orphan_day: str) -> None:
     lake = Lake(str(tmp_path / "lake"))
     commit(lake, rows(), None)
-    keys = Keys("scope", TOUCHED, [DAY])
-    plan = Plan(Model(SPEC, "requests", orphan_day=orphan_day), "incremental", lake.open("gold", "things"), keys=keys, days=[DAY])
     new = [("k00", DAY, MIDNIGHT, 1_000)]
-    commit(lake, new, plan.predicate)
+    commit(lake, new, predicate_of(Model(SPEC, "requests", orphan_day=orphan_day), TOUCHED, [DAY]))
     untouched = {number for number, job in enumerate([*JOBS, "o'b", "o'c"]) if job not in TOUCHED}
     # Of what belongs to no job only the rows of the day went: its first instant and its last, and neither the one before nor the one behind.
     assert kept(lake) == untouched | {100, 104, 105} | {1_000}
@@ -69,14 +67,13 @@ def test_a_refresh_replaces_the_rows_of_its_keys_and_no_others(tmp_path: Path, o
 def test_a_refresh_of_days_alone_leaves_the_rows_of_jobs(tmp_path: Path) -> None:
     lake = Lake(str(tmp_path / "lake"))
     commit(lake, rows(), None)
-    plan = Plan(Model(SPEC, "requests", orphan_day="at"), "incremental", lake.open("gold", "things"), days=[DAY])
-    commit(lake, [], plan.predicate)
+    commit(lake, [], predicate_of(Model(SPEC, "requests", orphan_day="at"), [], [DAY]))
     assert kept(lake) == set(range(43)) | {100, 104, 105}
 
 
 def test_a_refresh_of_a_table_of_days_replaces_its_days(tmp_path: Path) -> None:
     lake = Lake(str(tmp_path / "lake"))
     commit(lake, rows(), None)
-    plan = Plan(Model(SPEC, "days"), "incremental", lake.open("gold", "things"), days=[DAY])
-    commit(lake, [], plan.predicate)
+    # As a plan of days says it, see test_touched.
+    commit(lake, [], f"event_date IN (DATE '{DAY}')")
     assert kept(lake) == {100, 104, 105}

@@ -1,11 +1,12 @@
 """The gold assets: the dbt project's models, and its tests as their checks. The engine of gold builds them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from datetime import timedelta
 from typing import Any
 
 import dagster as dg
+from deltalake import DeltaTable
 
 from mg_lakehouse._util.progress import Step, on_remark
 from mg_lakehouse.dagster.automation import gold_condition
@@ -17,7 +18,6 @@ from mg_lakehouse.dagster.resources import FeedResources
 from mg_lakehouse.errors import LakehouseError, PermanentError
 from mg_lakehouse.events.catalogue import REJECTED_ITEMS
 from mg_lakehouse.gold.engine import BuildResult, NodeResult, run
-from mg_lakehouse.gold.names import gold_models
 from mg_lakehouse.gold.project import ensure_manifest
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.serving.catalog_file import catalog_file
@@ -97,7 +97,6 @@ def build_gold(settings: Settings) -> dg.AssetsDefinition:
         with as_failure():
             _require_passed_checks(names, context.instance)
             store, progress = resources.lake(context), resources.progress(context)
-            _refuse_damaged(store, settings)
             models = {key.path[-1] for key in context.selected_asset_keys}
             tests = {check.name: check for check in context.selected_asset_check_keys}
             results: dict[str, NodeResult] = {}
@@ -107,11 +106,13 @@ def build_gold(settings: Settings) -> dg.AssetsDefinition:
                     results[result.unique_id] = result
                     if result.is_model and result.status in {"success", "unchanged"}:
                         progress.report(context.log, Step("gold", sum(each.is_model for each in results.values()), "models built"))
-                        yield dg.MaterializeResult(asset_key=names.gold(result.name), metadata=table_metadata(store, "gold", result.name))
+                        metadata = table_metadata(store, "gold", result.name, result.table)
+                        yield dg.MaterializeResult(asset_key=names.gold(result.name), metadata=metadata)
                     elif result.status in {"pass", "warn", "fail"}:
                         yield _as_check(tests[result.name], result)
             BuildResult(results).raise_if_failed()
-            _refresh_catalog(context.log, store, settings)
+            tables = {result.name: result.table for result in results.values() if result.table is not None}
+            _refresh_catalog(context.log, store, settings, tables)
 
     return gold
 
@@ -126,21 +127,15 @@ def _as_check(check: dg.AssetCheckKey, result: NodeResult) -> dg.AssetCheckResul
     )
 
 
-def _refresh_catalog(log: dg.DagsterLogManager, lake: Lake, settings: Settings) -> None:
+def _refresh_catalog(log: dg.DagsterLogManager, lake: Lake, settings: Settings, gold: Mapping[str, DeltaTable]) -> None:
     """Rebuild the catalogue of views. It holds no data; if this fails, the old one stays."""
     path = catalog_file(settings)
     if path is None:
         return
     try:
-        build_catalog(lake, settings, path)
+        build_catalog(lake, settings, path, gold)
     except LakehouseError as error:
         log.warning(str(error))
-
-
-def _refuse_damaged(lake: Lake, settings: Settings) -> None:
-    """Fail at once if a table is damaged, whether it would be looked at or not. Tables on S3 are not checked."""
-    if lake.is_local:
-        lake.open_all("gold", gold_models(settings))
 
 
 def _require_passed_checks(names: Names, instance: dg.DagsterInstance) -> None:

@@ -1,0 +1,96 @@
+"""Tables that only grow: new silver rows add what the table lacks.
+
+A refresh costs the new rows and one read of the table, however many events are behind it. If silver lost rows since, what they added cannot be
+taken back: the table is rebuilt.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+from deltalake import DeltaTable
+from typing_extensions import override
+
+from mg_lakehouse.gold import commit as gold
+from mg_lakehouse.gold.changes import empty_rows
+from mg_lakehouse.gold.commit import GoldTable
+from mg_lakehouse.gold.contract import KNOWN_ROWS
+from mg_lakehouse.gold.model import Model, Plan
+from mg_lakehouse.gold.scopes.ground import Scope, Write
+from mg_lakehouse.lake.sql import identifier
+
+__all__ = ["Additions"]
+
+
+class Additions(Scope):
+    """Nothing is replaced but the rows with the build's ``replaced_by`` where a known key comes again. The model's SQL reads the new rows, and its own as ``known``."""
+
+    @override
+    def plan(self, model: Model) -> Plan:
+        self._views.schema(model.schema)
+        state = self._facts.made(model.name)
+        included = self._facts.silver.included(model.silver)
+        full = Plan(model, "full", None if state is None else state.handle, included, schema=model.schema)
+        came = None if state is None else self._came(model, state)
+        if state is None or came is None:
+            self._show(full, {name: self._facts.silver.source(name) for name in model.silver}, None)
+            return full
+        if not any(came.values()):
+            # Without a commit what came is read from the same old version again: that is cheap, for it was nothing.
+            recorded = any(state.silver[name] != now for name, now in included.items())
+            return Plan(model, "unchanged", state.handle, state.silver if recorded else included, schema=model.schema)
+        self._show(full, {name: f"from {came[name]}" if came.get(name) else "" for name in model.silver}, state)
+        return Plan(model, "incremental", state.handle, included, schema=model.schema)
+
+    @override
+    def made(self, plan: Plan, handle: DeltaTable) -> str:
+        return f"from {plan.schema}.made"
+
+    @override
+    def writes(self, plan: Plan, staged: str) -> list[Write]:
+        if plan.mode != "incremental":
+            return super().writes(plan, staged)
+        # Kept for the tests: once committed they cannot be told from the others.
+        self._cursor().execute(f"create or replace table {plan.schema}.made as from {staged}")
+        predicate = self._replaced(plan, staged)
+        return [Write(staged, predicate, plan.included, only_adds=predicate is None)]
+
+    def _replaced(self, plan: Plan, staged: str) -> str | None:
+        """SQL of the rows of the table that the staged ones take the place of; ``None`` where they are only added."""
+        model = plan.model
+        assert model.replaced_by is not None
+        same = " and ".join(f"staged.{identifier(key)} is not distinct from known.{identifier(key)}" for key in model.keys)
+        cursor = self._cursor()
+        known = cursor.execute(
+            f"select 1 from {staged} as staged semi join {plan.schema}.{KNOWN_ROWS} as known on {same} limit 1"
+        ).fetchone()
+        if known is None:
+            return None
+        buckets = cursor.execute(f"select distinct {identifier(model.replaced_by)} from {staged} order by 1").fetchall()
+        return f"{model.replaced_by} IN ({', '.join(str(bucket) for (bucket,) in buckets)})"
+
+    def _came(self, model: Model, state: GoldTable) -> dict[str, str] | None:
+        """By silver table that got rows, the DuckDB table of them; ``None`` where not all changes are rows that came."""
+        now = self._facts.silver.included(model.silver)
+        same_columns = gold.same_schema(state.handle, model.spec)
+        if model.full_refresh or not same_columns or state.definition != model.definition or set(state.silver) != set(now):
+            return None
+        came = {}
+        for name, before in state.silver.items():
+            table = f"{model.schema}.{identifier(f'came_{name}')}"
+            if before == now[name]:
+                continue
+            if not self._facts.silver.arrived(name, before, now[name], model.reads, table):
+                return None
+            if self._cursor().execute(f"select 1 from {table} limit 1").fetchone() is not None:
+                came[name] = table
+        return came
+
+    def _show(self, plan: Plan, sources: dict[str, str], state: GoldTable | None) -> None:
+        for name, source in sources.items():
+            self._views.show_input(plan, name, f"{empty_rows(name)} union all by name {source}" if source else empty_rows(name))
+        if state is not None:
+            self._views.show(plan.schema, KNOWN_ROWS, f"from {self._facts.source(state.handle)}")
+            return
+        cursor = self._cursor()
+        cursor.register("nothing", pl.DataFrame(schema=plan.model.spec.schema).to_arrow(compat_level=pl.CompatLevel.oldest()))
+        cursor.execute(f"create or replace table {plan.schema}.{KNOWN_ROWS} as from nothing")
