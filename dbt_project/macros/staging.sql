@@ -1,6 +1,6 @@
 {#
     The columns that every event of a message has. `address` is what one address is compared by: trimmed, in lower case, a phone number by its
-    digits; `spelling` is the address as received but for its case. An id that stands for nobody is `placeholder_id` and no `recipient_id`.
+    digits, an e-mail address in one form; `spelling` is the address as received but for its case. An id that stands for nobody is `placeholder_id` and no `recipient_id`.
     The address serves the recipient's key only, and leaves no model but those that must say whom to remove.
 #}
 {% macro message_event(table, channel, kind, address) -%}
@@ -16,29 +16,32 @@
     {{ table }}.activity_id,
     case when not ({{ is_placeholder(received_id) }}) then {{ id }} end as recipient_id,
     case when ({{ is_placeholder(received_id) }}) then {{ id }} end as placeholder_id,
-    {{ phone_number(received) if channel == "sms" else received }} as address,
+    {{ phone_number(received) if channel == "sms" else email_address(received) if channel == "email" else received }} as address,
     {{ received }} as spelling
 {%- endmacro %}
 
 {#
     Whether an id is what a system writes where it has none (decision G70): a word for nothing, zeros and signs alone, a merge tag that nobody
     filled. The first character, as received, rules out most: to look at each id whole took 1.6 µs for each event of each model. DuckDB makes a join of a
-    long `in`, which is worked out for all rows, whatever the `case`; and in a filter it works out a part anew wherever it stands.
+    long `in`, which is worked out for all rows, whatever the `case`; and in a filter it works out a part anew wherever it stands. A number that a
+    spreadsheet rounded, such as `1.23E+15`, stood for many.
 #}
 {% macro is_placeholder(id) -%}
     {%- set words = var("placeholder_ids") | list -%}
     {%- set tags = var("merge_tags") | list -%}
     {%- set signs = "0-_.?#*{}()[]<> " -%}
+    {%- set rounded = "(contains(" ~ id ~ ", '+') and regexp_full_match(trim(" ~ id ~ "), '[0-9](?:[.,][0-9]+)?[eE][+][0-9]+'))" -%}
     case
         when contains('{{ signs }}%{{ tags | map("first") | join }}', left({{ id }}, 1))
             then
                 trim({{ id }}, '{{ signs }}') = ''
-                or list_contains(['{{ words | join("', '") }}'], lower(trim({{ id }}, '#()[]<>{} ')))
+                or list_contains(['{{ (words + (var("spreadsheet_errors") | list)) | join("', '") }}'], lower(trim({{ id }}, '#()[]<>{} ')))
                 or list_contains(['{{ tags | join("', '") }}'], left(trim({{ id }}), 2))
                 or regexp_full_match(trim({{ id }}), '%|%.*%', 's')
+                or {{ rounded }}
         when contains('{{ words | map("first") | join | lower }}{{ words | map("first") | join | upper }}', left({{ id }}, 1))
             then list_contains(['{{ words | join("', '") }}'], lower(trim({{ id }})))
-        else false
+        else {{ rounded }}
     end
 {%- endmacro %}
 
@@ -56,9 +59,30 @@
     end
 {%- endmacro %}
 
+{#
+    An e-mail address as it is compared (decision G75): without a display name, blanks, invisible characters and a dot at its end, its domain in Punycode.
+    `canonical_address` is a function of Python (`mg_lakehouse.gold.addresses`): only what has a sign that a plain address has not is given to it.
+#}
+{% macro email_address(address) -%}
+    case
+        when regexp_matches({{ address }}, '[^!-~]|[<>(),;:%]|^["\x27`.]|["\x27`.]$') then nullif(canonical_address({{ address }}), '')
+        else {{ address }}
+    end
+{%- endmacro %}
+
 {# An address of any channel as it is compared, given as received but for its case. #}
 {% macro compared_address(channel, address) -%}
-    case when {{ channel }} = 'sms' then {{ phone_number(address) }} else {{ address }} end
+    case {{ channel }} when 'sms' then {{ phone_number(address) }} when 'email' then {{ email_address(address) }} else {{ address }} end
+{%- endmacro %}
+
+{# Whether an id is a number with what a spreadsheet takes from it or adds to it: zeros before, an apostrophe, a `.0` behind (decision G76). #}
+{% macro is_padded(id) -%}
+    regexp_full_match({{ id }}, '\x27?0+[1-9][0-9]*|\x27[1-9][0-9]*|[1-9][0-9]*[.]0+')
+{%- endmacro %}
+
+{# The number that an id is, without what a spreadsheet takes from it or adds to it; an empty text where it is none. #}
+{% macro bare_number(id) -%}
+    regexp_extract({{ id }}, '^\x27?0*([1-9][0-9]*)(?:[.]0+)?$', 1)
 {%- endmacro %}
 
 {# Key of a recipient that is known by an address alone, given the hash of it. #}

@@ -30,7 +30,9 @@ _MESSAGE: Final = (
     Column(
         "message_id", "string", "Key of the row: SQS's id of the message, or one made of the text of a bundle that was cut out of a file."
     ),
-    Column("body", "string", "The text as received, XML by itself or in an envelope, with whatever personal data it holds.", pii=True),
+    Column(
+        "body", "string", "The text as received, XML by itself or in an envelope, or CSV, with whatever personal data it holds.", pii=True
+    ),
     Column("body_sha256", "string", "SHA-256 of the body's UTF-8, in lower-case hexadecimal."),
     Column(
         "sent_at",
@@ -46,7 +48,7 @@ _MESSAGE: Final = (
     Column(
         "envelope",
         "string",
-        "What the body's XML is in, the outermost first, as `sns` or `eventbridge+gzip`; null where in nothing, and for a bundle of a file.",
+        "What the body's XML is in, the outermost first, as `sns` or `eventbridge+gzip`, `csv` where it is that; null where in nothing, and for a file's bundle.",
     ),
 )
 """The columns that every bronze table has."""

@@ -46,7 +46,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     ),
     "load": (
         "pipeline",
-        "Load files of the feed: XML or CSV, plain, gzip or zip. Skip what was loaded before. Then flatten and build gold.",
+        "Load files of the feed: XML, CSV or JSON of messages, plain, gzip or zip. Skip what was loaded before. Then flatten and build gold.",
     ),
     "sql": ("query", "Query the lake in SQL: views bronze.*, silver.* and gold.*, read-only, and nothing outside the lake."),
     "dashboard": ("query", "Show jobs, bounces, the suppression list and the feed as a page that refreshes itself."),

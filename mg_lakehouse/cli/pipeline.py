@@ -14,6 +14,7 @@ from mg_lakehouse.cli.output import Wait, conclude, out, progress_bars
 from mg_lakehouse.cli.tables import print_loaded, print_pass
 from mg_lakehouse.dagster.interrupts import interrupt_as_error
 from mg_lakehouse.events.formats.csv import known_type
+from mg_lakehouse.events.formats.encodings import known_encoding
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.settings import load_settings
 
@@ -38,15 +39,24 @@ def load(
     activity: Annotated[
         str | None, typer.Option("--type", help="Type of the rows of a CSV file that does not name it, such as opens or CLICKS.")
     ] = None,
+    encoding: Annotated[
+        str | None,
+        typer.Option(
+            help="Encoding of files that are not UTF-8 and do not say so, such as windows-1252. utf-8: keep other bytes as windows-1252."
+        ),
+    ] = None,
     bronze_only: Annotated[bool, typer.Option("--bronze-only", help="Do not flatten and do not build gold yet.")] = False,
     wait: Wait = 300.0,
 ) -> None:
-    """Load files of the feed: XML or CSV, plain, gzip or zip. Skip what was loaded before. Then flatten and build gold."""
+    """Load files of the feed: XML, CSV or JSON of messages, plain, gzip or zip. Skip what was loaded before. Then flatten and build gold."""
     from mg_lakehouse.dagster.run_pass import flatten_and_build  # noqa: PLC0415
 
     element = None if activity is None else known_type(activity)
     if activity is not None and element is None:
         raise typer.BadParameter(f"{activity} is not an activity type of the feed.", param_hint="--type")
+    codec = None if encoding is None else known_encoding(encoding)
+    if encoding is not None and codec is None:
+        raise typer.BadParameter(f"{encoding} is not an encoding of text: use a name such as windows-1252.", param_hint="--encoding")
     settings = load_settings()
     with progress_bars({"load": "items loaded"}), interrupt_as_error():
         loaded = list(
@@ -55,6 +65,7 @@ def load(
                 settings,
                 [sys.stdin.buffer if str(file) == "-" else file for file in files],
                 activity=element,
+                encoding=codec,
                 progress=lambda items: report_step(Step("load", items, "items loaded")),
             )
         )

@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 
 from mg_lakehouse.events.catalogue import COMMON_COLUMNS, Column, event_of_table
-from mg_lakehouse.events.strict.cast import parse_cell
+from mg_lakehouse.events.strict.cast import in_one_form, parse_cell
 
 __all__ = ["may_be_older", "reread"]
 
@@ -33,6 +33,7 @@ def reread(rows: pl.DataFrame, table: str) -> pl.DataFrame:
     if not any(texts for texts, _ in taken):
         return rows.clear()
     cells = {column.name: pl.Series([texts.get(column.name) for texts, _ in taken], dtype=pl.String) for column in columns}
+    cells |= {column.name: in_one_form(cells[column.name]) for column in columns if column.type == "timestamp"}
     # A text that does not parse is rescued by this catalogue too.
     parsed = {column.name: pl.select(parse_cell(pl.lit(cells[column.name]), column.type)).to_series() for column in columns}
     read = older.with_columns(

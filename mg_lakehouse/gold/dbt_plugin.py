@@ -14,7 +14,7 @@ import duckdb
 from dbt.adapters.duckdb.plugins import BasePlugin
 
 from mg_lakehouse.events.catalogue import silver_tables
-from mg_lakehouse.gold import user_agents
+from mg_lakehouse.gold import addresses, user_agents
 from mg_lakehouse.gold.changes import empty_rows
 from mg_lakehouse.gold.contract import GOLD_SCHEMA
 from mg_lakehouse.gold.engine import as_of_from_environment, build_variables, seed_rows, set_variables
@@ -51,6 +51,7 @@ class Plugin(BasePlugin):
         duck.configure(conn, self._lake)
         with suppress(duckdb.CatalogException):  # dbt closes and opens the database, which lives on in the process with its functions
             user_agents.register(conn)
+            addresses.register(conn)
         own = {name for (name,) in conn.execute(f"select table_name from duckdb_tables() where schema_name = '{GOLD_SCHEMA}'").fetchall()}
         _show(conn, self._lake, "silver", {table: empty_rows(table) for table in silver_tables()})
         _show(conn, self._lake, "gold", {name: "" for name in dbt_models(self._settings) if name not in own})

@@ -27,8 +27,8 @@ from deltalake import DeltaTable
 
 from mg_lakehouse._util.progress import remark
 from mg_lakehouse.errors import ConfigurationError, LakehouseError, PermanentError, TransientError
+from mg_lakehouse.gold import addresses, user_agents
 from mg_lakehouse.gold import commit as gold
-from mg_lakehouse.gold import user_agents
 from mg_lakehouse.gold.contract import AS_OF, BUILD_VARIABLE, GOLD_SCHEMA, STAGED_SCHEMA, TESTED_SCHEMA, BuildVariables
 from mg_lakehouse.gold.model import Plan
 from mg_lakehouse.gold.pii_key import hmac_pads, pii_key
@@ -166,6 +166,7 @@ class _Session:
         self._connection = duckdb.connect(config={**duck.connection_options(), "preserve_insertion_order": "false"})
         duck.configure(self._connection, lake, reads_logs=False)
         user_agents.register(self._connection)
+        addresses.register(self._connection)
         for schema in (GOLD_SCHEMA, STAGED_SCHEMA, TESTED_SCHEMA):
             self._connection.execute(f"create schema {schema}")
         for name, file in project.seeds.items():

@@ -27,8 +27,8 @@ import yaml
 
 from mg_lakehouse._util.temp_folders import OwnFolder
 from mg_lakehouse.errors import PermanentError
+from mg_lakehouse.gold import addresses, user_agents
 from mg_lakehouse.gold import commit as gold
-from mg_lakehouse.gold import user_agents
 from mg_lakehouse.gold.contract import (
     BUSINESS_TIMEZONE,
     DBT_DATABASE,
@@ -184,6 +184,7 @@ def definitions(project: Project, *, business_timezone: str, key: bytes) -> dict
         "'business_timezone'": business_timezone,
         "'hmac_inner'": key,
         "parse_user_agent": user_agents.definition(),
+        "canonical_address": addresses.definition(),
     }
     found: dict[str, int] = {}
     for name, node in project.models.items():

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 
 from mg_lakehouse.bronze.event_feed import DrainReport, drain
+from mg_lakehouse.bronze.loaded_files import load_files
 from mg_lakehouse.errors import PermanentError, TransientError
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.settings import Settings
+from mg_lakehouse.silver.update import flatten_sources
 from mg_lakehouse.sources import deletes as deleting
 from mg_lakehouse.sources.heartbeat import Heartbeat
 from mg_lakehouse.sources.sqs import Delivery, EventQueue, QueueDepth
@@ -78,6 +83,33 @@ def test_everything_that_waits_lands_in_bronze_and_leaves_the_queue(embedded: Sq
     assert rows["queue"].unique().to_list() == [embedded.queue_url.rpartition("/")[2]]
     assert rows["receive_count"].unique().to_list() == [1]
     assert counts(embedded) == (0, 0)
+
+
+def test_csv_on_the_queue_is_in_bronze_as_it_came_and_its_rows_are_those_of_the_same_file(
+    embedded: SqsEmulator, lake: Lake, tmp_path: Path
+) -> None:
+    """MessageGears' other format: each body was one reject."""
+    rows = "Open,o1,pat@example.com,2026-03-02T10:00:00Z,\nClick,c1,pat@example.com,2026-03-02 10:00:00+0000,job 1\n"
+    body = f"activityType,activityId,emailAddress,timestamp,correlationId\r\n{rows}"
+    embedded.publish([body, json.dumps({"Type": "Notification", "Message": body.replace("1,", "2,")}), rows])
+    drain(EventQueue(embedded.client(), embedded.queue_url), lake, SETTINGS)
+    flatten_sources(lake)
+    received = dict(rows_of(lake, "bronze", "event_feed").select("body", "envelope").iter_rows())
+    assert received[body] == "csv"
+    assert set(received.values()) == {"csv", "sns+csv", None}
+    (rejected,) = rows_of(lake, "silver", "rejected_items").to_dicts()
+    assert (rejected["reason"], rejected["fragment"], rejected["item_index"]) == ("not_xml", rows, None)
+    assert rejected["detail"].startswith("CSV without a header line")
+    file = tmp_path / "feed.csv"
+    file.write_text(body)
+    loaded = Lake(str(tmp_path / "loaded"))
+    list(load_files(loaded, SETTINGS, [file]))
+    flatten_sources(loaded)
+    lineage = ("message_id", "received_at", "received_date", "source")
+    for table, ids in (("opens", ["o1", "o2"]), ("clicks", ["c1", "c2"])):
+        found = rows_of(lake, "silver", table)
+        assert sorted(found["activity_id"]) == ids
+        assert_frame_equal(found.filter(pl.col("activity_id") == ids[0]).drop(lineage), rows_of(loaded, "silver", table).drop(lineage))
 
 
 def test_an_empty_queue_makes_no_commit(embedded: SqsEmulator, lake: Lake) -> None:

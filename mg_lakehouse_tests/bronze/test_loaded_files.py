@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 import zipfile
 from collections.abc import Callable, Iterable
+from itertools import permutations
 from pathlib import Path
 
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
 
 from mg_lakehouse.audit.conservation import conservation
 from mg_lakehouse.audit.hourly_balance import balance_hours_of_sources
 from mg_lakehouse.bronze.loaded_files import Loaded, load_files
+from mg_lakehouse.events.formats.encodings import known_encoding
+from mg_lakehouse.events.formats.json_file import bodies_of_json
 from mg_lakehouse.events.formats.unpacking import Gunzipping
 from mg_lakehouse.lake.failpoints import Failpoint, on_reached
 from mg_lakehouse.lake.lake import Lake
@@ -26,6 +32,10 @@ from mg_lakehouse_tests.events.frames import bundle, item
 from mg_lakehouse_tests.lake.feeds import receive, rows_of
 
 SETTINGS = Settings()
+NO_ENVELOPE = (
+    "JSON that is no envelope and holds no XML: the feed has to be set to XML. Have the bundles sent as they are, or in an envelope of SNS, SQS or "
+    "EventBridge."
+)
 OPEN, CLICK = item("OpenActivity", ActivityId="o1"), item("ClickActivity", ActivityId="c1")
 RESPONSE = (
     '<?xml version="1.0"?><AccountActivityResponse xmlns="http://messagegears.com/3.1/webService"><RequestId>a1</RequestId>'
@@ -44,7 +54,7 @@ def load(lake: Lake, path: Path, content: str | bytes, **options: str) -> list[L
     return list(load_files(lake, SETTINGS, [path], activity=options.get("activity")))
 
 
-def zipped(**members: str) -> bytes:
+def zipped(**members: str | bytes) -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, text in members.items():
@@ -68,6 +78,35 @@ FORMS: dict[str, str | bytes] = {
     "utf-16": ("\ufeff" + bundle(OPEN, CLICK)).encode("utf-16-le"),
     "gzip": gzip.compress(bundle(OPEN, CLICK).encode()),
     "gzip of csv": gzip.compress(CSV.encode()),
+    "csv with semicolons": CSV.replace(",", ";"),
+    "csv with tabs in utf-16, as a spreadsheet saves text": CSV.replace(",", "\t").encode("utf-16"),
+    "csv in snake case": CSV.replace("activityType,activityId", "activity_type,activity_id"),
+    "csv with blanks in its header": CSV.replace("activityType,activityId", "Activity Type,Activity Id"),
+    "csv with times of a database": CSV.replace("2026-02-28T10:00:00Z", "2026-02-28 10:00:00.000 +0000"),
+    "csv joined of two": CSV.rpartition("Click")[0] + "timestamp,activity type,activity id\n2026-02-28T10:00:00Z,Click,c1\n",
+    "utf-16 without a mark": bundle(OPEN, CLICK).encode("utf-16-be"),
+    "utf-32": bundle(OPEN, CLICK).encode("utf-32"),
+    "what aws sqs receive-message prints": json.dumps(
+        {
+            "Messages": [
+                {"MessageId": "1", "ReceiptHandle": "h", "Body": bundle(OPEN)},
+                {"MessageId": "2", "ReceiptHandle": "h", "Body": bundle(CLICK)},
+            ]
+        },
+        indent=4,
+    ),
+    "the same, call by call": "".join(
+        json.dumps({"Messages": [{"MessageId": "1", "Body": bundle(each)}]}, indent=4) for each in (OPEN, CLICK)
+    ),
+    "json lines": "\n".join(json.dumps({"Type": "Notification", "TopicArn": "a", "Message": bundle(each)}) for each in (OPEN, CLICK)),
+    "a list of bodies": json.dumps([bundle(OPEN), CSV]),
+    "records of lambda": json.dumps(
+        {"Records": [{"messageId": "1", "body": bundle(each), "eventSource": "aws:sqs"} for each in (OPEN, CLICK)]}
+    ),
+    "a gzip in a zip": zipped(a=gzip.compress(bundle(OPEN, CLICK).encode())),
+    "a zip in a gzip": gzip.compress(zipped(a=bundle(OPEN), b=CSV)),
+    "a zip in a zip": zipped(a=zipped(a=bundle(OPEN)), b=CSV),
+    "a gzip in a gzip": gzip.compress(gzip.compress(CSV.encode())),
     "zip": zipped(**{"a.xml": bundle(OPEN), "deep/er/b.csv": CSV, "__MACOSX/._a.xml": "x"}),
 }
 
@@ -123,17 +162,121 @@ def test_all_samples_of_the_document_in_one_zip(lake: Lake, tmp_path: Path) -> N
         (RESPONSE.replace("REQUEST_SUCCESSFUL", "REQUEST_FAILED").format("<RequestErrors/>"), "file holds an error of MessageGears instead of activities: fetch it again."),
         (CSV.replace("activityType", "kindOf"), "No column of file names the activity: give the activity of its rows with --type."),
         (zipped(a=bundle(OPEN))[:-30], "file is a damaged zip, or cut off: load it again when it is whole."),
+        (gzip.compress(b" " * 20_000_000), "file unpacks to far more than a file of events does, which is refused."),
+        (gzip.compress(gzip.compress(b" " * 20_000_000)), "file unpacks to far more than a file of events does, which is refused."),
+        (CSV.partition("\n")[2], "file is CSV without a header line: write one in front of it, such as activityType,activityId,timestamp,emailAddress."),
+        (CSV.replace("timestamp", "when"), "file names no Timestamp: rename the column of the activities' times."),
+        (CSV.replace("activityId", "uuid"), "file names no ActivityId: rename the column of the activities' ids, or add an empty one where there are none."),
+        (CSV.replace("o1", "\u00e9").encode("cp1252"), "file has bytes in line 2 that are not UTF-8: give its encoding with --encoding, such as windows-1252 for a file that a spreadsheet saved in Western Europe or America."),
+        (bundle(OPEN, "\n", CLICK.replace("c1", "\u044f")).encode("cp1251"), "file has bytes in line 2 that are not UTF-8: give its encoding with --encoding, such as windows-1252 for a file that a spreadsheet saved in Western Europe or America."),
+        ('{"OpenActivity": 1}\n{"OpenActivity": 2}\n', f"No message of file holds events of the feed. {NO_ENVELOPE}"),
+        ('{"Messages": []}', "No message of file holds events of the feed. It holds none."),
+        ('{"Messages": [', "file is JSON that is damaged, broke off or has a value of more than 64 MiB."),
+        (b"BZh91AY&SY", "file is a bzip2: unpack it, and load its files."),
+        (b"PAR1\x15\x04", "file is a Parquet file: write its rows as CSV in UTF-8, and load that."),
+        (zipped(**{"[Content_Types].xml": "<x/>", "xl/workbook.xml": "<x/>"}), "file is a spreadsheet or document: save its rows as CSV in UTF-8, and load that."),
         (zipped(a=" " * 20_000_000), "file unpacks to 20,000,000 bytes from 19,448, which no file of events does."),
         (gzip.compress(b"activityId\n" + b"x" * 10)[:12], "file is damaged or cut off. What comes before it was loaded: load the file again when it is whole."),
         ('activityType,activityId,timestamp\nOpen,"' + "x" * 2_000_000, "file is not valid CSV in a line (field larger than field limit (1048576)). What comes before it was loaded: correct the line, and load it again."),
     ],
     # Names of their own: the texts hold times, and two workers would collect two sets of tests.
-    ids=["prose", "nothing", "another page", "an error of MessageGears", "csv without a type", "a torn zip", "a bomb", "a torn gzip", "a cell without an end"],
+    ids=["prose", "nothing", "another page", "an error of MessageGears", "csv without a type", "a torn zip", "a bomb of gzip", "a bomb in a bomb", "csv without a header", "csv without times", "csv without ids", "windows-1252", "windows-1251", "events as json", "no message", "torn json", "bzip2", "parquet", "a workbook", "a bomb", "a torn gzip", "a cell without an end"],
 )  # fmt: skip
 def test_what_is_no_file_of_the_feed_is_one_sentence_and_no_content(lake: Lake, tmp_path: Path, content: str | bytes, said: str) -> None:
     (loaded,) = load(lake, tmp_path / "file", content)
     assert loaded.failure == said
     assert loaded.new == 0
+
+
+@pytest.mark.parametrize("name", ["windows-1252", "iso-8859-15", "cp1251", "utf-8", "shift_jis"])
+def test_a_file_in_an_encoding_that_is_given_is_read_in_it(lake: Lake, tmp_path: Path, name: str) -> None:
+    text = {"cp1251": "\u042f \u0436", "shift_jis": "\u65e5\u672c"}.get(name, "Caf\u00e9 \u20ac")
+    (tmp_path / "file").write_bytes(f"activityType,activityId,timestamp,userAgent\nOpen,o1,2026-02-28T10:00:00Z,{text}\n".encode(name))
+    (loaded,) = load_files(lake, SETTINGS, [tmp_path / "file"], encoding=known_encoding(name))
+    assert (loaded.failure, loaded.notes) == (None, [])
+    flatten_sources(lake)
+    assert rows_of(lake, "silver", "opens")["user_agent"].to_list() == [text]
+
+
+def test_of_a_file_that_is_said_to_be_utf_8_other_bytes_are_kept_as_windows_1252(lake: Lake, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(
+        bundle(item("OpenActivity", UserAgent="a\u00e9b")).encode()
+        + b"\n<!-- -->"
+        + bundle(item("ClickActivity", UserAgent="@")).encode().replace(b"@", b"\xe9\x80")
+    )
+    (loaded,) = load_files(lake, SETTINGS, [tmp_path / "file"], encoding=known_encoding("utf8"))
+    assert (loaded.failure, loaded.notes) == (None, ["has bytes in line 2 that are not UTF-8: they were read as windows-1252"])
+    flatten_sources(lake)
+    assert [rows_of(lake, "silver", table)["user_agent"].item() for table in ("opens", "clicks")] == ["a\u00e9b", "\u00e9\u20ac"]
+
+
+def test_what_a_csv_has_beside_the_feed_is_noted(lake: Lake, tmp_path: Path) -> None:
+    (loaded,) = load(
+        lake, tmp_path / "a.csv", "activityType,activityId,timestamp,jobId\nOpen,o1,2026-02-28T10:00:00Z,7\nOpen,o2,2026-02-28T10:00:00Z\n"
+    )
+    assert loaded.notes == [
+        "has columns that no event of the feed has, whose cells are in _rescued_data: JobId",
+        "has 1 rows that do not fit the header or name no activity: they are in rejected_items",
+    ]
+
+
+def test_a_message_without_events_beside_others_is_a_reject(lake: Lake, tmp_path: Path) -> None:
+    test_event = {"Service": "Amazon S3", "Event": "s3:TestEvent"}
+    (loaded,) = load(
+        lake, tmp_path / "a.json", "\n".join(json.dumps(each) for each in (test_event, {"TopicArn": "a", "Message": bundle(OPEN)}, "x"))
+    )
+    assert (loaded.failure, loaded.items) == (None, 3)
+    assert events(lake) == {"opens": ["o1"]}
+    assert rows_of(lake, "silver", "rejected_items")["reason"].to_list() == ["not_xml", "not_xml"]
+
+
+@given(
+    st.lists(
+        st.recursive(
+            st.none() | st.text(max_size=6) | st.booleans(),
+            lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+            max_leaves=6,
+        ),
+        max_size=4,
+    ),
+    st.integers(1, 9),
+    st.sampled_from(["\n", "", " ", ","]),
+    st.booleans(),
+)
+def test_a_file_of_json_is_cut_where_its_values_end(values: list[object], size: int, between: str, ascii_only: bool) -> None:
+    """Whatever the pieces that it is read in."""
+    values = [each for each in values if isinstance(each, (str, dict))]
+    text = between.join(json.dumps(each, ensure_ascii=ascii_only) for each in values)
+    found = list(bodies_of_json(text[at : at + size] for at in range(0, len(text), size)))
+    assert found == [each if isinstance(each, str) else json.dumps(each, ensure_ascii=False) for each in values]
+
+
+@pytest.mark.parametrize("order", list(permutations(range(4)))[::5])
+def test_a_lake_that_took_files_and_messages_in_any_order_is_the_one_made_in_one_go(tmp_path: Path, order: tuple[int, ...]) -> None:
+    """Only who came first may differ: which of two copies stays hangs on that (decision S2), so no two have the same id here."""
+    contents = [
+        CSV,
+        CSV.replace("o1", "o2").replace("c1", "c2").replace(",", ";").replace("activityType", "Activity Type"),
+        json.dumps([bundle(item("OpenActivity", ActivityId="o3", Timestamp="2026-02-28 10:00:00+0000"))]),
+        "activityType,activityId,timestamp\nOpen,o4\n",
+    ]
+    lakes = [Lake(str(tmp_path / "steps")), Lake(str(tmp_path / "once"))]
+    for number in order:
+        if number % 2:
+            receive(lakes[0], [contents[number]], first=number)
+        else:
+            load(lakes[0], tmp_path / "file", contents[number])
+        flatten_sources(lakes[0])
+    receive(lakes[1], [contents[1]], first=1)
+    receive(lakes[1], [contents[3]], first=3)
+    list(load_files(lakes[1], SETTINGS, files(tmp_path, a=contents[0], b=contents[2])))
+    flatten_sources(lakes[1])
+    lineage = ("message_id", "received_at", "received_date", "item_index")
+    for table in ("opens", "clicks", "rejected_items"):
+        first, second = (rows_of(each, "silver", table).drop(lineage).sort(pl.all()) for each in lakes)
+        assert_frame_equal(first, second)
+    assert rows_of(lakes[0], "silver", "opens")["activity_id"].sort().to_list() == ["o1", "o2", "o3"]
+    assert rows_of(lakes[0], "silver", "rejected_items")["reason"].to_list() == ["torn_row"]
 
 
 def test_a_file_that_is_not_there_is_one_sentence(lake: Lake, tmp_path: Path) -> None:
@@ -167,7 +310,7 @@ def test_of_a_damaged_gzip_all_that_can_be_unpacked_is_loaded(
     ("end", "breaks"), [('"2026-02-28T11:', True), ('"a\nb', True), ('a"b', False), ('"a""b"', False), ('"a"b', False), ("", False)]
 )
 def test_a_csv_that_breaks_off_within_quotes_says_so(lake: Lake, tmp_path: Path, end: str, breaks: bool) -> None:
-    (loaded,) = load(lake, tmp_path / "a.csv", f"activityType,activityId,userAgent\nOpen,o1,x\nOpen,o2,{end}")
+    (loaded,) = load(lake, tmp_path / "a.csv", f"activityType,activityId,timestamp\nOpen,o1,x\nOpen,o2,{end}")
     assert loaded.items == 2
     assert (loaded.failure is not None) == breaks
     if breaks:
@@ -454,7 +597,7 @@ def test_files_that_fail_stand_in_their_place_and_cost_no_other_its_commit(lake:
         ("standard input", 0, "standard input cannot be read: input/output error."),
         ("nothing", 0, "nothing cannot be read: no such file or directory."),
         ("d", 1, None),
-        ("worse", 0, "worse is not a file of the feed: it is not XML, and its first line names no column of an activity."),
+        ("worse", 0, f"No message of worse holds events of the feed. {NO_ENVELOPE}"),
     ]
     assert commits(lake) == [[("a", 0), ("d", 0), *(("standard input", part) for part in range(5))]]
 

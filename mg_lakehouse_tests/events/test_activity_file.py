@@ -129,11 +129,11 @@ def test_the_encoding_that_the_file_declares_is_read() -> None:
         assert not reader.undecodable
 
 
-def test_bytes_that_are_no_text_are_replaced_and_told_of() -> None:
-    reader = ActivityFileReader([file_of("<OpenActivity><A>x</A></OpenActivity>").encode().replace(b"x", b"\xff\xfe")])
+def test_bytes_that_are_no_text_are_kept_as_windows_1252_and_told_of() -> None:
+    reader = ActivityFileReader([file_of("<OpenActivity><A>x</A></OpenActivity>").encode().replace(b"x", b"\xe9 \x80\x81")])
     (bundle,) = reader.bundles()
     assert reader.undecodable
-    assert "<A>\ufffd\ufffd</A>" in bundle.body
+    assert "<A>\u00e9 \u20ac\x81</A>" in bundle.body
 
 
 FRAGMENTS = [

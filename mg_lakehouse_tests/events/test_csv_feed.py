@@ -1,10 +1,11 @@
-"""The feed's CSV: a row gives the row that the same event gives as XML, whatever the header's order and case."""
+"""The feed's CSV: a row gives the row that the same event gives as XML, whatever the header's order, case and spelling, and whatever delimits it."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 
 import polars as pl
 import pytest
@@ -13,9 +14,11 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from mg_lakehouse.events.flatten import Flattened
-from mg_lakehouse.events.formats.csv import csv_items, known_type, read_header
+from mg_lakehouse.events.formats.csv import CsvRefusedError, bundle_of_csv, csv_items, dialect_of, is_csv, known_type, read_header
+from mg_lakehouse.events.formats.envelopes import envelope_of
 from mg_lakehouse_tests.events.frames import bundle, flat, item, only_row
 from mg_lakehouse_tests.events.property_examples import examples
+from mg_lakehouse_tests.security.laws import check
 
 COLUMNS = ["ActivityId", "Timestamp", "RequestId", "EmailAddress", "CampaignId", "Url", "UrlId", "Microsite", "JobCategory"]
 TEXTS = st.sampled_from(["", "7", "true", 'a "quoted" word', "a,b", "line\nbreak", "<b> & c", "é🌞", " x "])
@@ -50,6 +53,114 @@ def test_an_event_is_the_same_row_as_csv_and_as_xml(drawn: list[list[str]], orde
     assert_frame_equal(found.tables["clicks"], as_xml.tables["clicks"])
     assert found.rejected.is_empty()
     assert as_xml.rejected.is_empty()
+
+
+def words_of(name: str) -> list[str]:
+    return re.findall("[A-Z][a-z]*", name)
+
+
+SPELLINGS: dict[str, Callable[[str], str]] = {
+    "camel": lambda name: name[0].lower() + name[1:],
+    "pascal": lambda name: name,
+    "snake": lambda name: "_".join(words_of(name)).lower(),
+    "capitals": lambda name: "_".join(words_of(name)).upper(),
+    "kebab": lambda name: "-".join(words_of(name)).lower(),
+    "blanks": lambda name: " ".join(words_of(name)),
+    "dots": lambda name: ".".join(words_of(name)),
+    "quoted blanks": lambda name: f" {' '.join(words_of(name)).lower()}\u00a0",
+}
+
+
+@examples(100)
+@given(
+    st.lists(st.lists(TEXTS, min_size=len(COLUMNS) - 2, max_size=len(COLUMNS) - 2), min_size=1, max_size=4),
+    st.permutations([*COLUMNS, "ActivityType"]),
+    st.sampled_from(list(SPELLINGS)),
+    st.sampled_from(",;\t|"),
+    st.tuples(
+        st.sampled_from(["", "\ufeff", "\r\n", "sep={}\r\n", "\ufeffsep={}\n"]),
+        st.sampled_from(["\n", "\r\n"]),
+        st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
+    ),
+)
+def test_a_body_of_csv_is_read_as_the_same_events_in_xml(
+    drawn: list[list[str]], order: list[str], spelling: str, delimiter: str, frame: tuple[str, str, int]
+) -> None:
+    events = [
+        dict(zip(COLUMNS, [f"a{number}", "2026-02-28T10:00:00.5-05:00", *texts], strict=True)) | {"ActivityType": "Click"}
+        for number, texts in enumerate(drawn)
+    ]
+    begin, end, quoting = frame
+    text = io.StringIO()
+    rows = [[SPELLINGS[spelling](name) for name in order], *([event[name] for name in order] for event in events)]
+    csv.writer(text, delimiter=delimiter, lineterminator=end, quoting=quoting).writerows(rows)  # type: ignore[arg-type]
+    body = begin.format(delimiter) + text.getvalue()
+    assert envelope_of(body) == "csv"
+    found = flat(body)
+    children = [{name: escaped(text) for name, text in event.items() if text.strip() and name != "ActivityType"} for event in events]
+    as_xml = flat(bundle(*(item("ClickActivity", **each) for each in children)))
+    assert_frame_equal(found.tables["clicks"], as_xml.tables["clicks"])
+    assert (found.rejected.height, found.items, found.counted) == (0, len(drawn), len(drawn))
+
+
+@examples(200)
+@given(st.text(st.sampled_from('activityIdTmesp,;\t|"\n\r_- 0<&x\u2028'), max_size=120), st.booleans())
+def test_any_text_is_csv_or_is_not_and_never_fails(text: str, headed: bool) -> None:
+    body = f"activityType,activityId,timestamp\n{text}" if headed else text
+    assert isinstance(is_csv(body), bool)
+    check(body)
+
+
+@pytest.mark.parametrize(
+    ("header", "why"),
+    [
+        ("activityType,activityId,time", "names no Timestamp"),
+        ("activityType,id,timestamp,requestId", "names no ActivityId"),
+        ("activityType,activityId,activity_id,timestamp", "names ActivityId in two columns"),
+        ("activityType,activityId,timestamp,Request Id,requestId", "names RequestId in two columns"),
+        ("activityId,timestamp,requestId", "names the activity in no column"),
+        (f"activityType,activityId,timestamp,{'x' * 101}", "names a column of more than 100 characters"),
+    ],
+)
+def test_a_header_that_leaves_open_what_is_meant_is_refused(header: str, why: str) -> None:
+    """An id under another name was rescued without a word, and its rows had one made of their content."""
+    with pytest.raises(CsvRefusedError, match=why):
+        bundle_of_csv(f"{header}\n1,2,3,4,5\n")
+
+
+def test_a_header_in_the_middle_holds_for_the_rows_behind_it() -> None:
+    first = "activityType,activityId,emailAddress,timestamp\nOpen,o1,pat@example.com,2026-03-02T10:00:00Z\n"
+    second = "timestamp,activity_id,activity_type,url\n2026-03-02T10:00:00Z,c1,Click,http://x.example/\n"
+    found = flat(first + second + first.replace("o1", "o2"))
+    assert found.tables["opens"].select("activity_id", "email_address").rows() == [("o1", "pat@example.com"), ("o2", "pat@example.com")]
+    assert found.tables["clicks"].select("activity_id", "url").rows() == [("c1", "http://x.example/")]
+    assert found.rejected.is_empty()
+
+
+@pytest.mark.parametrize(
+    ("row", "detail"),
+    [
+        ("Open,c13,2026-03-02T10:00:00Z,", "The row has 4 cells, and its header 3 columns."),
+        ("Open,c13", "The row has 2 cells, and its header 3 columns."),
+        (",c13,2026-03-02T10:00:00Z", "The row names no activity."),
+    ],
+)
+def test_a_row_that_does_not_fit_its_header_is_a_reject_that_says_so(row: str, detail: str) -> None:
+    """Such a row was rejected as one without a Timestamp, which it had."""
+    found = flat(f"activityType,activityId,timestamp\n{row}\nOpen,o1,2026-03-02T10:00:00Z\n")
+    assert found.rejected.select("reason", "detail", "item_index").rows() == [("torn_row", detail, 0)]
+    assert found.tables["opens"]["activity_id"].to_list() == ["o1"]
+
+
+def test_a_body_that_becomes_gigabytes_of_xml_is_refused() -> None:
+    names = ",".join(f"{'x' * 95}{number:03d}" for number in range(200))
+    with pytest.raises(CsvRefusedError, match="64 MiB"):
+        bundle_of_csv(f"activityType,activityId,timestamp,{names}\n" + f"Open,a,b,{','.join('1' * 200)}\n" * 2_400)
+
+
+@pytest.mark.parametrize(("line", "delimiter"), [("activityId;timestamp;a,b", ";"), ("activityId\ttimestamp", "\t"), ("a,b", None)])
+def test_the_header_shows_what_delimits(line: str, delimiter: str | None) -> None:
+    assert dialect_of(line) == delimiter
 
 
 @pytest.mark.parametrize("null", ["null", "NULL", r"\N", " null "])
@@ -105,8 +216,8 @@ def test_nothing_of_a_row_is_lost() -> None:
     assert found.tables["unrecognized_activities"].select("element", "activity_id").rows() == [("TeleportActivity", "b")]
     rejected = found.rejected.select("element", "reason", pl.col("fragment").str.contains(">[cde]<")).rows()
     assert rejected == [
-        ("CsvRowActivity", "missing_timestamp", True),
-        ("CsvRowActivity", "missing_timestamp", True),
+        ("CsvRowActivity", "torn_row", True),
+        ("CsvRowActivity", "torn_row", True),
         ("OpenActivity", "invalid_timestamp", True),
     ]
 

@@ -120,8 +120,11 @@ def test_timestamps(text: str, moment: datetime, offset: int | None) -> None:
         "2026-01-01T24:00:01Z",
         "2026-01-01T10:00:00+15:00",
         "2026-01-01T10:00:00+05:99",
-        "2026-01-01 10:00:00",
-        "1767225600",
+        "01/02/2026 10:00:00",
+        "02.01.2026 10:00",
+        "1.7672256E+09",
+        "2026010110",
+        "46023.41667",
     ],
 )
 def test_an_item_without_a_usable_time_is_rejected_alone(text: str) -> None:
@@ -131,6 +134,40 @@ def test_an_item_without_a_usable_time_is_rejected_alone(text: str) -> None:
     (rejected,) = flattened.rejected.to_dicts()
     assert (rejected["reason"], rejected["element"], rejected["item_index"]) == ("invalid_timestamp", "OpenActivity", 1)
     assert rejected["fragment"] == bad
+
+
+@pytest.mark.parametrize(
+    ("text", "moment", "offset"),
+    [
+        ("2026-01-01 10:00:00", datetime(2026, 1, 1, 10, tzinfo=UTC), None),
+        ("2016-08-01 14:06:01-0400", datetime(2016, 8, 1, 18, 6, 1, tzinfo=UTC), -240),  # PowerMTA
+        ("2026-01-01 10:00:00.123 -0500", datetime(2026, 1, 1, 15, 0, 0, 123_000, tzinfo=UTC), -300),  # Snowflake
+        ("2026-01-01 10:00:00.123456 UTC", datetime(2026, 1, 1, 10, 0, 0, 123_456, tzinfo=UTC), 0),  # BigQuery
+        ("2026-01-01 10:00:00+05", datetime(2026, 1, 1, 5, tzinfo=UTC), 300),  # PostgreSQL
+        ("2026-01-01T10:00:00-05:00[America/New_York]", datetime(2026, 1, 1, 15, tzinfo=UTC), -300),  # Java
+        ("2026-01-01t10:00:00,5z", datetime(2026, 1, 1, 10, 0, 0, 500_000, tzinfo=UTC), 0),
+        ("2026-01-01T10:00+0000", datetime(2026, 1, 1, 10, tzinfo=UTC), 0),
+        ("20260101T100000Z", datetime(2026, 1, 1, 10, tzinfo=UTC), 0),
+        ("1767225600", datetime(2026, 1, 1, tzinfo=UTC), 0),
+        ("1767225600123", datetime(2026, 1, 1, 0, 0, 0, 123_000, tzinfo=UTC), 0),
+        ("1767225600123456", datetime(2026, 1, 1, 0, 0, 0, 123_456, tzinfo=UTC), 0),
+        ("1767225600.25", datetime(2026, 1, 1, 0, 0, 0, 250_000, tzinfo=UTC), 0),
+    ],
+)
+def test_a_time_in_another_form_is_read_where_it_can_mean_one_instant_only(text: str, moment: datetime, offset: int | None) -> None:
+    row = only_row(flat(bundle(item("ContextHitActivity", Timestamp=text, CreateTimestamp=text, RecordId="r"))), "context_hits")
+    assert (row["event_at"], row["utc_offset_minutes"], row["event_date"]) == (moment, offset, moment.date())
+    assert (row["created_at"], row["_rescued_data"]) == (moment, None)
+
+
+@pytest.mark.parametrize("illegal", ["\x00", "\x0b", "\x1f", "\ufffe", "&#0;", "&#x1F;", "&#xFFFF;", "&#xD800;", "&#9999999;"])
+@pytest.mark.parametrize("text", ["STOP{}", "{}STOP", "ST{}OP"])
+def test_an_item_with_a_character_that_xml_may_not_hold_is_read_without_it(illegal: str, text: str) -> None:
+    """An inbound STOP with one control character was a reject, and the person got the next message."""
+    bad = item("InboundSmsActivity", SmsAddress="+15550100000", InboundMessage=f"{text.format(illegal)} caf&#233; &amp;")
+    flattened = flat(bundle(GOOD, bad, GOOD))
+    assert flattened.tables["sms_inbounds"]["inbound_message"].to_list() == ["STOP caf\u00e9 &"]
+    assert (flattened.tables["opens"].height, flattened.rejected.height, flattened.items, flattened.counted) == (2, 0, 3, 3)
 
 
 @pytest.mark.parametrize("timestamp", ["<Timestamp/>", "<Timestamp> </Timestamp>", ""])
@@ -292,7 +329,7 @@ GOOD = item("OpenActivity")
         ("<ClickActivity><p:Url>x</p:Url></ClickActivity>", "ClickActivity"),
         ("<ClickActivity><Url>x<</Url></ClickActivity>", "ClickActivity"),
         ("<ClickActivity><Url>", "ClickActivity"),
-        ("<ClickActivity><Url>\x01</Url></ClickActivity>", "ClickActivity"),
+        ("<ClickActivity><Url>\x01</Uri></ClickActivity>", "ClickActivity"),
         ("<ClickActivity><!-- never closed <Url>x</Url></ClickActivity>", "ClickActivity"),
         ("<ClickActivity><![CDATA[ never closed <Url>x</Url></ClickActivity>", "ClickActivity"),
         ("stray < text", None),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any, Final
 
+import polars as pl
 import pytest
 
 from mg_lakehouse.lake.lake import Lake
@@ -21,6 +22,11 @@ def mail(name: str, who: str, seconds: float = 0, **values: Any) -> Event:
 
 def click(who: str, seconds: float, url: str | None, **values: Any) -> Event:
     return mail("clicks", who, seconds, url=url, **{"user_agent": BROWSER} | values)
+
+
+def own_click(local: str, seconds: float, url: str, **values: Any) -> Event:
+    """A click of whom the address alone says who he is, in a job of its own."""
+    return event("clicks", seconds, request="b1-own", email=f"{local}@corp.example", url=url, user_agent=BROWSER, **values)
 
 
 SALE: Final = "https://u:p@Shop.Example/sale/summer?who=ann@corp.example#top"
@@ -50,6 +56,12 @@ FEED: Final = [
     click("ann", 4 * HOUR, "https://shop.example/a", url_id="-1", url_name=" Buy "),
     click("ann", 5 * HOUR, "https://ben@corp.example@Shop.example:443/d", url_id="-1", url_name="For ben@corp.example"),
     click("ben", 31 * HOUR, "https://ben:pw@/d", url_id="ben%40corp.example"),
+    # What is the person's own: an address encoded twice, and the local part of one as a part of a path or within a name.
+    own_click("ben", HOUR, "https://shop.example/e", url_name="Profile ben%2540corp.example"),
+    own_click("ben", 2 * HOUR, "https://shop.example/f", url_id="ben&#64;corp.example"),
+    own_click("pat.doe", 3 * HOUR, "https://shop.example/pat.doe/home"),
+    own_click("pat.doe+news", 4 * HOUR, "https://shop.example/p/hello-PAT%2Edoe", url_name="Hi pat.doe"),
+    own_click("patdoe", 5 * HOUR, "https://shop.example/patdoes/home"),
     # A scanner goes for Cat's three links as she gets them.
     *(click("cat", HOUR + 1, f"https://shop.example/{path}", user_agent="Barracuda") for path in ("a", "b", "d")),
     # Of no job.
@@ -92,7 +104,7 @@ def test_engagement_by_the_age_of_each_message(lake: Lake, age: int, counts: tup
 
 
 def test_links_of_a_job(lake: Lake) -> None:
-    rows = table(lake, "link_metrics")
+    rows = table(lake, "link_metrics").filter(pl.col("request_id") == JOB)
     found = {
         row["link"]: tuple(row[name] for name in ("click_events", "human_click_events", "unique_clickers", "unique_human_clickers"))
         for row in rows.to_dicts()
@@ -123,6 +135,17 @@ def test_links_of_a_job(lake: Lake) -> None:
         "shop.example/b",
     ]
     assert sorted(rows["click_position"]) == list(range(1, 9))
+
+
+def test_no_link_holds_the_persons_own_part_of_an_address(lake: Lake) -> None:
+    rows = table(lake, "link_metrics").filter(pl.col("request_id") == "b1-own").sort("first_clicked_at")
+    assert rows.select("link", "link_name").rows() == [
+        ("shop.example/e", None),
+        ("shop.example/f", None),
+        ("shop.example/*/home", None),
+        ("shop.example/p/*", None),
+        ("shop.example/patdoes/home", None),
+    ]
 
 
 def test_no_link_holds_a_person(lake: Lake) -> None:

@@ -51,13 +51,27 @@ DAY: Final = 86_400
 OF_EVENTS: Final = tuple(name for name in DERIVED if name not in {"dim_bounce_categories", "metric_dictionary"})
 JOBS: Final = ("b1-first", "02-c2-second", "b1-first", "02-c2-second", None)
 ADDRESSES: Final[dict[str, tuple[str, Sequence[str | None]]]] = {
-    "email": ("email", (None, None, "a@gmail.com", " A@GMAIL.com", "b@yahoo.com", "0beec7b5ea3f0fdb")),
+    "email": (
+        "email",
+        (
+            None,
+            None,
+            "a@gmail.com",
+            " A@GMAIL.com",
+            "Ann <a@gmail.com>",
+            "a@gmail.com.",
+            "b@yahoo.com",
+            "b@b\u00fccher.example",
+            "B@xn--bcher-kva.example\u200b",
+            "0beec7b5ea3f0fdb",
+        ),
+    ),
     "sms": ("phone", (None, "+15550001", "1 555-0001", "+15550002")),
     "push": ("device", (None, "device-1", "device-2")),
 }
 """By channel: the name of its address, and few addresses, so that they meet."""
 
-RECIPIENTS: Final = ("1", "2", "3", "null", None)
+RECIPIENTS: Final = ("1", "2", "3", "03", "null", "1.2E+11", None)
 ADDRESSES_AT_MOST: Final = 2
 """So few that some ids are of nobody: by default it takes more than five addresses."""
 FEW_ADDRESSES: Final = {"recipient_addresses_at_most": ADDRESSES_AT_MOST}

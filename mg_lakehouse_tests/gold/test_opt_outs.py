@@ -10,6 +10,7 @@ import hmac
 import io
 import itertools
 import re
+import unicodedata
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -19,7 +20,10 @@ from typing import Any, Final
 import polars as pl
 import pytest
 from deltalake import DeltaTable, write_deltalake
+from hypothesis import given
+from hypothesis import strategies as st
 
+from mg_lakehouse.gold.addresses import canonical_address
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.serving.suppression_filter import Wanted
 from mg_lakehouse.serving.suppressions import export_stream
@@ -211,6 +215,21 @@ NO_NUMBER: Final = Case(
     ["b"],
 )
 
+# One address in three spellings: who left as one of them is not to be mailed as another, and the list has each, and the one that all have.
+SPELLED: Final = Case(
+    lambda name: [
+        event("unsubscribes", request=f"a-{name}", email=f"Eve Doe <EVE-{name}@corp.example>"),
+        event("deliveries", HOUR, request=f"b-{name}", email=f"eve-{name}@corp.example.\u200b"),
+        event("deliveries", 2 * HOUR, request=f"c-{name}", email=f"eve-{name}@CORP.example"),
+    ],
+    {
+        "eve doe <eve-%@corp.example>": lambda step: step[0],
+        "eve-%@corp.example": lambda step: step[0],
+        "eve-%@corp.example.\u200b": lambda step: max(step[0], step[1]),
+    },
+    ["b", "c"],
+)
+
 # Nobody at all.
 NOBODY: Final = Case(lambda name: [event("spam_complaints", request=f"a-{name}"), text_came(name, " ", 0, "STOP")], unresolved=2)
 
@@ -226,6 +245,7 @@ CASES: Final = {
     "stop": STOP,
     "start": START,
     "nonumber": NO_NUMBER,
+    "spelled": SPELLED,
     "nobody": NOBODY,
 }
 
@@ -246,6 +266,8 @@ class Order:
 
     def spelled(self, address: str) -> str:
         """An address of the case as it is in the lake."""
+        if "%" in address:
+            return address.replace("%", self.name)
         return address.replace("#", number_of(self.name)) if "#" in address else f"{address}-{self.name}@corp.example"
 
 
@@ -418,8 +440,8 @@ def test_the_mark_stays_where_gold_did_not_read_on(lake: Lake) -> None:
 # Messages that an id of nobody would merge, and numbers that are one.
 
 # As templates, exports and programs write that there is none.
-PLACEHOLDERS: Final = ("null", "NULL", "0", "000", "-", "{00000000-0000-0000-0000-000000000000}", "%%KEY%%", "N/A", "${recipient.id}", "{{id}}", "None", "*|ID|*", "#N/A", "(null)")  # fmt: skip
-REAL_IDS: Final = ("R77", "00017", "a-0", "null-island", "100%", "[x]")
+PLACEHOLDERS: Final = ("null", "NULL", "0", "000", "-", "{00000000-0000-0000-0000-000000000000}", "%%KEY%%", "N/A", "${recipient.id}", "{{id}}", "None", "*|ID|*", "#N/A", "(null)", "#REF!", "#DIV/0!", "1.23E+15", "1,23457e+11", "5E+09", " 1.23E+15 ")  # fmt: skip
+REAL_IDS: Final = ("R77", "00017", "a-0", "null-island", "100%", "[x]", "ref!", "1.23E+15-a", "E+15", "1e5", "+15550001")
 """Ids that only look like it."""
 
 SPELLINGS: Final = {
@@ -438,6 +460,36 @@ SPELLINGS: Final = {
     "+()": "+()",
 }
 """How an address of text messages is written, and what it is compared by."""
+
+
+PERSON: Final = "m\u00fcller@xn--bcher-kva.example"
+ADDRESSES: Final = {
+    "m\u00fcller@b\u00fccher.example": PERSON,
+    "M\u00dcLLER@B\u00dcCHER.EXAMPLE": PERSON,
+    "m\u00fcller@xn--bcher-kva.example": PERSON,
+    "mu\u0308ller@bu\u0308cher.example": PERSON,
+    "m\u00fcller@b\u00fccher\u3002example": PERSON,
+    "pat@gmail.com": "pat@gmail.com",
+    " PAT@Gmail.com ": "pat@gmail.com",
+    "pat@gmail.com\u00a0": "pat@gmail.com",
+    "\u200bpat@gmail.com\ufeff": "pat@gmail.com",
+    "pat@gmail.com.": "pat@gmail.com",
+    "Pat Doe <pat@gmail.com>": "pat@gmail.com",
+    '"Doe, Pat" <Pat@Gmail.com>;': "pat@gmail.com",
+    "<pat@gmail.com>": "pat@gmail.com",
+    "'pat@gmail.com'": "pat@gmail.com",
+    "mailto:pat@gmail.com?subject=x": "pat@gmail.com",
+    "pat@gmail.com (Pat)": "pat@gmail.com",
+    "pat%40gmail.com": "pat@gmail.com",
+    "\uff50\uff41\uff54\uff20\uff47\uff4d\uff41\uff49\uff4c.com": "pat@gmail.com",
+    # Others: what a mailbox provider may do with them is not known.
+    "p.at@gmail.com": "p.at@gmail.com",
+    "pat+news@gmail.com": "pat+news@gmail.com",
+    "o'brien@gmail.com": "o'brien@gmail.com",
+    "0BEEC7B5EA3F0FDB": "0beec7b5ea3f0fdb",
+    "a@x.example, b@x.example": "a@x.example, b@x.example",
+}
+"""How an e-mail address is written, and what it is compared by."""
 
 
 def key(address: str, channel: str = "email") -> str:
@@ -462,6 +514,12 @@ def messages(tmp_path_factory: pytest.TempPathFactory) -> pl.DataFrame:
             event("deliveries", request=job, recipient_id=who, email=each) for who, each in zip(ids, addresses(job, len(ids)), strict=True)
         ]
     made += [event("sms_deliveries", request=f"sms-{number:02d}", phone=each) for number, each in enumerate(SPELLINGS)]
+    made += [event("opens", request=f"mail-{number:02d}", email=each) for number, each in enumerate(ADDRESSES)]
+    # A spreadsheet took the zeros of an id, and wrote it as a number; of another address it may be another's.
+    made += [event("deliveries", request="sheet", recipient_id="00123", email="sheet0@corp.example")]
+    made += [event("opens", request="sheet", recipient_id=who, email="sheet0@corp.example") for who in ("123", "123.0", "'00123")]
+    made += [event("opens", request="sheet", email="Sheet0@corp.example.")]
+    made += [event("deliveries", request="sheet", recipient_id=who, email=f"{who}@corp.example") for who in ("00456", "456")]
     # A desk's id has three addresses in all, which ties nobody to it, but in neither job more than two.
     made += [
         event("deliveries", request=job, recipient_id="desk", email=each) for job, each in zip("aab", addresses("desk", 3), strict=True)
@@ -496,6 +554,75 @@ def test_the_ids_of_a_job_are_told_apart_by_what_the_job_knows(messages: pl.Data
 def test_a_phone_number_is_its_digits(messages: pl.DataFrame, spelled: str) -> None:
     job = f"sms-{list(SPELLINGS).index(spelled):02d}"
     assert list(of_job(messages, job)) == [key(SPELLINGS[spelled], "sms")]
+
+
+@pytest.mark.parametrize("spelled", ADDRESSES)
+def test_an_e_mail_address_is_the_persons_however_it_is_written(messages: pl.DataFrame, spelled: str) -> None:
+    job = f"mail-{list(ADDRESSES).index(spelled):02d}"
+    assert list(of_job(messages, job)) == [key(ADDRESSES[spelled])]
+
+
+def test_an_id_from_a_spreadsheet_is_that_of_the_job_for_the_same_address(messages: pl.DataFrame) -> None:
+    """Delivered as `00123` and opened as `123`, the message was two, one of which nobody had sent."""
+    assert of_job(messages, "sheet") == {"id:00123": "delivered", "id:00456": "delivered", "id:456": "delivered"}
+
+
+def test_a_correlation_id_that_stands_for_nothing_is_none(tmp_path: Path) -> None:
+    """Thousands of jobs had the correlation id `null`, and looking for one of the sender's jobs found them all."""
+    lake = Lake(str(tmp_path / "lake"))
+    append(
+        lake, [event("deliveries", request="a", correlation_id="null"), event("opens", 60, request="a", correlation_id="My Job Id: 101010")]
+    )
+    append(lake, [event("deliveries", request=f"b{number}", correlation_id=each) for number, each in enumerate(PLACEHOLDERS)])
+    append(lake, [event("deliveries", request="c", correlation_id=" 00017 ")])
+    built(lake, ["dim_jobs"], variables={})
+    found = dict(table(lake, "dim_jobs").select("request_id", "correlation_id").rows())
+    assert found == {"a": "My Job Id: 101010", "c": " 00017 ", **{f"b{number}": None for number in range(len(PLACEHOLDERS))}}
+
+
+def test_an_address_with_many_ids_is_told(tmp_path: Path) -> None:
+    lake = Lake(str(tmp_path / "lake"))
+    append(lake, [event("deliveries", request="a", recipient_id=f"r{number}", email="desk@corp.example") for number in range(6)])
+    append(lake, [event("deliveries", request="a", recipient_id=f"s{number}", email="few@corp.example") for number in range(5)])
+    built(lake, ["recipient_addresses"], variables={})
+    done = check_tables(lake, "recipient_addresses")
+    told = {node.name: node.failures for node in done.nodes.values() if node.status != "pass"}
+    assert told == {"recipient_addresses_one_address_has_few_ids": 1}
+
+
+@given(
+    st.sampled_from(["pat", "o'brien", "m\u00fcller", "pat+news", "\u5c71\u7530"]),
+    st.sampled_from(["gmail.com", "b\u00fccher.example", "xn--bcher-kva.example", "\u4f8b\u3048.jp"]),
+    st.lists(
+        st.sampled_from(
+            [
+                str.upper,
+                lambda text: f" {text}\u00a0",
+                lambda text: f"\u200b{text}\u2060",
+                lambda text: f"{text}.",
+                lambda text: f"Pat Doe <{text}>",
+                lambda text: f'"a@b, c" <{text}>',
+                lambda text: f"<{text}>",
+                lambda text: f"{text};",
+                lambda text: unicodedata.normalize("NFD", text),
+            ]
+        ),
+        max_size=4,
+    ),
+)
+def test_no_way_to_write_an_address_makes_another_person(local: str, domain: str, ways: list[Callable[[str], str]]) -> None:
+    plain = f"{local}@{domain}"
+    text = plain
+    for way in ways:
+        text = text if "<" in text and "<" in way("") else way(text)
+    assert canonical_address(text.lower()) == canonical_address(plain)
+    assert canonical_address(canonical_address(plain)) == canonical_address(plain)
+
+
+@given(st.text(max_size=40) | st.text(st.sampled_from("a@.<>()\"' %40,;:\u200b\u00a0xn-\u00fc"), max_size=30))
+def test_any_text_has_one_form_and_it_is_its_own(text: str) -> None:
+    form = canonical_address(text.lower())
+    assert canonical_address(form) in (form, canonical_address(canonical_address(form)))
 
 
 def test_an_opt_out_that_finds_its_address_late_touches_that_recipients_jobs_only(tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -7,8 +7,9 @@ from collections import defaultdict
 from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
+from urllib.parse import unquote
 
-from mg_lakehouse_tests.oracle.events import Event, MessageKey
+from mg_lakehouse_tests.oracle.events import Event, MessageKey, compared
 from mg_lakehouse_tests.oracle.jobs import ratio
 
 Row = dict[str, Any]
@@ -57,19 +58,38 @@ def host_of(url: str | None) -> str | None:
     return host[1].lower() if host else None
 
 
-def label_of(text: str | None) -> str | None:
-    """An id or a name as the template gave it: nothing where it gave none, or where it holds an address (G42)."""
+def own_of(address: str | None) -> str:
+    """What of a person's address may stand in a link (G42)."""
+    return (compared("email", address) or "").split("@", maxsplit=1)[0].split("+", maxsplit=1)[0]
+
+
+def _decoded(text: str) -> str:
+    return unquote(unquote(text)).lower()
+
+
+def label_of(text: str | None, own: str) -> str | None:
+    """An id or a name as the template gave it: nothing where it gave none, or where it holds an address or a person's part of one (G42)."""
     label = (text or "").strip()
-    return None if label in ("", "-1") or "@" in label or "%40" in label else label
+    written = re.search(r"[@\uff20]|%(25)*40|&(amp;)*(commat|#0*64|#x0*40);|[(\[]at[)\]]", label, re.IGNORECASE)
+    told = own and re.search("[^a-z]", own) and own in _decoded(label)
+    return None if label in ("", "-1") or written or told else label
 
 
-def place_of(url: str | None) -> str | None:
+def _is_persons(part: str, own: str) -> bool:
+    if re.search("[0-9@\uff20]|%40", part) or len(part) > 40:
+        return True
+    if not own:
+        return False
+    return own in _decoded(part) if re.search("[^a-z]", own) else own in re.split("[^a-z]+", _decoded(part))
+
+
+def place_of(url: str | None, own: str) -> str | None:
     """Host and path of an address without what may be a person's."""
     host = host_of(url)
     if host is None or url is None:
         return None
     path = re.split(r"[?#]", url.split("://", 1)[1], maxsplit=1)[0].split("/")[1:]
-    return "".join([host, *(f"/{'*' if re.search('[0-9@]|%40', part) or len(part) > 40 else part}" for part in path)])
+    return "".join([host, *(f"/{'*' if _is_persons(part, own) else part}" for part in path)])
 
 
 def link_metrics(rows: dict[str, list[Row]], events: Iterable[Event], messages: Iterable[Row]) -> list[Row]:
@@ -80,7 +100,8 @@ def link_metrics(rows: dict[str, list[Row]], events: Iterable[Event], messages: 
     of_job: dict[str, int] = defaultdict(int)
     for row in rows.get("clicks", []):
         if row["request_id"] is not None:
-            link = label_of(row.get("url_id")) or label_of(row.get("url_name")) or place_of(row.get("url")) or "(none)"
+            own = own_of(row.get("email_address"))
+            link = label_of(row.get("url_id"), own) or label_of(row.get("url_name"), own) or place_of(row.get("url"), own) or "(none)"
             groups[row["request_id"], link].append((row, clicks[row["activity_id"]]))
             of_job[row["request_id"]] += 1
     found = [_link(*key, group, accepted, of_job[key[0]]) for key, group in groups.items()]
@@ -93,7 +114,7 @@ def link_metrics(rows: dict[str, list[Row]], events: Iterable[Event], messages: 
 
 def _link(request_id: str, link: str, group: list[tuple[Row, Event]], accepted: set[MessageKey], of_job: int) -> Row:
     ordered = sorted(group, key=lambda pair: (pair[0]["event_at"], pair[0]["activity_id"]))
-    names = [name for row, _ in ordered if (name := label_of(row.get("url_name")))]
+    names = [name for row, _ in ordered if (name := label_of(row.get("url_name"), own_of(row.get("email_address"))))]
     hosts = [host for row, _ in ordered if (host := host_of(row.get("url")))]
     people = {event.message for _, event in group if event.message in accepted}
     humans = {event.message for _, event in group if event.message in accepted and event.human}

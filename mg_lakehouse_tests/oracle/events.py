@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
+import unicodedata
 from collections import defaultdict
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from mg_lakehouse_tests.oracle.replies import codes
 from mg_lakehouse_tests.oracle.seeds import Seeds
@@ -97,8 +98,8 @@ class Event:
 
 def message_events(rows: Rows, seeds: Seeds, pii_key: str, at_most: int) -> list[Event]:
     """All events of messages, with their recipient keys, kinds and flags; ``at_most`` addresses are a recipient id's, of one that has more it is nobody's."""
-    shared = shared_in_jobs(rows, at_most)
-    events = [_event(table, row, seeds, pii_key, shared) for table in sorted(MESSAGE_TABLES) for row in rows.get(table, [])]
+    ids = Ids(whole_ids(rows), shared_in_jobs(rows, at_most))
+    events = [_event(table, row, seeds, pii_key, ids) for table in sorted(MESSAGE_TABLES) for row in rows.get(table, [])]
     _tie_addresses(events)
     by_message: dict[MessageKey, list[Event]] = defaultdict(list)
     for event in events:
@@ -112,19 +113,29 @@ JobRecipient = tuple[str, str, str]
 """request_id, channel, recipient id."""
 
 
+class Ids(NamedTuple):
+    """What a job knows of its recipient ids: those that were damaged, whole, and those that are of nobody."""
+
+    whole: dict[tuple[str, str, str, str], str]
+    shared: set[JobRecipient]
+
+
 def shared_in_jobs(rows: Rows, at_most: int) -> set[JobRecipient]:
     """The recipient ids of a job that it has more addresses for than a person has (G70)."""
     seen: dict[JobRecipient, set[str]] = defaultdict(set)
+    whole = whole_ids(rows)
     for table, (channel, column) in MESSAGE_COLUMNS.items():
         for row in rows.get(table, []):
             who, address = real_id(row["recipient_id"]), compared(channel, row[column])
             if row["request_id"] and who and address:
-                seen[row["request_id"], channel, who].add(address)
+                seen[row["request_id"], channel, whole.get((row["request_id"], channel, address, who), who)].add(address)
     return {key for key, addresses in seen.items() if len(addresses) > at_most}
 
 
+_ROUNDED = re.compile(r"[0-9]([.,][0-9]+)?[eE][+][0-9]+")
 _NO_IDS = re.compile(
     r"[#()\[\]<>{} ]*(null|nil|none|undefined|nan|unknown|missing|empty|blank|n/a|n\.a\.|na|not available|not set|-1)[#()\[\]<>{} ]*"
+    r"|[()\[\]<>{} ]*#[#()\[\]<>{} ]*(ref!|value!|name\?|div/0!|num!|null!)[#()\[\]<>{} ]*"
     r"|[-0_.?#*{}()\[\]<> ]*|(%%|\{\{|\{%|\$\{|#\{|@\{|\[\[|\[%|\*\||<%|<#|&\{).*|%.*%|%",
     re.IGNORECASE | re.DOTALL,
 )
@@ -133,7 +144,7 @@ _NO_IDS = re.compile(
 def real_id(text: str | None) -> str | None:
     """A recipient id, unless it is what stands where there is none (G70)."""
     stripped = (text or "").strip(" ")
-    return None if _NO_IDS.fullmatch(stripped) else stripped
+    return None if _NO_IDS.fullmatch(stripped) or _ROUNDED.fullmatch(stripped) else stripped
 
 
 def placeholder(text: str | None) -> str | None:
@@ -143,8 +154,10 @@ def placeholder(text: str | None) -> str | None:
 
 
 def compared(channel: str, address: str | None) -> str | None:
-    """An address as it is compared: a phone number by its digits (G71)."""
+    """An address as it is compared: a phone number by its digits (G71), an e-mail address in its one form (G75)."""
     spelled = normal(address)
+    if spelled is not None and channel == "email":
+        return person_of(spelled) or None
     if spelled is None or channel != "sms":
         return spelled
     text = re.sub("^(tel|sms|whatsapp):", "", spelled)
@@ -153,13 +166,45 @@ def compared(channel: str, address: str | None) -> str | None:
     return spelled if any(each.isalpha() for each in text) or not 1 <= len(number) <= 15 else f"+{number}"
 
 
-def _event(table: str, row: Row, seeds: Seeds, pii_key: str, shared: set[JobRecipient]) -> Event:
+def person_of(address: str) -> str:
+    """An e-mail address without a display name, a dot at its end and what does not show, its domain as the DNS has it (G75)."""
+    seen = (
+        "".join(each for each in unicodedata.normalize("NFKC", address) if unicodedata.category(each) not in ("Cf", "Cc")).strip().lower()
+    )
+    if seen.endswith(">") and "<" in seen:
+        seen = seen[seen.rindex("<") + 1 : -1].strip()
+    local, at, domain = seen.rstrip(".").rpartition("@")
+    return f"{local}{at}{domain.encode('idna').decode() if at else domain}"
+
+
+def number_of(who: str) -> str:
+    """The number that an id is, without what a spreadsheet takes from it or adds to it (G76)."""
+    found = re.fullmatch(r"'?0*([1-9][0-9]*)([.]0+)?", who)
+    return found[1] if found else ""
+
+
+def whole_ids(rows: Rows) -> dict[tuple[str, str, str, str], str]:
+    """By job, channel, address and id: the id that a spreadsheet damaged, where the job has it whole for the same address (G76)."""
+    seen: dict[tuple[str, str, str, str], set[str]] = defaultdict(set)
+    for table, (channel, column) in MESSAGE_COLUMNS.items():
+        for row in rows.get(table, []):
+            who, address = real_id(row["recipient_id"]), compared(channel, row[column])
+            if row["request_id"] and who and address and number_of(who):
+                seen[row["request_id"], channel, address, number_of(who)].add(who)
+    return {
+        (job, channel, address, who): max(ids, key=lambda each: (each.isdigit(), len(each), each))
+        for (job, channel, address, _), ids in seen.items()
+        for who in ids
+    }
+
+
+def _event(table: str, row: Row, seeds: Seeds, pii_key: str, ids: Ids) -> Event:
     channel, kind, column, _ = _TABLES[table]
     event = Event(
         kind=kind,
         channel=channel,
         request_id=row["request_id"],
-        recipient_key=_own_key(table, row, pii_key, shared),
+        recipient_key=_own_key(table, row, pii_key, ids),
         at=row["event_at"],
         activity_id=row["activity_id"],
         address=compared(channel, row[column]),
@@ -187,13 +232,14 @@ def hashed(address: str, pii_key: str) -> str:
     return hmac.new(pii_key.encode(), address.strip().lower().encode(), hashlib.sha256).hexdigest()
 
 
-def _own_key(table: str, row: Row, pii_key: str, shared: set[JobRecipient]) -> str:
+def _own_key(table: str, row: Row, pii_key: str, ids: Ids) -> str:
     """Recipient key of an event looked at alone (G2)."""
     channel, _, column, prefix = _TABLES[table]
     address, who = compared(channel, row[column]), real_id(row["recipient_id"])
     if row["request_id"] is None:
         return f"activity:{row['activity_id']}"
-    if who and (row["request_id"], channel, who) not in shared:
+    who = ids.whole.get((row["request_id"], channel, address or "", who or ""), who)
+    if who and (row["request_id"], channel, who) not in ids.shared:
         return f"id:{who}"
     if address:
         return f"{prefix}:{hashed(address, pii_key)}"

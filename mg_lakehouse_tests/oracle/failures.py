@@ -74,7 +74,7 @@ def _is_own(word: str, own: str) -> bool:
 def bounce_reasons_daily(rows: Rows, seeds: Seeds) -> list[Row]:
     groups: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
     for row in rows.get("bounces", []):
-        address = (row["email_address"] or "").strip().lower()
+        address = compared("email", row["email_address"]) or ""
         found = re.fullmatch(r"[^@\s]+@([^@\s]+\.[^@\s]+)", address)
         provider = "unknown" if not found else seeds.providers.get(found[1], "other")
         key = seeds.key_of("email", row["category"], row["category_code"])
@@ -96,7 +96,7 @@ def bounce_reasons_daily(rows: Rows, seeds: Seeds) -> list[Row]:
                 "enhanced_status": status,
                 "reason_fingerprint": words,
                 "events": len(group),
-                "addresses": len({(row["email_address"] or "").strip().lower() for row in group} - {""}),
+                "addresses": len({compared("email", row["email_address"]) for row in group} - {None}),
                 "jobs": len({row["request_id"] for row in group} - {None}),
                 **_seen(group),
             }
@@ -140,7 +140,7 @@ def render_errors(rows: Rows) -> list[Row]:
                 part = re.search(r"\bin ([A-Z][A-Z_]+)\b", text)
                 expression = _EXPRESSION.search(text)
                 place = part[1] if part else None, expression[1] if expression else None
-                address = row.get("email_address")
+                address = compared("email", row.get("email_address"))
                 groups[channel, _code(error, address), *place, fingerprint(text, address)].append(row)
     names = ("channel", "error_code", "template_part", "expression", "error_fingerprint")
     return [dict(zip(names, key, strict=True)) | _summed(group, "messages") for key, group in groups.items()]

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from mg_lakehouse_tests.oracle.clients import parsed
-from mg_lakehouse_tests.oracle.engagement import host_of, label_of, place_of
+from mg_lakehouse_tests.oracle.engagement import host_of, label_of, own_of, place_of
 from mg_lakehouse_tests.oracle.events import Event, Rows
 
 Row = dict[str, Any]
@@ -21,7 +21,8 @@ def event_rows(events: Iterable[Event], rows: Rows) -> list[Row]:
 def _row(event: Event, click: Row) -> Row:
     told = event.kind in ("open", "click")
     device, client, system = parsed((event.user_agent or "").strip()) if told else (None, None, None)
-    name = label_of(click.get("url_name"))
+    own = own_of(click.get("email_address"))
+    name = label_of(click.get("url_name"), own)
     return {
         "request_id": event.request_id,
         "channel": event.channel,
@@ -35,7 +36,7 @@ def _row(event: Event, click: Row) -> Row:
         "device": device,
         "client": client,
         "os": system,
-        "link": label_of(click.get("url_id")) or name or place_of(click.get("url")),
+        "link": label_of(click.get("url_id"), own) or name or place_of(click.get("url"), own),
         "link_name": name,
         "link_host": host_of(click.get("url")),
         "is_microsite": bool(click.get("is_microsite")) if event.kind == "click" else None,

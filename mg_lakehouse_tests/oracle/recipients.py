@@ -122,11 +122,11 @@ class Evidence:
 
 
 def recipient_addresses(rows: Rows) -> list[Row]:
-    """Which addresses each id was seen with, and every address of text messages (G70); without the bucket, which means nothing."""
+    """Which addresses each id was seen with, and every address of text messages or that is not written as it is compared (G70, G75); without the bucket, which means nothing."""
     found: dict[tuple[str, str | None, str | None], list[datetime | None]] = defaultdict(list)
     for channel, spelled, row in _messages(rows):
         who = real_id(row["recipient_id"])
-        if spelled and (who or channel == "sms"):
+        if spelled and (who or _number(channel, spelled)):
             found[channel, who, spelled].append(row.get("received_at"))
         if nobody := placeholder(row["recipient_id"]):
             found[channel, nobody, None].append(row.get("received_at"))
@@ -135,11 +135,17 @@ def recipient_addresses(rows: Rows) -> list[Row]:
             "channel": channel,
             "recipient_id": who,
             "address": address,
-            "number": compared(channel, address) if channel == "sms" else None,
+            "number": _number(channel, address),
             "first_received_at": _earliest(times),
         }
         for (channel, who, address), times in found.items()
     ]
+
+
+def _number(channel: str, address: str | None) -> str | None:
+    """What an address is compared by, where that is not how it is written; of a phone number always."""
+    form = compared(channel, address)
+    return form if channel == "sms" or form != address else None
 
 
 def _messages(rows: Rows) -> Iterator[tuple[str, str | None, Row]]:
@@ -270,14 +276,15 @@ class _Known:
     def __init__(self, rows: Rows, at_most: int) -> None:
         self.in_jobs: dict[tuple[str, str, str], dict[str, datetime | None]] = defaultdict(dict)
         self.of_ids: dict[tuple[str, str], dict[str, datetime | None]] = defaultdict(dict)
-        self.of_numbers: dict[str, dict[str, datetime | None]] = defaultdict(dict)
+        self.of_numbers: dict[tuple[str, str], dict[str, datetime | None]] = defaultdict(dict)
         shared = shared_in_jobs(rows, at_most)
         for channel, spelled, row in _messages(rows):
             who, job = real_id(row["recipient_id"]), row["request_id"]
             if spelled:
                 tied = [self.of_ids[channel, who]] if who else []
                 tied += [self.in_jobs[job, channel, who]] if who and job and (job, channel, who) not in shared else []
-                tied += [self.of_numbers[compared(channel, spelled) or ""]] if channel == "sms" else []
+                number = _number(channel, spelled)
+                tied += [self.of_numbers[channel, number]] if number else []
                 for addresses in tied:
                     addresses[spelled] = _earliest([addresses.get(spelled), row.get("received_at")])
         for (channel, who), addresses in list(self.of_ids.items()):
@@ -294,14 +301,18 @@ class _Known:
         else:
             tied = self.in_jobs.get((row["request_id"] or "", channel, who or ""), {})
             found = {each: (_latest(received, at), "job") for each, at in tied.items()}
-        return self._with_spellings(found) if channel == "sms" else found
+        return self._with_spellings(channel, found)
 
-    def _with_spellings(self, found: Ways) -> Ways:
+    def _with_spellings(self, channel: str, found: Ways) -> Ways:
+        """The spellings that are known of the addresses too, and of an e-mail address its one form."""
         ways: dict[str | None, list[tuple[datetime | None, str | None]]] = {address: [way] for address, way in found.items()}
         for address, (known, _) in found.items():
-            for spelled, at in self.of_numbers.get(compared("sms", address) or "", {}).items():
+            form = compared(channel, address)
+            for spelled, at in self.of_numbers.get((channel, form or ""), {}).items():
                 if spelled != address:
-                    ways.setdefault(spelled, []).append((_latest(known, at), "number"))
+                    ways.setdefault(spelled, []).append((_latest(known, at), "number" if channel == "sms" else "spelling"))
+            if channel == "email" and form and form != address:
+                ways.setdefault(form, []).append((known, "spelling"))
         never = datetime.max.replace(tzinfo=UTC)
         return {address: min(each, key=lambda way: (way[0] or never, way[1] or "")) for address, each in ways.items()}
 

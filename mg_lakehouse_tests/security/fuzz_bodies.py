@@ -55,6 +55,8 @@ def _words() -> list[str]:
         '{"Records":[',
         '{"messageId":"1","body":"',
         "S3Pointer",
+        "activityType,activityId,timestamp,emailAddress\n",
+        "Open,a,2026-02-28 10:00:00+0000,b@c.example\n",
         "\\u00e9",
         '"}',
         "]}",

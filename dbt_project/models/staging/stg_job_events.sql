@@ -9,7 +9,7 @@ events as (
         event_at,
         activity_id,
         account_id,
-        correlation_id,
+        case when not ({{ is_placeholder("correlation_id") }}) then correlation_id end as correlation_id,
         job_category,
         campaign_id,
         campaign_version,

@@ -1,4 +1,4 @@
-r"""Unwraps message bodies: finds the feed's XML, plain or within an envelope.
+r"""Unwraps message bodies: finds the feed's XML, plain or within an envelope, and makes it of the feed's CSV.
 
 An SNS topic, an EventBridge rule or a pipe puts the XML into JSON, and a sender short of space into gzip and base64, one in the other. Each layer is
 opened and its escapes are decoded as JSON does, never read as written: an address is not ``jos\u00e9@``. A body without XML is
@@ -8,16 +8,15 @@ rejected as a whole, in a sentence with its kind and the remedy; it never affect
 from __future__ import annotations
 
 import binascii
-import csv
 import json
 import re
 from typing import Any, Final, NamedTuple
 
 import polars as pl
 
-from mg_lakehouse.events.formats.csv import read_header
+from mg_lakehouse.events.formats.csv import CsvRefusedError, bundle_of_csv, is_csv, is_headless_csv
+from mg_lakehouse.events.formats.encodings import encoding_of
 from mg_lakehouse.events.formats.unpacking import DamagedError, TooFarError, gunzipped
-from mg_lakehouse.events.formats.xml_file import encoding_of
 
 __all__ = ["Opened", "Unwrapped", "envelope_of", "unwrap", "unwrap_all"]
 
@@ -39,7 +38,7 @@ _AS_IT_IS: Final = "Have the bundles sent as they are, or in an envelope of SNS,
 
 
 class Unwrapped(NamedTuple):
-    """The XML of a body, and its ``envelope``, the outermost layer first as in ``eventbridge+sns``; ``None`` if there is none.
+    """The XML of a body, and its ``envelope``, the outermost layer first as in ``eventbridge+sns`` or ``sns+csv``; ``None`` if there is none.
 
     With a ``refusal``, the sentence why there is no XML, ``text`` is the body.
     """
@@ -106,7 +105,16 @@ def _of_text(text: str) -> tuple[str | None, Any]:
             return ("json" if isinstance(value[0], str) else None), value[0]
     if _BASE64.fullmatch(stripped) and (data := _of_base64(stripped)) is not None:
         return ("gzip", _unzipped(data)) if data.startswith(_GZIP.encode("latin-1")) else ("base64", _decoded(data))
+    if is_csv(text):
+        return "csv", _of_csv(text)
     raise _RefusedError(_kind(stripped))
+
+
+def _of_csv(text: str) -> str:
+    try:
+        return bundle_of_csv(text)
+    except CsvRefusedError as error:
+        raise _RefusedError(f"CSV that {error}.") from error
 
 
 def _bytes(text: str) -> bytes:
@@ -151,12 +159,12 @@ def _json(text: str) -> tuple[Any] | None:
     try:
         value, end = decoder.raw_decode(text)
     except (ValueError, RecursionError) as error:
-        if text[0] == '"' and _is_csv(text):
+        if text[0] == '"' and is_csv(text):
             return None
         raise _RefusedError("JSON that is damaged, broke off or is nested too deep: have it sent again.") from error
     if not text[end:].strip():
         return (value,)
-    if text[0] == '"' and _is_csv(text):
+    if text[0] == '"' and is_csv(text):
         return None
     raise _RefusedError(f"Several values of JSON, one behind the other: have each sent as a message of its own. {_AS_IT_IS}")
 
@@ -214,15 +222,8 @@ def _kind(text: str) -> str:
     """Describe a text of a kind that cannot be opened."""
     if text.startswith("PK\x03\x04"):
         return "A zip, which a body cannot carry whole: load it with `mg-lakehouse load`."
-    if _is_csv(text):
-        return "CSV, which is read from files only: load it with `mg-lakehouse load`, or have the queue's feed set to XML."
+    if is_headless_csv(text):
+        return "CSV without a header line: nothing says which cell is what. Have the header sent in each message, or the feed set to XML."
     if _CONTROL.search(text):
         return f"Bytes that are no text. {_AS_IT_IS}"
     return f"Text that is no XML, JSON, base64 or CSV of the feed. {_AS_IT_IS}"
-
-
-def _is_csv(text: str) -> bool:
-    try:
-        return read_header(next(csv.reader(text[:65_536].splitlines()[:1]), [])) is not None
-    except csv.Error:
-        return False

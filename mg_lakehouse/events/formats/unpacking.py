@@ -7,7 +7,7 @@ import zlib
 from contextlib import suppress
 from typing import Any, Final
 
-__all__ = ["DamagedError", "Gunzipping", "TooFarError", "gunzipped", "unpacks_too_far"]
+__all__ = ["DamagedError", "Gunzipping", "TooFarError", "gunzipped", "most_unpacked", "unpacks_too_far"]
 
 _LARGEST_RATIO: Final = 500
 """Largest ratio of a file's size to its size in the archive: XML of events has 10 to 40, a bomb a thousand."""
@@ -31,9 +31,14 @@ class DamagedError(ValueError):
     """It is not a gzip, or was cut off."""
 
 
+def most_unpacked(packed: int) -> int:
+    """Return the bytes that a file of events may unpack to, at most, given its size in the archive."""
+    return _LARGEST_RATIO * max(packed, _LEAST_BYTES)
+
+
 def unpacks_too_far(packed: int, unpacked: int) -> bool:
     """Whether bytes of an archive unpack to more than a file of events does."""
-    return unpacked > _LARGEST_RATIO * max(packed, _LEAST_BYTES)
+    return unpacked > most_unpacked(packed)
 
 
 def gunzipped(data: bytes) -> bytes:
@@ -66,13 +71,20 @@ class Gunzipping(io.RawIOBase):
 
     On damage, Python's ``gzip`` (3.11) loses what a read has unpacked: all of a small file.
 
+    Args:
+        packed: the gzip.
+        at_most: bytes that it may unpack to; it may never unpack to far more than was read of it.
+
     Raises:
+        TooFarError: a read meets what files of events never unpack to.
         zlib.error: a read meets bytes that are not gzip.
         EOFError: the gzip was cut off.
     """
 
-    def __init__(self, packed: io.BufferedReader) -> None:
+    def __init__(self, packed: io.BufferedReader, *, at_most: int | None = None) -> None:
         self._packed = packed
+        self._at_most = at_most
+        self._taken = self._given = 0
         self._rest = b""
         self._unpacked = b""
         self._member: Any = None
@@ -92,7 +104,11 @@ class Gunzipping(io.RawIOBase):
                     return 0
                 self._failure = EOFError("The gzip was cut off.")
                 continue
+            self._taken += 0 if self._rest else len(rest)
             self._advance(self._rest or rest)
+            self._given += len(self._unpacked)
+            if unpacks_too_far(self._taken, self._given) or (self._at_most is not None and self._given > self._at_most):
+                raise TooFarError
         count = min(len(buffer), len(self._unpacked))
         buffer[:count] = self._unpacked[:count]
         self._unpacked = self._unpacked[count:]

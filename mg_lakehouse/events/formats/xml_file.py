@@ -16,9 +16,10 @@ from hashlib import sha256
 from typing import Final, NamedTuple
 
 from mg_lakehouse.events.catalogue import COMMON_COLUMNS
+from mg_lakehouse.events.formats.encodings import AS_WINDOWS_1252, encoding_of
 from mg_lakehouse.events.strict.scanner import ENVELOPES, ITEM_SUFFIX, TAG, local_name
 
-__all__ = ["ActivityFileReader", "FileBundle", "Piece", "encoding_of", "in_bundles"]
+__all__ = ["ActivityFileReader", "FileBundle", "Piece", "in_bundles"]
 
 _BUNDLE_ITEMS: Final = 500
 _BUNDLE_CHARACTERS: Final = 256 * 1024
@@ -35,7 +36,6 @@ _DECLARATION: Final = 256
 _CLOSINGS: Final = {"<!--": "-->", "<![CDATA[": "]]>", "<?": "?>"}
 _TOKEN: Final = re.compile(rf"<!--|<!\[CDATA\[|<\?|{TAG.pattern}")
 _NAMESPACE: Final = re.compile(r"""\s(xmlns(?::[^\s=]+)?)\s*=\s*("[^"<]*"|'[^'<]*')""")
-_ENCODING: Final = re.compile(rb"""^\s*<\?xml[^>]*?\sencoding\s*=\s*["']([A-Za-z][\w.-]*)["']""")
 
 # What may stand outside of `ActivityItems`: blanks, comments, instructions, a document type without a subset of its own, tags of elements around it,
 # and within a response elements with a text. Not a child that every event has, nor a tag of an item: those belong to a damaged event.
@@ -82,15 +82,17 @@ class ActivityFileReader:
     """Reads one file, once.
 
     After reading: ``prologue`` is the text before the items; ``has_items_tag`` states whether there is an ``ActivityItems`` at all,
-    ``complete`` whether it and the response around it end, ``lines`` the number of line ends, ``undecodable`` whether bytes were not text in the file's encoding (they are replaced by U+FFFD), and
+    ``complete`` whether it and the response around it end, ``lines`` the number of line ends, ``undecodable`` whether bytes were not text in the file's encoding (they are read as windows-1252, so that none is lost), and
     ``digest`` is the SHA-256 of all pieces in hex. The rest of the file differs in each download, for it holds the id of the call.
 
     Args:
         chunks: the file's bytes, in order.
         largest_piece: characters of one item, at most; a longer one is cut there.
+        encoding: the file's encoding, by default what the file says, see :func:`~mg_lakehouse.events.formats.encodings.encoding_of`.
     """
 
-    def __init__(self, chunks: Iterable[bytes], *, largest_piece: int = _LARGEST_PIECE) -> None:
+    def __init__(self, chunks: Iterable[bytes], *, largest_piece: int = _LARGEST_PIECE, encoding: str | None = None) -> None:
+        self._encoding = encoding
         self._chunks = self._decoded(chunks)
         self._largest = largest_piece
         self._buffer = ""
@@ -275,10 +277,10 @@ class ActivityFileReader:
             begin += chunk
             if decoder is None and len(begin) < _DECLARATION:
                 continue
-            decoder = decoder or codecs.getincrementaldecoder(encoding_of(begin))()
+            decoder = decoder or codecs.getincrementaldecoder(self._encoding or encoding_of(begin))()
             yield self._text(decoder, begin)
             begin = b""
-        decoder = decoder or codecs.getincrementaldecoder(encoding_of(begin))()
+        decoder = decoder or codecs.getincrementaldecoder(self._encoding or encoding_of(begin))()
         yield self._text(decoder, begin, final=True)
 
     def _text(self, decoder: codecs.IncrementalDecoder, chunk: bytes, *, final: bool = False) -> str:
@@ -286,22 +288,10 @@ class ActivityFileReader:
             text = decoder.decode(chunk, final)
         except UnicodeDecodeError:
             self.undecodable = True
-            decoder.errors = "replace"
+            decoder.errors = AS_WINDOWS_1252
             text = decoder.decode(chunk, final)
         self.lines += text.count("\n")
         return text
-
-
-def encoding_of(begin: bytes) -> str:
-    """Return a file's encoding: by its byte order mark, else by its declaration, else UTF-8."""
-    if begin.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return "utf-16"
-    declared = _ENCODING.match(begin)
-    try:
-        name = codecs.lookup(declared[1].decode()).name if declared else "utf-8"
-    except LookupError:
-        name = "utf-8"
-    return "utf-8-sig" if name in ("utf-8", "utf-16", "utf-32") else name
 
 
 @lru_cache(maxsize=256)

@@ -2,12 +2,15 @@
 
 ``Frame -> Frame`` functions over the text cells of :mod:`mg_lakehouse.events.strict.extract`. An unusable
 ``Timestamp`` rejects the item; any other cell that does not parse becomes null and keeps its text in
-``_rescued_data``. A time before 1900 or after 2199 does not parse.
+``_rescued_data``. A time before 1900 or after 2199 does not parse. Beside ``xsd:dateTime``, times are read as databases and programs write
+them where that can mean one instant only.
 """
 
 from __future__ import annotations
 
 import json
+import re
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any, Final, NamedTuple
 
@@ -18,7 +21,18 @@ from mg_lakehouse.events.rejects import Reason
 from mg_lakehouse.events.schemas import TIMESTAMP, silver_schema
 from mg_lakehouse.events.strict.extract import RAW_REJECTIONS
 
-__all__ = ["Typed", "parse_bool", "parse_cell", "parse_int", "parse_timestamp", "type_cells", "typed_schema", "utc_offset_minutes"]
+__all__ = [
+    "Typed",
+    "as_date_time",
+    "in_one_form",
+    "parse_bool",
+    "parse_cell",
+    "parse_int",
+    "parse_timestamp",
+    "type_cells",
+    "typed_schema",
+    "utc_offset_minutes",
+]
 
 _YEAR: Final = "(?:19|20|21)[0-9]{2}"
 """Years that a time may have. .NET's default of 0001-01-01 and a maximum of 9999-12-31 are placeholders, not times. Adding a day or an offset to them
@@ -27,6 +41,23 @@ leaves what Python can hold (years 1 to 9999) or, in nanoseconds, pandas (1677 t
 # xsd:dateTime (XML Schema 1.0, part 2, 3.2.7). Years beyond four digits mean nothing in a feed.
 _DATE_TIME: Final = "^" + _YEAR + r"-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?(?:Z|[+-][0-9]{2}:[0-9]{2})?$"
 _SECONDS_END: Final = 19
+
+# What databases, spreadsheets and programs write for it: a blank for the T, offsets without a colon or minutes, names of UTC, a comma before the fraction, no
+# seconds, the zone's name behind the offset (Java), and ISO's basic form. Days and months of one or two digits in any order are not among them.
+_OFFSET: Final = r"(?P<zone>[Zz]|UTC|GMT|[+-][0-9]{2}(?::?[0-9]{2})?)?"
+_LOOSE: Final = re.compile(
+    r"(?P<date>"
+    + _YEAR
+    + r"-[0-9]{2}-[0-9]{2})(?:[Tt]|[ \u00a0\u202f]+)(?P<minute>[0-9]{2}:[0-9]{2})(?::(?P<second>[0-9]{2})(?:[.,](?P<fraction>[0-9]+))?)?"
+    r"[ \u00a0\u202f]*" + _OFFSET + r"(?:\[[A-Za-z0-9_/+-]+\])?"
+)
+_BASIC: Final = re.compile(
+    r"(?P<date>" + _YEAR + r"[0-9]{4})T(?P<minute>[0-9]{4})(?P<second>[0-9]{2})(?:[.,](?P<fraction>[0-9]+))?" + _OFFSET
+)
+_EPOCH: Final = re.compile(r"(?P<seconds>[0-9]{10})(?:\.(?P<fraction>[0-9]+))?|(?P<millis>[0-9]{13})|(?P<micros>[0-9]{16})")
+"""Since 1970, in seconds, milliseconds or microseconds: by the number of digits, which is the same from 2001 to 2286."""
+_DIGITS_OF_DAY: Final = re.compile(_YEAR + "(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])")
+"""`2026030210` may be ten o'clock of a day or a second of 2034."""
 
 
 class Typed(NamedTuple):
@@ -37,6 +68,32 @@ class Typed(NamedTuple):
 
     rows: pl.DataFrame
     rejections: pl.DataFrame
+
+
+def as_date_time(text: str) -> str:
+    """Write a time as ``xsd:dateTime``, where it has another form that means one instant only; any other text as it is."""
+    written = text.strip("\"' \u00a0")
+    if (epoch := _EPOCH.fullmatch(written)) and not _DIGITS_OF_DAY.match(written):
+        seconds, fraction, millis, micros = epoch.groups()
+        micros = micros or (f"{millis}000" if millis else seconds + (fraction or "")[:6].ljust(6, "0"))
+        at = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=int(micros))
+        return f"{at:%Y-%m-%dT%H:%M:%S.%f}Z"
+    found = _LOOSE.fullmatch(written) or _BASIC.fullmatch(written)
+    if found is None:
+        return text
+    day, minute = found["date"].replace("-", ""), found["minute"].replace(":", "")
+    fraction = f".{found['fraction']}" if found["fraction"] else ""
+    zone = (found["zone"] or "").replace(":", "")
+    offset = f"{zone[:3]}:{zone[3:] or '00'}" if zone[:1] in "+-" and zone else "Z" if zone else ""
+    return f"{day[:4]}-{day[4:6]}-{day[6:]}T{minute[:2]}:{minute[2:]}:{found['second'] or '00'}{fraction}{offset}"
+
+
+def in_one_form(text: pl.Series) -> pl.Series:
+    """Write the times of a column as ``xsd:dateTime`` where they have another form. Nearly none has: a feed's own times are left alone."""
+    odd = (text.is_not_null() & ~text.str.contains(_DATE_TIME)).arg_true()
+    if odd.is_empty():
+        return text
+    return text.clone().scatter(odd, [as_date_time(each) for each in text.gather(odd)])
 
 
 @cache
@@ -110,12 +167,20 @@ def parse_cell(text: pl.Expr, kind: ColumnType) -> pl.Expr:
 
 def type_cells(cells: pl.DataFrame, table: str) -> Typed:
     """Type the text cells of one table."""
-    text = pl.col("event_at")
-    # Lazy, so that the common part of both is computed once.
-    timed = cells.lazy().with_columns(_event_at=parse_timestamp(text), utc_offset_minutes=utc_offset_minutes(text)).collect()
+    timed = _timed(cells, cells["event_at"])
+    if timed["_event_at"].null_count() > timed["event_at"].null_count():
+        timed = _timed(cells, in_one_form(cells["event_at"]))
     usable = pl.col("_event_at").is_not_null()
     rows = timed.filter(usable).pipe(_parse_columns, table).pipe(_derive, table)
     return Typed(rows, timed.filter(~usable).pipe(_rejections))
+
+
+def _timed(cells: pl.DataFrame, written: pl.Series) -> pl.DataFrame:
+    """Add the instants and offsets of the events' times as written."""
+    text = pl.col("_written")
+    # Lazy, so that the common part of both is computed once.
+    timed = cells.lazy().with_columns(written.alias("_written"))
+    return timed.with_columns(_event_at=parse_timestamp(text), utc_offset_minutes=utc_offset_minutes(text)).drop("_written").collect()
 
 
 def _rejections(untimed: pl.DataFrame) -> pl.DataFrame:
@@ -130,7 +195,12 @@ def _rejections(untimed: pl.DataFrame) -> pl.DataFrame:
         .then(pl.lit("The item has no Timestamp."))
         .when(in_no_year)
         .then(pl.format("The item's Timestamp is not of the years 1900 to 2199: {}.", pl.col("event_at").str.slice(0, 40)))
-        .otherwise(pl.format("The item's Timestamp is no xsd:dateTime: {}.", pl.col("event_at").str.slice(0, 40))),
+        .otherwise(
+            pl.format(
+                "The item's Timestamp is no xsd:dateTime, nor another form that means one instant only: {}.",
+                pl.col("event_at").str.slice(0, 40),
+            )
+        ),
         fragment="fragment",
     ).cast(RAW_REJECTIONS)
 
@@ -139,7 +209,8 @@ def _parse_columns(cells: pl.DataFrame, table: str) -> pl.DataFrame:
     columns = [column for column in event_of_table(table).columns if column.elements and column.type in _PARSERS]
     if not columns:
         return cells
-    parsed = cells.with_columns(_PARSERS[column.type](pl.col(column.name)).alias(f"_{column.name}") for column in columns)
+    written = cells.with_columns(in_one_form(cells[column.name]) for column in columns if column.type == "timestamp")
+    parsed = cells.with_columns(written.select(_PARSERS[column.type](pl.col(column.name)).alias(f"_{column.name}") for column in columns))
     lost = parsed.with_columns(_rescue_unparsed(parsed, columns))
     return lost.with_columns(pl.col(f"_{column.name}").alias(column.name) for column in columns).drop(
         f"_{column.name}" for column in columns

@@ -19,6 +19,7 @@ import pyarrow as pa
 from lxml import etree
 
 from mg_lakehouse.events.catalogue import COMMON_COLUMNS, EVENTS, UNRECOGNIZED, Column, Event, event_of_element, event_of_table
+from mg_lakehouse.events.formats.csv import TORN_ROW, misfit_of
 from mg_lakehouse.events.rejects import Reason
 from mg_lakehouse.events.schemas import ERRORS
 from mg_lakehouse.events.strict.reader import WHITE_SPACE, Body, Item, Rejection, inner_xml, name_of, text_of
@@ -148,6 +149,10 @@ class Extractor:
 
     def add_item(self, message: int, item: Item, body: Body) -> None:
         """Add an item of a body that was read. It is not counted."""
+        if item.element == TORN_ROW:
+            detail = misfit_of([(name_of(child), text_of(child)) for child in item.node])
+            self._rejections.append((message, item.position, TORN_ROW, Reason.TORN_ROW.value, detail, body.fragment(item.position)))
+            return
         table, is_inferred = _table_of(item)
         row = _row(_plan(table), item)
         row[:4] = message, item.position, item.element, is_inferred

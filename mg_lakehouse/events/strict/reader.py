@@ -1,7 +1,8 @@
 """The strict reader: reads the items of a message's body completely.
 
 A body that parses as a whole is walked: every element of the envelope, wherever and however often it occurs. Any other body is cut into its items, and each
-is parsed alone, so that one bad item never costs its siblings. Document types and entities other than XML's own
+is parsed alone, so that one bad item never costs its siblings. An item that is bad only for characters that XML may not hold, such as a control
+character in a text message, is read without them: a STOP is a STOP. Document types and entities other than XML's own
 five are refused, and nothing is ever fetched. Names are local names, whatever the namespace.
 
 The meaning of an item belongs to :mod:`mg_lakehouse.events.strict.extract`.
@@ -9,6 +10,8 @@ The meaning of an item belongs to :mod:`mg_lakehouse.events.strict.extract`.
 
 from __future__ import annotations
 
+import re
+import sys
 from collections.abc import Iterator
 from functools import cached_property
 from typing import Final, NamedTuple
@@ -47,6 +50,10 @@ class Rejection(NamedTuple):
 _PARSER: Final = etree.XMLParser(
     encoding="utf-8", resolve_entities=False, no_network=True, load_dtd=False, remove_comments=True, remove_pis=True, huge_tree=False
 )
+
+# XML 1.0, production 2: what is no character. A reference to one is no better than itself.
+_ILLEGAL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+_REFERENCE: Final = re.compile(r"&#(?:x0*([0-9a-fA-F]{1,6})|0*([0-9]{1,7}));")
 
 _STRAY: Final = "Text between items that belongs to none of them."
 
@@ -143,7 +150,7 @@ class Body:
                 yield Rejection(index, piece.element, Reason.MALFORMED_XML, _STRAY, fragment)
                 continue
             try:
-                node = _only_item(_parse(f"{before or '<ActivityItems>'}{fragment}{after or '</ActivityItems>'}"))
+                node = _only_item(_parse_legal(before or "<ActivityItems>", fragment, after or "</ActivityItems>"))
             except etree.XMLSyntaxError as item_error:
                 yield Rejection(
                     index, piece.element, Reason.MALFORMED_XML, f"The item is not well-formed: {_message(item_error)}", fragment
@@ -188,6 +195,22 @@ def _parse(text: str) -> etree._Element:
     # A lone surrogate cannot be UTF-8; passed through, libxml2 refuses it like any other bad byte.
     root: etree._Element = etree.fromstring(text.lstrip("\ufeff" + WHITE_SPACE).encode("utf-8", "surrogatepass"), _PARSER)
     return root
+
+
+def _parse_legal(before: str, item: str, after: str) -> etree._Element:
+    """Parse an item within its envelope, without what is no character of XML if it does not parse as it is."""
+    try:
+        return _parse(f"{before}{item}{after}")
+    except etree.XMLSyntaxError:
+        legal = _REFERENCE.sub(_legal_reference, _ILLEGAL.sub("", item))
+        if legal == item:
+            raise
+        return _parse(f"{before}{legal}{after}")
+
+
+def _legal_reference(reference: re.Match[str]) -> str:
+    number = int(reference[1], 16) if reference[1] else int(reference[2])
+    return "" if number > sys.maxunicode or _ILLEGAL.match(chr(number)) else reference[0]
 
 
 def _only_item(root: etree._Element) -> etree._Element:

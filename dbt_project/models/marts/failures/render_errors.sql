@@ -12,7 +12,11 @@ failed as (
         request_id,
         activity_id,
         event_at,
-        {% if channel == "email" %}{{ local_part("email_address") }}{% else %}cast(null as varchar){% endif %} as own,
+        {% if channel == "email" -%}
+        {{ local_part(email_address("lower(trim(email_address))")) }} as own,
+        {%- else -%}
+        cast(null as varchar) as own,
+        {%- endif %}
         -- An event without a readable error still counts.
         unnest(case when len(errors) > 0 then errors else [null] end) as error
     from {{ scoped(source("silver", table)) }}

@@ -1,6 +1,7 @@
 {#
     Which addresses each recipient id was seen with, whatever the job: so an opt-out that says an id only finds whom it is about (decision G35).
-    Of text messages all addresses, with or without an id: so a number is found in each of its spellings. Only new rows of silver are read, and
+    Of text messages all addresses, with or without an id: so a number is found in each of its spellings. So is an e-mail address that is not
+    written as it is compared. Only new rows of silver are read, and
     rows are added. Where an event comes late that was received before those known of its pair, rows are replaced, by buckets: what says which
     stands in Delta's log, so it names nobody.
 #}
@@ -26,10 +27,10 @@ found as (
         channel,
         recipient_id,
         spelling as address,
-        case channel when 'sms' then address end as number,
+        case when channel = 'sms' or address <> spelling then address end as number,
         min(received_at) as first_received_at
     from events
-    where spelling is not null and (recipient_id is not null or channel = 'sms')
+    where spelling is not null and (recipient_id is not null or channel = 'sms' or address <> spelling)
     group by all
 
     union all

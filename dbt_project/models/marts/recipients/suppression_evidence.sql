@@ -14,8 +14,7 @@
         union all
         select own.request_id, cast(own.evidence_at as date) as event_date
         from own semi join changed_recipient_addresses as changed
-        on own.channel = changed.channel and " ~ phone_number("own.address") ~ " = changed.number
-        where own.channel = 'sms'
+        on own.channel = changed.channel and " ~ compared_address("own.channel", "own.address") ~ " = changed.number
     ",
 ) }}
 
@@ -249,23 +248,28 @@ compared as (
 
 ),
 
--- A phone number is about everybody who writes it, in whatever way.
+-- A phone number or an e-mail address is about everybody who writes it, in whatever way.
 numbers as (
 
-    select distinct compared
+    select distinct
+        channel,
+        compared
     from compared
-    where channel = 'sms'
 
 ),
 
 spellings_of_numbers as (
 
     select
+        recipient_addresses.channel,
         recipient_addresses.address,
         recipient_addresses.number as compared,
         min(recipient_addresses.first_received_at) as first_received_at
     from recipient_addresses
-    semi join numbers on recipient_addresses.number = numbers.compared
+    semi join numbers
+        on
+            recipient_addresses.channel = numbers.channel
+            and recipient_addresses.number = numbers.compared
     group by all
 
 ),
@@ -281,16 +285,25 @@ addressed as (
 
     select
         compared.* replace (
-            'number' as tied_by,
+            case compared.channel when 'sms' then 'number' else 'spelling' end as tied_by,
             greatest(compared.known_at, spellings_of_numbers.first_received_at) as known_at
         ),
         spellings_of_numbers.address as listed_address
     from compared
     inner join spellings_of_numbers
         on
-            compared.channel = 'sms'
+            compared.channel = spellings_of_numbers.channel
             and compared.compared = spellings_of_numbers.compared
             and compared.spelling <> spellings_of_numbers.address
+
+    union all by name
+
+    -- Whoever removes an e-mail address has it in the one form, however the event writes it.
+    select
+        * replace ('spelling' as tied_by),
+        compared as listed_address
+    from compared
+    where channel = 'email' and spelling <> compared
 
     union all by name
 
