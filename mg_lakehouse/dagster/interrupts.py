@@ -7,13 +7,12 @@ and are absorbed. But it is waste, and an orchestrator that stops a container do
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from types import FrameType
 from typing import Final
-
-import dagster as dg
 
 from mg_lakehouse._util.signals import handling
 from mg_lakehouse.errors import InterruptedRunError
@@ -60,5 +59,11 @@ def interrupt_as_error() -> Iterator[None]:
     try:
         with handling(signal.default_int_handler, signal.SIGTERM) if main else nullcontext():
             yield
-    except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError) as interrupt:
+    except _interrupts() as interrupt:
         raise InterruptedRunError(STOPPED) from interrupt
+
+
+def _interrupts() -> tuple[type[BaseException], ...]:
+    """Ctrl-C, and what Dagster makes of a signal where it is imported: a command that runs without it does not wait 0.7 s for it."""
+    dagster = sys.modules.get("dagster")
+    return (KeyboardInterrupt,) if dagster is None else (KeyboardInterrupt, dagster.DagsterExecutionInterruptedError)

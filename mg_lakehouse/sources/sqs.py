@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-import boto3
 from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
@@ -119,6 +118,8 @@ def queue_client(
     Raises:
         ConfigurationError: the AWS profile is unknown, or the region or endpoint unusable.
     """
+    import boto3  # noqa: PLC0415  a command without a queue does not pay the 0.1 s
+
     config = Config(
         retries={"mode": "standard", "total_max_attempts": 4},
         max_pool_connections=connections,

@@ -11,9 +11,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
-import requests
 from lxml import etree
 from pydantic import SecretStr
 
@@ -21,6 +20,9 @@ from mg_lakehouse._util.backoff import backoff_seconds
 from mg_lakehouse._util.escaping import visible
 from mg_lakehouse.errors import ConfigurationError, PermanentError, TransientError
 from mg_lakehouse.settings import Settings
+
+if TYPE_CHECKING:
+    import requests
 
 __all__ = ["Patience", "WebService", "child_texts", "missing_credentials", "open_web_service", "with_progress"]
 
@@ -132,6 +134,8 @@ class WebService:
         raise AssertionError("there is at least one attempt")
 
     def _answer(self, what: str, form: Mapping[str, str]) -> requests.Response:
+        import requests  # noqa: PLC0415  whoever fetches no file does not pay the 0.2 s
+
         response = requests.post(
             self._url,
             data={**form, "AccountId": self._account_id, "ApiKey": self._api_key.get_secret_value()},
@@ -236,6 +240,8 @@ def _save(what: str, response: requests.Response, part: Path, progress: Callable
 
 def _classified(what: str, call: Callable[[], T]) -> T:
     """Make a call. Errors of the connection are classified, without their texts, which hold the address."""
+    import requests  # noqa: PLC0415
+
     try:
         return call()
     except requests.exceptions.SSLError:

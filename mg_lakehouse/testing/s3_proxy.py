@@ -131,7 +131,10 @@ class FaultProxy:
         return [int(count) for count in self._ask("GET")]
 
     def seen(self) -> list[Request]:
-        """The requests since this was last asked, in the order in which they were done with; those that were struck among them."""
+        """The requests since this was last asked, in the order in which they were answered; those that were struck among them.
+
+        What a client has the answer of is among them: it is noted before it is answered.
+        """
         return [Request(*each)._replace(keys=tuple(each[-1])) for each in self._ask("GET", where=_SEEN)]
 
     def _ask(self, method: str, body: Any = None, *, where: str = _CONTROL) -> Any:
@@ -208,7 +211,8 @@ class _Handler(BaseHTTPRequestHandler):
     upstream = ""
     rules = _Rules()
     seen = _Seen()
-    _status = 0
+    _request: Request | None = None
+    """What is not noted yet."""
     _read: bytes | None = None
 
     def do_GET(self) -> None:
@@ -239,13 +243,19 @@ class _Handler(BaseHTTPRequestHandler):
     def _handle_request(self) -> None:
         address = urlsplit(self.path)
         path = unquote(address.path)
-        self._status = 0
         self._read = b"".join(self._body()) if address.query == "delete" else None
+        keys = tuple(key.decode() for key in re.findall(rb"<Key>([^<]*)</Key>", self._read or b""))
+        self._request = Request(self.command, path, address.query, 0, keys)
         try:
             self._deal_with(path)
         finally:
-            keys = tuple(key.decode() for key in re.findall(rb"<Key>([^<]*)</Key>", self._read or b""))
-            self.seen.note(Request(self.command, path, address.query, self._status, keys))
+            self._note(0)
+
+    def _note(self, status: int) -> None:
+        """Note the request, once. A client goes on when it has the answer, and may ask at once what was seen: what it did last was then missing."""
+        if self._request is not None:
+            self.seen.note(self._request._replace(status=status))
+            self._request = None
 
     def _deal_with(self, path: str) -> None:
         rule = self.rules.choose(self.command, path)
@@ -284,7 +294,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(b"HTTP/1.1 2")
             drain()
             raise _DroppedError
-        self._status = answer.status
+        self._note(answer.status)
         self.send_response_only(answer.status, answer.reason)
         for name, value in answer.getheaders():
             if name.lower() not in _OF_ONE_CONNECTION:
@@ -363,6 +373,7 @@ class _Handler(BaseHTTPRequestHandler):
             yield piece
 
     def _refuse(self, status: int) -> None:
+        self._note(0)
         code = _CODES[status]
         self._answer(status, f"<Error><Code>{code}</Code><Message>A fault of the tests.</Message></Error>".encode(), "application/xml")
 

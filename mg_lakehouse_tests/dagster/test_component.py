@@ -159,8 +159,10 @@ def test_resources_are_replaced_by_their_plain_names() -> None:
 
 
 def test_the_package_offers_its_parts_without_importing_dagster() -> None:
+    """Nor do the commands that run nothing import it: they would begin 0.7 s later."""
+    commands = ", ".join(f"mg_lakehouse.cli.{module}" for module in ("lake", "query", "suppressions", "pipeline"))
     script = (
-        "import sys, mg_lakehouse; assert 'dagster' not in sys.modules; print(*mg_lakehouse.__all__);"
+        f"import sys, mg_lakehouse, {commands}; assert 'dagster' not in sys.modules; print(*mg_lakehouse.__all__);"
         "print(*(getattr(mg_lakehouse, name).__name__ for name in mg_lakehouse.__all__ if name != '__version__'))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=120)

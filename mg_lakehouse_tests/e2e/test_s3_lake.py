@@ -1,7 +1,8 @@
-"""The commands of a person on an S3 lake: a real S3 server, a queue at another endpoint, and the same rows as on a disk."""
+"""The commands of a person on an S3 lake: a real S3 server, a queue at another endpoint, the same rows as on a disk, and the rights that it takes."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -13,27 +14,36 @@ import pytest
 
 from mg_lakehouse._util.environment import set_environment
 from mg_lakehouse.bronze.append import append_batch
+from mg_lakehouse.bronze.event_feed import drain
+from mg_lakehouse.bronze.tables import EVENT_FEED
+from mg_lakehouse.errors import PermanentError
 from mg_lakehouse.events.catalogue import silver_tables
 from mg_lakehouse.gold import engine
 from mg_lakehouse.lake import duck
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.lake.sql import text
+from mg_lakehouse.settings import Settings
 from mg_lakehouse.silver.update import flatten_new
+from mg_lakehouse.sources.sqs import EventQueue
 from mg_lakehouse.testing.feed.feed import FeedPlan, generate
 from mg_lakehouse.testing.s3 import S3Server
+from mg_lakehouse.testing.s3_proxy import FaultProxy, Request, Rule
 from mg_lakehouse.testing.samples import samples
 from mg_lakehouse.testing.sqs import SqsEmulator
 from mg_lakehouse_tests.cli.commands import command, environment, process, sentence
 from mg_lakehouse_tests.gold.helpers import DERIVED, rows_of, settings
+from mg_lakehouse_tests.lake.feeds import batch
+from mg_lakehouse_tests.security.iam import Policy, rights_of
 
 pytestmark = pytest.mark.e2e
 
 END: Final = datetime(2026, 3, 20, 12, tzinfo=UTC)
 NOWHERE: Final = "http://127.0.0.1:9"
+PREFIX: Final = "some/prefix"
 PII: Final = {"MG_PII_KEY": "a key that only tests use", "MG_AS_OF": (END + timedelta(hours=5)).isoformat()}
 
 
-def variables_of(queue: SqsEmulator, server: S3Server, **more: str) -> dict[str, str]:
+def variables_of(queue: SqsEmulator, server: S3Server | FaultProxy, **more: str) -> dict[str, str]:
     """One endpoint for the queue, one for the lake, and nobody at the one for everything else."""
     aws = {**queue.environment, **server.environment}
     return {**aws, **PII, "AWS_ENDPOINT_URL": NOWHERE, "AWS_ENDPOINT_URL_SQS": queue.endpoint_url, **more}
@@ -41,13 +51,15 @@ def variables_of(queue: SqsEmulator, server: S3Server, **more: str) -> dict[str,
 
 @dataclass(frozen=True)
 class Done:
-    """A feed in two halves, each followed by `mg-lakehouse run`; then `mg-lakehouse status`."""
+    """A feed in two halves, each followed by `mg-lakehouse run`; then `mg-lakehouse status`; and what all of it asked of S3."""
 
     lake: Lake
+    queue: SqsEmulator
     bodies: list[str]
     published: int
     left: int
     status: str
+    requests: list[Request]
 
 
 def bodies_of(size: str) -> list[str]:
@@ -59,14 +71,17 @@ def bodies_of(size: str) -> list[str]:
 
 
 @pytest.fixture(scope="module", params=["few", pytest.param("feed", marks=pytest.mark.faults)])
-def done(request: pytest.FixtureRequest, s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Done]:
+def done(
+    request: pytest.FixtureRequest, s3_server: S3Server, s3_proxy: FaultProxy, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Done]:
     folder = tmp_path_factory.mktemp("run")
-    lake = Lake(s3_server.make_bucket(f"pipeline-{request.param}") + "/some/prefix")
+    lake = Lake(f"{s3_server.make_bucket(bucket_of(request.param))}/{PREFIX}")
     bodies = bodies_of(request.param)
     half = len(bodies) // 2
     with SqsEmulator() as queue:
-        variables = variables_of(queue, s3_server, MG_LAKE_URI=lake.uri)
+        variables = variables_of(queue, s3_proxy, MG_LAKE_URI=lake.uri)
         published = 0
+        s3_proxy.seen()
         # The first in a process of its own, as a person starts it; the second without the seconds of its imports.
         for start, part in ((process, bodies[:half]), (command, bodies[half:])):
             published += len(queue.publish(part, duplicates=0.05, seed=7))
@@ -75,8 +90,12 @@ def done(request: pytest.FixtureRequest, s3_server: S3Server, tmp_path_factory: 
         status = command(folder, "status", **variables)
         assert status.returncode == 0, status.stderr
         left = queue.depth()
-    with set_environment(environment(folder, **variables)):
-        yield Done(lake, bodies, published, left, status.stdout)
+        with set_environment(environment(folder, **variables)):
+            yield Done(lake, queue, bodies, published, left, status.stdout, s3_proxy.seen())
+
+
+def bucket_of(size: str) -> str:
+    return f"pipeline-{size}"
 
 
 def read(lake: Lake, layer: str, name: str) -> pl.DataFrame:
@@ -136,6 +155,70 @@ def test_duckdb_and_polars_read_the_same(done: Done) -> None:
     by_polars = scanned.select("request_id", "channel", "accepted").collect().rows()
     assert len(by_duckdb) > 0
     assert by_duckdb == sorted(by_polars)
+
+
+# From here on the lake is another.
+
+
+def large_bodies() -> list[str]:
+    """So much that does not compress that it is uploaded in parts."""
+    return [f"<ActivityItems><!-- {os.urandom(500_000).hex()} --></ActivityItems>" for _ in range(15)]
+
+
+@pytest.fixture(scope="module")
+def policy(done: Done) -> Policy:
+    return Policy({"BUCKET": done.lake.uri.removeprefix("s3://").partition("/")[0], "PREFIX": PREFIX})
+
+
+@pytest.fixture(scope="module")
+def requests(done: Done, s3_proxy: FaultProxy, tmp_path_factory: pytest.TempPathFactory) -> list[Request]:
+    """All that the project asks of S3: ingests, builds of gold, what the commands and analysts read, and the vacuum of maintenance."""
+    s3_proxy.seen()
+    books = command(tmp_path_factory.mktemp("reconcile"), "reconcile", **variables_of(done.queue, s3_proxy, MG_LAKE_URI=done.lake.uri))
+    assert books.returncode == 0, books.stdout + books.stderr
+    done.queue.publish(large_bodies())
+    drain(EventQueue(done.queue.client(), done.queue.queue_url), done.lake, Settings(wait_seconds=0))
+    read_as_analysts_do(done.lake)
+    maintain(done.lake)
+    fail_in_an_upload(done.lake, s3_proxy)
+    return [*done.requests, *s3_proxy.seen()]
+
+
+def read_as_analysts_do(lake: Lake) -> None:
+    address = lake.uri_of("gold", "job_metrics")
+    with duck.connect(lake) as connection:
+        (by_duckdb,) = connection.execute(f"select count(*) from delta_scan({text(address)})").fetchall()
+    assert by_duckdb == (pl.scan_delta(address, storage_options=lake.storage_options()).collect().height,)
+    assert by_duckdb[0] > 0
+
+
+def maintain(lake: Lake) -> None:
+    """What a maintenance job does: small files are brought together, and those that no version needs any more are deleted."""
+    compacted = lake.ensure(EVENT_FEED).optimize.compact()
+    assert compacted["numFilesRemoved"] > 1
+    assert lake.ensure(EVENT_FEED).vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False)
+
+
+def fail_in_an_upload(lake: Lake, s3_proxy: FaultProxy) -> None:
+    """The parts that were sent stay: delta-rs (1.6.6) does not end an upload that it began, so there is no right to."""
+    rows = batch({f"m{number}": body for number, body in enumerate(large_bodies())}, batch_id="refused")
+    with s3_proxy.rules(Rule(fault="error_before", status=403, method="PUT", key=r"\.parquet$")), pytest.raises(PermanentError):
+        append_batch(lake, rows, "refused")
+
+
+def test_it_allows_all_that_is_asked_of_s3(requests: list[Request], policy: Policy) -> None:
+    refused = {right for request in requests for right in rights_of(request) if not policy.allowing(right)}
+    assert refused == set()
+    assert any("uploads" in request.query for request in requests)
+    assert any(request.status == 404 and request.path.endswith("_last_checkpoint") for request in requests)
+
+
+def test_it_allows_nothing_of_s3_that_is_not_needed(requests: list[Request], policy: Policy) -> None:
+    """No action and no statement: `s3:DeleteObject` is for the vacuum alone."""
+    rights = {right for request in requests for right in rights_of(request)}
+    assert {right.action for right in rights} == policy.actions("s3")
+    assert {statement for right in rights for statement in policy.allowing(right)} == policy.ids - {"ReadTheEventFeed"}
+    assert {right.resource.rpartition("/")[2].rpartition(".")[2] for right in rights if right.action == "s3:DeleteObject"} == {"parquet"}
 
 
 @pytest.fixture

@@ -88,7 +88,7 @@ def as_never_maintained(lake: Lake, messages: list[tuple[str, datetime]]) -> Non
 
 def test_appends_to_the_very_partitions_that_are_rewritten_go_through(lake: Lake, tmp_path: Path) -> None:
     """Bronze and silver are written into a closed day and today's, while another process does nothing but compact and sort both."""
-    feed = bodies(4_000)
+    feed = bodies(2_000)
     days = [NOW, NOW - timedelta(days=3)]
     messages = [(body, days[number % 2]) for number, body in enumerate(feed)]
     receive(lake, [messages[0][0]], first=0, received_at=messages[0][1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -17,7 +18,8 @@ from mg_lakehouse.events.schemas import silver_schema
 from mg_lakehouse.gold import engine
 from mg_lakehouse.gold.commit import gold_spec
 from mg_lakehouse.gold.engine import BuildResult
-from mg_lakehouse.gold.project import compiled_project
+from mg_lakehouse.gold.names import project_dir
+from mg_lakehouse.gold.project import compiled_project, ensure_manifest
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.silver.tables import silver_spec
@@ -155,6 +157,15 @@ def with_inputs(select: str) -> set[str]:
     compiled = compiled_project(Settings())
     names = set(select.split())
     return names.union(*map(compiled.ancestors, names))
+
+
+def copied_project(folder: Path) -> Path:
+    """A copy of the project in a folder, to be edited. It begins with what dbt parsed of the original: half of the time of compiling it."""
+    parsed = ensure_manifest(Settings()).parents[1] / "compile-partial_parse.msgpack"
+    copy = Path(shutil.copytree(project_dir(Settings()), folder / "dbt_project", ignore=shutil.ignore_patterns("target", "logs")))
+    (copy / "target").mkdir()
+    shutil.copy(parsed, copy / "target")
+    return copy
 
 
 def statuses(built: BuildResult) -> dict[str, str]:

@@ -94,10 +94,12 @@ def test_dbt_by_itself_makes_the_tables_that_the_engine_makes(lake: Lake, alone:
             assert sorted(own.cast(made.schema).rows(), key=repr) == rows_of(built, name), name
 
 
-def test_dbt_shows_a_table_that_stands_in_the_lake(lake: Lake, tmp_path: Path) -> None:
+def test_dbt_shows_a_table_that_stands_in_the_lake(lake: Lake, alone: Path, tmp_path: Path) -> None:
     built = Lake(str(tmp_path / "lake"))
     shutil.copytree(lake.root, built.root)
     build(built, as_of=AS_OF, select="dim_jobs")
+    (tmp_path / "target").mkdir()
+    shutil.copy(alone / "target" / "partial_parse.msgpack", tmp_path / "target")
     done = dbt(built, tmp_path, "show", "-q", "--inline", "select request_id from {{ ref('dim_jobs') }} order by 1")
     assert "b1-job" in done.stdout, done.stdout
 

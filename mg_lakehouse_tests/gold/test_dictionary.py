@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
-from pathlib import Path
-
 import polars as pl
 import pytest
 
-from mg_lakehouse.gold.names import project_dir
 from mg_lakehouse.lake.lake import Lake
-from mg_lakehouse.settings import Settings
-from mg_lakehouse_tests.gold.helpers import append, build, one, run, table, version
+from mg_lakehouse_tests.gold.helpers import append, build, one, table
 from mg_lakehouse_tests.gold.test_metrics import CAMPAIGN
 
 
@@ -57,16 +52,3 @@ def test_the_formulas_give_what_the_table_holds(lake: Lake) -> None:
             whole = job[row["denominator_metric"]]
             wanted = job[row["numerator_metric"]] / whole if whole else None
             assert job[row["metric"]] == pytest.approx(wanted), (row["metric"], job["channel"])
-
-
-def test_a_changed_text_makes_the_dictionary_anew_and_nothing_else(lake: Lake, tmp_path: Path) -> None:
-    """The texts are no part of any number."""
-    project = tmp_path / "dbt_project"
-    shutil.copytree(project_dir(Settings()), project, ignore=shutil.ignore_patterns("target", "logs"))
-    columns = project / "models" / "marts" / "columns.md"
-    columns.write_text(columns.read_text().replace("hard_bounced / attempted.", "Hard bounces of what was attempted."))
-    stood = version(lake, "job_metrics")
-    found = run(lake, models=["metric_dictionary", "job_metrics"], tests=(), project=project)
-    assert found.ok, found
-    assert one(table(lake, "metric_dictionary"), metric="hard_bounce_rate")["definition"] == "Hard bounces of what was attempted."
-    assert version(lake, "job_metrics") == stood

@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
@@ -15,7 +16,7 @@ from unittest.mock import patch
 import polars as pl
 import pytest
 from deltalake import DeltaTable
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 
 from mg_lakehouse._util.progress import on_remark
@@ -164,11 +165,28 @@ times = st.sampled_from([NOON + timedelta(minutes=30), NOON + timedelta(days=2),
 part_rows = st.sampled_from([1, 12, 1_000_000])
 
 
-@pytest.mark.slow
 # Without shrinking: a smaller example would cost some minutes of builds, and the failing feed says enough.
-@settings(max_examples=3, deadline=None, phases=[Phase.generate], suppress_health_check=[HealthCheck.too_slow])
-@given(pieces=feeds(), between=st.lists(times, min_size=2, max_size=2), parts=st.lists(part_rows, min_size=3, max_size=3))
+generated: Final = partial(settings, deadline=None, phases=[Phase.generate], suppress_health_check=[HealthCheck.too_slow])
+arrivals: Final = given(pieces=feeds(), between=st.lists(times, min_size=2, max_size=2), parts=st.lists(part_rows, min_size=3, max_size=3))
+
+
+@pytest.mark.slow
+@generated(max_examples=2)
+@arrivals
 def test_the_way_the_events_came_leaves_no_trace(pieces: list[list[Event]], between: list[datetime], parts: list[int]) -> None:
+    leaves_no_trace(pieces, between, parts)
+
+
+@pytest.mark.faults
+@generated(max_examples=20, derandomize=False)
+@arrivals
+def test_the_way_many_feeds_came_leaves_no_trace(pieces: list[list[Event]], between: list[datetime], parts: list[int]) -> None:
+    leaves_no_trace(pieces, between, parts)
+
+
+def leaves_no_trace(pieces: list[list[Event]], between: list[datetime], parts: list[int]) -> None:
+    # The first feed that is drawn has one event some thirty times, and shows nothing.
+    assume(len({each.table for piece in pieces for each in piece}) > 5)
     with tempfile.TemporaryDirectory() as folder:
         by_pieces, at_once = Lake(f"{folder}/pieces"), Lake(f"{folder}/at-once")
         for number, piece in enumerate(pieces):

@@ -8,6 +8,7 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -20,7 +21,6 @@ from mg_lakehouse.errors import ConfigurationError
 from mg_lakehouse.gold import commit as gold
 from mg_lakehouse.gold import engine
 from mg_lakehouse.gold.engine import BuildResult
-from mg_lakehouse.gold.names import project_dir
 from mg_lakehouse.gold.pii_key import hmac_pads
 from mg_lakehouse.gold.project import compiled_project, definitions, ensure_manifest
 from mg_lakehouse.lake import duck
@@ -34,13 +34,16 @@ from mg_lakehouse_tests.gold.helpers import (
     append,
     build,
     check_tables,
+    copied_project,
     event,
     log_text,
     messages,
+    one,
     run,
     settings,
     statuses,
     table,
+    version,
 )
 
 EMAIL, PHONE, DEVICE = "ada.lovelace@gmail.com", "+15550142857", "device-8f14e45f"
@@ -87,10 +90,6 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Copy:
     append(lake, FEED)
     result = run(lake, project=folder)
     return Copy(folder, lake, result, json.loads(ensure_manifest(Settings(dbt_project_dir=folder)).read_text()))
-
-
-def copied_project(root: Path) -> Path:
-    return Path(shutil.copytree(project_dir(Settings()), root / "dbt_project", ignore=shutil.ignore_patterns("target", "logs")))
 
 
 @pytest.fixture
@@ -177,27 +176,39 @@ def test_what_is_searched_for_secrets_has_the_hashes_of_the_addresses(project: C
     assert all(f'"{kind}:' in dict(artefacts(project))["fct_messages"] for kind in ("email", "sms", "device"))
 
 
-@pytest.mark.slow
-def test_a_change_is_one_of_what_depends_on_it_and_of_nothing_else(project: Copy, tmp_path: Path) -> None:
-    folder = copied_project(tmp_path)
+@contextmanager
+def edited(file: Path, change: Callable[[str], str]) -> Iterator[None]:
+    """A file of the project with another text, and with its own afterwards."""
+    text = file.read_text()
+    assert change(text) != text
+    file.write_text(change(text))
+    yield
+    file.write_text(text)
 
-    def digests(at: Path) -> dict[str, int]:
+
+@pytest.mark.slow
+def test_a_change_is_one_of_what_depends_on_it_and_of_nothing_else(project: Copy) -> None:
+    folder = project.folder
+
+    def digests(at: Path | None) -> dict[str, int]:
         compiled = compiled_project(Settings(dbt_project_dir=at))
         return definitions(compiled, business_timezone="UTC", key=b"key")
 
     stood = ensure_manifest(Settings(dbt_project_dir=folder))
     before = digests(folder)
-    assert before == digests(project.folder), "where the project stands is no part of what it says"
+    assert before == digests(None), "where the project stands is no part of what it says"
     model = folder / "models" / "marts" / "engagement" / "link_metrics.sql"
-    model.write_text(model.read_text().replace("with\n", "-- A comment.\nwith\n", 1))
     seed = folder / "seeds" / "mailbox_providers.csv"
-    seed.write_text(seed.read_text() + "example.test,gmail,false\n")
-    # A code location may be loaded at any moment: half a manifest, or none, would keep it from loading.
-    with ThreadPoolExecutor(2) as pool:
-        first, second = pool.map(ensure_manifest, [Settings(dbt_project_dir=folder)] * 2)
-    assert first == second != stood
-    assert all(json.loads(manifest.read_text())["nodes"] for manifest in (first, stood))
-    after = digests(folder)
+    with (
+        edited(model, lambda text: text.replace("with\n", "-- A comment.\nwith\n", 1)),
+        edited(seed, lambda text: text + "example.test,gmail,false\n"),
+    ):
+        # A code location may be loaded at any moment: half a manifest, or none, would keep it from loading.
+        with ThreadPoolExecutor(2) as pool:
+            first, second = pool.map(ensure_manifest, [Settings(dbt_project_dir=folder)] * 2)
+        assert first == second != stood
+        assert all(json.loads(manifest.read_text())["nodes"] for manifest in (first, stood))
+        after = digests(folder)
     of_providers = {"fct_messages", "bounce_reasons_daily", "domain_days", "job_metrics"}
     compiled = compiled_project(Settings())
     expected = {name for name in compiled.models if of_providers & {name, *compiled.ancestors(name)}} | {"link_metrics"}
@@ -218,14 +229,31 @@ def test_the_time_zone_and_the_key_are_part_of_what_depends_on_them(project: Cop
     assert stood["dim_jobs"] == other_key["dim_jobs"]
 
 
-def test_a_column_that_is_not_in_the_contract_is_an_error_that_names_it(tmp_path: Path) -> None:
-    folder = copied_project(tmp_path)
+@pytest.fixture(scope="module")
+def changed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the project in which a model does not keep its contract, and a metric's text is another: compiling takes seconds."""
+    folder = copied_project(tmp_path_factory.mktemp("changed"))
     model = folder / "models" / "marts" / "failures" / "dim_bounce_categories.sql"
     model.write_text(
         model.read_text().replace("select * from bounce_categories", "select * exclude (class), 1 as answer from bounce_categories")
     )
+    columns = folder / "models" / "marts" / "columns.md"
+    columns.write_text(columns.read_text().replace("hard_bounced / attempted.", "Hard bounces of what was attempted."))
+    return folder
+
+
+def test_a_changed_text_makes_the_dictionary_anew_and_nothing_else(lake: Lake, changed: Path) -> None:
+    """The texts are no part of any number."""
+    stood = version(lake, "job_metrics")
+    found = run(lake, models=["metric_dictionary", "job_metrics"], tests=(), project=changed)
+    assert found.ok, found
+    assert one(table(lake, "metric_dictionary"), metric="hard_bounce_rate")["definition"] == "Hard bounces of what was attempted."
+    assert version(lake, "job_metrics") == stood
+
+
+def test_a_column_that_is_not_in_the_contract_is_an_error_that_names_it(changed: Path, tmp_path: Path) -> None:
     lake = Lake(str(tmp_path / "lake"))
-    found = run(lake, models=["dim_bounce_categories"], project=folder)
+    found = run(lake, models=["dim_bounce_categories"], project=changed)
     assert statuses(found)["dim_bounce_categories"] == "error"
     said = messages(found)["dim_bounce_categories"]
     assert (

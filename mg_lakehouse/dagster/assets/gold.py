@@ -3,15 +3,15 @@
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any
 
 import dagster as dg
-from dagster_dbt import DagsterDbtTranslator, dbt_assets
 from deltalake import DeltaTable
 
 from mg_lakehouse._util.progress import Step, on_remark
 from mg_lakehouse.dagster.automation import gold_condition
 from mg_lakehouse.dagster.checks.silver import failed_blocking_check
+from mg_lakehouse.dagster.dbt_specs import dbt_specs
 from mg_lakehouse.dagster.names import Names
 from mg_lakehouse.dagster.reporting import OWNERS, RETRY_TRANSIENT, as_failure, table_metadata
 from mg_lakehouse.dagster.resources import FeedResources
@@ -26,52 +26,50 @@ from mg_lakehouse.settings import Settings
 
 __all__ = ["build_gold"]
 
-_NO_ASSETS: Final = "resource_type:seed resource_type:unit_test resource_type:exposure"
-"""The engine loads the seeds into every build; unit tests check the code, not the data; exposures only say who reads."""
+
+def gold_spec(names: Names, spec: dg.AssetSpec) -> dg.AssetSpec:
+    """dagster-dbt's spec of a model under a feed's names, with this project's owners, kinds, condition and freshness."""
+    key = names.key(*spec.key.path)
+    deps = [_renamed(names, dep) for dep in spec.deps]
+    if not _is_gold(names, key):
+        return spec.replace_attributes(key=key, deps=deps, group_name=None)
+    # Seeds are code, not assets. Every model depends on `rejected_items`, whose check shows that nothing was lost.
+    tables = [dep for dep in (*deps, dg.AssetDep(names.silver(REJECTED_ITEMS))) if _is_table(names, dep.asset_key)]
+    return spec.replace_attributes(
+        key=key,
+        group_name=names.group("gold"),
+        deps={dep.asset_key: dep for dep in tables}.values(),
+        # dbt's table name is that of DuckDB, in memory; each materialization reports the address in the lake.
+        metadata={name: value for name, value in spec.metadata.items() if name != "dagster/table_name"},
+        owners=list(OWNERS),
+        kinds={"dbt", "duckdb", "deltalake"},
+        automation_condition=gold_condition(names, reads_gold=any(_is_gold(names, dep.asset_key) for dep in deps)),
+        freshness_policy=dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=24), warn_window=timedelta(hours=6)),
+    )
 
 
-class GoldTranslator(DagsterDbtTranslator):
-    """Translates dbt's models into Dagster assets, under a feed's names."""
+def gold_check_spec(names: Names, check: dg.AssetCheckSpec) -> dg.AssetCheckSpec:
+    """dagster-dbt's spec of a test under a feed's names."""
+    return dg.AssetCheckSpec(
+        check.name,
+        asset=names.key(*check.asset_key.path),
+        description=check.description,
+        additional_deps=[_renamed(names, dep) for dep in check.additional_deps],
+        blocking=check.blocking,
+        metadata=check.metadata,
+    )
 
-    def __init__(self, names: Names) -> None:
-        super().__init__()
-        self._names = names
 
-    def get_asset_key(self, dbt_resource_props: Mapping[str, Any]) -> dg.AssetKey:
-        """Return the project's key of the model or source, prefixed with the feed's name."""
-        return self._names.key(*super().get_asset_key(dbt_resource_props).path)
+def _renamed(names: Names, dep: dg.AssetDep) -> dg.AssetDep:
+    return dg.AssetDep(names.key(*dep.asset_key.path), metadata=dep.metadata)
 
-    def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str | None:
-        """Return the feed's group of gold tables."""
-        return self._names.group("gold") if super().get_group_name(dbt_resource_props) == "gold" else None
 
-    def get_description(self, dbt_resource_props: Mapping[str, Any]) -> str:
-        """Return the model's description without its SQL, which would push the columns off the page."""
-        return str(dbt_resource_props["description"])
+def _is_table(names: Names, key: dg.AssetKey) -> bool:
+    return _is_gold(names, key) or key == names.silver(key.path[-1])
 
-    def get_asset_spec(self, manifest: Mapping[str, Any], unique_id: str, project: Any) -> dg.AssetSpec:
-        """Extend dagster-dbt's spec with this project's owners, kinds, condition and freshness."""
-        spec = super().get_asset_spec(manifest, unique_id, project)
-        if not self._is_gold(spec.key):
-            return spec
-        return spec.replace_attributes(
-            # Seeds are code, not assets. Every model depends on `rejected_items`, whose check shows that nothing was lost.
-            deps={
-                dep.asset_key: dep for dep in (*spec.deps, dg.AssetDep(self._names.silver(REJECTED_ITEMS))) if self._is_table(dep.asset_key)
-            }.values(),
-            # dbt's table name is that of DuckDB, in memory; each materialization reports the address in the lake.
-            metadata={name: value for name, value in spec.metadata.items() if name != "dagster/table_name"},
-            owners=list(OWNERS),
-            kinds={"dbt", "duckdb", "deltalake"},
-            automation_condition=gold_condition(self._names, reads_gold=any(self._is_gold(dep.asset_key) for dep in spec.deps)),
-            freshness_policy=dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=24), warn_window=timedelta(hours=6)),
-        )
 
-    def _is_table(self, key: dg.AssetKey) -> bool:
-        return self._is_gold(key) or key == self._names.silver(key.path[-1])
-
-    def _is_gold(self, key: dg.AssetKey) -> bool:
-        return key == self._names.gold(key.path[-1])
+def _is_gold(names: Names, key: dg.AssetKey) -> bool:
+    return key == names.gold(key.path[-1])
 
 
 def build_gold(settings: Settings) -> dg.AssetsDefinition:
@@ -84,11 +82,13 @@ def build_gold(settings: Settings) -> dg.AssetsDefinition:
     names = Names(settings.feed)
     resources = FeedResources(names)
 
-    @dbt_assets(
+    specs = dbt_specs(ensure_manifest(settings))
+
+    @dg.multi_asset(
         name=names.qualified("gold_models"),
-        manifest=ensure_manifest(settings),
-        dagster_dbt_translator=GoldTranslator(names),
-        exclude=_NO_ASSETS,
+        specs=[gold_spec(names, spec) for spec in specs.assets],
+        check_specs=[gold_check_spec(names, check) for check in specs.checks],
+        can_subset=True,
         pool=names.pool("gold"),
         required_resource_keys=resources.keys_of_op("lake", "progress"),
         retry_policy=RETRY_TRANSIENT,
