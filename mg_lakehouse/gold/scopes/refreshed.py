@@ -303,7 +303,7 @@ class SilverDays(_OfDays):
         A ledger lives as long as its log entry, which is a week. What it said is carried on, even where all else is made anew.
         """
         model, cursor = plan.model, self._cursor()
-        state = self._facts.made(model.name)
+        state = self._facts.was_read(model.name)
         found = self._facts.silver.duplicates(model.silver, {} if state is None else state.silver)
         table = f"{self._views.schema(plan.schema)}.duplicates"
         cursor.execute(f"create or replace table {table} (silver_table varchar, received_hour timestamptz, duplicates bigint)")
