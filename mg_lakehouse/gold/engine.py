@@ -1,4 +1,4 @@
-"""Builds gold: for each model what changed, its compiled SQL on DuckDB, one Delta commit, and its tests.
+"""Builds gold: for each model what changed, its compiled SQL on DuckDB, its Delta commit, and its tests.
 
 The way of a model: :mod:`mg_lakehouse.gold.planner` decides and shows DuckDB the rows of the affected keys; its SQL makes the rows; :mod:`mg_lakehouse.gold.commit`
 replaces the keys; its tests look at what was made. DuckDB is in memory and forgets everything: the Delta tables are the only state. A model
