@@ -26,6 +26,10 @@ from mg_lakehouse.errors import LakehouseError
 
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "run": ("pipeline", "Drain the queue until it is empty, flatten, and build gold: one pass through Dagster, in this process."),
+    "build": (
+        "pipeline",
+        "Flatten what bronze has and silver lacks, and build gold: a pass without the queue, which needs no MG_QUEUE_URL.",
+    ),
     "status": ("lake", "Show rows, age and lag of every table, what was rejected, and what waits in the queue."),
     "reconcile": (
         "lake",

@@ -1,4 +1,4 @@
-"""The commands that run the pipeline: ``run``, ``load``. They import Dagster when they run: it takes seconds, and ``--help`` does not need it."""
+"""The commands that run the pipeline: ``run``, ``build``, ``load``. They import Dagster when they run: it takes seconds, and ``--help`` does not need it."""
 
 from __future__ import annotations
 
@@ -30,6 +30,17 @@ def run(
     settings = load_settings()
     with progress_bars():
         result = run_once(settings, max_messages=max_messages, max_seconds=max_seconds, wait_seconds=wait)
+    print_pass(out, result)
+    conclude(result)
+
+
+def build(wait: Wait = 300.0) -> None:
+    """Flatten what bronze has and silver lacks, and build gold: a pass without the queue, which needs no MG_QUEUE_URL."""
+    from mg_lakehouse.dagster.run_pass import flatten_and_build  # noqa: PLC0415
+
+    settings = load_settings()
+    with progress_bars():
+        result = flatten_and_build(settings, wait_seconds=wait)
     print_pass(out, result)
     conclude(result)
 
@@ -70,7 +81,8 @@ def load(
             )
         )
     print_loaded(out, loaded)
-    if any(file.new for file in loaded) and not bronze_only:
+    # Files that were there before too: the load that brought them may have ended before silver or gold had them.
+    if not bronze_only and any(file.failure is None for file in loaded):
         with progress_bars():
             result = flatten_and_build(settings, wait_seconds=wait)
         print_pass(out, result)

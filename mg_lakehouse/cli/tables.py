@@ -128,7 +128,7 @@ def print_status(console: TextConsole, status: LakeStatus) -> None:
             soft_wrap=True,
         )
     if status.unflattened_versions:
-        console.print(f"{status.unflattened_versions:,} bronze commits are not flattened yet: run `mg-lakehouse run`.")
+        console.print(f"{status.unflattened_versions:,} bronze commits are not flattened yet: run `mg-lakehouse build`.")
     match status.queue:
         case None:
             console.print("Queue: not set (MG_QUEUE_URL).")

@@ -51,7 +51,7 @@ def pii_key(settings: Settings, lake: Lake) -> bytes:
             f"MG_PII_KEY is not set, and the lake {lake.root} is not a local folder: set it to a long random text and keep it, "
             "for the recipient keys in gold depend on it."
         )
-    return _kept_key(Path(lake.root, _FILE))
+    return _kept_key(lake, Path(lake.root, _FILE))
 
 
 def hmac_pads(key: bytes) -> HmacPads:
@@ -60,9 +60,10 @@ def hmac_pads(key: bytes) -> HmacPads:
     return HmacPads(inner=bytes(byte ^ 0x36 for byte in block), outer=bytes(byte ^ 0x5C for byte in block))
 
 
-def _kept_key(file: Path) -> bytes:
+def _kept_key(lake: Lake, file: Path) -> bytes:
     try:
         if not file.exists():
+            lake.make_root()
             _create(file)
         key = file.read_bytes().strip()
     except OSError as error:
@@ -76,7 +77,6 @@ def _kept_key(file: Path) -> bytes:
 
 def _create(file: Path) -> None:
     """Make the key whole or not at all: the loser of a race reads the winner's."""
-    file.parent.mkdir(parents=True, exist_ok=True)
     descriptor, draft = tempfile.mkstemp(prefix=_FILE, dir=file.parent)  # mode 0600
     try:
         with os.fdopen(descriptor, "w") as stream:

@@ -39,6 +39,9 @@ __all__ = ["NO_HOOKS", "Lake"]
 
 _OPENED_AT_ONCE: Final = 8
 
+_ROOT_MODE: Final = 0o750
+"""delta-rs and DuckDB make files that everybody may read; who may not enter the folder reaches none of them."""
+
 _GROWTHS: Final = 5
 """Tries to add columns. A try fails only against another's commit, and after two of the same release nothing is left to add."""
 
@@ -92,6 +95,17 @@ class Lake(Location):
         with ThreadPoolExecutor(_OPENED_AT_ONCE) as pool:
             return dict(zip(tables, pool.map(lambda table: self.open(layer, table), tables), strict=True))
 
+    def make_root(self) -> None:
+        """Make the folder of a local lake that is not there yet, for its owner and its group alone: the tables hold addresses and raw messages.
+
+        A folder that is there keeps its mode.
+
+        Raises:
+            OSError: it cannot be made.
+        """
+        if self.is_local:
+            Path(self.root).mkdir(mode=_ROOT_MODE, parents=True, exist_ok=True)
+
     def created(self, spec: TableSpec) -> DeltaTable:
         """Open the table, or create it with its schema and properties if it does not exist.
 
@@ -103,6 +117,8 @@ class Lake(Location):
         """
         if (handle := self.open(spec.layer, spec.name)) is not None:
             return handle
+        with store_errors(f"{spec.layer}/{spec.name} in the lake {self.uri}"):
+            self.make_root()
         try:
             handle = DeltaTable.create(
                 self.uri_of(spec.layer, spec.name),

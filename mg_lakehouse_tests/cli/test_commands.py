@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import polars as pl
 import pytest
 from deltalake import DeltaTable
 
@@ -161,6 +162,27 @@ def test_load_tells_of_each_file_and_fails_for_one_that_is_none(tmp_path: Path) 
     again = command(tmp_path, "load", "--bronze-only", "00.xml", "00.xml")
     assert again.returncode == 0
     assert words(again.stdout).count("00.xml xml 1 1 0 1") == 2
+
+
+@pytest.mark.slow
+def test_what_is_missing_behind_bronze_is_made_without_a_queue(tmp_path: Path) -> None:
+    """The load that brought a file ended before silver and gold had it: loading it again finishes that, and so does `build`."""
+    lake = Lake(str(tmp_path / ".lake"))
+    for name in ("first", "second"):
+        (tmp_path / f"{name}.xml").write_text(bundle(item("OpenActivity", ActivityId=name)))
+    assert command(tmp_path, "load", "--bronze-only", "first.xml").returncode == 0
+    assert lake.open("silver", "opens") is None
+    again = command(tmp_path, "load", "first.xml")
+    assert again.returncode == 0, again.stderr
+    assert "first.xml xml 1 1 0 1" in words(again.stdout)
+    assert "rows added 1" in words(again.stdout)
+    assert pl.read_delta(lake.uri_of("gold", "message_events"))["activity_id"].to_list() == ["first"]
+
+    assert command(tmp_path, "load", "--bronze-only", "second.xml").returncode == 0
+    built = process(tmp_path, "build")
+    assert built.returncode == 0, built.stderr
+    assert "rows added 1" in words(built.stdout)
+    assert sorted(pl.read_delta(lake.uri_of("gold", "message_events"))["activity_id"]) == ["first", "second"]
 
 
 def test_load_sums_up_very_many_files_and_names_those_that_failed(tmp_path: Path) -> None:

@@ -43,6 +43,8 @@ EVENTS: Final = [
     event("sms_inbounds", at=SECOND, request=None, phone="1 555 0002", inbound_message_type="START"),
 ]
 ANN, BEN, CAT, PHONE, TOKEN = "ann@corp.example", '"ben, b"@corp.example', "cät@bücher.example", "+15550001", "token-1"
+CAT_IN_DNS: Final = "cät@xn--bcher-kva.example"
+"""The same mailbox, its domain as the DNS has it."""
 
 
 @pytest.fixture(scope="module")
@@ -68,18 +70,19 @@ def addresses(folder: Path, *options: str) -> list[str]:
 def test_all_of_it_goes_to_standard_output_in_order_and_the_number_beside_it(folder: Path) -> None:
     done = process(folder, "suppressions", "export", LC_ALL="en_US.ISO-8859-1")
     assert done.returncode == 0
-    assert done.stderr.strip() == f"5 addresses were written.\n{GOES_ON}"
+    assert done.stderr.strip() == f"6 addresses were written.\n{GOES_ON}"
     rows = list(csv.DictReader(io.StringIO(done.stdout)))
     assert [(row["channel"], row["address"]) for row in rows] == [
         ("email", BEN),
         ("email", ANN),
         ("email", CAT),
+        ("email", CAT_IN_DNS),
         ("push", TOKEN),
         ("sms", PHONE),
     ]
     assert (rows[0]["reasons"], rows[0]["first_reason"]) == ("hard_bounce;unsubscribe", "hard_bounce")
     assert (rows[0]["first_evidence_at"], rows[0]["unsubscribed_at"]) == ("2026-03-10T12:00:00.000Z", "2026-03-11T00:00:00.000Z")
-    assert (rows[0]["complained_at"], rows[0]["last_request_id"], rows[4]["last_request_id"]) == ("", "t06926-job", "")
+    assert (rows[0]["complained_at"], rows[0]["last_request_id"], rows[5]["last_request_id"]) == ("", "t06926-job", "")
 
 
 @pytest.mark.parametrize(
@@ -87,16 +90,16 @@ def test_all_of_it_goes_to_standard_output_in_order_and_the_number_beside_it(fol
     [
         # Ben's second reason is new; Ann's second bounce is one more of the same; Cät was a millisecond earlier.
         pytest.param(["--evidence-since", "2026-03-11"], [BEN, PHONE], id="of events since a date"),
-        pytest.param(["--evidence-since", "2026-03-10"], [BEN, ANN, CAT, TOKEN, PHONE], id="of events since the first date"),
+        pytest.param(["--evidence-since", "2026-03-10"], [BEN, ANN, CAT, CAT_IN_DNS, TOKEN, PHONE], id="of events since the first date"),
         pytest.param(["--evidence-since", "2026-03-12"], [], id="of events since a later date"),
         # The token's failure was received a day before all the others.
-        pytest.param(["--since", "2026-03-20"], [BEN, ANN, CAT, PHONE], id="since a date"),
-        pytest.param(["--since", MARK], [BEN, ANN, CAT, PHONE], id="since the mark"),
+        pytest.param(["--since", "2026-03-20"], [BEN, ANN, CAT, CAT_IN_DNS, PHONE], id="since a date"),
+        pytest.param(["--since", MARK], [BEN, ANN, CAT, CAT_IN_DNS, PHONE], id="since the mark"),
         pytest.param(["--since", "2026-03-20T04:30:01-05:00"], [], id="since a later time"),
         pytest.param(["--removed-since", "2026-03-20T09:30:00"], ["+15550002"], id="removed"),
         pytest.param(["--removed-since", "2026-03-21"], [], id="removed since a later date"),
         pytest.param(["--channel", "sms"], [PHONE], id="by channel"),
-        pytest.param(["--reason", "unsubscribe"], [BEN, CAT], id="by reason"),
+        pytest.param(["--reason", "unsubscribe"], [BEN, CAT, CAT_IN_DNS], id="by reason"),
         pytest.param(["--reason", "hard_bounce", "--evidence-since", "2026-03-11", "--channel", "email"], [BEN], id="by all"),
     ],
 )
@@ -110,9 +113,16 @@ def test_a_file_is_its_owners_alone_and_takes_the_place_of_an_older_one(folder: 
     target.chmod(0o644)
     done = command(folder, "suppressions", "export", "--output", str(target))
     assert (done.returncode, done.stdout) == (0, "")
-    assert done.stderr.strip() == f"5 addresses were written to {target}.\n{GOES_ON}"
+    assert done.stderr.strip() == f"6 addresses were written to {target}.\n{GOES_ON}"
     assert stat.S_IMODE(target.stat().st_mode) == 0o600
-    assert [row["address"] for row in csv.DictReader(io.StringIO(target.read_text(encoding="utf-8")))] == [BEN, ANN, CAT, TOKEN, PHONE]
+    assert [row["address"] for row in csv.DictReader(io.StringIO(target.read_text(encoding="utf-8")))] == [
+        BEN,
+        ANN,
+        CAT,
+        CAT_IN_DNS,
+        TOKEN,
+        PHONE,
+    ]
     assert list(tmp_path.iterdir()) == [target]
 
 
@@ -125,6 +135,7 @@ def test_parquet_keeps_the_types(folder: Path, tmp_path: Path) -> None:
             (BEN, ["hard_bounce", "unsubscribe"], SECOND),
             (ANN, ["hard_bounce"], FIRST),
             (CAT, ["unsubscribe"], SECOND - timedelta(milliseconds=1)),
+            (CAT_IN_DNS, ["unsubscribe"], SECOND - timedelta(milliseconds=1)),
         ]
         assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
 

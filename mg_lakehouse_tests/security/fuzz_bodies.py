@@ -62,7 +62,8 @@ def _words() -> list[str]:
         "]}",
     ]
     return [
-        word.replace("\\", "\\\\").replace('"', '\\"') for word in (*markup, *envelopes, *carriers, *items, "<Timestamp>", "</Timestamp>")
+        word.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\x0a")
+        for word in (*markup, *envelopes, *carriers, *items, "<Timestamp>", "</Timestamp>")
     ]
 
 

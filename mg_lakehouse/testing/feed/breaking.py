@@ -14,7 +14,7 @@ __all__ = ["BROKEN_BODIES", "BROKEN_ITEMS", "break_item", "broken_body"]
 
 _CLOSING: Final = re.compile(r"</([^>]+)>")
 _TIMESTAMP: Final = re.compile(r"<((?:\w+:)?Timestamp)>[^<]*</(?:\w+:)?Timestamp>")
-_NO_TIMES: Final = ("yesterday", "2026-13-45T00:00:00Z", "2026-02-30T10:00:00.000-05:00", "1772000000")
+_NO_TIMES: Final = ("yesterday", "2026-13-45T00:00:00Z", "2026-02-30T10:00:00.000-05:00", "03/04/2026 10:00")
 
 
 def _wrong_child_tag(xml: str, _: Random) -> str:
