@@ -12,15 +12,15 @@ import pyarrow as pa
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
-from mg_lakehouse.events.catalogue import columns_of, silver_tables
-from mg_lakehouse.events.schemas import sql_type_of
+from mg_lakehouse.events.catalogue import silver_tables
+from mg_lakehouse.events.schemas import silver_schema
 from mg_lakehouse.gold import commit as gold
 from mg_lakehouse.gold.commit import ABSENT, Watermark
 from mg_lakehouse.gold.duplicates import Duplicates, duplicates_above
 from mg_lakehouse.lake.durable import make_durable
 from mg_lakehouse.lake.file_stats import data_files
 from mg_lakehouse.lake.lake import Lake
-from mg_lakehouse.lake.snapshot import scan
+from mg_lakehouse.lake.snapshot import no_rows, scan
 from mg_lakehouse.lake.sql import identifier
 
 __all__ = ["SilverTables", "empty_rows"]
@@ -163,5 +163,4 @@ def _included(handle: DeltaTable) -> Watermark:
 
 def empty_rows(table: str) -> str:
     """SQL of no rows with the columns of a silver table."""
-    columns = ", ".join(f"cast(null as {sql_type_of(column)}) as {identifier(column.name)}" for column in columns_of(table))
-    return f"select {columns} where false"
+    return no_rows(silver_schema(table))

@@ -96,7 +96,7 @@ def cut(cursor: duckdb.DuckDBPyConnection, model: Model, counted: Mapping[str, s
     orphans = "" if model.orphan_day is None else " or day is not null"
     cursor.execute(
         f"""
-        create or replace table {model.schema}.cut as
+        create or replace table {model.chunk_schema}.cut as
         with keys as (
             select request_id, case when request_id is null then day end as orphan_day, min(day) as first_day, sum(rows) as rows
             from ({every_count})
@@ -110,20 +110,20 @@ def cut(cursor: duckdb.DuckDBPyConnection, model: Model, counted: Mapping[str, s
         select request_id, orphan_day, dense_rank() over (order by place) - 1 as part from places
         """
     )
-    last = cursor.execute(f"select max(part) from {model.schema}.cut").fetchone()
+    last = cursor.execute(f"select max(part) from {model.chunk_schema}.cut").fetchone()
     return 1 if last is None or last[0] is None else int(last[0]) + 1
 
 
 def chunk_keys(cursor: duckdb.DuckDBPyConnection, model: Model, number: int, *, chunks: int) -> Keys:
-    """The keys of a chunk, counted from 0, in the model's own schema."""
-    of_chunk = f"from {model.schema}.cut where part = {number}"
+    """The keys of a chunk, counted from 0."""
+    of_chunk = f"from {model.chunk_schema}.cut where part = {number}"
     cursor.execute(
-        f"create or replace table {model.schema}.{REQUESTS} as select request_id {of_chunk} and request_id is not null order by 1"
+        f"create or replace table {model.chunk_schema}.{REQUESTS} as select request_id {of_chunk} and request_id is not null order by 1"
     )
     cursor.execute(
-        f"create or replace table {model.schema}.{DAYS} as select orphan_day as event_date {of_chunk} and request_id is null order by 1"
+        f"create or replace table {model.chunk_schema}.{DAYS} as select orphan_day as event_date {of_chunk} and request_id is null order by 1"
     )
-    return read_keys(cursor, model.schema, chunks=chunks)
+    return read_keys(cursor, model.chunk_schema, chunks=chunks)
 
 
 def days_of(cursor: duckdb.DuckDBPyConnection, query: str) -> tuple[list[date], bool]:

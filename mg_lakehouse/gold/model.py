@@ -81,6 +81,11 @@ class Model:
         """The DuckDB schema of the model's views, quoted."""
         return identifier(scope_schema(self.name))
 
+    @property
+    def chunk_schema(self) -> str:
+        """The DuckDB schema of how the model's keys are cut, and of the keys of the chunk at hand, quoted: those of all chunks stand in another."""
+        return identifier(f"{scope_schema(self.name)}_chunk")
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Keys:

@@ -6,8 +6,10 @@ DuckDB's delta extension reads the log for each statement anew, of an attached t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
+import polars as pl
 from deltalake import DeltaTable
 
 from mg_lakehouse.events.schemas import sql_of_dtype
@@ -15,7 +17,7 @@ from mg_lakehouse.lake.file_stats import all_files
 from mg_lakehouse.lake.sql import file_list, identifier, text
 from mg_lakehouse.lake.tables import columns_of_table
 
-__all__ = ["empty_scan", "scan"]
+__all__ = ["empty_scan", "no_rows", "scan"]
 
 _PARTITION_TYPE: Final = "date"
 """Tables are partitioned by the day of receipt or not at all."""
@@ -42,5 +44,10 @@ def scan(handle: DeltaTable) -> str:
 
 def empty_scan(handle: DeltaTable) -> str:
     """Return a query of no rows with the columns of a table."""
-    columns = (f"cast(null as {sql_of_dtype(dtype)}) as {identifier(name)}" for name, dtype in columns_of_table(handle).items())
-    return f"select {', '.join(columns)} where false"
+    return no_rows(columns_of_table(handle))
+
+
+def no_rows(columns: Mapping[str, pl.DataType]) -> str:
+    """Return a query of no rows with some columns."""
+    nulls = (f"cast(null as {sql_of_dtype(dtype)}) as {identifier(name)}" for name, dtype in columns.items())
+    return f"select {', '.join(nulls)} where false"

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import duckdb
-import polars as pl
 from deltalake import DeltaTable
 
 from mg_lakehouse._util.escaping import visible
@@ -25,6 +24,7 @@ from mg_lakehouse.gold.names import gold_models
 from mg_lakehouse.lake.duck import connect
 from mg_lakehouse.lake.file_stats import all_files
 from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.lake.snapshot import no_rows
 from mg_lakehouse.lake.sql import file_list, identifier, text
 from mg_lakehouse.lake.tables import TableSpec, columns_of_table
 from mg_lakehouse.location import Layer
@@ -49,15 +49,6 @@ __all__ = [
 
 _HIDDEN: Final = "body"
 """The column of bronze that no view shows: a query for a few messages' other columns must not read all of their text."""
-
-_TYPES: Final[Mapping[type[pl.DataType], str]] = {
-    pl.String: "varchar",
-    pl.Int64: "bigint",
-    pl.Float64: "double",
-    pl.Boolean: "boolean",
-    pl.Date: "date",
-    pl.Datetime: "timestamp with time zone",
-}
 
 _MACROS_READ: Final = (DIM_JOBS, JOB_METRICS)
 
@@ -194,20 +185,7 @@ def _query(table: Shown) -> str:
     if table.handle is not None:
         return f"select {', '.join(map(identifier, table.columns))} from delta_scan({text(table.address)})"
     assert table.spec is not None
-    return _no_rows({name: dtype for name, dtype in table.spec.schema.items() if name in table.columns})
-
-
-def _no_rows(columns: Mapping[str, pl.DataType]) -> str:
-    nulls = ", ".join(f"cast(null as {_type(dtype)}) as {identifier(name)}" for name, dtype in columns.items())
-    return f"select {nulls} where false"
-
-
-def _type(dtype: pl.DataType) -> str:
-    if isinstance(dtype, pl.List):
-        return f"{_type(dtype.inner)}[]"  # type: ignore[arg-type]
-    if isinstance(dtype, pl.Struct):
-        return f"struct({', '.join(f'{identifier(field.name)} {_type(field.dtype)}' for field in dtype.fields)})"  # type: ignore[arg-type]
-    return _TYPES[dtype.base_type()]
+    return no_rows({name: dtype for name, dtype in table.spec.schema.items() if name in table.columns})
 
 
 def attachments(tables: Sequence[Shown]) -> list[str]:
@@ -233,7 +211,7 @@ def snapshot_statements(tables: Sequence[Shown]) -> Iterator[str]:
         by_day = "received_date" in table.columns and "/received_date=" in files[0]
         options = ", union_by_name = true" + (", hive_partitioning = true, hive_types = {'received_date': date}" if by_day else "")
         # A column added since may be in none of the files.
-        rows = f"({_no_rows(columns_of_table(table.handle))} union all by name from read_parquet({file_list(files)}{options}))"
+        rows = f"({no_rows(columns_of_table(table.handle))} union all by name from read_parquet({file_list(files)}{options}))"
         yield f"create or replace view {view} as select {', '.join(map(identifier, table.columns))} from {rows}"
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from mg_lakehouse.gold import commit as gold
@@ -207,3 +208,18 @@ def test_a_model_is_made_anew_where_the_changes_of_a_gold_input_are_not_known(gr
         evidence.create_checkpoint()
         Path(grown.uri_of("gold", "suppression_evidence"), "_delta_log", f"{evidence.version():020}.json").unlink()
         assert Session(grown).plan(wanted).mode == "full"
+
+
+def test_the_tests_of_a_model_in_chunks_look_at_the_rows_of_all_of_them(grown: Lake) -> None:
+    wanted = replace(defined(grown, orphan_day=None), also_touched="select 'b-1' as request_id, null::date as event_date")
+    make(grown, wanted)
+    append(grown, [LATE])
+    session = Session(grown, part_rows=1)
+    plan = session.plan(wanted)
+    assert (plan.requests, plan.chunks) == (["b-1", "k"], 2)
+    session.planner.show_chunk(plan, 1)
+    rows = pl.DataFrame({"request_id": plan.requests}).to_arrow(compat_level=pl.CompatLevel.oldest())
+    committed = gold.commit(grown, wanted.spec, rows.to_reader, handle=plan.handle, predicate=plan.predicate, definition=wanted.definition,
+                            silver=plan.included, silver_ids=session.planner.table_ids)  # fmt: skip
+    session.planner.show(plan, committed)
+    assert session.cursor().execute("from tested.numbers order by 1").fetchall() == [("b-1",), ("k",)]

@@ -6,16 +6,15 @@ taken back: the table is rebuilt.
 
 from __future__ import annotations
 
-import polars as pl
 from deltalake import DeltaTable
 from typing_extensions import override
 
-from mg_lakehouse.gold import commit as gold
 from mg_lakehouse.gold.changes import empty_rows
 from mg_lakehouse.gold.commit import GoldTable
 from mg_lakehouse.gold.contract import KNOWN_ROWS
 from mg_lakehouse.gold.model import Model, Plan
-from mg_lakehouse.gold.scopes.ground import Scope, Write
+from mg_lakehouse.gold.scopes.ground import Scope, Write, is_followed
+from mg_lakehouse.lake.snapshot import no_rows
 from mg_lakehouse.lake.sql import identifier
 
 __all__ = ["Additions"]
@@ -36,8 +35,7 @@ class Additions(Scope):
             return full
         if not any(came.values()):
             # Without a commit what came is read from the same old version again: that is cheap, for it was nothing.
-            recorded = any(state.silver[name] != now for name, now in included.items())
-            return Plan(model, "unchanged", state.handle, state.silver if recorded else included, schema=model.schema)
+            return Plan(model, "unchanged", state.handle, state.silver, schema=model.schema)
         self._show(full, {name: f"from {came[name]}" if came.get(name) else "" for name in model.silver}, state)
         return Plan(model, "incremental", state.handle, included, schema=model.schema)
 
@@ -71,8 +69,7 @@ class Additions(Scope):
     def _came(self, model: Model, state: GoldTable) -> dict[str, str] | None:
         """By silver table that got rows, the DuckDB table of them; ``None`` where not all changes are rows that came."""
         now = self._facts.silver.included(model.silver)
-        same_columns = gold.same_schema(state.handle, model.spec)
-        if model.full_refresh or not same_columns or state.definition != model.definition or set(state.silver) != set(now):
+        if not is_followed(model, state, now):
             return None
         came = {}
         for name, before in state.silver.items():
@@ -88,9 +85,5 @@ class Additions(Scope):
     def _show(self, plan: Plan, sources: dict[str, str], state: GoldTable | None) -> None:
         for name, source in sources.items():
             self._views.show_input(plan, name, f"{empty_rows(name)} union all by name {source}" if source else empty_rows(name))
-        if state is not None:
-            self._views.show(plan.schema, KNOWN_ROWS, f"from {self._facts.source(state.handle)}")
-            return
-        cursor = self._cursor()
-        cursor.register("nothing", pl.DataFrame(schema=plan.model.spec.schema).to_arrow(compat_level=pl.CompatLevel.oldest()))
-        cursor.execute(f"create or replace table {plan.schema}.{KNOWN_ROWS} as from nothing")
+        known = no_rows(plan.model.spec.schema) if state is None else f"from {self._facts.source(state.handle)}"
+        self._views.show(plan.schema, KNOWN_ROWS, known)

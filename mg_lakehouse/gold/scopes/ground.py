@@ -14,14 +14,21 @@ from typing import NamedTuple
 import duckdb
 from deltalake import DeltaTable
 
-from mg_lakehouse.gold.commit import Watermark
+from mg_lakehouse.gold import commit as gold
+from mg_lakehouse.gold.commit import GoldTable, Watermark
 from mg_lakehouse.gold.contract import scoped_view
 from mg_lakehouse.gold.facts import Facts
 from mg_lakehouse.gold.keys import KeysOfBuild
 from mg_lakehouse.gold.model import Model, Plan
 from mg_lakehouse.lake.sql import identifier
 
-__all__ = ["Ground", "Scope", "Views", "Write"]
+__all__ = ["Ground", "Scope", "Views", "Write", "is_followed"]
+
+
+def is_followed(model: Model, state: GoldTable, included: Mapping[str, Watermark]) -> bool:
+    """Whether a model's table is of the model as it stands, and of the same silver tables, so that what changed since can be told."""
+    is_as_defined = state.definition == model.definition and gold.same_schema(state.handle, model.spec)
+    return is_as_defined and not model.full_refresh and set(state.silver) == set(included)
 
 
 class Write(NamedTuple):

@@ -22,7 +22,7 @@ from mg_lakehouse.gold.history import changed_rows, ids_of_gold, of_silver, vers
 from mg_lakehouse.gold.job_files import read_files
 from mg_lakehouse.gold.keys import chunk_keys, count_rows, cut, days_of
 from mg_lakehouse.gold.model import Keys, Model, Plan, predicate_of
-from mg_lakehouse.gold.scopes.ground import Ground, Scope, Write
+from mg_lakehouse.gold.scopes.ground import Ground, Scope, Write, is_followed
 from mg_lakehouse.lake.sql import date_list, date_literal, identifier
 
 __all__ = ["Days", "Jobs", "SilverDays", "Whole"]
@@ -84,17 +84,14 @@ class _Refreshed(Scope):
 
     def _changed(self, full: Plan, state: GoldTable, inputs: Inputs) -> Plan:
         model, included = full.model, full.included
-        if model.full_refresh or state.definition != model.definition or not gold.same_schema(state.handle, model.spec):
-            return full
-        if set(state.silver) != set(included):
+        if not is_followed(model, state, included):
             return full
         feeds = [self._facts.silver.changes(name, state.silver[name], now) for name, now in of_silver(included).items()]
         more = self._also_affected(model, state, inputs)
         if more is None or any(feed is None for feed in feeds):
             return full
         # Without a commit the change feed would be read from the same old version again: that is cheap, for it was empty.
-        recorded = any(state.silver[name] != now for name, now in included.items())
-        unchanged = replace(full, mode="unchanged", included=state.silver if recorded else included)
+        unchanged = replace(full, mode="unchanged", included=state.silver)
         named = [feed for feed in feeds if feed]
         return (self._refresh(_Change(full, named, more, inputs)) if named or more else None) or unchanged
 
@@ -174,7 +171,7 @@ class Jobs(_Refreshed):
         tables = [*(table for name in model.silver if (table := self._facts.silver_table(name)) is not None), *tables]
         if sum(self._facts.at_most(table, plan.keys) for table in tables) > self._ground.chunk_rows:
             counted = {table.name: self._count(model, table, plan.keys) for table in tables}
-            self._views.schema(model.schema)
+            self._views.schema(model.chunk_schema)
             plan = replace(plan, chunks=cut(self._cursor(), model, counted, self._ground.chunk_rows))
             if plan.chunks > 1:
                 self._chunked[model.name] = (tables, counted)
