@@ -1,6 +1,7 @@
 {#
-    What refreshes changed in numbers that were already published (decision G60): one row for a build, a table's key and a metric.
-    The change feeds of the tables say what their rows were and are, in whatever number of commits.
+    What refreshes changed in numbers that were already published (decision G60): one row for a build, a row of a table, and a metric. The tables
+    are `job_metrics` and `bounce_categories_daily`, whose change feeds say what their rows were and are. Numbers of delivery are published once
+    the job or the day has settled, numbers of engagement once the job is final.
 #}
 {{ config(scope="changes", stats_columns=["build_id", "logged_at"]) }}
 
@@ -12,90 +13,55 @@
     "unique_openers", "unique_human_openers", "open_events", "unique_clickers", "unique_human_clickers", "click_events", "unsubscribers",
     "complainers",
 ] %}
-{#- By table: its key, and by metric the condition under which the number was published. -#}
-{%- set settled_job, final_job = "was.maturity in ('engaging', 'final')", "was.maturity = 'final'" %}
-{%- set day_ended = "timezone('UTC', cast(was.event_date + 1 as timestamp))" %}
-{%- set settled_day = day_ended ~ " <= " ~ of_build("as_of") ~ " - interval '" ~ var("settling_hours") ~ " hours'" %}
-{%- set final_day = day_ended ~ " <= " ~ of_build("as_of") ~ " - interval '" ~ var("engaging_days") ~ " days'" %}
-{%- set tables = {
-    "job_metrics": {"key": ["request_id", "channel"], "settled": settled_job, "final": final_job, "engagement": of_engagement, "delivery": of_delivery},
-    "bounce_categories_daily": {
-        "key": ["event_date", "channel", "mailbox_provider", "category_key"],
-        "settled": settled_day, "final": final_day, "engagement": [], "delivery": ["messages", "denominator"],
-    },
-} %}
 
 with
 
-{% for table, parts in tables.items() -%}
-feed_of_{{ table }} as (
+jobs as (
 
-    select * from {{ feed(ref(table)) }}
-
-),
-
-changes_of_{{ table }} as (
-
-    select
-        {% for column in parts.key -%}
-        {{ column }},
-        {% endfor -%}
-        -- A key that first came and went later was not there before.
-        case
-            when min(version) filter (where change = 'delete') <= min(version)
-                then arg_min(feed_of_{{ table }}, version) filter (where change = 'delete')
-        end as was,
-        -- A key that went last is not there any more.
-        case
-            when max(version) filter (where change = 'insert') >= max(version)
-                then arg_max(feed_of_{{ table }}, version) filter (where change = 'insert')
-        end as now_is,
-        bool_or(is_redefined) as is_redefined
-    from feed_of_{{ table }}
-    group by all
+    {{ rows_before_and_after(ref("job_metrics"), ["request_id", "channel"]) }}
 
 ),
 
-numbers_of_{{ table }} as (
+categories as (
+
+    {{ rows_before_and_after(ref("bounce_categories_daily"), ["event_date", "channel", "mailbox_provider", "category_key"]) }}
+
+),
+
+published_numbers as (
 
     select
-        '{{ table }}' as model,
+        'job_metrics' as model,
+        to_json({ request_id: request_id, channel: channel }) as row_key,
         is_redefined,
-        cast(to_json({
-            {% for column in parts.key -%}
-            {{ column }}: {{ column }}{{ "," if not loop.last }}
-            {% endfor %}
-        }) as varchar) as row_key,
-        unnest([
-            {% for metric in parts.delivery -%}
-            {
-                metric: '{{ metric }}',
-                was: cast(was.{{ metric }} as bigint),
-                now_is: cast(now_is.{{ metric }} as bigint),
-                is_published: {{ parts.settled }}
-            }{{ "," if not loop.last or parts.engagement }}
-            {% endfor -%}
-            {% for metric in parts.engagement -%}
-            {
-                metric: '{{ metric }}',
-                was: cast(was.{{ metric }} as bigint),
-                now_is: cast(now_is.{{ metric }} as bigint),
-                is_published: {{ parts.final }}
-            }{{ "," if not loop.last }}
-            {% endfor %}
-        ]) as number
-    from changes_of_{{ table }}
-    where was is not null
+        unnest({{ metrics_before_and_after(of_delivery) }}) as number
+    from jobs
+    where was.maturity in ('engaging', 'final')
 
-),
+    union all
 
-{% endfor -%}
-numbers as (
+    select
+        'job_metrics' as model,
+        to_json({ request_id: request_id, channel: channel }) as row_key,
+        is_redefined,
+        unnest({{ metrics_before_and_after(of_engagement) }}) as number
+    from jobs
+    where was.maturity = 'final'
 
-    {% for table in tables -%}
-    select * from numbers_of_{{ table }}
-    {% if not loop.last %}union all{% endif %}
-    {% endfor %}
+    union all
+
+    select
+        'bounce_categories_daily' as model,
+        to_json({
+            event_date: event_date,
+            channel: channel,
+            mailbox_provider: mailbox_provider,
+            category_key: category_key
+        }) as row_key,
+        is_redefined,
+        unnest({{ metrics_before_and_after(["messages", "denominator"]) }}) as number
+    from categories
+    where {{ ended_before("was.event_date", var("settling_hours")) }}
 
 )
 
@@ -103,11 +69,11 @@ select
     {{ of_build("build_id") }} as build_id,
     {{ of_build("as_of") }} as logged_at,
     model,
-    row_key,
+    cast(row_key as varchar) as row_key,
     number.metric, -- noqa: RF01
     number.was as old_value,
     number.now_is as new_value,
     coalesce(number.now_is, 0) - coalesce(number.was, 0) as change,
     case when is_redefined then 'new_definitions' else 'new_events' end as reason
-from numbers
-where number.is_published and number.was is distinct from number.now_is
+from published_numbers
+where number.was is distinct from number.now_is
