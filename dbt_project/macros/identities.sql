@@ -1,9 +1,9 @@
 {#
-    Identities between the counts of a row, by name. A model says which of them its columns must fulfil: so one whose column is renamed is an
-    error, and does not fall silent.
+    An identity between the counts of a row, by its name. A model names those that its columns fulfil, and none is dropped because a column is not
+    there: a name that nobody knows does not compile, and a test whose column was renamed ends as an error.
 #}
-{% macro identity_conditions() %}
-    {{ return({
+{% macro identity(name) %}
+    {%- set identities = {
         "accepted": "accepted = delivered + implied_delivered - bounced_outofband",
         "attempted": "attempted = accepted + bounced + deferred",
         "targeted": "targeted = attempted + suppressed + rejected + render_failed",
@@ -44,5 +44,21 @@
         "machines have reasons": "(len(machine_reasons) > 0) = (human_open_events + human_click_events < open_events + click_events)",
         "openers by age": "human_openers <= openers and openers <= aged_messages",
         "clickers by age": "human_clickers <= clickers and clickers <= aged_messages",
-    }) }}
+    } -%}
+    {%- if name not in identities -%}
+        {{ exceptions.raise_compiler_error("Unknown identity '" ~ name ~ "': use one of those in macros/identities.sql, or add it there.") }}
+    {%- endif -%}
+    {{ return(identities[name]) }}
+{% endmacro %}
+
+{# The columns of a model that are shares of something, by their names in its contract. A change of a rate (`_vs_`) is none: it may be below 0. #}
+{% macro share_columns(model) %}
+    {%- set shares = ["share_of_failures"] -%}
+    {%- set found = [] -%}
+    {%- for node in (graph.nodes.values() if execute else []) if node.relation_name == model | string -%}
+        {%- for name in node.columns if name in shares or ("rate" in name.split("_") and "vs" not in name.split("_")) -%}
+            {%- do found.append(name) -%}
+        {%- endfor -%}
+    {%- endfor -%}
+    {{ return(found) }}
 {% endmacro %}

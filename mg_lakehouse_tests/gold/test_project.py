@@ -17,7 +17,7 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
-from mg_lakehouse.errors import ConfigurationError
+from mg_lakehouse.errors import ConfigurationError, PermanentError
 from mg_lakehouse.gold import commit as gold
 from mg_lakehouse.gold import engine
 from mg_lakehouse.gold.engine import BuildResult
@@ -231,7 +231,8 @@ def test_the_time_zone_and_the_key_are_part_of_what_depends_on_them(project: Cop
 
 @pytest.fixture(scope="module")
 def changed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the project in which a model does not keep its contract, and a metric's text is another: compiling takes seconds."""
+    """A copy of the project in which a model does not keep its contract, a metric's text is another, and an identity names a column that its
+    model has not: compiling takes seconds."""
     folder = copied_project(tmp_path_factory.mktemp("changed"))
     model = folder / "models" / "marts" / "failures" / "dim_bounce_categories.sql"
     model.write_text(
@@ -239,6 +240,8 @@ def changed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     columns = folder / "models" / "marts" / "columns.md"
     columns.write_text(columns.read_text().replace("hard_bounced / attempted.", "Hard bounces of what was attempted."))
+    identities = folder / "macros" / "identities.sql"
+    identities.write_text(identities.read_text().replace("late_rows <= received_rows", "rows_too_late <= received_rows"))
     return folder
 
 
@@ -261,6 +264,23 @@ def test_a_column_that_is_not_in_the_contract_is_an_error_that_names_it(changed:
         in said
     )
     assert lake.open("gold", "dim_bounce_categories") is None
+
+
+def test_an_identity_whose_column_was_renamed_is_an_error_of_its_test(lake: Lake, changed: Path) -> None:
+    found = run(lake, models=["feed_health_hourly"], project=changed)
+    failing = {name: status for name, status in statuses(found).items() if status not in {"success", "unchanged", "pass"}}
+    assert not found.ok
+    assert failing == {"feed_health_hourly_identities_hold": "error"}
+    assert "rows_too_late" in messages(found)["feed_health_hourly_identities_hold"]
+
+
+@pytest.mark.slow
+def test_a_model_that_names_an_unknown_identity_does_not_compile(tmp_path: Path) -> None:
+    folder = copied_project(tmp_path)
+    described = folder / "models" / "marts" / "feed" / "feed_health_hourly.yml"
+    described.write_text(described.read_text().replace("identities: [late rows, lags]", "identities: [late rows, legs]"))
+    with pytest.raises(PermanentError, match="Unknown identity 'legs': use one of those in macros/identities.sql, or add it there"):
+        ensure_manifest(Settings(dbt_project_dir=folder))
 
 
 def update(mart: str, column: str, value: str, where: str) -> Callable[[Lake], None]:

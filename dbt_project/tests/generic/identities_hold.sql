@@ -1,16 +1,14 @@
 {#
-    Identities between the counts of a row, those that the model names, and that every rate lies within 0 and 1: the contract says which columns
-    are rates.
+    What must hold within a row: the identities that the model names (`macros/identities.sql`), and that a share lies within 0 and 1. The rows that
+    fail have the names of what they break as `broken`.
 #}
 {% test identities_hold(model, identities) %}
-{%- set checks = {} -%}
+{%- set conditions = {} -%}
 {%- for name in identities -%}
-    {%- do checks.update({name: identity_conditions()[name]}) -%}
+    {%- do conditions.update({name: identity(name)}) -%}
 {%- endfor -%}
-{%- for node in (graph.nodes.values() if execute else []) if node.relation_name == model | string -%}
-    {%- for name in node.columns if ("rate" in name.split("_") or name == "share_of_failures") and "vs" not in name.split("_") -%}
-        {%- do checks.update({name: name ~ " is null or " ~ name ~ " between 0 and 1"}) -%}
-    {%- endfor -%}
+{%- for column in share_columns(model) -%}
+    {%- do conditions.update({column: column ~ " between 0 and 1"}) -%}
 {%- endfor %}
 with
 
@@ -20,7 +18,7 @@ checked as (
         *,
         list_filter(
             [
-                {% for name, condition in checks.items() -%}
+                {% for name, condition in conditions.items() -%}
                 case when not ({{ condition }}) then '{{ name }}' end{{ "," if not loop.last }}
                 {% endfor %}
             ],
