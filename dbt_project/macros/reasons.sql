@@ -1,38 +1,29 @@
+{# What the group of a pattern holds in a text; null where the text has no match, or an empty one. #}
+{% macro captured(text, pattern) -%}
+    nullif(regexp_extract({{ text }}, '{{ pattern }}', 1), '')
+{%- endmacro %}
+
 {#
     The SMTP reply code in a server's text: one that an enhanced status follows, else the first that begins the text or follows a mark or a
     word such as `said` or `code` (decision G50). Null where there is none: a number alone may be a size.
 #}
 {% macro smtp_code(details) -%}
-    cast(
-        coalesce(
-            nullif(
-                regexp_extract(
-                    {{ details }}, '(?:^|[^0-9A-Za-z.])([45][0-5][0-9])[ -]+[#(<\[]?[45][.][0-9]{1,3}[.][0-9]', 1
-                ),
-                ''
-            ),
-            nullif(
-                regexp_extract(
-                    {{ details }},
-                    '(?i)(?:^|[:;"(<\[]|\b(?:smtp|code|error|status|said|returned|replied|response|with))[\s:=#]*([45][0-5][0-9])(?:[^0-9A-Za-z.]|[.](?:[^0-9]|$)|$)',
-                    1
-                ),
-                ''
-            )
-        ) as bigint
-    )
+    {#- `550 5.1.1 unknown user`, `smtp;550-#5.1.1 unknown user`. -#}
+    {%- set before_status = "(?:^|[^0-9A-Za-z.])([45][0-5][0-9])[ -]+[#(<\\[]?[45][.][0-9]{1,3}[.][0-9]" -%}
+    {#- `550 unknown user`, `The server said: 550`. -#}
+    {%- set words = "smtp|code|error|status|said|returned|replied|response|with" -%}
+    {%- set after_word =
+        "(?i)(?:^|[:;\"(<\\[]|\\b(?:" ~ words ~ "))[\\s:=#]*([45][0-5][0-9])(?:[^0-9A-Za-z.]|[.](?:[^0-9]|$)|$)"
+    -%}
+    cast(coalesce({{ captured(details, before_status) }}, {{ captured(details, after_word) }}) as bigint)
 {%- endmacro %}
 
 {# The enhanced status code in a server's text (RFC 3463), such as 5.1.1, of a subject that is registered. Null where there is none. #}
 {% macro enhanced_status(details) -%}
-    nullif(
-        regexp_extract(
-            {{ details }}, '(?:^|[^0-9A-Za-z.])([45][.][0-7][.][0-9]{1,3})(?:[^0-9A-Za-z.]|[.](?:[^0-9]|$)|$)', 1
-        ),
-        ''
-    )
+    {{ captured(details, "(?:^|[^0-9A-Za-z.])([45][.][0-7][.][0-9]{1,3})(?:[^0-9A-Za-z.]|[.](?:[^0-9]|$)|$)") }}
 {%- endmacro %}
 
+{# A text after some steps: each is a pattern, and what stands instead of each of its matches. #}
 {% macro replaced(text, steps) -%}
     {%- set found = namespace(text=text) -%}
     {%- for pattern, instead in steps -%}
@@ -46,19 +37,26 @@
     URLs, and tokens of letters that no word looks like.
 #}
 {% macro reason_words(details) -%}
-    ' ' || lower({{ replaced(details, [
-        ["(?i)\\s*[(\\[{]\\s*at\\s*[)\\]}]\\s*|\\s+@\\s+", "@"],
-        ["\"(?:[^\"\\\\]|\\\\.)*\"|(?:^|\\s)''[^'']*''|<[^<>]*>", " # "],
-        ["[A-Za-z][A-Za-z0-9+.-]*://\\S+|[A-Za-z]*[a-z][A-Z][a-z]?[A-Z][A-Za-z]*|[A-Za-z]{25,}|\\b(?:[a-f]{8,}|[A-F]{8,})\\b", "#"],
-        ["[\\s(),;:<>\\[\\]{}!?*~|`\"]+", " "],
-    ]) }}) || ' '
+    {#- `ann (at) a.example` and `ann @ a.example` are addresses. -#}
+    {%- set spelled_at = "(?i)\\s*[(\\[{]\\s*at\\s*[)\\]}]\\s*|\\s+@\\s+" -%}
+    {%- set quotations = ["\"(?:[^\"\\\\]|\\\\.)*\"", "(?:^|\\s)''[^'']*''", "<[^<>]*>"] | join("|") -%}
+    {#- A URL, `xKfQaB`, 25 letters or more, eight of a hexadecimal number or more. -#}
+    {%- set no_words = [
+        "[A-Za-z][A-Za-z0-9+.-]*://\\S+",
+        "[A-Za-z]*[a-z][A-Z][a-z]?[A-Z][A-Za-z]*",
+        "[A-Za-z]{25,}",
+        "\\b(?:[a-f]{8,}|[A-F]{8,})\\b",
+    ] | join("|") -%}
+    {%- set punctuation = "[\\s(),;:<>\\[\\]{}!?*~|`\"]+" -%}
+    ' ' || lower({{ replaced(details, [[spelled_at, "@"], [quotations, " # "], [no_words, "#"], [punctuation, " "]]) }}) || ' '
 {%- endmacro %}
 
-{# The local part of an address, and the words of it that may stand alone; null without an address. #}
+{# The local part of an address; null without an address. #}
 {% macro local_part(address) -%}
     nullif(split_part(lower(trim({{ address }})), '@', 1), '')
 {%- endmacro %}
 
+{# The words of a local part (`own`) that name a person where they stand alone: itself, and those of three letters or more. #}
 {% macro local_names(own) -%}
     list_filter(
         list_append(string_split_regex({{ own }}, '[^a-z]+'), {{ own }}),
@@ -86,32 +84,43 @@
     end
 {%- endmacro %}
 
-{#
-    What the words say beside of whom and when (decision G50): `#` stands for addresses, host names, what an unknown word after `user` and its like
-    names, and whatever holds a digit, a sign or a character beyond ASCII, cut to 200 characters. All patterns are constants: one made of the
-    address took 140 us a row to compile.
-#}
-{% macro reason_fingerprint(words) -%}
-    {#- Words that name somebody by the next word, and the next words that name nobody. -#}
-    {%- set naming = "users?|recipients?|mailbox|mailboxes|inbox|account|address|addresses|alias|username" -%}
-    {%- set harmless = (
+{# Words after which the next word may name somebody. #}
+{% macro words_before_names() %}
+    {{ return([
+        "users?", "recipients?", "mailbox", "mailboxes", "inbox", "account", "address", "addresses", "alias", "username",
+    ]) }}
+{% endmacro %}
+
+{# Words that name nobody where they follow one of those: `user unknown`, `mailbox is full`. #}
+{% macro words_that_name_nobody() %}
+    {{ return((
         "# unknown not no is was are does doesn''t did has have had over full disabled inactive unavailable rejected suspended closed " ~
         "deleted expired exceeded exceeds blocked name names address addresses account user users mailbox recipient recipients in on " ~
         "and or of at by for from to with that this you your cannot can can''t could couldn''t may must temporarily currently already " ~
         "quota size limit invalid verification verify list lookup server storage error failed refused exists exist syntax reputation " ~
         "complaint complaints policy access denied due here too but because if unrouteable undeliverable unverified locked moved the a " ~
         "an be table"
-    ).split() | join("|") -%}
-    {#- A `~` ties a harmless word to the one before it. Twice, for a tie can begin where another ends. -#}
-    {%- set tie = ["\\b(" ~ naming ~ ") (" ~ harmless ~ ")( |~|$)", "\\1~\\2\\3"] -%}
-    coalesce(nullif(trim(left(trim({{ replaced(words, [
-        ["[^ ]*(?:@|#|[0-9]|[^\\x20-\\x7e])[^ ]*|[^ ]*[^ .][.][^ .][^ ]*|[^ ]*[=/\\\\_%&+][^ ]+", "#"],
-        tie,
-        tie,
-        ["\\b(" ~ naming ~ ") [^ ]+", "\\1 #"],
-        ["~", " "],
-        ["#(?: #)+", "#"],
-    ]) }}), 200)), ''), '(none)')
+    ).split()) }}
+{% endmacro %}
+
+{#
+    What the words say beside of whom and when (decision G50): `#` stands for addresses, host names, what an unknown word after `user` and its like
+    names, and whatever holds a digit, a sign or a character beyond ASCII, cut to 200 characters. All patterns are constants: one made of the
+    address took 140 us a row to compile.
+#}
+{% macro reason_fingerprint(words) -%}
+    {%- set tells_apart = [
+        "[^ ]*(?:@|#|[0-9]|[^\\x20-\\x7e])[^ ]*",
+        "[^ ]*[^ .][.][^ .][^ ]*",
+        "[^ ]*[=/\\\\_%&+][^ ]+",
+    ] | join("|") -%}
+    {%- set naming = words_before_names() | join("|") -%}
+    {#- A `~` ties a word that names nobody to the one before it. Twice, for a tie can begin where another ends. -#}
+    {%- set tie = ["\\b(" ~ naming ~ ") (" ~ words_that_name_nobody() | join("|") ~ ")( |~|$)", "\\1~\\2\\3"] -%}
+    {%- set hide_name = ["\\b(" ~ naming ~ ") [^ ]+", "\\1 #"] -%}
+    {%- set untie = ["~", " "] -%}
+    {%- set one_mark = ["#(?: #)+", "#"] -%}
+    coalesce(nullif(trim(left(trim({{ replaced(words, [[tells_apart, "#"], tie, tie, hide_name, untie, one_mark]) }}), 200)), ''), '(none)')
 {%- endmacro %}
 
 {#
@@ -134,15 +143,11 @@
 
 {# Part of the template that a message names, in capitals as MessageGears writes it. Null where it names none. #}
 {% macro template_part(message) -%}
-    nullif(regexp_extract({{ message }}, '\bin ([A-Z][A-Z_]+)\b', 1), '')
+    {{ captured(message, "\\bin ([A-Z][A-Z_]+)\\b") }}
 {%- endmacro %}
 
 {# Expression of the template that a message names, where it is a path of names: a text in it may be a person's. #}
 {% macro template_expression(message) -%}
-    nullif(
-        regexp_extract(
-            {{ message }}, '(?i)\bexpression ([a-z_$][a-z0-9_$]*(?:[.][a-z_$][a-z0-9_$]*|[?][a-z_]+|\[[0-9]{1,3}\])*)(?:[\s,;:.]|$)', 1
-        ),
-        ''
-    )
+    {%- set path = "[a-z_$][a-z0-9_$]*(?:[.][a-z_$][a-z0-9_$]*|[?][a-z_]+|\\[[0-9]{1,3}\\])*" -%}
+    {{ captured(message, "(?i)\\bexpression (" ~ path ~ ")(?:[\\s,;:.]|$)") }}
 {%- endmacro %}
