@@ -73,7 +73,7 @@ def alone(lake: Lake, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("alone")
     done = dbt(lake, folder, "build")
     assert done.returncode == 0, done.stdout[-3_000:]
-    assert "11 unit tests" in done.stdout
+    assert "14 unit tests" in done.stdout
     return folder
 
 
