@@ -1,6 +1,12 @@
+{#
+    What happened to a job day by day, in counts that may be added up: one row for a request, channel, UTC day and day in the business time zone.
+    Events count on their own day. Messages count on the day of their first event of a kind, under the condition of the job's count, so that the
+    days of a job sum up to `job_metrics` (decision G16).
+#}
 {{ config(stats_columns=["request_id", "event_date"], orphan_day="event_date") }}
 
-{%- set kinds = {
+{#- Counts of events, and which events each counts. -#}
+{%- set event_counts = {
     "delivery_events": "kind = 'delivery'",
     "bounce_events": "kind = 'bounce'",
     "deferral_events": "kind = 'deferral'",
@@ -14,8 +20,8 @@
     "unsubscribe_events": "kind = 'unsubscribe'",
     "complaint_events": "kind = 'complaint'",
 } %}
-{#- The time of the first event of a kind, and the messages that the job counts by it (decision G16). -#}
-{%- set firsts = {
+{#- Counts of messages, the time on whose day each counts a message, and which messages. -#}
+{%- set first_counts = {
     "first_delivered": ["first_delivered_at", "outcome in ('delivered', 'bounced_after_delivery')"],
     "first_bounced": ["bounced_at", "outcome in ('bounced', 'bounced_after_delivery')"],
     "first_opens": ["first_opened_at", "is_accepted"],
@@ -40,14 +46,14 @@ messages as (
 
 ),
 
-events_of_day as (
+days_of_events as (
 
     select
         request_id,
         channel,
         event_date,
         {{ local_date("event_at") }} as event_date_local,
-    {% for name, condition in kinds.items() -%}
+    {% for name, condition in event_counts.items() -%}
     count(*) filter (where {{ condition }}) as {{ name }}{{ "," if not loop.last }}
     {% endfor %}
     from events
@@ -55,52 +61,52 @@ events_of_day as (
 
 ),
 
-firsts as (
+firsts_of_messages as (
 
-    {% for name, parts in firsts.items() -%}
+    {% for name, (first_at, condition) in first_counts.items() -%}
     select
         request_id,
         channel,
-        cast({{ parts[0] }} as date) as event_date,
-        {{ local_date(parts[0]) }} as event_date_local,
+        {{ first_at }} as first_at,
         '{{ name }}' as name
     from messages
-    where {{ parts[0] }} is not null and {{ parts[1] }}
+    where {{ first_at }} is not null and {{ condition }}
     {% if not loop.last %}union all{% endif %}
     {% endfor %}
 
 ),
 
-firsts_of_day as (
+days_of_firsts as (
 
     select
         request_id,
         channel,
-        event_date,
-        event_date_local,
-    {% for name in firsts -%}
+        cast(first_at as date) as event_date,
+        {{ local_date("first_at") }} as event_date_local,
+    {% for name in first_counts -%}
     count(*) filter (where name = '{{ name }}') as {{ name }}{{ "," if not loop.last }}
     {% endfor %}
-    from firsts
+    from firsts_of_messages
     group by all
 
 ),
 
-parts as (
+days as (
 
-    select * from events_of_day
+    select * from days_of_events
     union all by name
-    select * from firsts_of_day
+    select * from days_of_firsts
 
 )
 
+-- A day may have events, messages or both.
 select
     request_id,
     channel,
     event_date,
     event_date_local,
-{% for name in kinds.keys() | list + firsts.keys() | list -%}
+{% for name in event_counts.keys() | list + first_counts.keys() | list -%}
 cast(coalesce(sum({{ name }}), 0) as bigint) as {{ name }}{{ "," if not loop.last }}
 {% endfor %}
-from parts
+from days
 group by all
