@@ -1,41 +1,3 @@
-{# A share that is null where there is nothing to share: in DuckDB 5 / 0 is infinite. #}
-{% macro ratio(numerator, denominator) -%}
-    case when {{ denominator }} > 0 then cast({{ numerator }} as double) / {{ denominator }} end
-{%- endmacro %}
-
-{# What holds for the whole build, which the plugin sets: `as_of`, `build_id`, `business_timezone` and the key's two pads. #}
-{% macro of_build(name) -%}
-    struct_extract(getvariable('mg_build'), '{{ name }}')
-{%- endmacro %}
-
-{# Maturity of a job (decision G9), from the time of its last send evidence to the time that the build is made for. #}
-{% macro maturity(last_at) -%}
-    case
-        when {{ of_build("as_of") }} - {{ last_at }} < interval '{{ var("sending_hours") }} hours' then 'sending'
-        when {{ of_build("as_of") }} - {{ last_at }} < interval '{{ var("settling_hours") }} hours' then 'settling'
-        when {{ of_build("as_of") }} - {{ last_at }} < interval '{{ var("engaging_days") }} days' then 'engaging'
-        else 'final'
-    end
-{%- endmacro %}
-
-{# HMAC-SHA256 of a text under the key of the lake, in lower-case hexadecimal (RFC 2104): DuckDB has sha256 only. #}
-{% macro hmac(message) -%}
-    lower(sha256({{ of_build("hmac_outer") }} || unhex(sha256({{ of_build("hmac_inner") }} || encode({{ message }})))))
-{%- endmacro %}
-
-{# The date of a time in the business time zone, with its daylight saving time (decision G17). #}
-{% macro local_date(at) -%}
-    cast(timezone({{ of_build("business_timezone") }}, {{ at }}) as date)
-{%- endmacro %}
-
-{# Seconds from one time to another, never below 0, null where either is missing (decision G12). #}
-{% macro seconds_between(started_at, ended_at) -%}
-    case
-        when {{ started_at }} is not null and {{ ended_at }} is not null
-            then greatest(date_diff('microsecond', {{ started_at }}, {{ ended_at }}) / 1000000.0, 0.0)
-    end
-{%- endmacro %}
-
 {#
     The counts of messages (decisions G7 and G8), by name, each as the SQL of an aggregate over rows of `fct_messages` that also say whether the
     provider `reports_complaints`. Every aggregate of messages takes them from here, so that a name means the same wherever it appears.
@@ -112,11 +74,24 @@
     }) }}
 {% endmacro %}
 
+{# A share that is null where there is nothing to share: in DuckDB 5 / 0 is infinite. #}
+{% macro ratio(numerator, denominator) -%}
+    case when {{ denominator }} > 0 then cast({{ numerator }} as double) / {{ denominator }} end
+{%- endmacro %}
+
 {# Select list of the rates over a relation that has the counts. #}
 {% macro select_rates(relation) -%}
     {%- for rate, parts in message_rates().items() -%}
     {{ ratio(relation ~ "." ~ parts[0], relation ~ "." ~ parts[1]) }} as {{ rate }}{{ ",\n    " if not loop.last }}
     {%- endfor -%}
+{%- endmacro %}
+
+{# Seconds from one time to another, never below 0, null where either is missing (decision G12). #}
+{% macro seconds_between(started_at, ended_at) -%}
+    case
+        when {{ started_at }} is not null and {{ ended_at }} is not null
+            then greatest(date_diff('microsecond', {{ started_at }}, {{ ended_at }}) / 1000000.0, 0.0)
+    end
 {%- endmacro %}
 
 {#
