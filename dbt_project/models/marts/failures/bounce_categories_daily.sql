@@ -1,3 +1,7 @@
+{#
+    Why messages failed, against the week and the four weeks before (decision G13): one row for a day, channel, provider and category. A rate is of what
+    was attempted, of suppressions and rejections of all that was sent.
+#}
 {{ config(scope="days", days_before=28, days_after=28, stats_columns=["event_date"]) }}
 
 with

@@ -1,3 +1,8 @@
+{#
+    What `bounce_categories_daily` is added up from, kept by job so that a refresh touches few rows: events on their day, messages on the day of the
+    failure that decided, and the denominators, each message on every day that it was sent or attempted (decision G13). One row for a request, day,
+    channel, provider and category; those without a category hold the denominators.
+#}
 {{ config(stats_columns=["request_id", "event_date"], orphan_day="event_date") }}
 
 with

@@ -1,3 +1,7 @@
+{#
+    What became of each message, from all of its events at once (decision G5): one row for a request, channel and recipient, and for an event
+    without a request. Failures stay in a list until the outcome is known, which says which of them decided.
+#}
 {{ config(stats_columns=["request_id", "first_event_at", "last_event_at"], orphan_day="first_event_at", change_feed=false) }}
 
 with

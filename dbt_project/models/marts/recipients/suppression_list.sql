@@ -1,3 +1,6 @@
+{#
+    Whom to send nothing more, and why (decision G33): the evidence that nobody took back, one row for a channel and an address in one spelling.
+#}
 {{ config(
     scope="whole",
     stats_columns=["channel", "newest_reason_at", "last_evidence_at", "listed_at"],
