@@ -91,7 +91,7 @@ def test_an_unknown_scope_is_an_error() -> None:
 
 
 def test_the_macros_name_what_stands_in_the_duckdb_of_a_build() -> None:
-    views, metrics = macros("scope"), macros("metrics")
+    views, build = macros("scope"), macros("build")
     assert f'target.name == "{contract.ENGINE}"' in views
     assert f"materialization {contract.MATERIALIZED}, adapter" in macros("delta")
     assert contract.scoped_view("{{ relation.identifier }}") in views
@@ -100,7 +100,7 @@ def test_the_macros_name_what_stands_in_the_duckdb_of_a_build() -> None:
     assert f"    {contract.KNOWN_ROWS}\n" in views
     assert f"from {contract.DAYS})" in views
     assert f"    {contract.TESTED_SCHEMA}.{{{{ model.identifier }}}}\n" in views
-    assert f"getvariable('{contract.BUILD_VARIABLE}')" in metrics
+    assert f"getvariable('{contract.BUILD_VARIABLE}')" in build
 
 
 def test_the_gold_tables_are_in_the_schema_that_the_profile_names() -> None:
