@@ -84,24 +84,22 @@
     end
 {%- endmacro %}
 
-{# Words after which the next word may name somebody. #}
-{% macro words_before_names() %}
-    {{ return([
-        "users?", "recipients?", "mailbox", "mailboxes", "inbox", "account", "address", "addresses", "alias", "username",
-    ]) }}
-{% endmacro %}
+{# Pattern of the words after which the next word may name somebody. #}
+{% macro words_before_names() -%}
+    users?|recipients?|mailbox|mailboxes|inbox|account|address|addresses|alias|username
+{%- endmacro %}
 
-{# Words that name nobody where they follow one of those: `user unknown`, `mailbox is full`. #}
-{% macro words_that_name_nobody() %}
-    {{ return((
+{# Pattern of the words that name nobody where they follow one of those: `user unknown`, `mailbox is full`. #}
+{% macro words_that_name_nobody() -%}
+    {{ (
         "# unknown not no is was are does doesn''t did has have had over full disabled inactive unavailable rejected suspended closed " ~
         "deleted expired exceeded exceeds blocked name names address addresses account user users mailbox recipient recipients in on " ~
         "and or of at by for from to with that this you your cannot can can''t could couldn''t may must temporarily currently already " ~
         "quota size limit invalid verification verify list lookup server storage error failed refused exists exist syntax reputation " ~
         "complaint complaints policy access denied due here too but because if unrouteable undeliverable unverified locked moved the a " ~
         "an be table"
-    ).split()) }}
-{% endmacro %}
+    ).split() | join("|") }}
+{%- endmacro %}
 
 {#
     What the words say beside of whom and when (decision G50): `#` stands for addresses, host names, what an unknown word after `user` and its like
@@ -114,9 +112,9 @@
         "[^ ]*[^ .][.][^ .][^ ]*",
         "[^ ]*[=/\\\\_%&+][^ ]+",
     ] | join("|") -%}
-    {%- set naming = words_before_names() | join("|") -%}
+    {%- set naming = words_before_names() -%}
     {#- A `~` ties a word that names nobody to the one before it. Twice, for a tie can begin where another ends. -#}
-    {%- set tie = ["\\b(" ~ naming ~ ") (" ~ words_that_name_nobody() | join("|") ~ ")( |~|$)", "\\1~\\2\\3"] -%}
+    {%- set tie = ["\\b(" ~ naming ~ ") (" ~ words_that_name_nobody() ~ ")( |~|$)", "\\1~\\2\\3"] -%}
     {%- set hide_name = ["\\b(" ~ naming ~ ") [^ ]+", "\\1 #"] -%}
     {%- set untie = ["~", " "] -%}
     {%- set one_mark = ["#(?: #)+", "#"] -%}
