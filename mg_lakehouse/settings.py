@@ -45,6 +45,11 @@ class Settings(BaseModel):
     pii_key: SecretStr | None = Field(default=None, description="Key of the hash that replaces addresses in gold.")
     dbt_project_dir: Path | None = Field(default=None, description="Folder of the dbt project, if it is not the packaged one.")
 
+    cache_dir: Path | None = Field(
+        default=None,
+        description="Folder for what is made of the dbt project and kept between processes. By default `target` in the project; where that cannot "
+        "be written, `mg-lakehouse` in `XDG_CACHE_HOME` or `~/.cache`, and without a home in the folder for temporary files.",
+    )
     catalog: Path | None = Field(
         default=None, description="The DuckDB file of views, by default `catalog.duckdb` in the root of a local lake."
     )
@@ -117,6 +122,14 @@ class Settings(BaseModel):
         if fault := fault_of(uri):
             raise ValueError(fault)
         return uri
+
+    @field_validator("cache_dir")
+    @classmethod
+    def _a_home(cls, folder: Path | None) -> Path | None:
+        try:
+            return None if folder is None else folder.expanduser().absolute()
+        except RuntimeError as error:
+            raise ValueError(NO_HOME) from error
 
     @field_validator("catalog")
     @classmethod
