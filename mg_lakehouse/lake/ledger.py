@@ -36,6 +36,7 @@ __all__ = [
     "log_begins",
     "posted",
     "posted_batches",
+    "posted_from",
     "posted_slices",
     "since",
 ]
@@ -151,6 +152,11 @@ class Posted(Generic[L]):
 def since(accounts: Iterable[Posted[L]], first: datetime) -> Iterator[Posted[L]]:
     """Yield those ledgers, newest first, that can be of messages received since a time."""
     return takewhile(lambda account: account.committed_at >= first - SKEW, accounts)
+
+
+def posted_from(accounts: Iterable[Posted[L]], first: datetime) -> Iterator[Posted[L]]:
+    """Yield those ledgers, newest first, that were committed at a time or later."""
+    return takewhile(lambda account: account.committed_at >= first, accounts)
 
 
 def posted_batches(bronze: DeltaTable) -> Iterator[Posted[BatchLedger]]:

@@ -7,13 +7,14 @@ import dagster as dg
 from pydantic import Field
 
 from mg_lakehouse._util.progress import Step, on_remark, remark
-from mg_lakehouse.bronze.event_feed import DrainReport, drain
+from mg_lakehouse.bronze.event_feed import DrainReport, committed_earlier, drain
 from mg_lakehouse.bronze.tables import BRONZE_COLUMNS
 from mg_lakehouse.dagster.interrupts import defer_signals
 from mg_lakehouse.dagster.names import Names
 from mg_lakehouse.dagster.partitions import RECEIVED_DATE, today
 from mg_lakehouse.dagster.reporting import OWNERS, RETRY_TRANSIENT, as_failure, column_schema, table_metadata
 from mg_lakehouse.dagster.resources import FeedResources
+from mg_lakehouse.dagster.unreported import unreported_since
 from mg_lakehouse.errors import PermanentError
 from mg_lakehouse.settings import Settings
 
@@ -70,6 +71,7 @@ def build_event_feed(settings: Settings) -> dg.AssetsDefinition:
             return dg.MaterializeResult(metadata={"note": note})
         with as_failure():
             queue, lake, progress = resources.queue(context, settings), resources.lake(context), resources.progress(context)
+            unreported, bronze = unreported_since(context, names.event_feed), lake.open("bronze", "event_feed")
             # A stopped run finishes its current commit, deletes what is committed and releases the rest.
             with defer_signals() as stop, on_remark(context.log.info):
                 report = drain(
@@ -85,6 +87,8 @@ def build_event_feed(settings: Settings) -> dg.AssetsDefinition:
                 if (left := _left_for_their_checksum(report)) is not None:
                     context.log.warning(left)
                     remark(left)
+            if unreported is not None and bronze is not None:
+                report = report.plus(committed_earlier(lake, unreported, bronze.version()))
             room = {"in_flight_head_room": queue.depth().head_room}
             return dg.MaterializeResult(metadata={**_numbers(report), **room, **table_metadata(lake, "bronze", "event_feed")})
 
