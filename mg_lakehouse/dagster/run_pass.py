@@ -14,6 +14,7 @@ from typing import Any, Final
 from uuid import uuid4
 
 import dagster as dg
+from sqlalchemy.exc import SQLAlchemyError
 
 from mg_lakehouse._util.progress import remark
 from mg_lakehouse.bronze.tables import EVENT_FEED
@@ -26,7 +27,7 @@ from mg_lakehouse.dagster.liveness import missing_monitoring
 from mg_lakehouse.dagster.names import Names
 from mg_lakehouse.dagster.partitions import today
 from mg_lakehouse.dagster.waiting import Attendant, attended
-from mg_lakehouse.errors import ConfigurationError
+from mg_lakehouse.errors import ConfigurationError, PermanentError
 from mg_lakehouse.gold.pii_key import pii_key
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.lake.scratch import scratch_folder
@@ -121,10 +122,22 @@ def _instance() -> Iterator[dg.DagsterInstance]:
 
 @contextmanager
 def _kept_instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.get() as instance:
-        if (lacking := missing_monitoring(instance)) is not None:
-            remark(lacking)
-        yield instance
+    """The instance of ``DAGSTER_HOME``.
+
+    Raises:
+        PermanentError: its storage failed.
+    """
+    try:
+        with dg.DagsterInstance.get() as instance:
+            if (lacking := missing_monitoring(instance)) is not None:
+                remark(lacking)
+            yield instance
+    except SQLAlchemyError as error:
+        why = str(error).splitlines()[0]
+        raise PermanentError(
+            f"Dagster's storage of DAGSTER_HOME, {os.environ['DAGSTER_HOME']}, could not be read or written ({why}): check its disk, its rights and "
+            "its database. What the run committed to the lake stays."
+        ) from error
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 import resource
 import subprocess
 import sys
@@ -16,9 +17,11 @@ from typing import Any
 import duckdb
 import pytest
 
+from mg_lakehouse._util.environment import set_environment
 from mg_lakehouse._util.user_folders import xdg_folder
 from mg_lakehouse.cli.prompt import _history
 from mg_lakehouse.cli.streams import write_out_missing_characters
+from mg_lakehouse.dagster.run_pass import flatten_and_build
 from mg_lakehouse.errors import ConfigurationError, PermanentError
 from mg_lakehouse.gold import project as project_module
 from mg_lakehouse.gold.engine import _told
@@ -234,6 +237,18 @@ def test_a_full_disk_is_named_where_the_project_is_compiled(tmp_path: Path) -> N
         pytest.raises(PermanentError, match=r"cannot be written to .* \(File too large\): free some space, or name another"),
     ):
         ensure_manifest(Settings(cache_dir=tmp_path / "cache"), {"other": 1})
+
+
+def test_a_full_disk_is_named_where_dagster_keeps_its_runs(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    with set_environment({"DAGSTER_HOME": str(home)}), no_file_larger_than(16_384), pytest.raises(PermanentError) as full:
+        flatten_and_build(Settings(lake_uri=str(tmp_path / "lake")))
+    assert re.fullmatch(
+        rf"Dagster's storage of DAGSTER_HOME, {home}, could not be read or written \(\(sqlite3.OperationalError\) .*\): check its disk, its rights and "
+        r"its database\. What the run committed to the lake stays\.",
+        str(full.value),
+    )
 
 
 def test_a_run_whose_bodies_were_all_refused_for_their_checksums_fails(tmp_path: Path) -> None:
