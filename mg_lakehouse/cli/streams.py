@@ -64,7 +64,7 @@ def only_own_words() -> Iterator[None]:
     What Python writes there is shown as ever. Where the block ends in an error that is none of ours, what was kept is shown first.
     """
     try:
-        own = sys.stderr.fileno() == _STANDARD_ERROR and isinstance(sys.stderr, io.TextIOWrapper)
+        own = isinstance(sys.stderr, io.TextIOWrapper) and sys.stderr.fileno() == _STANDARD_ERROR  # a line of cron may have closed it
         kept = tempfile.TemporaryFile() if own else None  # noqa: SIM115  it is closed with the block below
     except (OSError, ValueError):  # no standard error, or no place for a file
         kept = None
