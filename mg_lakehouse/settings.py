@@ -26,6 +26,7 @@ __all__ = ["Settings", "check_settings", "load_settings"]
 
 _SQS_MAX_VISIBILITY_SECONDS: Final = 43_200
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,39}")
+_UMASK: Final = re.compile(r"0?0[0-7]{2}")
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -40,11 +41,21 @@ class Settings(BaseModel):
         description="Name of the feed, if a Dagster project has several: it precedes the names of its assets, jobs and resources.",
     )
     lake_uri: Annotated[str, NoDecode] = Field(default=".lake", description="Root of the lake: a folder or an `s3://` address.")
+    lake_umask: str | None = Field(
+        default=None,
+        description="Umask, in octal digits, while a local lake is written. By default a new lake's files are 0640 and its folders 0750; a lake whose "
+        "folder others may enter goes on as it was.",
+    )
     queue_url: str | None = Field(default=None, description="Address of the SQS queue that MessageGears sends to.")
     business_timezone: str = Field(default="America/New_York", description="Time zone of the `*_local` dates in gold.")
     pii_key: SecretStr | None = Field(default=None, description="Key of the hash that replaces addresses in gold.")
     dbt_project_dir: Path | None = Field(default=None, description="Folder of the dbt project, if it is not the packaged one.")
 
+    cache_dir: Path | None = Field(
+        default=None,
+        description="Folder for what is made of the dbt project and kept between processes. By default `target` in the project; where that cannot "
+        "be written, `mg-lakehouse` in `XDG_CACHE_HOME` or `~/.cache`, and without a home in the folder for temporary files.",
+    )
     catalog: Path | None = Field(
         default=None, description="The DuckDB file of views, by default `catalog.duckdb` in the root of a local lake."
     )
@@ -117,6 +128,21 @@ class Settings(BaseModel):
         if fault := fault_of(uri):
             raise ValueError(fault)
         return uri
+
+    @field_validator("lake_umask")
+    @classmethod
+    def _an_umask(cls, umask: str | None) -> str | None:
+        if umask is not None and not _UMASK.fullmatch(umask):
+            raise ValueError(f"{umask!r} is no umask that leaves the owner everything; use three octal digits such as 027, 007 or 022")
+        return umask
+
+    @field_validator("cache_dir")
+    @classmethod
+    def _a_home(cls, folder: Path | None) -> Path | None:
+        try:
+            return None if folder is None else folder.expanduser().absolute()
+        except RuntimeError as error:
+            raise ValueError(NO_HOME) from error
 
     @field_validator("catalog")
     @classmethod

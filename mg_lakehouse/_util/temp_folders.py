@@ -1,5 +1,8 @@
 """Temporary folders that do not outlive a kill: the next process that creates one removes those of dead owners.
 
+:func:`temp_folder` makes one in the system's folder for temporary files, and looks for what any of our processes left there, whatever it was for.
+:class:`OwnFolder` makes one elsewhere.
+
 A process that ends in order removes its own. A killed one cannot, and what DuckDB spilled or dbt wrote would stay
 forever. The owner holds a lock on its folder, which the kernel ends with the process. Process ids do not count, for another
 container may share the disk and not the ids. On a file system without locks, nothing is removed.
@@ -14,9 +17,14 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Final, Literal, Self, get_args
 
-__all__ = ["OwnFolder"]
+__all__ = ["OwnFolder", "Purpose", "temp_folder"]
+
+Purpose = Literal["activity", "dagster", "duckdb", "rederive", "repair", "sort", "sql"]
+"""What a folder in the system's folder for temporary files is for."""
+
+_NAME: Final = "mg-lakehouse-{}-"
 
 
 class OwnFolder:
@@ -33,8 +41,7 @@ class OwnFolder:
 
     def __init__(self, parent: Path, prefix: str, *, label: str = "") -> None:
         parent.mkdir(parents=True, exist_ok=True)
-        for leftover in parent.glob(f"{prefix}*"):
-            _remove_if_left(leftover)
+        _remove_leftovers(parent, (prefix,))
         self.path, self._lock = _made(parent, prefix + label)
 
     def __enter__(self) -> Self:
@@ -49,16 +56,42 @@ class OwnFolder:
         os.close(self._lock)
 
 
+def temp_folder(purpose: Purpose) -> OwnFolder:
+    """Make a folder of this process for temporary files. Those that dead processes left, for any purpose, are removed first.
+
+    Raises:
+        OSError: it cannot be created.
+    """
+    parent = Path(tempfile.gettempdir())
+    # By name, and not by `mg-lakehouse-*`: a folder that a person made is none of these.
+    _remove_leftovers(parent, tuple(map(_NAME.format, get_args(Purpose))))
+    return OwnFolder(parent, _NAME.format(purpose))
+
+
 def _made(parent: Path, prefix: str) -> tuple[Path, int]:
     """Create a new folder; returns it and the descriptor that holds its lock."""
     while True:
         path = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
         lock = os.open(path, os.O_RDONLY)
-        with suppress(OSError):
+        try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if path.exists():
+        except BlockingIOError:
+            taken = True  # another process takes it for a leftover, in the instant before the lock
+        except OSError:
+            taken = False  # no locks on this file system
+        else:
+            taken = not path.exists()
+        if not taken:
             return path, lock
-        os.close(lock)  # another process took it for a leftover, in the instant before the lock
+        os.close(lock)
+
+
+def _remove_leftovers(parent: Path, prefixes: tuple[str, ...]) -> None:
+    """Remove the folders whose names begin so and that no living process owns."""
+    with suppress(OSError):  # a folder that may be entered, but not listed
+        for path in parent.iterdir():
+            if path.name.startswith(prefixes):
+                _remove_if_left(path)
 
 
 def _remove_if_left(path: Path) -> None:

@@ -6,17 +6,14 @@ killed midway, adds only what is missing. ``parts`` in the last bundle states th
 
 from __future__ import annotations
 
-import tempfile
 import uuid
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
-from pathlib import Path
 from typing import Final, NamedTuple
 
 import polars as pl
 
-from mg_lakehouse._util.temp_folders import OwnFolder
 from mg_lakehouse.bronze.append import append_batch, bundle_rows, in_batches
 from mg_lakehouse.bronze.read_progress import require_whole
 from mg_lakehouse.bronze.tables import ACCOUNT_ACTIVITY, ACTIVITY_SCHEMA
@@ -25,6 +22,7 @@ from mg_lakehouse.lake.errors import store_errors
 from mg_lakehouse.lake.failpoints import Failpoint, reached
 from mg_lakehouse.lake.file_stats import data_files
 from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.lake.scratch import scratch_folder
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.sources.daily_file import ActivityFile, ProgressCallback, download_activity
 from mg_lakehouse.sources.web_service import WebService
@@ -74,7 +72,7 @@ def fetch_activity(
     """
     if not again and key in files_in_bronze(lake, [key.day]):
         return Fetched(key)
-    with OwnFolder(Path(tempfile.gettempdir()), "mg-lakehouse-activity-") as folder:
+    with scratch_folder("activity") as folder:
         file = download_activity(service, key.day, key.activity_type, folder.path, progress=progress)
         return commit_bundles(lake, settings, file, received_at=datetime.now(UTC), progress=progress)
 

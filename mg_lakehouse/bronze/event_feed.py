@@ -25,13 +25,14 @@ from mg_lakehouse.errors import LakehouseError
 from mg_lakehouse.events.formats.envelopes import envelope_of
 from mg_lakehouse.lake.failpoints import Failpoint, reached
 from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.lake.ledger import posted_batches, posted_from
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.sources.deletes import Deletes
 from mg_lakehouse.sources.heartbeat import Heartbeat
 from mg_lakehouse.sources.receivers import Receivers
 from mg_lakehouse.sources.sqs import ONE_CALL, EventQueue, Received
 
-__all__ = ["DrainReport", "drain"]
+__all__ = ["DrainReport", "committed_earlier", "drain"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,14 @@ class DrainReport:
     first_sent_at: datetime | None = None
     last_sent_at: datetime | None = None
     least_margin_seconds: float | None = None
+
+    def plus(self, earlier: DrainReport) -> DrainReport:
+        """Return the report with the counts and times of an earlier try."""
+        counts = ("received", "new", "already", "deleted", "delete_failures", "corrupted", "commits", "bytes")
+        first = [time for time in (self.first_sent_at, earlier.first_sent_at) if time is not None]
+        last = [time for time in (self.last_sent_at, earlier.last_sent_at) if time is not None]
+        added = {name: getattr(self, name) + getattr(earlier, name) for name in counts}
+        return replace(self, first_sent_at=min(first, default=None), last_sent_at=max(last, default=None), **added)
 
 
 ProgressCallback = Callable[[DrainReport], None]
@@ -115,6 +124,30 @@ def drain(
     if receivers.failure is not None:
         raise receivers.failure
     return replace(committer.report, corrupted=receivers.corrupted, least_margin_seconds=heartbeat.least_margin_seconds)
+
+
+def committed_earlier(lake: Lake, first: datetime, version: int) -> DrainReport:
+    """Sum the ledgers of bronze's commits since ``first`` and up to a version: what an earlier try committed and told nobody.
+
+    Its deletes are in no ledger.
+
+    Raises:
+        PermanentError, TransientError: the table cannot be read.
+    """
+    handle = lake.open(EVENT_FEED.layer, EVENT_FEED.name)
+    accounts = [] if handle is None else [account for account in posted_from(posted_batches(handle), first) if account.version <= version]
+    ledgers = [account.ledger for account in accounts]
+    sent = [datetime.fromisoformat(time) for ledger in ledgers for time in (ledger.first_sent_at, ledger.last_sent_at) if time]
+    return DrainReport(
+        received=sum(ledger.received for ledger in ledgers),
+        new=sum(ledger.new for ledger in ledgers),
+        already=sum(ledger.already + ledger.repeated for ledger in ledgers),
+        delete_failures=sum(ledger.delete_failures for ledger in ledgers),
+        commits=len(ledgers),
+        bytes=sum(ledger.bytes for ledger in ledgers),
+        first_sent_at=min(sent, default=None),
+        last_sent_at=max(sent, default=None),
+    )
 
 
 class _Committer:

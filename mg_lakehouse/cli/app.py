@@ -6,6 +6,7 @@ A command's module is imported when the command is called (Click's ``LazyGroup``
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sys
@@ -22,6 +23,7 @@ from typer.rich_utils import rich_format_error
 from mg_lakehouse._util.escaping import for_terminal
 from mg_lakehouse._version import __version__
 from mg_lakehouse.cli.output import err, out
+from mg_lakehouse.cli.streams import only_own_words, write_out_missing_characters
 from mg_lakehouse.errors import LakehouseError
 
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
@@ -61,6 +63,16 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "suppressions": ("suppressions", "The addresses to send nothing more to."),
 }
 """By name, each command's module and its line in the list of commands, which begins its docstring. In the order of the list."""
+
+
+_FULL: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+_PANIC: Final = "PanicException"
+"""What a panic of Rust becomes in Polars and delta-rs. It is no Exception, and each library has its own."""
+
+_PANIC_REMEDY: Final = (
+    "a file of the lake may be damaged. `mg-lakehouse status` opens every table, and `mg-lakehouse backfill` compares silver with bronze."
+)
 
 
 class LazyGroup(TyperGroup):
@@ -114,6 +126,12 @@ app = typer.Typer(
 def main() -> None:
     """Run a command: the entry point. Our own errors and usage errors are one sentence each."""
     _quiet_third_parties()
+    write_out_missing_characters()
+    with only_own_words():
+        _run()
+
+
+def _run() -> None:
     try:
         status = app(standalone_mode=False)
     except LakehouseError as error:
@@ -126,6 +144,21 @@ def main() -> None:
         rich_format_error(error)  # type: ignore[arg-type]
         sys.exit(error.exit_code)
     except typer.Abort:
+        sys.exit(1)
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        err.alarm(
+            "Error", f"The disk is full, or a limit on its files is reached ({error.filename or 'a temporary file'}): free some space."
+        )
+        sys.exit(1)
+    except BaseException as error:
+        if type(error).__name__ != _PANIC:
+            raise
+        err.alarm(
+            "Error",
+            f"A library failed where it never should ({str(error).splitlines()[0][:300] if str(error) else _PANIC}): {_PANIC_REMEDY}",
+        )
         sys.exit(1)
     sys.exit(status or 0)
 

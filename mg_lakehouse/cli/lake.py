@@ -19,6 +19,7 @@ from mg_lakehouse.errors import ConfigurationError
 from mg_lakehouse.events.catalogue import SET_ASIDE
 from mg_lakehouse.gold.project import generate_docs
 from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.lake.modes import closed_modes
 from mg_lakehouse.lake.rows_out import draft
 from mg_lakehouse.maintenance.repair import planned_repair
 from mg_lakehouse.maintenance.repair import repair as mend
@@ -83,10 +84,11 @@ def retry(
 
 def _rebuild(settings: Settings, days: Sequence[date], tables: Sequence[str] | None, *, dry_run: bool) -> None:
     """Rebuild days of silver, and print what changed. Exit with status 1 if messages of these days are then set aside."""
-    with progress_bars({"backfill": "messages rebuilt"}), interrupt_as_error():
+    lake = Lake(settings.lake_uri)
+    with progress_bars({"backfill": "messages rebuilt"}), interrupt_as_error(), closed_modes(lake, settings.lake_umask):
         rebuilt = list(
             rebuild(
-                Lake(settings.lake_uri),
+                lake,
                 days,
                 tables=tables,
                 dry_run=dry_run,
@@ -96,7 +98,7 @@ def _rebuild(settings: Settings, days: Sequence[date], tables: Sequence[str] | N
         )
     print_rebuilt(out, rebuilt, dry_run=dry_run)
     if not dry_run and any(day.table == SET_ASIDE and day.rows for day in rebuilt):
-        err.alarm("Failed", set_aside_message(count_set_aside(Lake(settings.lake_uri))))
+        err.alarm("Failed", set_aside_message(count_set_aside(lake)))
         raise typer.Exit(1)
 
 
@@ -107,8 +109,9 @@ def maintain(
     """Compact the tables, and remove replaced files, orphans of killed writers and old log entries."""
     settings = load_settings()
     reports = []
-    with progress_bars({"maintain": "tables"}), interrupt_as_error():
-        for done, report in enumerate(upkeep(Lake(settings.lake_uri), settings, full=not today_only, dry_run=dry_run), start=1):
+    lake = Lake(settings.lake_uri)
+    with progress_bars({"maintain": "tables"}), interrupt_as_error(), closed_modes(lake, settings.lake_umask):
+        for done, report in enumerate(upkeep(lake, settings, full=not today_only, dry_run=dry_run), start=1):
             report_step(Step("maintain", done, f"tables, {report.layer}/{report.table}"))
             reports.append(report)
     print_maintenance(out, reports, dry_run=dry_run)
@@ -123,8 +126,10 @@ def repair(
         raise typer.BadParameter(
             "Only bronze can be repaired: the error on a damaged table of another layer says how to rebuild it.", param_hint="layer"
         )
-    lake = Lake(load_settings().lake_uri)
-    repairs = [(mend if yes else planned_repair)(lake, table) for table in BRONZE_TABLES]
+    settings = load_settings()
+    lake = Lake(settings.lake_uri)
+    with closed_modes(lake, settings.lake_umask):
+        repairs = [(mend if yes else planned_repair)(lake, table) for table in BRONZE_TABLES]
     print_repairs(out, repairs, done=yes)
     if any(table_repair.unreadable for table_repair in repairs):
         raise typer.Exit(1)
@@ -149,7 +154,8 @@ def catalog(
     path = catalog_file(settings)
     if path is None:
         raise ConfigurationError("A lake on S3 has no catalogue of its own: set MG_CATALOG to a file on this machine.")
-    tables = build_catalog(lake, settings, path)
+    with closed_modes(lake, settings.lake_umask):
+        tables = build_catalog(lake, settings, path)
     out.print(f"{len(tables)} tables are in {path}.", soft_wrap=True, highlight=False)
 
 

@@ -37,7 +37,7 @@ def conclude(result: PassResult) -> None:
 def progress_bars(stages: Mapping[str, str] = _STAGES) -> Iterator[None]:
     """Show announced steps as progress bars; ``stages`` has the unit of each stage."""
     columns = (
-        SpinnerColumn(),
+        SpinnerColumn("dots" if err.encoding.startswith("utf") else "line"),
         TextColumn("{task.fields[stage]:<8}", markup=False),
         TextColumn("{task.completed:>12,.0f} {task.fields[unit]}", markup=False),
         TimeElapsedColumn(),

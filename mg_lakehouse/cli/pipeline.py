@@ -16,6 +16,7 @@ from mg_lakehouse.dagster.interrupts import interrupt_as_error
 from mg_lakehouse.events.formats.csv import known_type
 from mg_lakehouse.events.formats.encodings import known_encoding
 from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.lake.modes import closed_modes
 from mg_lakehouse.settings import load_settings
 
 
@@ -69,10 +70,11 @@ def load(
     if encoding is not None and codec is None:
         raise typer.BadParameter(f"{encoding} is not an encoding of text: use a name such as windows-1252.", param_hint="--encoding")
     settings = load_settings()
-    with progress_bars({"load": "items loaded"}), interrupt_as_error():
+    lake = Lake(settings.lake_uri)
+    with progress_bars({"load": "items loaded"}), interrupt_as_error(), closed_modes(lake, settings.lake_umask):
         loaded = list(
             load_files(
-                Lake(settings.lake_uri),
+                lake,
                 settings,
                 [sys.stdin.buffer if str(file) == "-" else file for file in files],
                 activity=element,

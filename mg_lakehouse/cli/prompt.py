@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
 from mg_lakehouse._util.signals import handling
+from mg_lakehouse._util.user_folders import is_ready, xdg_folder
 from mg_lakehouse.errors import PermanentError
 from mg_lakehouse.lake.sql import filled_in
 from mg_lakehouse.serving.queries import query
@@ -72,8 +72,9 @@ def _line_editor(names: Sequence[str]) -> Callable[[str], str] | None:
         from prompt_toolkit import PromptSession, auto_suggest, completion, history  # noqa: PLC0415
     except ImportError:
         return None
+    file = _history()
     session: PromptSession[str] = PromptSession(
-        history=history.FileHistory(str(_history())),
+        history=history.InMemoryHistory() if file is None else history.FileHistory(str(file)),
         completer=completion.WordCompleter([*_KEYWORDS, *names], ignore_case=True, pattern=None, sentence=False, WORD=True),
         auto_suggest=auto_suggest.AutoSuggestFromHistory(),
         complete_while_typing=False,
@@ -90,11 +91,15 @@ def _dotted(words: list[str]) -> str | None:
     return None
 
 
-def _history() -> Path:
-    """Return this user's history file. Nobody else may read it: a statement can contain an address."""
-    folder = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "mg-lakehouse"
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+def _history() -> Path | None:
+    """Return this user's history file; ``None`` if there is no place for one. Nobody else may read it: a statement can contain an address."""
+    folder = xdg_folder("XDG_STATE_HOME", "mg-lakehouse")
+    if folder is None or not is_ready(folder):
+        return None
     file = folder / "sql_history"
-    file.touch(mode=0o600)
-    file.chmod(0o600)
+    try:
+        file.touch(mode=0o600)
+        file.chmod(0o600)
+    except OSError:  # another user's
+        return None
     return file

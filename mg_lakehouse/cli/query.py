@@ -11,6 +11,8 @@ import typer
 from mg_lakehouse.cli.output import out
 from mg_lakehouse.cli.prompt import run_prompt
 from mg_lakehouse.cli.rows import QueryFormat, answer
+from mg_lakehouse.cli.streams import typed_text
+from mg_lakehouse.errors import QueryError
 from mg_lakehouse.location import Location
 from mg_lakehouse.serving.dashboard.serve import serve
 from mg_lakehouse.serving.sandbox.sandbox import ad_hoc
@@ -27,9 +29,11 @@ def sql(
 ) -> None:
     """Query the lake in SQL: views bronze.*, silver.* and gold.*, read-only, and nothing outside the lake."""
     if file is not None:
-        statement = file.read_text(encoding="utf-8")
-    if statement is None and not sys.stdin.isatty():
-        statement = sys.stdin.read()
+        statement = _utf8(file.read_bytes(), str(file))
+    elif statement is not None:
+        statement = typed_text(statement)
+    elif not sys.stdin.isatty():
+        statement = _utf8(sys.stdin.buffer.read(), "Standard input")
     settings = load_settings()
     with ad_hoc(Location(settings.lake_uri), settings) as asked:
         if statement is not None:
@@ -40,6 +44,18 @@ def sql(
             lambda typed: answer(asked, typed, file_format, output),
             lambda text: out.print(text, highlight=False, soft_wrap=True),
         )
+
+
+def _utf8(content: bytes, what: str) -> str:
+    """Return statements as text, whatever the locale says of standard input.
+
+    Raises:
+        QueryError: they are not UTF-8.
+    """
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise QueryError(f"{what} is not UTF-8 at byte {error.start:,}: save the statements as UTF-8.") from error
 
 
 def dashboard(

@@ -8,7 +8,8 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from mg_lakehouse._util.escaping import shown_stream, terminal_stream
+from mg_lakehouse._util.escaping import shown_stream
+from mg_lakehouse.cli.streams import rows_stream
 
 if TYPE_CHECKING:  # `--help` does not pay for Arrow
     import pyarrow as pa
@@ -52,7 +53,8 @@ def _write(rows: pa.RecordBatchReader, chosen: QueryFormat, output: Path | None)
     from mg_lakehouse.lake.rows_out import draft, write_csv, write_json, write_parquet  # noqa: PLC0415
 
     if output is None:
-        (write_json if chosen == "json" else write_csv)(rows, terminal_stream(sys.stdout))
+        with rows_stream() as stream:
+            (write_json if chosen == "json" else write_csv)(rows, stream)
         return
     with draft(output) as file:
         if chosen == "parquet":

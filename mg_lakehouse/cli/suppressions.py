@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import signal
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from mg_lakehouse._util.escaping import terminal_stream
 from mg_lakehouse._util.signals import handling
 from mg_lakehouse.cli.output import err
+from mg_lakehouse.cli.streams import rows_stream
 from mg_lakehouse.cli.tables import print_exported
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.serving.suppression_filter import Channel, Format, Reason, Wanted
@@ -70,8 +69,8 @@ def export_suppressions(
         if output is not None:
             exported = export_file(lake, filters, output, chosen)
         else:
-            with open(sys.stdout.fileno(), "w", encoding="utf-8", newline="", closefd=False) as stream:
-                exported = export_stream(lake, filters, terminal_stream(stream))
+            with rows_stream() as stream:
+                exported = export_stream(lake, filters, stream)
     print_exported(err, exported, filters, output)
 
 

@@ -88,7 +88,7 @@ def build_definitions(
 
 def _resources(settings: Settings) -> dict[str, Any]:
     return {
-        "lake": LakeResource(uri=settings.lake_uri),
+        "lake": LakeResource(uri=settings.lake_uri, umask=settings.lake_umask),
         "event_feed": EventFeedResource(queue_url=settings.queue_url),
         "web_service": WebServiceResource(url=settings.api_url),
         "progress": ProgressResource(),

@@ -17,6 +17,7 @@ from mg_lakehouse._util.progress import Step, report_step
 from mg_lakehouse.dagster.names import Names
 from mg_lakehouse.dagster.run_heartbeats import keep_beating
 from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.lake.modes import closed_modes
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.sources.sqs import EventQueue, open_queue
 from mg_lakehouse.sources.web_service import WebService, open_web_service
@@ -38,6 +39,13 @@ class LakeResource(dg.ConfigurableResource[Any]):
     """The lake that assets read and write."""
 
     uri: str = Field(description="Root of the lake: a folder or an s3:// address.")
+    umask: str | None = Field(default=None, description="Umask, in octal digits, while a step writes a local lake.")
+
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[Self]:  # noqa: ARG002  Dagster's signature
+        """Have the files of a local lake get their modes while the resource is in use."""
+        with closed_modes(self.get(), self.umask):
+            yield self
 
     def get(self) -> Lake:
         """A client of the lake."""

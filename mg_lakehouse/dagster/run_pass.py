@@ -14,6 +14,7 @@ from typing import Any, Final
 from uuid import uuid4
 
 import dagster as dg
+from sqlalchemy.exc import SQLAlchemyError
 
 from mg_lakehouse._util.progress import remark
 from mg_lakehouse.bronze.tables import EVENT_FEED
@@ -26,9 +27,10 @@ from mg_lakehouse.dagster.liveness import missing_monitoring
 from mg_lakehouse.dagster.names import Names
 from mg_lakehouse.dagster.partitions import today
 from mg_lakehouse.dagster.waiting import Attendant, attended
-from mg_lakehouse.errors import ConfigurationError
+from mg_lakehouse.errors import ConfigurationError, PermanentError
 from mg_lakehouse.gold.pii_key import pii_key
 from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.lake.scratch import scratch_folder
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.sources.sqs import open_queue
 
@@ -114,9 +116,34 @@ def _instance() -> Iterator[dg.DagsterInstance]:
         raise ConfigurationError(f"DAGSTER_HOME, {home}, is not the absolute path of a folder: create the folder, or unset DAGSTER_HOME.")
     if home and "?" in home:  # Dagster addresses its databases by URL: half of them would be created beside the folder
         raise ConfigurationError(f"DAGSTER_HOME, {home}, contains ?, which Dagster does not support: choose a folder without it.")
-    with dg.DagsterInstance.get() if home else dg.DagsterInstance.ephemeral() as instance:
-        if home and (lacking := missing_monitoring(instance)) is not None:
-            remark(lacking)
+    with _kept_instance() if home else _passing_instance() as instance:
+        yield instance
+
+
+@contextmanager
+def _kept_instance() -> Iterator[dg.DagsterInstance]:
+    """The instance of ``DAGSTER_HOME``.
+
+    Raises:
+        PermanentError: its storage failed.
+    """
+    try:
+        with dg.DagsterInstance.get() as instance:
+            if (lacking := missing_monitoring(instance)) is not None:
+                remark(lacking)
+            yield instance
+    except SQLAlchemyError as error:
+        why = str(error).splitlines()[0]
+        raise PermanentError(
+            f"Dagster's storage of DAGSTER_HOME, {os.environ['DAGSTER_HOME']}, could not be read or written ({why}): check its disk, its rights and "
+            "its database. What the run committed to the lake stays."
+        ) from error
+
+
+@contextmanager
+def _passing_instance() -> Iterator[dg.DagsterInstance]:
+    """An instance of this process alone. A folder of Dagster's own choice would stay for ever after a kill, with the run's logs."""
+    with scratch_folder("dagster") as folder, dg.DagsterInstance.ephemeral(tempdir=str(folder.path)) as instance:
         yield instance
 
 

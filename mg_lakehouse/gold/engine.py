@@ -36,6 +36,7 @@ from mg_lakehouse.gold.planner import Planner
 from mg_lakehouse.gold.project import ModelNode, Project, TestNode, compiled_project, definitions
 from mg_lakehouse.gold.staging import StagedRows
 from mg_lakehouse.lake import duck
+from mg_lakehouse.lake.errors import is_full_disk
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.lake.sql import file_list, identifier, text
 from mg_lakehouse.settings import Settings
@@ -383,10 +384,19 @@ class _Build:
             return work()
         except LakehouseError as error:
             return NodeResult(unique_id, "error", message=str(error), error=error)
-        except _SAFE as error:
-            return NodeResult(unique_id, "error", message=f"DuckDB: {str(error).splitlines()[0]}")
         except (duckdb.Error, OSError) as error:
-            return NodeResult(unique_id, "error", message=f"{type(error).__name__}.")
+            return NodeResult(unique_id, "error", message=_told(error))
+
+
+def _told(error: duckdb.Error | OSError) -> str:
+    """What may be told of an error, as a sentence."""
+    if is_full_disk(error):
+        return (
+            "The disk of the lake or of TMPDIR is full, or a limit on its files is reached: free some space, or set TMPDIR to another disk."
+        )
+    if isinstance(error, _SAFE):
+        return f"DuckDB: {str(error).splitlines()[0]}"
+    return f"{type(error).__name__}."
 
 
 def build_variables(lake: Lake, settings: Settings, as_of: datetime) -> BuildVariables:

@@ -10,12 +10,12 @@ import contextlib
 import hashlib
 import os
 import secrets
-import tempfile
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from mg_lakehouse._util.temp_folders import OwnFolder
 from mg_lakehouse.errors import ConfigurationError
-from mg_lakehouse.lake.durable import sync_folder
+from mg_lakehouse.lake.durable import sync_file, sync_folder
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.settings import Settings
 
@@ -77,15 +77,12 @@ def _kept_key(lake: Lake, file: Path) -> bytes:
 
 def _create(file: Path) -> None:
     """Make the key whole or not at all: the loser of a race reads the winner's."""
-    descriptor, draft = tempfile.mkstemp(prefix=_FILE, dir=file.parent)  # mode 0600
-    try:
-        with os.fdopen(descriptor, "w") as stream:
-            stream.write(secrets.token_hex(_KEY_BYTES))
-            stream.flush()
-            os.fsync(stream.fileno())
+    with OwnFolder(file.parent, f"{_FILE}-") as folder:
+        draft = folder.path / _FILE
+        draft.touch(mode=0o600)
+        draft.write_text(secrets.token_hex(_KEY_BYTES))
+        sync_file(draft)
         # A link, unlike a rename, fails where the name is taken.
         with contextlib.suppress(FileExistsError):
             os.link(draft, file)
         sync_folder(file.parent)
-    finally:
-        Path(draft).unlink()

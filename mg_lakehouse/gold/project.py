@@ -13,6 +13,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -26,7 +27,8 @@ import duckdb
 import yaml
 
 from mg_lakehouse._util.temp_folders import OwnFolder
-from mg_lakehouse.errors import PermanentError
+from mg_lakehouse._util.user_folders import is_ready, own_folder_in, xdg_folder
+from mg_lakehouse.errors import ConfigurationError, PermanentError
 from mg_lakehouse.gold import addresses, user_agents
 from mg_lakehouse.gold import commit as gold
 from mg_lakehouse.gold.contract import (
@@ -50,6 +52,8 @@ __all__ = ["ModelNode", "Project", "TestNode", "compiled_project", "definitions"
 
 _PARTIAL_PARSE: Final = "partial_parse.msgpack"
 _MANIFEST: Final = "manifest.json"
+_TARGET: Final = "target"
+_MANIFESTS: Final = "engine"
 _KEPT_MANIFESTS: Final = 12
 """Manifests of other contents and variables that stay: a project may be edited to and fro, or built with values of one's own."""
 
@@ -121,13 +125,28 @@ class Project:
         return [test for test in self.tests if test.models <= known and not test.models.isdisjoint(models)]
 
 
-def target_dir(project: Path) -> Path:
-    """Where dbt's artefacts go: `target` in the project, or a folder of the user's cache where that is not writable."""
-    target = project / "target"
-    if os.access(target if target.exists() else project, os.W_OK):
+def target_dir(settings: Settings) -> Path:
+    """Where dbt's artefacts go: ``MG_CACHE_DIR``, else `target` in the project, else the user's cache, else the folder for temporary files.
+
+    Raises:
+        ConfigurationError: there is no project, or ``MG_CACHE_DIR`` cannot be written.
+        PermanentError: none of them can be written.
+    """
+    if (chosen := settings.cache_dir) is not None:
+        if not is_ready(chosen):
+            raise ConfigurationError(f"MG_CACHE_DIR, {chosen}, cannot be written: choose another folder, or unset it.")
+        return chosen
+    project = project_dir(settings)
+    if os.access(target if (target := project / _TARGET).exists() else project, os.W_OK):
         return target
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "mg-lakehouse" / "dbt-target"
+    if (cache := xdg_folder("XDG_CACHE_HOME", "mg-lakehouse/dbt-target")) is not None and is_ready(cache):
+        return cache
+    try:
+        return own_folder_in(Path(tempfile.gettempdir()), "mg-lakehouse-cache")
+    except OSError as error:
+        raise PermanentError(
+            f"No folder for what is made of the dbt project can be written ({error.strerror or type(error).__name__}): name one with MG_CACHE_DIR."
+        ) from error
 
 
 def ensure_manifest(settings: Settings, variables: Mapping[str, Any] | None = None) -> Path:
@@ -141,13 +160,32 @@ def ensure_manifest(settings: Settings, variables: Mapping[str, Any] | None = No
         PermanentError: the project does not compile.
     """
     project = project_dir(settings)
-    manifests = target_dir(project) / "engine"
-    manifest = manifests / f"{_content(project, variables)}.json"
-    if manifest.is_file():
-        with suppress(OSError):  # the folder may belong to somebody else
-            os.utime(manifest)
-        return manifest
-    with _own_target(project, "compile") as target:
+    name = f"{_content(project, variables)}.json"
+    kept = target_dir(settings)
+    manifests = kept / _MANIFESTS
+    manifest = manifests / name
+    # An image may have been built with the manifest in the project, and be run by whoever cannot write there.
+    for made in (manifest, project / _TARGET / _MANIFESTS / name):
+        if made.is_file():
+            with suppress(OSError):  # the folder may belong to somebody else
+                os.utime(made)
+            return made
+    try:
+        _compile(project, kept, manifest, variables)
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+        raise PermanentError(
+            f"What is made of the dbt project cannot be written to {kept} ({why}): free some space, or name another folder with MG_CACHE_DIR."
+        ) from error
+    with suppress(FileNotFoundError):  # another process removes the same
+        for old in sorted(manifests.glob("*.json"), key=lambda file: file.stat().st_mtime)[:-_KEPT_MANIFESTS]:
+            old.unlink()
+    return manifest
+
+
+def _compile(project: Path, kept: Path, manifest: Path, variables: Mapping[str, Any] | None) -> None:
+    """Write the manifest of the project."""
+    with _own_target(kept, "compile") as target:
         _write_profile(project, target)
         arguments = ["compile", "--profiles-dir", str(target), "--target", ENGINE]
         arguments += ["--vars", json.dumps(dict(variables))] if variables else []
@@ -156,12 +194,8 @@ def ensure_manifest(settings: Settings, variables: Mapping[str, Any] | None = No
             raise PermanentError(
                 f"The dbt project {project} does not compile: {_last_lines(done.stdout)} Run `dbt compile --project-dir {project}` to see more."
             )
-        manifests.mkdir(parents=True, exist_ok=True)
+        manifest.parent.mkdir(parents=True, exist_ok=True)
         (target / _MANIFEST).replace(manifest)
-    with suppress(FileNotFoundError):  # another process removes the same
-        for old in sorted(manifests.glob("*.json"), key=lambda file: file.stat().st_mtime)[:-_KEPT_MANIFESTS]:
-            old.unlink()
-    return manifest
 
 
 def compiled_project(settings: Settings, variables: Mapping[str, Any] | None = None) -> Project:
@@ -215,7 +249,7 @@ def generate_docs(lake: Lake, settings: Settings, file: Path) -> None:
         PII_KEY: "" if settings.pii_key is None else settings.pii_key.get_secret_value(),
         DBT_DATABASE: ":memory:",
     }
-    with _own_target(project, "docs") as target:
+    with _own_target(target_dir(settings), "docs") as target:
         done = _run_dbt(project, ["docs", "generate", "--static"], target, environment)
         page = target / "static_index.html"
         if done.returncode != 0 or not page.is_file():
@@ -328,13 +362,13 @@ def _write_profile(project: Path, folder: Path) -> None:
 
 
 @contextmanager
-def _own_target(project: Path, label: str) -> Iterator[Path]:
+def _own_target(kept: Path, label: str) -> Iterator[Path]:
     """The folder that one run of dbt writes to: of two with one folder, each would read what the other wrote, or half of it.
 
     It begins with what the run before it parsed, and hands on what it parsed itself.
     """
-    parsed = target_dir(project) / f"{label}-{_PARTIAL_PARSE}"
-    with OwnFolder(target_dir(project), "gold-run-", label=f"{label}-") as folder:
+    parsed = kept / f"{label}-{_PARTIAL_PARSE}"
+    with OwnFolder(kept, "gold-run-", label=f"{label}-") as folder:
         with suppress(FileNotFoundError):
             shutil.copyfile(parsed, folder.path / _PARTIAL_PARSE)
         yield folder.path

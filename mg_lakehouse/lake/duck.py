@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import atexit
 import itertools
-import tempfile
 from functools import cache
 from hashlib import sha256
 from importlib.util import find_spec
@@ -17,9 +16,9 @@ from typing import Final
 
 import duckdb
 
-from mg_lakehouse._util.temp_folders import OwnFolder
 from mg_lakehouse.errors import ConfigurationError
 from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.lake.scratch import scratch_folder
 from mg_lakehouse.lake.sql import text
 
 __all__ = [
@@ -67,8 +66,12 @@ def connection_options(database: str = _IN_MEMORY) -> dict[str, str]:
 
 @cache
 def private_folder() -> str:
-    """Return a folder of this process, removed when it ends. Spilled data can hold addresses, and DuckDB makes it readable for all."""
-    folder = OwnFolder(Path(tempfile.gettempdir()), "mg-lakehouse-duckdb-")
+    """Return a folder of this process, removed when it ends. Spilled data can hold addresses, and DuckDB makes it readable for all.
+
+    Raises:
+        PermanentError: it cannot be made.
+    """
+    folder = scratch_folder("duckdb")
     atexit.register(folder.remove)
     return str(folder.path)
 

@@ -17,9 +17,12 @@ from deltalake.exceptions import DeltaError
 from mg_lakehouse.errors import LakehouseError, PermanentError, TransientError
 from mg_lakehouse.lake.damage import remedy
 
-__all__ = ["FEATURE_REMEDY", "store_error", "store_errors"]
+__all__ = ["FEATURE_REMEDY", "is_full_disk", "store_error", "store_errors"]
 
 FEATURE_REMEDY: Final = "a newer release or another program turned it on. Upgrade mg-lakehouse, or recreate the table without it as that program's manual describes."
+
+_FULL: Final = ("no space left", "disk quota exceeded", "file too large", "max_temp_directory_size")
+"""How a full disk is told; by the last one DuckDB, which keeps a tenth of the disk free."""
 
 _PERMANENT: Final = (
     (
@@ -38,10 +41,7 @@ _PERMANENT: Final = (
         "cannot be written or read: access was refused. Check MG_LAKE_URI and the rights or AWS credentials behind it.",
     ),
     (("nosuchbucket", "bucket does not exist"), "cannot be reached: its bucket does not exist. Create it or correct MG_LAKE_URI."),
-    (
-        ("no space left", "disk quota exceeded", "file too large"),
-        "cannot be written: the disk is full, or a limit on its files is reached. Free some space.",
-    ),
+    (_FULL, "cannot be written: the disk is full, or a limit on its files is reached. Free some space."),
     (
         ("invalid table version",),
         (
@@ -70,6 +70,12 @@ _DAMAGED: Final = (
     "parquet input source",
 )
 """Phrases, in lower case, of libraries about torn or foreign files: a retry reads the same bytes."""
+
+
+def is_full_disk(error: BaseException) -> bool:
+    """Whether an error of Python, delta-rs or DuckDB says that a disk is full or a limit on files is reached."""
+    lowered = str(error).lower()
+    return any(sign in lowered for sign in _FULL)
 
 
 def store_error(error: BaseException, what: str) -> LakehouseError:

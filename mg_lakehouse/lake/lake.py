@@ -22,6 +22,7 @@ from mg_lakehouse._util.progress import remark
 from mg_lakehouse.errors import ConfigurationError
 from mg_lakehouse.lake.damage import refuse_damage, refuse_new_damage
 from mg_lakehouse.lake.errors import store_error, store_errors
+from mg_lakehouse.lake.modes import root_mode
 from mg_lakehouse.lake.tables import (
     STATISTICS_PROPERTY,
     TableSpec,
@@ -38,9 +39,6 @@ from mg_lakehouse.location import Layer, Location, fault_of
 __all__ = ["NO_HOOKS", "Lake"]
 
 _OPENED_AT_ONCE: Final = 8
-
-_ROOT_MODE: Final = 0o750
-"""delta-rs and DuckDB make files that everybody may read; who may not enter the folder reaches none of them."""
 
 _GROWTHS: Final = 5
 """Tries to add columns. A try fails only against another's commit, and after two of the same release nothing is left to add."""
@@ -98,13 +96,15 @@ class Lake(Location):
     def make_root(self) -> None:
         """Make the folder of a local lake that is not there yet, for its owner and its group alone: the tables hold addresses and raw messages.
 
+        What is made in it gets its modes by :mod:`mg_lakehouse.lake.modes`.
+
         A folder that is there keeps its mode.
 
         Raises:
             OSError: it cannot be made.
         """
         if self.is_local:
-            Path(self.root).mkdir(mode=_ROOT_MODE, parents=True, exist_ok=True)
+            Path(self.root).mkdir(mode=root_mode(), parents=True, exist_ok=True)
 
     def created(self, spec: TableSpec) -> DeltaTable:
         """Open the table, or create it with its schema and properties if it does not exist.

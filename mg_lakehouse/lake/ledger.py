@@ -18,6 +18,9 @@ from typing import Any, ClassVar, Final, Generic, Self, TypeVar
 import polars as pl
 from deltalake import DeltaTable
 
+from mg_lakehouse.lake.errors import store_errors
+from mg_lakehouse.location import address_of
+
 __all__ = [
     "HOUR_FORMAT",
     "REDERIVED",
@@ -33,6 +36,7 @@ __all__ = [
     "log_begins",
     "posted",
     "posted_batches",
+    "posted_from",
     "posted_slices",
     "since",
 ]
@@ -150,6 +154,11 @@ def since(accounts: Iterable[Posted[L]], first: datetime) -> Iterator[Posted[L]]
     return takewhile(lambda account: account.committed_at >= first - SKEW, accounts)
 
 
+def posted_from(accounts: Iterable[Posted[L]], first: datetime) -> Iterator[Posted[L]]:
+    """Yield those ledgers, newest first, that were committed at a time or later."""
+    return takewhile(lambda account: account.committed_at >= first, accounts)
+
+
 def posted_batches(bronze: DeltaTable) -> Iterator[Posted[BatchLedger]]:
     """Yield the ledgers of bronze's commits, newest first, as far back as the log goes. Read on demand."""
     return posted(bronze, BatchLedger)
@@ -182,16 +191,22 @@ def commits_of(table: DeltaTable, *, first_look: int = _FIRST_LOOK) -> Iterator[
     between, each commit would get a number that is too low, and beside an ingest the books of an hour did not balance. Asked for
     one commit, it gives the handle's own after all newer ones; so the handle's commit is found in longer answers.
     """
-    newest = table.history(1)[-1:]
+    newest = _history(table, 1)[-1:]
     yield from (commit | {"version": table.version()} for commit in newest)
     seen, limit = len(newest), first_look
     while seen:
-        commits = [_content(commit) for commit in table.history(limit)]
+        commits = [_content(commit) for commit in _history(table, limit)]
         own = commits[commits.index(_content(newest[0])) :]
         yield from (commit | {"version": table.version() - at} for at, commit in enumerate(own[seen:], seen))
         if len(own) < limit:
             return
         seen, limit = len(own), limit * 4
+
+
+def _history(table: DeltaTable, limit: int) -> list[dict[str, Any]]:
+    root, layer, name = address_of(table.table_uri).rstrip("/").rsplit("/", 2)
+    with store_errors(f"{layer}/{name} in the lake {root}"):
+        return table.history(limit)
 
 
 def log_begins(table: DeltaTable) -> datetime | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import os
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from numbers import Number
@@ -16,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mg_lakehouse._util.escaping import for_csv
+from mg_lakehouse._util.temp_folders import OwnFolder
 from mg_lakehouse.errors import PermanentError
 
 __all__ = ["draft", "write_csv", "write_json", "write_parquet"]
@@ -95,20 +95,19 @@ def write_parquet(rows: pa.RecordBatchReader, path: Path) -> int:
 
 @contextmanager
 def draft(path: Path) -> Iterator[Path]:
-    """Yield a file beside ``path``, of mode 0600, that replaces it when the block ends and is removed when it fails.
+    """Yield a file beside ``path``, of mode 0600, that replaces it when the block ends and is removed when it fails, by the next one after a kill.
 
     Raises:
         PermanentError: the file cannot be written.
     """
     try:
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        file = Path(name)
-        try:
+        path.parent.stat()  # a folder of a mistyped name is not made
+        with OwnFolder(path.parent, f".{path.name}.mg-lakehouse-") as folder:
+            file = folder.path / "draft"
+            file.touch(mode=0o600)
             yield file
-            os.fsync(descriptor)
+            with file.open("rb") as written:
+                os.fsync(written.fileno())
             file.replace(path)
-        finally:
-            os.close(descriptor)
-            file.unlink(missing_ok=True)
     except OSError as error:
         raise PermanentError(f"The file {path} cannot be written ({error.strerror}): choose another.") from error

@@ -16,10 +16,12 @@ import polars as pl
 from deltalake import BloomFilterProperties, ColumnProperties, DeltaTable, WriterProperties
 from deltalake.exceptions import CommitFailedError, DeltaError
 
+from mg_lakehouse._util.environment import set_environment
 from mg_lakehouse.events.catalogue import REJECTED_ITEMS, UNRECOGNIZED
 from mg_lakehouse.lake.commit import NO_HOOKS, replaced_file_bytes
 from mg_lakehouse.lake.errors import store_errors
 from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.lake.scratch import scratch_folder
 from mg_lakehouse.location import Layer, address_of
 from mg_lakehouse.settings import Settings
 
@@ -136,7 +138,7 @@ def rewrite(handle: DeltaTable, layer: Layer, planned: Rewrite, settings: Settin
     with store_errors(what):
         try:
             if planned.how == "sort":
-                handle.optimize.z_order([_SORTED_BY], **options)
+                _sort(handle, options)
             else:
                 handle.optimize.compact(**options)
             return Rewritten(planned.how)
@@ -148,6 +150,12 @@ def rewrite(handle: DeltaTable, layer: Layer, planned: Rewrite, settings: Settin
                 raise
         handle.optimize.compact(**options)
         return Rewritten("merge", f"{planned.partition} is too large to sort within MG_SORT_BYTES: it was merged unsorted")
+
+
+def _sort(handle: DeltaTable, options: dict[str, Any]) -> None:
+    """Sort with what does not fit into memory in a folder of ours: delta-rs (1.6.6) spills to ``TMPDIR``, and a killed one would leave the rows there."""
+    with scratch_folder("sort") as folder, set_environment({"TMPDIR": str(folder.path)}):
+        handle.optimize.z_order([_SORTED_BY], **options)
 
 
 def _writer(layer: Layer, handle: DeltaTable) -> WriterProperties:
@@ -191,12 +199,12 @@ def _out_of_order(lake: Lake, handle: DeltaTable, files: pl.DataFrame, target: i
     return _loose_bytes(spans) > _LOOSE * size
 
 
-def _loose_bytes(spans: Sequence[tuple[datetime, datetime, int]]) -> int:
-    """Sum the bytes of files that overlap a larger one."""
+def _loose_bytes(spans: Sequence[tuple[datetime | None, datetime | None, int]]) -> int:
+    """Sum the bytes of files that overlap a larger one, or whose times the log does not say."""
     kept: list[tuple[datetime, datetime]] = []
     loose = 0
     for low, high, size in spans:
-        if any(low < other_high and other_low < high for other_low, other_high in kept):
+        if low is None or high is None or any(low < other_high and other_low < high for other_low, other_high in kept):
             loose += size
         else:
             kept.append((low, high))

@@ -20,7 +20,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Final, NamedTuple
 
 import polars as pl
@@ -42,6 +41,7 @@ from mg_lakehouse.lake.file_stats import all_files, files_between
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.lake.ledger import SliceLedger
 from mg_lakehouse.lake.log_files import LOG, actions_of, data_file, entry_file, files_named, log_of
+from mg_lakehouse.lake.scratch import scratch_folder
 from mg_lakehouse.lake.tables import TableSpec
 
 __all__ = ["SIDE_FOLDER", "Recovered", "Repair", "planned_repair", "repair"]
@@ -249,8 +249,8 @@ def _readable(folder: Path) -> list[int]:
 def _first_entry(lake: Lake, table: str) -> list[dict[str, Any]]:
     """Rebuild the first log entry of a bronze table, with the table id that silver recorded, if it has read the table."""
     spec = _SPECS[table]
-    with TemporaryDirectory(prefix="mg-lakehouse-repair-") as folder:
-        scratch = Lake(folder)
+    with scratch_folder("repair") as folder:
+        scratch = Lake(str(folder.path))
         scratch.ensure(spec)
         actions = actions_of(entry_file(Path(scratch.uri_of("bronze", table)), 0).read_bytes())
     known = _id_by_silver(lake, table)

@@ -6,7 +6,6 @@ newest version of a Delta table. So the catalogue changes only when tables appea
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ import duckdb
 from deltalake import DeltaTable
 
 from mg_lakehouse._util.escaping import visible
+from mg_lakehouse._util.temp_folders import OwnFolder
 from mg_lakehouse.bronze.tables import BRONZE_SPECS, BRONZE_TABLES
 from mg_lakehouse.errors import PermanentError
 from mg_lakehouse.events.catalogue import SET_ASIDE, silver_tables
@@ -88,8 +88,8 @@ def write_catalog(lake: Lake, tables: Sequence[Shown], path: Path) -> None:
     _require_place(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".catalog-", dir=path.parent) as folder:
-            draft = Path(folder, "catalog.duckdb")
+        with OwnFolder(path.parent, ".catalog-") as folder:
+            draft = folder.path / "catalog.duckdb"
             with connect(lake, str(draft)) as connection:
                 # In one transaction: each of a thousand comments waited for the disk, several seconds of a busy one.
                 connection.begin()
@@ -97,7 +97,7 @@ def write_catalog(lake: Lake, tables: Sequence[Shown], path: Path) -> None:
                     connection.execute(statement)
                 connection.commit()
             draft.replace(path)
-            script = Path(folder, "views.sql")
+            script = folder.path / "views.sql"
             script.write_text(_script(lake, [*attachments(tables), *ddl]), encoding="utf-8")
             script.replace(path.with_name("views.sql"))
     except (OSError, duckdb.IOException) as error:

@@ -11,19 +11,16 @@ partition in between, which delta-rs checks. Otherwise it reads the day of that 
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
-from pathlib import Path
 from typing import Final, NamedTuple
 
 import polars as pl
 from deltalake import DeltaTable
 
 from mg_lakehouse._util.dates import days_between
-from mg_lakehouse._util.temp_folders import OwnFolder
 from mg_lakehouse.errors import PermanentError
 from mg_lakehouse.events.catalogue import REJECTED_ITEMS, SET_ASIDE, silver_tables
 from mg_lakehouse.events.dedupe import against_existing, first_received
@@ -33,6 +30,7 @@ from mg_lakehouse.lake.commit import AlreadyCommitted, OvertakenError, Replace, 
 from mg_lakehouse.lake.errors import store_errors
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.lake.ledger import REDERIVED
+from mg_lakehouse.lake.scratch import scratch_folder
 from mg_lakehouse.lake.sql import text
 from mg_lakehouse.silver.candidates import duplicate_candidates
 from mg_lakehouse.silver.commit import as_rejected
@@ -136,7 +134,7 @@ def _day(
     if retried.ends:
         remaining.append(SET_ASIDE)
     for attempt in range(_ATTEMPTS):
-        with OwnFolder(Path(tempfile.gettempdir()), "mg-lakehouse-rederive-") as folder:
+        with scratch_folder("rederive") as folder:
             staged = staged_day(lake, day, folder.path)
             for messages in staged.stage(lake, slice_bytes):
                 count(messages)
@@ -179,7 +177,9 @@ class _Seen:
     flattened: Mapping[str, int]
 
     @classmethod
-    def read(cls, handle: DeltaTable, day: StagedDay) -> _Seen:
+    def read(cls, handle: DeltaTable | None, day: StagedDay) -> _Seen:
+        if handle is None:  # a dry run makes no table: an empty one has no files, and has flattened what all have
+            return cls((), {source.name: source.flattened for source in day.sources})
         flattened = {source.name: max(source.flattened, handle.transaction_version(source.app) or 0) for source in day.sources}
         return cls(partition_files(handle, day.day), flattened)
 
@@ -195,7 +195,8 @@ def _make_table(lake: Lake, day: StagedDay, table: str, retried: Retried, *, dry
         handle = lake.open("silver", table)
         if handle is None and not day.has(table):
             return Rebuilt(table, day.day, 0, 0, 0, None), pl.DataFrame()
-        handle = handle or lake.ensure(silver_spec(table))
+        if handle is None and not dry_run:
+            handle = lake.ensure(silver_spec(table))
         seen = _Seen.read(handle, day)
         if any(version > source.handle.version() and source.has_grown(lake, day.day) for source, version in seen.by_source(day)):
             raise OvertakenError(f"{what} got rows of new messages during the rebuild: try again.")
@@ -271,10 +272,10 @@ def _predicate(day: date, ids: pl.Series | None) -> str:
     return f"{partition} AND activity_id IN ({', '.join(map(text, ids.unique().sort()))})"
 
 
-def _current(lake: Lake, handle: DeltaTable, files: Sequence[str], table: str) -> pl.DataFrame:
+def _current(lake: Lake, handle: DeltaTable | None, files: Sequence[str], table: str) -> pl.DataFrame:
     """Read keys and fingerprints of the table's rows of the day."""
     schema = silver_schema(table)
-    rows = lake.scan(files, handle) if files else pl.LazyFrame(schema=schema)
+    rows = lake.scan(files, handle) if handle is not None and files else pl.LazyFrame(schema=schema)
     keys = keys_of(table)
     return with_fingerprints(rows, table).select(*keys, ROW).cast({name: schema[name] for name in keys}).collect(engine="streaming")
 
@@ -299,10 +300,10 @@ def _winners(
     return among.kept, pl.concat([against.conflicts, among.conflicts])
 
 
-def _elsewhere(lake: Lake, handle: DeltaTable, day: StagedDay, table: str, rows: pl.DataFrame) -> pl.DataFrame:
+def _elsewhere(lake: Lake, handle: DeltaTable | None, day: StagedDay, table: str, rows: pl.DataFrame) -> pl.DataFrame:
     """Read rows of other days with an activity id of these. A row written with an older catalogue comes twice, the second time as this one reads it."""
     columns = ["activity_id", "event_at", CONTENT, "source", "message_id", "item_index"]
-    near = duplicate_candidates(lake, handle, rows["event_at"], [source.name for source in day.sources])
+    near = None if handle is None else duplicate_candidates(lake, handle, rows["event_at"], [source.name for source in day.sources])
     if near is None:
         return rows.select(columns).clear()
     begin = datetime.combine(day.day, time(), UTC)

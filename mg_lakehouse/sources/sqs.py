@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from urllib.parse import urlsplit
 
 from botocore.config import Config
 from botocore.exceptions import (
@@ -46,6 +49,11 @@ ONE_CALL: Final = 10
 """Messages in one SQS call, at most."""
 
 _IN_FLIGHT_QUOTA: Final = 120_000
+
+_REGION: Final = re.compile(r"[a-z]{2,4}(?:-[a-z]+)+-[0-9]+")
+"""Form of a region's name, such as `us-gov-west-1` or `eusc-de-east-1`."""
+
+_FIRST_REGION: Final = "us-east-1"
 
 _NO_SUCH_QUEUE: Final = ("NonExistentQueue", "QueueDoesNotExist", "InvalidAddress")
 _REFUSED: Final = (
@@ -252,8 +260,13 @@ class EventQueue:
 
 
 def _region_of(queue_url: str) -> str:
-    host = queue_url.partition("://")[2].partition("/")[0].split(".")
-    return host[1] if len(host) > 3 and host[0] == "sqs" else "us-east-1"
+    """Return the region that a queue's address names: that of a VPC endpoint, FIPS and dual-stack ones too, and the legacy ``eu-west-1.queue.amazonaws.com``."""
+    labels = (urlsplit(queue_url).hostname or "").split(".")
+    for before, after in pairwise(labels):
+        named = after if before in {"sqs", "sqs-fips"} else before if after == "queue" else ""
+        if _REGION.fullmatch(named):
+            return named
+    return _FIRST_REGION  # as `queue.amazonaws.com` means, and as good as any for an emulator
 
 
 def _received(message: Mapping[str, object], now: datetime) -> Received:

@@ -46,13 +46,16 @@ def process(folder: Path, *arguments: str, **variables: str) -> subprocess.Compl
     )
 
 
-def command(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run the command's entry point in this process, in a folder, with these variables and no others: without the seconds of its imports."""
+def command(folder: Path, *arguments: str, encoding: str = "utf-8", **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run the command's entry point in this process, in a folder, with these variables and no others: without the seconds of its imports.
+
+    ``encoding`` is that of standard output and error. A byte that it lacks is a surrogate in what is returned.
+    """
     status: object = 0
     width = int(variables["COLUMNS"]) if "COLUMNS" in variables else None
     with (
-        _stream() as out,
-        _stream() as err,
+        _stream(encoding) as out,
+        _stream(encoding) as err,
         _surroundings(folder, variables),
         patch.multiple(sys, argv=[COMMAND, *arguments], stdout=out, stderr=err, stdin=io.TextIOWrapper(io.BytesIO())),
         # The consoles take their width of the environment when they are made.
@@ -78,13 +81,14 @@ def _surroundings(folder: Path, variables: dict[str, str]) -> Iterator[None]:
             dagster.setLevel(level)
 
 
-def _stream() -> io.TextIOWrapper:
+def _stream(encoding: str) -> io.TextIOWrapper:
     """A stream with a file below it, as standard output has."""
-    return io.TextIOWrapper(cast("BinaryIO", tempfile.TemporaryFile()), encoding="utf-8", write_through=True)
+    return io.TextIOWrapper(cast("BinaryIO", tempfile.TemporaryFile()), encoding=encoding, write_through=True)
 
 
 def _text(stream: io.TextIOWrapper) -> str:
     stream.seek(0)
+    stream.reconfigure(errors="surrogateescape")
     return stream.read()
 
 

@@ -84,9 +84,23 @@ def settings_page() -> str:
         "Read from the environment and from a file `.env` in the working folder; the environment wins. None is required: without any, the lake is the folder\n"
         "`.lake` and there is no queue. A value that cannot be used is one sentence that names the variable.\n\n"
         "Credentials, region and endpoint of AWS are the standard variables, profiles and roles of boto3: `AWS_PROFILE`, `AWS_REGION`, `AWS_ENDPOINT_URL`;\n"
-        "`AWS_ENDPOINT_URL_S3` and `AWS_ENDPOINT_URL_SQS` where lake and queue have different ones. See [a lake on S3](how-it-works.md#a-lake-on-s3)."
+        "`AWS_ENDPOINT_URL_S3` and `AWS_ENDPOINT_URL_SQS` where lake and queue have different ones. See [a lake on S3](how-it-works.md#a-lake-on-s3).\n"
+        "Where none says a region, the queue's address does, in each of its forms: of a VPC endpoint, FIPS, dual-stack, `eu-west-1.queue.amazonaws.com`."
     )
-    return "\n".join([_MADE, "# Settings\n", text, "", *_table(("variable", "value", "default", "what it is"), rows), ""])
+    folders = (
+        "## Folders\n\n"
+        "No home is needed, and nothing but these is written. A variable of XDG counts where it is an absolute path.\n\n"
+        "| what | where | if it cannot be written |\n|---|---|---|\n"
+        "| the lake | `MG_LAKE_URI`, by default `.lake` in the working folder | an error |\n"
+        "| the catalogue of views | `MG_CATALOG`, by default in the root of a local lake | the old one stays |\n"
+        "| what is made of the dbt project; it may be removed at any time | `MG_CACHE_DIR`, else `target` in the project | "
+        "`mg-lakehouse` in `XDG_CACHE_HOME` or `~/.cache`, then `mg-lakehouse-cache-<user id>` in `TMPDIR` |\n"
+        "| the history of the prompt `sql` | `mg-lakehouse` in `XDG_STATE_HOME` or `~/.local/state` | there is none |\n"
+        "| temporary files | `TMPDIR`, else `/tmp`, `/var/tmp`, `/usr/tmp`, the working folder | an error |\n"
+        "| Dagster's runs and events | `DAGSTER_HOME`; of `dev` `.dagster` in the working folder, of a command `TMPDIR` for its length | an error |\n"
+        "| pages and exports | `--output` | an error |\n"
+    )
+    return "\n".join([_MADE, "# Settings\n", text, "", *_table(("variable", "value", "default", "what it is"), rows), "", folders])
 
 
 def tables_page() -> str:

@@ -14,7 +14,6 @@ import pytest
 from mg_lakehouse._util.environment import set_environment
 from mg_lakehouse.dagster.build import build_definitions
 from mg_lakehouse.dagster.names import Names
-from mg_lakehouse.gold.names import project_dir
 from mg_lakehouse.gold.project import ensure_manifest, target_dir
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.settings import Settings
@@ -31,7 +30,7 @@ def lake(tmp_path: Path) -> Lake:
 def test_models_built_alone_have_the_key_of_the_settings_and_leaves_no_artefacts(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     # The key is in the settings of the code location and not in the environment.
     monkeypatch.delenv("MG_PII_KEY", raising=False)
-    target = target_dir(project_dir(Settings()))
+    target = target_dir(Settings())
     with set_environment({}), dg.DagsterInstance.ephemeral() as instance:
         job = build_definitions(settings(lake)).resolve_implicit_global_asset_job_def()
         before = folders(target)

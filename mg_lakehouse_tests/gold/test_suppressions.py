@@ -289,3 +289,21 @@ def test_two_events_of_different_types_may_have_one_id(tmp_path: Path) -> None:
     evidence = table(lake, "suppression_evidence").sort("suppression_reason")
     assert evidence.select("activity_id", "suppression_reason").rows() == [("shared", "complaint"), ("shared", "unsubscribe")]
     assert listed(lake, "lou@corp.example")["evidence_events"] == 2
+
+
+def test_who_opts_out_under_one_id_is_not_written_to_under_another(tmp_path: Path) -> None:
+    """Ids are not merged for an address in common, and need not be: the list and its violations are of addresses."""
+    desk = "desk@corp.example"
+    lake = Lake(str(tmp_path / "lake"))
+    append(
+        lake,
+        [
+            *(event("deliveries", number, request=JOB, recipient_id=f"d{number}", email=desk) for number in range(3)),
+            event("unsubscribes", HOUR, request=JOB, recipient_id="d0", email=desk),
+            event("deliveries", 2 * HOUR, request=OTHER, recipient_id="d1", email=desk),
+        ],
+    )
+    build(lake, select="suppression_list suppression_violations fct_messages")
+    assert table(lake, "fct_messages").filter(request_id=JOB).height == 3
+    assert table(lake, "suppression_list").select("address", "reasons").rows() == [(desk, ["unsubscribe"])]
+    assert one(table(lake, "suppression_violations"))["recipient_key"] == "id:d1"

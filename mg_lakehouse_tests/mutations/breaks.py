@@ -32,6 +32,11 @@ _MAINTENANCE: Final = "mg_lakehouse_tests/maintenance/test_run.py"
 _GOLD: Final = "mg_lakehouse_tests/gold/test_commit.py"
 _PREDICATE: Final = "mg_lakehouse_tests/gold/test_predicate.py"
 _SINKS: Final = "mg_lakehouse_tests/util/test_escaping.py"
+_FOLDERS: Final = "mg_lakehouse_tests/util/test_temp_folders.py"
+_LEFT: Final = "mg_lakehouse_tests/cli/test_leftovers.py"
+_SURROUNDINGS: Final = "mg_lakehouse_tests/cli/test_surroundings.py"
+_MODES: Final = "mg_lakehouse_tests/lake/test_modes.py"
+_UNREPORTED: Final = "mg_lakehouse_tests/dagster/test_unreported.py"
 
 BREAKS: Final = (
     # Every item that begins in a body is somewhere.
@@ -635,5 +640,65 @@ BREAKS: Final = (
         "suppress(OSError, ValueError)",
         "suppress(OSError)",
         ("mg_lakehouse_tests/dagster/test_dbt_specs.py::test_a_file_that_was_cut_short_is_made_anew",),
+    ),
+    # What a process leaves, whom a lake is for, and what it is told.
+    Break(
+        "a living process's folder is removed",
+        "mg_lakehouse/_util/temp_folders.py",
+        """                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(path, ignore_errors=True)
+""",
+        """                shutil.rmtree(path, ignore_errors=True)
+""",
+        (f"{_FOLDERS}::test_a_folder_outlives_its_owners_kill_until_the_next_is_made",),
+    ),
+    Break(
+        "only leftovers of the same purpose are looked for",
+        "mg_lakehouse/_util/temp_folders.py",
+        "tuple(map(_NAME.format, get_args(Purpose)))",
+        "(_NAME.format(purpose),)",
+        (f"{_FOLDERS}::test_what_dead_processes_left_is_removed_whatever_it_was_for_and_what_is_a_persons_own_stays",),
+    ),
+    Break(
+        "a dry run makes the table that it looks for",
+        "mg_lakehouse/silver/rebuild.py",
+        "if handle is None and not dry_run:",
+        "if handle is None:",
+        (f"{_LEFT}::test_what_only_reports_changes_nothing",),
+    ),
+    Break(
+        "a lake's files are for everybody",
+        "mg_lakehouse/lake/modes.py",
+        "        return own | _NEW_LAKE\n",
+        "        return own\n",
+        (f"{_MODES}::test_all_that_a_run_of_dagster_writes_has_the_modes_of_the_setting_or_of_the_lake",),
+    ),
+    Break(
+        "a slice that was half committed is reported twice",
+        "mg_lakehouse/silver/earlier.py",
+        "account.ledger.high <= own.from_version",
+        "account.ledger.high >= 0",
+        (f"{_UNREPORTED}::test_a_slice_that_was_half_committed_is_reported_once",),
+    ),
+    Break(
+        "what was committed before a failure is not reported",
+        "mg_lakehouse/dagster/unreported.py",
+        "for record in (*failed, *",
+        "for record in (*failed[:0], *",
+        (f"{_UNREPORTED}::test_a_run_after_one_that_died_behind_bronzes_commit_reports_it",),
+    ),
+    Break(
+        "a run whose bodies were all refused ends well",
+        "mg_lakehouse/dagster/assets/event_feed.py",
+        "    if not report.received:\n",
+        "    if report.corrupted < 0:\n",
+        (f"{_SURROUNDINGS}::test_a_run_whose_bodies_were_all_refused_for_their_checksums_fails",),
+    ),
+    Break(
+        "a folder that others can write is trusted",
+        "mg_lakehouse/_util/user_folders.py",
+        " or found.st_mode & 0o022",
+        "",
+        (f"{_SURROUNDINGS}::test_a_folder_that_others_can_write_is_not_trusted_with_sql",),
     ),
 )

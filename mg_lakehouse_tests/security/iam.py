@@ -13,22 +13,23 @@ from mg_lakehouse.testing.s3_proxy import Request
 
 __all__ = ["Policy", "Right", "rights_of"]
 
-_FILE: Final = Path(__file__).parents[2] / "deploy" / "iam-policy.json"
+_FOLDER: Final = Path(__file__).parents[2] / "deploy"
 
 
 class Right(NamedTuple):
-    """An action on a resource; ``prefix`` is the condition key ``s3:prefix``, which only a listing has."""
+    """An action on a resource; ``prefix`` is the condition key ``s3:prefix``, which only a listing has, ``via`` is ``kms:ViaService``."""
 
     action: str
     resource: str
     prefix: str | None = None
+    via: str | None = None
 
 
 class Policy:
-    """The policy in ``deploy/``, its placeholders filled in."""
+    """A policy in ``deploy/``, its placeholders filled in."""
 
-    def __init__(self, placeholders: Mapping[str, str]) -> None:
-        text = _FILE.read_text()
+    def __init__(self, placeholders: Mapping[str, str], file: str = "iam-policy.json") -> None:
+        text = (_FOLDER / file).read_text()
         for name, value in placeholders.items():
             text = text.replace(name, value)
         self._statements: list[dict[str, Any]] = json.loads(text)["Statement"]
@@ -63,7 +64,14 @@ def _list(value: str | Sequence[str]) -> list[str]:
 def _holds(conditions: Mapping[str, Mapping[str, Any]], right: Right) -> bool:
     """A key that a request does not have makes `StringLike` false, and `Null` true (IAM user guide, "Condition operators")."""
     for operator, keys in conditions.items():
-        assert set(keys) == {"s3:prefix"}
+        match operator:
+            case "StringEquals":
+                assert set(keys) == {"kms:ViaService"}
+                if right.via != keys["kms:ViaService"]:
+                    return False
+                continue
+            case _:
+                assert set(keys) == {"s3:prefix"}
         match operator:
             case "StringLike":
                 holds = right.prefix is not None and any(fnmatchcase(right.prefix, pattern) for pattern in _list(keys["s3:prefix"]))

@@ -59,3 +59,24 @@ def test_it_allows_exactly_what_the_code_calls_of_sqs(tmp_path: Path) -> None:
 )
 def test_it_refuses(right: Right) -> None:
     assert POLICY.allowing(right) == []
+
+
+def test_keys_of_kms_are_used_through_their_service_alone_and_the_queues_only_to_decrypt() -> None:
+    """SQS developer guide, "Key management": a consumer needs `kms:Decrypt`. S3 user guide, "Using SSE-KMS": a reader needs it, a writer `kms:GenerateDataKey`,
+    and who uploads in parts both."""
+    policy = Policy({}, "iam-policy-kms.json")
+    queue, bucket = (f"arn:aws:kms:REGION:ACCOUNT:key/KEY-OF-{name}" for name in ("QUEUE", "BUCKET"))
+    sqs, s3 = (f"{service}.REGION.amazonaws.com" for service in ("sqs", "s3"))
+    asked = [
+        Right(action, key, via=via)
+        for action in ("kms:Decrypt", "kms:GenerateDataKey")
+        for key in (queue, bucket)
+        for via in (sqs, s3, None)
+    ]
+    assert {right for right in asked if policy.allowing(right)} == {
+        Right("kms:Decrypt", queue, via=sqs),
+        Right("kms:Decrypt", bucket, via=s3),
+        Right("kms:GenerateDataKey", bucket, via=s3),
+    }
+    assert policy.actions("kms") == {"kms:Decrypt", "kms:GenerateDataKey"}
+    assert policy.actions("sqs") | policy.actions("s3") == set()

@@ -6,14 +6,16 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from mg_lakehouse._util.progress import Step, on_remark
-from mg_lakehouse.bronze.event_feed import DrainReport, drain
+from mg_lakehouse._util.progress import Step, on_remark, remark
+from mg_lakehouse.bronze.event_feed import DrainReport, committed_earlier, drain
 from mg_lakehouse.bronze.tables import BRONZE_COLUMNS
 from mg_lakehouse.dagster.interrupts import defer_signals
 from mg_lakehouse.dagster.names import Names
 from mg_lakehouse.dagster.partitions import RECEIVED_DATE, today
 from mg_lakehouse.dagster.reporting import OWNERS, RETRY_TRANSIENT, as_failure, column_schema, table_metadata
 from mg_lakehouse.dagster.resources import FeedResources
+from mg_lakehouse.dagster.unreported import unreported_since
+from mg_lakehouse.errors import PermanentError
 from mg_lakehouse.settings import Settings
 
 __all__ = ["DrainConfig", "build_event_feed", "queue_spec"]
@@ -69,6 +71,7 @@ def build_event_feed(settings: Settings) -> dg.AssetsDefinition:
             return dg.MaterializeResult(metadata={"note": note})
         with as_failure():
             queue, lake, progress = resources.queue(context, settings), resources.lake(context), resources.progress(context)
+            unreported, bronze = unreported_since(context, names.event_feed), lake.open("bronze", "event_feed")
             # A stopped run finishes its current commit, deletes what is committed and releases the rest.
             with defer_signals() as stop, on_remark(context.log.info):
                 report = drain(
@@ -81,12 +84,29 @@ def build_event_feed(settings: Settings) -> dg.AssetsDefinition:
                     stop=stop,
                     progress=lambda so_far: progress.report(context.log, Step("bronze", so_far.received, "messages received")),
                 )
-            if report.corrupted:
-                context.log.warning("%s messages did not match SQS's checksum and were left in the queue.", report.corrupted)
+                if (left := _left_for_their_checksum(report)) is not None:
+                    context.log.warning(left)
+                    remark(left)
+            if unreported is not None and bronze is not None:
+                report = report.plus(committed_earlier(lake, unreported, bronze.version()))
             room = {"in_flight_head_room": queue.depth().head_room}
             return dg.MaterializeResult(metadata={**_numbers(report), **room, **table_metadata(lake, "bronze", "event_feed")})
 
     return event_feed
+
+
+def _left_for_their_checksum(report: DrainReport) -> str | None:
+    """Say how many bodies were refused; ``None`` if none was.
+
+    Raises:
+        PermanentError: all were. A try that follows would find an empty queue, for they are hidden, and succeed.
+    """
+    if not report.corrupted:
+        return None
+    left = f"{report.corrupted:,} bodies did not match SQS's checksum, and their messages were left in the queue"
+    if not report.received:
+        raise PermanentError(f"{left}; no other came. Something on the way changes them: check proxies and AWS_ENDPOINT_URL.")
+    return f"{left}: they come again."
 
 
 def _numbers(report: DrainReport) -> dict[str, Any]:

@@ -14,9 +14,11 @@ from mg_lakehouse.dagster.names import Names
 from mg_lakehouse.dagster.partitions import RECEIVED_DATE, today
 from mg_lakehouse.dagster.reporting import OWNERS, RETRY_TRANSIENT, as_failure, column_schema, table_metadata
 from mg_lakehouse.dagster.resources import FeedResources
+from mg_lakehouse.dagster.unreported import unreported_since
 from mg_lakehouse.events.catalogue import REJECTED_ITEMS, columns_of, event_of_table, silver_tables
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.settings import Settings
+from mg_lakehouse.silver.earlier import committed_earlier
 from mg_lakehouse.silver.rebuild import Rebuilt, rebuild
 from mg_lakehouse.silver.report import SilverReport, TableCount, merged
 from mg_lakehouse.silver.tables import silver_spec
@@ -70,6 +72,7 @@ def build_silver(settings: Settings) -> dg.AssetsDefinition:
             with on_remark(context.log.info):
                 # Bronze too: an older release would take a newer one's messages for a kind it knows.
                 added = store.add_missing_columns([*BRONZE_SPECS, *(silver_spec(table) for table in selected)])
+            unreported = unreported_since(context, names.silver(REJECTED_ITEMS))
             before = {table: -1 if handle is None else handle.version() for table, handle in store.open_all("silver", selected).items()}
             reports = flatten_sources(
                 store,
@@ -88,6 +91,8 @@ def build_silver(settings: Settings) -> dg.AssetsDefinition:
                 )
             )
             report = merged(list(reports.values()))
+            if unreported is not None:
+                report = merged([report, committed_earlier(store, selected, unreported, before=before, reports=reports)])
             checks = list(silver_check_results(names, store, reports, before, context.selected_asset_check_keys))
             # `rejected_items` with its check that nothing was lost comes first, and each check with its table: nobody sees new tables with
             # old checks.

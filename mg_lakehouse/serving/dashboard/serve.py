@@ -37,4 +37,5 @@ def serve(settings: Settings, console: TextConsole, *, host: str, port: int) -> 
     quiet = os.environ | {"MARIMO_SKIP_UPDATE_CHECK": "1"}
     # Replace this process, so that stopping it stops the server.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    os.dup2(sys.stderr.fileno(), 2)  # the command line keeps from it what libraries write
     os.execve(sys.executable, [sys.executable, "-m", "marimo", "-y", "run", *options, str(_PAGE)], quiet)  # noqa: S606  no shell is wanted

@@ -12,7 +12,6 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import Pipe
@@ -22,9 +21,9 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 import mg_lakehouse
-from mg_lakehouse._util.temp_folders import OwnFolder
 from mg_lakehouse.errors import PermanentError
 from mg_lakehouse.gold.names import gold_models
+from mg_lakehouse.lake.scratch import scratch_folder
 from mg_lakehouse.location import Location
 from mg_lakehouse.serving.catalog_file import catalog_file
 from mg_lakehouse.serving.sandbox.process import Order
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
 __all__ = ["child_environment", "order_for", "started"]
 
 _PROGRAM: Final = "mg_lakehouse.serving.sandbox.process"
-_PREFIX: Final = "mg-lakehouse-sql-"
 _LAYERS: Final = ("bronze", "silver", "gold")
 _KEPT: Final = frozenset({"LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "PYTHONDONTWRITEBYTECODE", "PYTHONHOME"})
 _KEPT_FOR_STORE: Final = frozenset({"ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "SSL_CERT_DIR", "SSL_CERT_FILE"})
@@ -91,13 +89,11 @@ def started(lake: Location, settings: Settings) -> Iterator[tuple[Connection, su
 
 @contextmanager
 def _folder() -> Iterator[Path]:
-    if "?" in tempfile.gettempdir():
-        raise PermanentError("The path of the temporary folder contains ?, which DuckDB does not support: set TMPDIR to another folder.")
-    try:
-        own = OwnFolder(Path(tempfile.gettempdir()), _PREFIX)
-    except OSError as error:
-        raise PermanentError(f"No temporary folder can be created ({error.strerror}): set TMPDIR to a writable folder.") from error
-    with own:
+    with scratch_folder("sql") as own:
+        if "?" in str(own.path):
+            raise PermanentError(
+                "The path of the temporary folder contains ?, which DuckDB does not support: set TMPDIR to another folder."
+            )
         yield own.path
 
 
