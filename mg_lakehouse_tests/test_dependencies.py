@@ -17,6 +17,7 @@ PROJECT: Final = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 DEVELOPMENT: Final = {"bench", "dev", "docs"}
 
 NEVER_IMPORTED: Final = {
+    "dagster-aws": "named in a dagster.yaml, or a project's own resources: logs of runs in S3, secrets",
     "dagster-graphql": "the UI's",
     "dagster-postgres": "named in a dagster.yaml",
     "dagster-webserver": "a program: the UI",

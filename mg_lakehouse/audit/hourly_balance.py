@@ -7,7 +7,7 @@ ledgers in silver's commits (items seen, duplicates dropped). All hours are UTC 
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -48,6 +48,9 @@ from mg_lakehouse.location import Layer
 from mg_lakehouse.silver.tables import EVENT_TABLES
 
 __all__ = ["HourBalance", "HourlyBalance", "balance_hours", "balance_hours_of_sources"]
+
+_Silver = Mapping[str, DeltaTable | None]
+"""Silver's tables by name, opened once."""
 
 _READERS: Final = 8
 _TYPES: Final = {"received_at": TIMESTAMP, "items": pl.Int64()}
@@ -125,33 +128,56 @@ def balance_hours(lake: Lake, first: datetime, last: datetime, *, source: str = 
         PermanentError: a table is damaged, or cannot be read.
         TransientError: the store did not answer.
     """
+    return _balances(lake, first, last, [source])[0]
+
+
+def _balances(lake: Lake, first: datetime, last: datetime, sources: Sequence[str]) -> list[HourlyBalance]:
     asked = _Span(_hour(first), _hour(last) + timedelta(hours=1) - timedelta(microseconds=1))
-    _refuse_hollow_logs(lake, source)
+    _refuse_hollow_logs(lake, sources)
+    read = [_opened(lake, source) for source in sources]
+    # After silver's progress was read, so that each table has all up to it.
+    silver = lake.open_all("silver", (*EVENT_TABLES, REJECTED_ITEMS, SET_ASIDE))
+    return [_balance(lake, asked, source, silver) for source in read]
+
+
+class _Source(NamedTuple):
+    """A bronze table, opened, and the version of it up to which every silver table has everything."""
+
+    name: str
+    bronze: DeltaTable | None
+    finished: int
+
+
+def _opened(lake: Lake, source: str) -> _Source:
     bronze = lake.open("bronze", source)
-    span = _as_far_as_logs_go(lake, bronze, asked)
+    return _Source(source, bronze, 0 if bronze is None else silver_progress(lake, bronze))
+
+
+def _balance(lake: Lake, asked: _Span, source: _Source, opened: _Silver) -> HourlyBalance:
+    bronze, finished = source.bronze, source.finished
+    span = _as_far_as_logs_go(lake, bronze, opened, asked)
     proved_since = None if span is None else span.first
     if bronze is None:
-        return HourlyBalance((), (), asked.first, proved_since, _without_message(lake, source, asked))
-    finished = silver_progress(lake, bronze)
-    with store_errors(f"bronze/{source} in the lake {lake.uri}"):
+        return HourlyBalance((), (), asked.first, proved_since, _without_message(lake, source, opened, asked))
+    with store_errors(f"bronze/{source.name} in the lake {lake.uri}"):
         held = _rows(lake, bronze, asked, "message_id", "batch_id", "received_at")
         if span is None:
-            return HourlyBalance((), (), asked.first, None, _without_message(lake, source, asked, held, finished))
+            return HourlyBalance((), (), asked.first, None, _without_message(lake, source, opened, asked, held))
         batches = list(since(posted_batches(bronze), span.first))
     with ThreadPoolExecutor(_READERS) as pool:
-        silver = list(pool.map(lambda table: _table(lake, table, source, finished, span), (*EVENT_TABLES, REJECTED_ITEMS)))
+        silver = list(pool.map(lambda table: _table(lake, table, source, opened, span), (*EVENT_TABLES, REJECTED_ITEMS)))
     rejected = silver.pop()
     received = _sum(posted.ledger.hours for posted in batches)
     waiting = _sum(posted.ledger.hours for posted in batches if posted.version > finished)
     in_bronze = Counter(hours_of(held["received_at"]))
     rows = _sum(table.rows for table in silver)
-    aside = _set_aside(lake, source, finished, span)
+    aside = _set_aside(lake, source, opened, span)
     duplicates = _sum([*(table.account for table in silver), aside.duplicates])
     items = _sum([rejected.account, aside.items])
     hours = sorted(hour for hour in {*received, *in_bronze, *items, *rows, *rejected.rows} if span.holds(hour))
     columns = (received, in_bronze, waiting, items, rows, rejected.rows, duplicates, aside.rows)
     balances = (HourBalance(hour, *(column[hour] for column in columns)) for hour in hours)
-    lacking = _without_message(lake, source, asked, held, finished)
+    lacking = _without_message(lake, source, opened, asked, held)
     return HourlyBalance(tuple(balances), tuple(_changed(batches, held, span)), asked.first, proved_since, lacking)
 
 
@@ -165,7 +191,7 @@ def balance_hours_of_sources(lake: Lake, first: datetime, last: datetime) -> Hou
     """
     hours: dict[str, HourBalance] = {}
     changed: list[str] = []
-    by_source = [balance_hours(lake, first, last, source=source) for source in BRONZE_TABLES]
+    by_source = _balances(lake, first, last, list(BRONZE_TABLES))
     for balance in by_source:
         changed += balance.changed_batches
         for hour in balance.hours:
@@ -192,22 +218,22 @@ class _Span(NamedTuple):
         return self.first <= datetime.fromisoformat(f"{hour}:00+00:00") <= self.last
 
 
-def _refuse_hollow_logs(lake: Lake, source: str) -> None:
+def _refuse_hollow_logs(lake: Lake, sources: Sequence[str]) -> None:
     """Refuse a log with an empty entry: it would count as a commit without actions, even before a checkpoint."""
     if not lake.is_local:
         return
-    tables: list[tuple[Layer, str]] = [("bronze", source), *(("silver", table) for table in (*EVENT_TABLES, REJECTED_ITEMS, SET_ASIDE))]
+    tables: list[tuple[Layer, str]] = [("bronze", source) for source in sources]
+    tables += [("silver", table) for table in (*EVENT_TABLES, REJECTED_ITEMS, SET_ASIDE)]
     for layer, table in tables:
         folder = Path(lake.uri_of(layer, table))
         if log_of(folder).is_dir():
             refuse_empty_entries(folder, f"{layer}/{table} in the lake {lake.uri}")
 
 
-def _as_far_as_logs_go(lake: Lake, bronze: DeltaTable | None, span: _Span) -> _Span | None:
+def _as_far_as_logs_go(lake: Lake, bronze: DeltaTable | None, silver: _Silver, span: _Span) -> _Span | None:
     """Return the hours of a span that every table's log still covers: maintenance removes old entries. ``None`` if none is left."""
-    silver = [lake.open("silver", table) for table in (*EVENT_TABLES, REJECTED_ITEMS)]
     first = span.first
-    for handle in (bronze, *silver):
+    for handle in (bronze, *(silver[table] for table in (*EVENT_TABLES, REJECTED_ITEMS))):
         if handle is None:
             continue
         layer = "bronze" if handle is bronze else "silver"
@@ -226,31 +252,37 @@ def _accounts_begin(handle: DeltaTable) -> datetime | None:
     return log_begins(handle)
 
 
-def _without_message(lake: Lake, source: str, span: _Span, held: pl.DataFrame | None = None, finished: int = 0) -> int:
-    """Count the messages that silver has rows of, from slices up to bronze's version ``finished``, and that are not in ``held``, bronze's rows."""
+def _without_message(lake: Lake, source: _Source, silver: _Silver, span: _Span, held: pl.DataFrame | None = None) -> int:
+    """Count the messages that silver has rows of, from slices that all tables have, and that are not in ``held``, bronze's rows."""
     lost: set[str] = set()
     ids = pl.LazyFrame(schema={"message_id": pl.String}) if held is None else held.lazy().select("message_id")
-    for table in (*EVENT_TABLES, REJECTED_ITEMS, SET_ASIDE):
-        handle = lake.open("silver", table)
+    for table, handle in silver.items():
         if handle is None:
             continue
         with store_errors(f"silver/{table} in the lake {lake.uri}"):
             if held is not None:
-                _close_books(handle, posted_slices(handle, source, above=finished), finished)
+                handle, _ = _closed(lake, table, handle, source)  # noqa: PLW2901
             files = files_between(handle, "received_at", [span])
             if files:
-                rows = lake.scan(files, handle).filter(pl.col("received_at").is_between(*span) & (pl.col("source") == source))
+                rows = lake.scan(files, handle).filter(pl.col("received_at").is_between(*span) & (pl.col("source") == source.name))
                 lacking = rows.select("message_id").join(ids, on="message_id", how="anti").unique().collect(engine="streaming")
                 lost.update(lacking["message_id"])
     return len(lost)
 
 
-def _close_books(handle: DeltaTable, accounts: Iterable[Posted[SliceLedger]], finished: int) -> list[Posted[SliceLedger]]:
-    """Set the handle back to the last complete slice, and return the ledgers up to it: a running slice is in some tables and not in others."""
-    known = list(accounts)
-    if ahead := [account.version for account in known if account.ledger.high > finished]:
+def _closed(
+    lake: Lake, table: str, handle: DeltaTable, source: _Source, since_hour: datetime | None = None
+) -> tuple[DeltaTable, list[Posted[SliceLedger]]]:
+    """Return the table as of the last slice that all tables have, for a running one is in some and not in others; and the ledgers up to it.
+
+    The ledgers are those of an hour and later, or of slices that not all tables have, of which none is returned.
+    """
+    accounts = posted_slices(handle, source.name, above=source.finished if since_hour is None else -1)
+    known = list(accounts if since_hour is None else since(accounts, since_hour))
+    if ahead := [account.version for account in known if account.ledger.high > source.finished]:
+        handle = lake.open("silver", table) or handle
         handle.load_as_version(min(ahead) - 1)
-    return [account for account in known if account.ledger.high <= finished]
+    return handle, [account for account in known if account.ledger.high <= source.finished]
 
 
 class _Table(NamedTuple):
@@ -260,19 +292,13 @@ class _Table(NamedTuple):
     account: Counter[str]
 
 
-def _table(lake: Lake, table: str, source: str, finished: int, span: _Span) -> _Table:
-    handle = lake.open("silver", table)
-    if handle is None:
+def _table(lake: Lake, table: str, source: _Source, silver: _Silver, span: _Span) -> _Table:
+    if (newest := silver[table]) is None:
         return _Table(Counter(), Counter())
     with store_errors(f"silver/{table} in the lake {lake.uri}"):
-        accounts = _closed(handle, source, finished, span)
-        rows = _rows(lake, handle, span, "received_at", "source").filter(pl.col("source") == source)
+        handle, accounts = _closed(lake, table, newest, source, span.first)
+        rows = _rows(lake, handle, span, "received_at", "source").filter(pl.col("source") == source.name)
     return _Table(Counter(hours_of(rows["received_at"])), _sum(account.ledger.hours for account in accounts))
-
-
-def _closed(handle: DeltaTable, source: str, finished: int, span: _Span) -> list[Posted[SliceLedger]]:
-    """Return the span's ledgers of slices that all tables have; the handle is set back to the last of these."""
-    return _close_books(handle, since(posted_slices(handle, source), span.first), finished)
 
 
 class _SetAside(NamedTuple):
@@ -283,19 +309,18 @@ class _SetAside(NamedTuple):
     items: Counter[str]
 
 
-def _set_aside(lake: Lake, source: str, finished: int, span: _Span) -> _SetAside:
-    handle = lake.open("silver", SET_ASIDE)
-    if handle is None:
+def _set_aside(lake: Lake, source: _Source, silver: _Silver, span: _Span) -> _SetAside:
+    if (newest := silver[SET_ASIDE]) is None:
         return _SetAside(Counter(), Counter(), Counter())
     with store_errors(f"silver/{SET_ASIDE} in the lake {lake.uri}"):
-        _closed(handle, source, finished, span)
+        handle, _ = _closed(lake, SET_ASIDE, newest, source, span.first)
         retries = [account.ledger for account in since(posted(handle, RetryLedger), span.first)]
-        rows = _rows(lake, handle, span, "received_at", "source", "items").filter(pl.col("source") == source)
+        rows = _rows(lake, handle, span, "received_at", "source", "items").filter(pl.col("source") == source.name)
     times = rows.select(pl.col("received_at").repeat_by("items").explode().drop_nulls()).to_series()
     return _SetAside(
         Counter(hours_of(times)),
-        _sum(retry.duplicates.get(source, {}) for retry in retries),
-        _sum(retry.items.get(source, {}) for retry in retries),
+        _sum(retry.duplicates.get(source.name, {}) for retry in retries),
+        _sum(retry.items.get(source.name, {}) for retry in retries),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
@@ -27,7 +28,7 @@ _PLAIN: Final = "Completion and history come with: pip install 'mg-lakehouse[pro
 def run_prompt(asked: AdHoc, show: Callable[[str], None], say: Callable[[str], None]) -> None:
     """Read statements until the end of input. ``show`` runs one and shows its rows, ``say`` prints a text."""
     editor = _line_editor(asked.names())
-    read = editor or input
+    read = editor or _read_line
     say(_HELP if editor else f"{_HELP} {_PLAIN}")
     pending = ""
     while True:
@@ -64,6 +65,13 @@ def _answer(statement: str, show: Callable[[str], None], say: Callable[[str], No
         show(statement)
     except PermanentError as error:
         say(str(error))
+
+
+def _read_line(prompt: str) -> str:
+    """Show a prompt and return the line that was typed. ``input`` would write the prompt to the file that libraries' words to standard error go to."""
+    sys.stdout.write(prompt)
+    sys.stdout.flush()
+    return input()
 
 
 def _line_editor(names: Sequence[str]) -> Callable[[str], str] | None:

@@ -7,10 +7,10 @@ feeds, and Dagster's resource names are global, so an op gets its own feed's res
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal, Protocol, Self
 
 import dagster as dg
-from dagster_aws.utils import ResourceWithBoto3Configuration
 from pydantic import Field
 
 from mg_lakehouse._util.progress import Step, report_step
@@ -48,14 +48,29 @@ class LakeResource(dg.ConfigurableResource[Any]):
             yield self
 
     def get(self) -> Lake:
-        """A client of the lake."""
-        return Lake(self.uri)
+        """A client of the lake, the same for all steps of a process: each goes on with the handles of the one before."""
+        return _lake(self.uri)
 
 
-class EventFeedResource(ResourceWithBoto3Configuration):
-    """The SQS queue that MessageGears sends its event feed to."""
+@lru_cache(maxsize=8)
+def _lake(uri: str) -> Lake:
+    return Lake(uri)
+
+
+class EventFeedResource(dg.ConfigurableResource[Any]):
+    """The SQS queue that MessageGears sends its event feed to.
+
+    The fields are named as those of ``dagster_aws``, whose own base class costs each process another second of CPU: it imports Dagster's tools for tests.
+    """
 
     queue_url: str | None = Field(default=None, description="Address of the queue.")
+    region_name: str | None = Field(default=None, description="Region of the queue, if its address does not say it.")
+    profile_name: str | None = Field(default=None, description="Profile of ~/.aws/config, for a queue of another account.")
+    endpoint_url: str | None = Field(default=None, description="Address of SQS where it is not that of AWS.")
+    verify: bool | None = Field(default=True, description="Whether certificates are verified.")
+    aws_access_key_id: str | None = Field(default=None, description="Access key, where it is not found as boto3 finds it.")
+    aws_secret_access_key: str | None = Field(default=None, description="Secret of the access key.")
+    aws_session_token: str | None = Field(default=None, description="Token of the access key, if it is a temporary one.")
 
     def get(self, settings: Settings) -> EventQueue:
         """A client of the queue. Makes no call.

@@ -113,8 +113,9 @@ def watermarks_of(handle: DeltaTable, silver_ids: Mapping[str, str | None], name
     ``silver_ids`` holds the id of each silver table now, ``None`` where it does not exist; a table whose recorded
     incarnation is another one gets that incarnation without a version.
     """
-    newest = handle.transaction_version(_NEWEST)
-    made = None if newest is None else next((found for _, found in _made_newest_first(handle) if digest(found["id"]) == newest), None)
+    made = _made_by(next(commits_of(handle), {}))  # mostly: and a look at a transaction reads the whole log again
+    if made is None and (newest := handle.transaction_version(_NEWEST)) is not None:
+        made = next((found for _, found in _made_newest_first(handle) if digest(found["id"]) == newest), None)
     if made is not None:
         recorded = {name: Watermark(*included) for name, included in made["silver"].items()}
         return GoldTable(handle, made["definition"], {name: _as_of_now(each, silver_ids.get(name)) for name, each in recorded.items()})
@@ -138,8 +139,12 @@ def redefining_versions(handle: DeltaTable, above: int) -> list[int]:
 def _made_newest_first(handle: DeltaTable) -> Iterator[tuple[int, dict[str, Any]]]:
     """The commits of builds, as far back as the log goes: version, and what each says of itself. A compaction says nothing."""
     for commit in commits_of(handle, first_look=2):
-        if (text := commit.get(_MADE)) is not None:
-            yield commit["version"], json.loads(text)
+        if (made := _made_by(commit)) is not None:
+            yield commit["version"], made
+
+
+def _made_by(commit: Mapping[str, Any]) -> dict[str, Any] | None:
+    return None if (text := commit.get(_MADE)) is None else json.loads(text)
 
 
 def _as_of_now(recorded: Watermark, current_id: str | None) -> Watermark:

@@ -42,7 +42,7 @@ from mg_lakehouse.lake.errors import store_error, store_errors
 from mg_lakehouse.lake.failpoints import Failpoint, reached
 from mg_lakehouse.lake.lake import NO_HOOKS
 
-__all__ = ["NO_HOOKS", "AlreadyCommitted", "Append", "OvertakenError", "Replace", "commit_once", "replaced_file_bytes"]
+__all__ = ["NO_HOOKS", "AlreadyCommitted", "Append", "OvertakenError", "Replace", "checkpoint", "commit_once", "replaced_file_bytes"]
 
 Result = TypeVar("Result")
 
@@ -156,6 +156,7 @@ def commit_once(what: str, open_table: Callable[[], DeltaTable], decide: Callabl
             raise classified from failure
         try:
             reached(Failpoint.COMMIT_DECIDED, what)
+            version = handle.version()
             _append(handle, decision) if isinstance(decision, Append) else _replace(handle, decision)
             reached(Failpoint.COMMIT_DONE, what)
         except Exception as error:  # noqa: BLE001  whatever the error, the table decides
@@ -163,7 +164,7 @@ def commit_once(what: str, open_table: Callable[[], DeltaTable], decide: Callabl
             continue
         # Not retried: a second sync of a file succeeds although the first one lost its content.
         make_durable(handle)
-        checkpoint(handle)
+        checkpoint(handle, since=version)
         return decision.result
     assert failure is not None
     raise _classified(failure, what) from failure
@@ -222,9 +223,13 @@ def _properties(decision: Append[Any] | Replace[Any], *, max_commit_retries: int
     )
 
 
-def checkpoint(handle: DeltaTable) -> None:
-    """Write a checkpoint every ``_CHECKPOINT_EVERY`` versions, so that opening the table stays cheap. A failure has no consequence."""
-    if handle.version() % _CHECKPOINT_EVERY:
+def checkpoint(handle: DeltaTable, *, since: int) -> None:
+    """Write a checkpoint if one of every ``_CHECKPOINT_EVERY`` versions came since a version. A failure has no consequence.
+
+    It spares later readers those entries, but it is no gain in itself: an open 50 ms away took 0.24 s with 10 entries, which are read side by side,
+    0.35 s with 50, and 0.75 s with a checkpoint, whose parts are read one after another.
+    """
+    if handle.version() // _CHECKPOINT_EVERY == since // _CHECKPOINT_EVERY:
         return
     with contextlib.suppress(Exception):  # the next one will do
         handle.create_checkpoint()

@@ -10,7 +10,7 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -19,9 +19,10 @@ from deltalake import DeltaTable, PostCommitHookProperties
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from mg_lakehouse._util.progress import remark
-from mg_lakehouse.errors import ConfigurationError
+from mg_lakehouse.errors import ConfigurationError, LakehouseError
 from mg_lakehouse.lake.damage import refuse_damage, refuse_new_damage
 from mg_lakehouse.lake.errors import store_error, store_errors
+from mg_lakehouse.lake.handles import Handles
 from mg_lakehouse.lake.modes import root_mode
 from mg_lakehouse.lake.tables import (
     STATISTICS_PROPERTY,
@@ -38,7 +39,7 @@ from mg_lakehouse.location import Layer, Location, fault_of
 
 __all__ = ["NO_HOOKS", "Lake"]
 
-_OPENED_AT_ONCE: Final = 8
+_OPENED_AT_ONCE: Final = 16
 
 _GROWTHS: Final = 5
 """Tries to add columns. A try fails only against another's commit, and after two of the same release nothing is left to add."""
@@ -50,7 +51,9 @@ NO_HOOKS: Final = PostCommitHookProperties(create_checkpoint=False, cleanup_expi
 
 @dataclass(frozen=True, slots=True)
 class Lake(Location):
-    """The Delta tables of a lake root."""
+    """The Delta tables of a lake root. ``handles`` are those that nobody holds any longer (:mod:`mg_lakehouse.lake.handles`)."""
+
+    handles: Handles = field(default_factory=Handles, repr=False, compare=False, kw_only=True)
 
     def open(self, layer: Layer, table: str) -> DeltaTable | None:
         """Open the table at its newest version; ``None`` if it was never written.
@@ -69,7 +72,7 @@ class Lake(Location):
                 refuse_damage(folder, what)
                 return None
         try:
-            handle = DeltaTable(self.uri_of(layer, table), storage_options=self.storage_options())
+            handle = self.handles.open(self.uri_of(layer, table), self.storage_options())
         except (DeltaError, OSError) as error:
             if folder is not None:
                 with suppress(OSError):  # then delta-rs's own error is raised
@@ -78,8 +81,12 @@ class Lake(Location):
                 return None
             raise store_error(error, what) from error
         if folder is not None:
-            with store_errors(what):
-                refuse_new_damage(folder, handle, what)
+            try:
+                with store_errors(what):
+                    refuse_new_damage(folder, handle, what)
+            except LakehouseError:
+                self.handles.forget(self.uri_of(layer, table))
+                raise
         refuse_newer_contract(handle, what)
         refuse_unread_features(handle, what)
         return handle
@@ -92,6 +99,17 @@ class Lake(Location):
         """
         with ThreadPoolExecutor(_OPENED_AT_ONCE) as pool:
             return dict(zip(tables, pool.map(lambda table: self.open(layer, table), tables), strict=True))
+
+    def written(self, layer: Layer) -> frozenset[str]:
+        """Return the names of the folders of a layer, by one listing and without opening any: of tables, or of what a first write left.
+
+        Raises:
+            PermanentError: access is refused.
+            TransientError: the store did not answer.
+        """
+        folder = self.uri_of(layer, "")
+        with store_errors(f"{layer} in the lake {self.uri}"):
+            return self.handles.folders(folder, self.storage_options())
 
     def make_root(self) -> None:
         """Make the folder of a local lake that is not there yet, for its owner and its group alone: the tables hold addresses and raw messages.

@@ -19,6 +19,7 @@ import polars as pl
 from deltalake import DeltaTable
 
 from mg_lakehouse.lake.errors import store_errors
+from mg_lakehouse.lake.handles import KnownLog, Table
 from mg_lakehouse.location import address_of
 
 __all__ = [
@@ -187,20 +188,31 @@ def posted(table: DeltaTable, kind: type[L]) -> Iterator[Posted[L]]:
 def commits_of(table: DeltaTable, *, first_look: int = _FIRST_LOOK) -> Iterator[dict[str, Any]]:
     """Yield the commits up to the handle's version, newest first, read in growing numbers: the newest ones cost little.
 
+    A handle of a :class:`~mg_lakehouse.lake.lake.Lake` keeps what was read: the next time, only later commits are read.
+
     delta-rs (1.6.6) reads on to the log's newest version and yet numbers from the handle's. If another writer committed in
     between, each commit would get a number that is too low, and beside an ingest the books of an hour did not balance. Asked for
     one commit, it gives the handle's own after all newer ones; so the handle's commit is found in longer answers.
     """
-    newest = _history(table, 1)[-1:]
-    yield from (commit | {"version": table.version()} for commit in newest)
-    seen, limit = len(newest), first_look
-    while seen:
-        commits = [_content(commit) for commit in _history(table, limit)]
-        own = commits[commits.index(_content(newest[0])) :]
-        yield from (commit | {"version": table.version() - at} for at, commit in enumerate(own[seen:], seen))
-        if len(own) < limit:
+    log = table.log if isinstance(table, Table) else KnownLog()
+    newest, look = table.version(), first_look
+    if newest not in log.commits:
+        if not (read := _history(table, 1)):
             return
-        seen, limit = len(own), limit * 4
+        log.commits[newest] = read[-1] | {"version": newest}
+    for version in range(newest, -1, -1):
+        while version not in log.commits:
+            if version < log.begins:
+                return
+            known_before = max((known for known in log.commits if known < version), default=-1)
+            limit = newest - version + min(look, version - known_before)
+            commits = [_content(commit) for commit in _history(table, limit)]
+            own = commits[commits.index(_content(log.commits[newest])) :]
+            log.commits |= {newest - at: commit | {"version": newest - at} for at, commit in enumerate(own)}
+            if version not in log.commits and len(commits) < limit:
+                log.begins = version + 1
+            look *= 4
+        yield log.commits[version]
 
 
 def _history(table: DeltaTable, limit: int) -> list[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import NamedTuple
 
 import polars as pl
@@ -10,6 +10,7 @@ from deltalake import DeltaTable
 
 from mg_lakehouse.lake.errors import store_errors
 from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.lake.ledger import commits_of, committed_at
 from mg_lakehouse.location import Layer
 
 __all__ = ["TableStats", "table_stats"]
@@ -33,9 +34,5 @@ def table_stats(lake: Lake, layer: Layer, table: str, handle: DeltaTable | None 
     rows = 0 if actions.is_empty() else int(actions["num_records"].sum())
     newest = actions["max.received_at"].max() if "max.received_at" in actions.columns else None
     with store_errors(f"{layer}/{table} in the lake {lake.uri}"):
-        updated_at = _updated_at(handle)
+        updated_at = committed_at(next(commits_of(handle)))
     return TableStats(rows, handle.version(), updated_at, newest if isinstance(newest, datetime) else None)
-
-
-def _updated_at(handle: DeltaTable) -> datetime:
-    return datetime.fromtimestamp(handle.history(1)[0]["timestamp"] / 1000, UTC)

@@ -369,6 +369,7 @@ def _apply(lake: Lake, look: _Look) -> None:
         _replace_entry(look, version, batches.get(version))
     for damage in look.repair.unreadable:
         _stand_in(look, damage.file)
+    lake.handles.forget(lake.uri_of("bronze", look.spec.name))
     for batch in look.repair.recovered:
         if batch.version is None:
             _commit_anew(lake, look, batch)

@@ -8,7 +8,7 @@ they were compacted since. So a table's history is kept for a number of days, an
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from math import ceil
@@ -64,19 +64,25 @@ def silver_retention_lock(lake: Lake, bronze: DeltaTable) -> RetentionLock | Non
     return _hold("silver", bronze, silver_progress(lake, bronze))
 
 
-def gold_retention_lock(lake: Lake, silver: DeltaTable, models: Iterable[str], *, no_longer_than: timedelta) -> RetentionLock | None:
-    """Return the oldest retention lock of gold's models on a silver table.
+def gold_progress(lake: Lake, tables: Sequence[str], models: Sequence[str]) -> dict[str, dict[str, int]]:
+    """Return the version of each silver table that gold's models have included, by silver table and model; none where a model does not read on."""
+    ids = {table: str(handle.metadata().id) for table, handle in lake.open_all("silver", tables).items() if handle is not None}
+    progress: dict[str, dict[str, int]] = {table: {} for table in ids}
+    for model, handle in lake.open_all("gold", models).items():
+        included = {} if handle is None else gold.watermarks_of(handle, ids, ids).silver
+        for table, watermark in included.items():
+            if table in ids and _is_read_on_from(watermark, ids[table]):
+                progress[table][model] = watermark.version
+    return progress
+
+
+def gold_retention_lock(silver: DeltaTable, included: Mapping[str, int], *, no_longer_than: timedelta) -> RetentionLock | None:
+    """Return the oldest retention lock of gold's models on a silver table, of which each has included a version.
 
     A model that was not built for ``no_longer_than`` has no lock: its changes are gone and it is rebuilt, which is as exact and costs a full
     build. So a model that fails, or that nobody builds, does not keep the history for ever.
     """
-    table, table_id = silver.metadata().name or "", str(silver.metadata().id)
-    holds = []
-    for model in models:
-        handle = lake.open("gold", model)
-        included = None if handle is None else gold.watermarks_of(handle, {table: table_id}, [table]).silver.get(table)
-        if included is not None and _is_read_on_from(included, table_id):
-            holds.append(_hold(f"gold/{model}", silver, included.version))
+    holds = [_hold(f"gold/{model}", silver, version) for model, version in included.items()]
     ended = datetime.now(UTC) - no_longer_than
     lasting = [hold for hold in holds if hold is not None and (hold.rows_at is None or hold.rows_at >= ended)]
     return min(lasting, key=lambda hold: hold.commit_at, default=None)

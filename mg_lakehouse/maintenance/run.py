@@ -6,7 +6,7 @@ It has two scopes: today's small files, often; and everything, once a day, when 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -18,6 +18,7 @@ from mg_lakehouse.audit.conservation import RECHECKED_VERSIONS
 from mg_lakehouse.bronze.tables import BRONZE_TABLES
 from mg_lakehouse.events.catalogue import SET_ASIDE, silver_tables
 from mg_lakehouse.gold.names import gold_models
+from mg_lakehouse.lake.commit import checkpoint
 from mg_lakehouse.lake.durable import make_durable, sync_checkpoints
 from mg_lakehouse.lake.errors import store_errors
 from mg_lakehouse.lake.lake import Lake
@@ -28,6 +29,7 @@ from mg_lakehouse.maintenance.retention import (
     RetentionLock,
     check_hold,
     clean_log,
+    gold_progress,
     gold_retention_lock,
     remove_files,
     silver_retention_lock,
@@ -89,10 +91,13 @@ def maintain(
         PermanentError, TransientError: maintenance failed; work done before stays.
     """
     for layer in layers:
-        for table in tables_of(layer, settings):
+        names = tables_of(layer, settings)
+        # What gold has included by now, once for all tables: a build since then includes more.
+        included = gold_progress(lake, names, gold_models(settings)) if layer == "silver" and full else {}
+        for table in names:
             handle = lake.open(layer, table)
             if handle is not None:
-                yield _Work(lake, settings, layer, table, full=full, dry_run=dry_run).on(handle)
+                yield _Work(lake, settings, layer, table, included.get(table, {}), full=full, dry_run=dry_run).on(handle)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +106,7 @@ class _Work:
     settings: Settings
     layer: Layer
     table: str
+    included: Mapping[str, int]
     full: bool
     dry_run: bool
 
@@ -115,8 +121,10 @@ class _Work:
             planned = planned_rewrites(self.lake, handle, self.layer, self.settings, now=datetime.now(UTC), closed=self.full)
             done = [Rewritten(plan.how) for plan in planned] if self.dry_run else [self._rewrite(handle, plan) for plan in planned]
             removed, notes = self._past(handle) if self.full else (_NOTHING, ())
-            if not self.dry_run and (self.full or handle.version() > version):
+            if done and not self.dry_run:  # the entries before name files that are gone
                 handle.create_checkpoint()
+            elif not self.dry_run:
+                checkpoint(handle, since=version)
         hows = [rewritten.how for rewritten in done]
         notes = (*(rewritten.note for rewritten in done if rewritten.note), *notes)
         return TableReport(self.layer, self.table, files, size, *_extent(handle), hows.count("merge"), hows.count("sort"), removed, notes)
@@ -144,9 +152,8 @@ class _Work:
         if self.layer == "bronze":
             holds = [silver_retention_lock(self.lake, handle)]
         elif self.layer == "silver":
-            models = gold_models(self.settings)
             checks = (check_hold(self.lake, source, RECHECKED_VERSIONS) for source in BRONZE_TABLES)
-            holds = [gold_retention_lock(self.lake, handle, models, no_longer_than=keep_log), *checks]
+            holds = [gold_retention_lock(handle, self.included, no_longer_than=keep_log), *checks]
         return [hold for hold in holds if hold is not None]
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Final
+
+from deltalake import DeltaTable
 
 from mg_lakehouse.audit.rejects import rejected_by_reason
 from mg_lakehouse.bronze.tables import BRONZE_TABLES, EVENT_FEED
@@ -23,6 +27,8 @@ from mg_lakehouse.silver.set_aside import SetAside, count_set_aside
 from mg_lakehouse.sources.sqs import QueueDepth, open_queue
 
 __all__ = ["LakeStatus", "read_status"]
+
+_READ_AT_ONCE: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +55,16 @@ def read_status(settings: Settings) -> LakeStatus:
         PermanentError, TransientError: the lake cannot be read.
     """
     lake = Lake(settings.lake_uri)
-    names: list[tuple[Layer, str]] = [
-        *(("bronze", table) for table in BRONZE_TABLES),
-        *(("silver", table) for table in silver_tables()),
-        *(("gold", model) for model in gold_models(settings)),
-    ]
-    tables = {name: stats for name in names if (stats := table_stats(lake, *name)) is not None}
+    names: dict[Layer, Sequence[str]] = {"bronze": BRONZE_TABLES, "silver": silver_tables(), "gold": gold_models(settings)}
+    # Those that were never written cost nothing: a listing tells all of a layer.
+    written = {layer: lake.written(layer) for layer in names}
+    handles = {
+        (layer, name): handle
+        for layer in names
+        for name, handle in lake.open_all(layer, [name for name in names[layer] if name in written[layer]]).items()
+        if handle is not None
+    }
+    tables = dict(_stats(lake, handles))
     return LakeStatus(
         lake=lake.root,
         at=datetime.now(UTC),
@@ -65,14 +75,20 @@ def read_status(settings: Settings) -> LakeStatus:
         key_is_generated=is_generated(settings, lake),
         set_aside=count_set_aside(lake),
         newest_batch=_newest_batch(lake),
-        crowded=dict(_crowded(lake, settings, tables)),
+        crowded=dict(_crowded(settings, handles)),
     )
 
 
-def _crowded(lake: Lake, settings: Settings, names: Iterable[tuple[Layer, str]]) -> Iterator[tuple[tuple[Layer, str], int]]:
-    for name in names:
-        handle = lake.open(*name)
-        if handle is not None and (count := small_files(handle, name[0], settings)) > settings.small_files:
+def _stats(lake: Lake, handles: Mapping[tuple[Layer, str], DeltaTable]) -> Iterator[tuple[tuple[Layer, str], TableStats]]:
+    """Read the stats of the tables side by side: each asks the store when it was last committed to."""
+    with ThreadPoolExecutor(_READ_AT_ONCE) as pool:
+        read = pool.map(lambda name: table_stats(lake, name[0], name[1], handles[name]), handles)
+        yield from ((name, stats) for name, stats in zip(handles, read, strict=True) if stats is not None)
+
+
+def _crowded(settings: Settings, handles: Mapping[tuple[Layer, str], DeltaTable]) -> Iterator[tuple[tuple[Layer, str], int]]:
+    for name, handle in handles.items():
+        if (count := small_files(handle, name[0], settings)) > settings.small_files:
             yield name, count
 
 

@@ -36,21 +36,33 @@ if TYPE_CHECKING:  # pydantic takes 0.2 s, and the process that runs queries doe
     from mg_lakehouse.settings import Settings
 
 __all__ = [
+    "MACROS",
+    "MACROS_READ",
     "Shown",
-    "attachments",
+    "attachment",
     "build_catalog",
     "catalog_file",
+    "frame",
+    "is_always_shown",
+    "names_shown",
+    "shown",
     "shown_tables",
     "snapshot_statements",
     "statements",
-    "tables_of",
+    "view",
     "write_catalog",
 ]
 
 _HIDDEN: Final = "body"
 """The column of bronze that no view shows: a query for a few messages' other columns must not read all of their text."""
 
-_MACROS_READ: Final = (DIM_JOBS, JOB_METRICS)
+_BRONZE: Final = {spec.name: spec for spec in BRONZE_SPECS}
+
+MACROS: Final = ("job", "jobs_since")
+"""Macros of the catalogue that read tables."""
+
+MACROS_READ: Final = (DIM_JOBS, JOB_METRICS)
+"""The gold tables that they read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +110,8 @@ def write_catalog(lake: Lake, tables: Sequence[Shown], path: Path) -> None:
                 connection.commit()
             draft.replace(path)
             script = folder.path / "views.sql"
-            script.write_text(_script(lake, [*attachments(tables), *ddl]), encoding="utf-8")
+            attached = [attachment(lake, table.layer, table.name) for table in tables if table.handle is not None]
+            script.write_text(_script(lake, [*attached, *ddl]), encoding="utf-8")
             script.replace(path.with_name("views.sql"))
     except (OSError, duckdb.IOException) as error:
         raise PermanentError(
@@ -127,26 +140,28 @@ def shown_tables(lake: Lake, settings: Settings, gold: Mapping[str, DeltaTable] 
     Raises:
         PermanentError, TransientError: the lake cannot be read.
     """
-    return tables_of(lake, gold_models(settings), gold)
+    tables: list[Shown] = []
+    for layer, names in names_shown(gold_models(settings)).items():
+        opened = dict(gold or {}) if layer == "gold" else {}
+        handles = lake.open_all(layer, [name for name in names if name not in opened]) | opened
+        tables += [shown(lake, layer, name, handles[name]) for name in names if handles[name] is not None or is_always_shown(layer, name)]
+    return tables
 
 
-def tables_of(lake: Lake, gold_names: Sequence[str], opened: Mapping[str, DeltaTable] | None = None) -> list[Shown]:
-    """Return the lake's tables, with only the named gold tables. ``opened`` are gold tables that are open already.
-
-    Raises:
-        PermanentError, TransientError: the lake cannot be read.
-    """
-    bronze = {spec.name: spec for spec in BRONZE_SPECS}
-    tables = [_shown(lake, "bronze", name, handle, bronze[name]) for name, handle in lake.open_all("bronze", BRONZE_TABLES).items()]
-    tables += [_shown(lake, "silver", name, handle, silver_spec(name)) for name, handle in lake.open_all("silver", silver_tables()).items()]
-    set_aside = lake.open("silver", SET_ASIDE)
-    tables += [] if set_aside is None else [_shown(lake, "silver", SET_ASIDE, set_aside, silver_spec(SET_ASIDE))]
-    gold = lake.open_all("gold", [name for name in gold_names if name not in (opened or {})]) | dict(opened or {})
-    return [*tables, *(_shown(lake, "gold", name, handle, None) for name in gold_names if (handle := gold[name]) is not None)]
+def names_shown(gold_names: Sequence[str]) -> dict[Layer, Sequence[str]]:
+    """Return the names of the tables that a catalogue may show, by layer, with these of gold."""
+    return {"bronze": BRONZE_TABLES, "silver": (*silver_tables(), SET_ASIDE), "gold": gold_names}
 
 
-def _shown(lake: Lake, layer: Layer, name: str, handle: DeltaTable | None, spec: TableSpec | None) -> Shown:
+def is_always_shown(layer: Layer, name: str) -> bool:
+    """Whether a table is shown, empty, even if it was never written."""
+    return layer != "gold" and name != SET_ASIDE
+
+
+def shown(lake: Lake, layer: Layer, name: str, handle: DeltaTable | None) -> Shown:
+    """Return a table as the catalogue shows it, by its handle. ``None`` stands for a table that was never written, which only bronze and silver show."""
     address = lake.uri_of(layer, name)
+    spec = None if layer == "gold" else _BRONZE[name] if layer == "bronze" else silver_spec(name)
     if handle is None:
         assert spec is not None
         return Shown(
@@ -166,19 +181,29 @@ def _shown(lake: Lake, layer: Layer, name: str, handle: DeltaTable | None, spec:
 
 def statements(tables: Sequence[Shown]) -> Iterator[str]:
     """Yield the SQL that creates the schemas, views, comments and macros."""
+    yield from frame()
+    for table in tables:
+        yield from view(table)
+    if {table.name for table in tables if table.layer == "gold"}.issuperset(MACROS_READ):
+        yield from (query(f"macros/{name}") for name in MACROS)
+
+
+def frame() -> Iterator[str]:
+    """Yield the SQL that creates the schemas, and the macro that reads no table."""
     for layer in ("bronze", "silver", "gold"):
         yield f"create schema if not exists {layer}"
-    for table in tables:
-        view = f"{table.layer}.{identifier(table.name)}"
-        yield f"create view {view} as {_query(table)}"
-        if table.comment:
-            yield f"comment on view {view} is {text(table.comment)}"
-        for column, comment in table.columns.items():
-            if comment:
-                yield f"comment on column {view}.{identifier(column)} is {text(comment)}"
     yield query("macros/safe_rate")
-    if {table.name for table in tables if table.layer == "gold"}.issuperset(_MACROS_READ):
-        yield from (query(f"macros/{name}") for name in ("job", "jobs_since"))
+
+
+def view(table: Shown) -> Iterator[str]:
+    """Yield the SQL that creates a table's view, with comments."""
+    name = f"{table.layer}.{identifier(table.name)}"
+    yield f"create view {name} as {_query(table)}"
+    if table.comment:
+        yield f"comment on view {name} is {text(table.comment)}"
+    for column, comment in table.columns.items():
+        if comment:
+            yield f"comment on column {name}.{identifier(column)} is {text(comment)}"
 
 
 def _query(table: Shown) -> str:
@@ -188,13 +213,9 @@ def _query(table: Shown) -> str:
     return no_rows({name: dtype for name, dtype in table.spec.schema.items() if name in table.columns})
 
 
-def attachments(tables: Sequence[Shown]) -> list[str]:
-    """Return the SQL that attaches each table as a database ``<layer>_<table>``, for ``at (version => n)``. Attaching reads nothing yet."""
-    return [
-        f"attach {text(table.address)} as {identifier(f'{table.layer}_{table.name}')} (type delta)"
-        for table in tables
-        if table.handle is not None
-    ]
+def attachment(lake: Lake, layer: Layer, name: str) -> str:
+    """Return the SQL that attaches a table as a database ``<layer>_<table>``, for ``at (version => n)``. Attaching reads nothing yet."""
+    return f"attach {text(lake.uri_of(layer, name))} as {identifier(f'{layer}_{name}')} (type delta)"
 
 
 def snapshot_statements(tables: Sequence[Shown]) -> Iterator[str]:
@@ -207,12 +228,12 @@ def snapshot_statements(tables: Sequence[Shown]) -> Iterator[str]:
     for table in tables:
         if table.handle is None or not (files := all_files(table.handle)):
             continue
-        view = f"{table.layer}.{identifier(table.name)}"
+        name = f"{table.layer}.{identifier(table.name)}"
         by_day = "received_date" in table.columns and "/received_date=" in files[0]
         options = ", union_by_name = true" + (", hive_partitioning = true, hive_types = {'received_date': date}" if by_day else "")
         # A column added since may be in none of the files.
         rows = f"({no_rows(columns_of_table(table.handle))} union all by name from read_parquet({file_list(files)}{options}))"
-        yield f"create or replace view {view} as select {', '.join(map(identifier, table.columns))} from {rows}"
+        yield f"create or replace view {name} as select {', '.join(map(identifier, table.columns))} from {rows}"
 
 
 def _script(lake: Lake, ddl: Sequence[str]) -> str:

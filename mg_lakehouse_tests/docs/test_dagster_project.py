@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
 import yaml
+from dagster._core.instance.ref import InstanceRef
 
 from mg_lakehouse import FeedComponent
+from mg_lakehouse._util.environment import set_environment
+from mg_lakehouse.testing.s3 import S3Server
 from mg_lakehouse_tests.docs.consoles import fenced
 from mg_lakehouse_tests.docs.pages import DOCS
 
@@ -49,3 +53,18 @@ def test_the_instance_of_the_page_gives_each_pool_one_place() -> None:
     (shown,) = (each for each in documents(PAGE) if "concurrency" in each)
     ours = yaml.safe_load((DOCS.parent / "mg_lakehouse" / "dagster.yaml").read_text())
     assert shown["concurrency"]["pools"] == ours["concurrency"]["pools"]
+
+
+@pytest.mark.s3
+def test_the_logs_of_the_page_go_to_the_bucket(s3_server: S3Server, tmp_path: Path) -> None:
+    (shown,) = (each for each in documents(PAGE) if "compute_logs" in each)
+    shown["compute_logs"]["config"]["bucket"] = s3_server.make_bucket("logs").removeprefix("s3://")
+    (tmp_path / "dagster.yaml").write_text(yaml.safe_dump(shown))
+    with (
+        set_environment(s3_server.environment),
+        dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(tmp_path))) as instance,
+        instance.compute_log_manager.capture_logs(["run", "compute_logs", "step"]),
+    ):
+        os.write(2, b"it ran")
+    keys = {each["Key"] for each in s3_server.client().list_objects_v2(Bucket="logs")["Contents"]}
+    assert "dagster/logs/storage/run/compute_logs/step.err" in keys

@@ -22,8 +22,7 @@ from deltalake import write_deltalake
 
 from mg_lakehouse.lake import duck, sql
 from mg_lakehouse.lake.lake import Lake
-from mg_lakehouse.serving.sandbox.answer import Asking, names_of
-from mg_lakehouse.serving.views import attachments, tables_of, write_catalog
+from mg_lakehouse.serving.sandbox.answer import Asking, prepared
 from mg_lakehouse_tests.lake.feeds import fill
 
 __all__ = ["CANARY", "Scene", "calls", "scene", "unfenced"]
@@ -90,17 +89,12 @@ def scene(folder: Path) -> Iterator[Scene]:
 
 
 @contextmanager
-def unfenced(tried: Scene, catalog: Path) -> Iterator[Asking]:
+def unfenced(tried: Scene) -> Iterator[Asking]:
     """The first wall alone: statements are read, and then run by a DuckDB that may open and change anything."""
-    tables = tables_of(tried.lake, [])
-    write_catalog(tried.lake, tables, catalog)
-    with duckdb.connect(str(catalog), read_only=True, config={**duck.connection_options()}) as connection:
+    with duckdb.connect(config={**duck.connection_options()}) as connection:
         for name in ("httpfs", "delta"):
             connection.execute(f"load {sql.text(str(duck.extension_file(name)))}")
-        names = names_of(connection, tables)
-        for attach in attachments(tables):
-            connection.execute(attach)
-        yield Asking(connection, names)
+        yield prepared(connection, tried.lake, [])
 
 
 def calls(texts: Sequence[str]) -> list[str]:

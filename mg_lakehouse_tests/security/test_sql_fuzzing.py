@@ -24,7 +24,7 @@ SPACES = [" ", "\n", "\t", " /* x */ ", " -- x\n", " /* ; */ ", "  "]
 @pytest.fixture(scope="module")
 def wall(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Scene, Asking]]:
     folder = tmp_path_factory.mktemp("fuzzed")
-    with scene(folder) as made, unfenced(made, folder / "catalog.duckdb") as asking:
+    with scene(folder) as made, unfenced(made) as asking:
         yield made, asking
         made.require_untouched()
 

@@ -28,7 +28,7 @@ def tried(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
 @pytest.fixture
 def alone(tried: Scene, tmp_path: Path) -> Iterator[Asking]:
     """The first wall alone."""
-    with unfenced(tried, tmp_path / "catalog.duckdb") as asking:
+    with unfenced(tried) as asking:
         yield asking
 
 

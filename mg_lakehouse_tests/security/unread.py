@@ -18,7 +18,6 @@ from threading import Timer
 from typing import Final
 
 from mg_lakehouse.location import Location
-from mg_lakehouse.settings import Settings
 
 __all__ = ["Unread", "unread"]
 
@@ -59,7 +58,7 @@ class Unread:
     def _start(self) -> tuple[subprocess.Popen[bytes], Connection]:
         from mg_lakehouse.serving.sandbox.start import child_environment, order_for
 
-        order = order_for(self._lake, Settings(lake_uri=self._lake.uri), self._folder)
+        order = order_for(self._lake, self._folder)
         ours, theirs = Pipe()
         with theirs:
             process = subprocess.Popen(
@@ -98,9 +97,10 @@ def main() -> None:
     from mg_lakehouse.lake.lake import Lake
     from mg_lakehouse.serving.sandbox.answer import opened
 
-    with opened(Lake(order["lake"], resolved=order["resolved"]), [], None, Path(order["folder"])) as asking:
+    with opened(Lake(order["lake"], resolved=order["resolved"]), [], Path(order["folder"])) as asking:
         pipe.send_bytes(b"true")
         connection = asking._connection
+        asking.names()  # shows all tables
         with suppress(EOFError):
             while True:
                 sql = pipe.recv_bytes().decode()

@@ -72,7 +72,7 @@ def test_it_may_read_the_layers_and_no_folder_that_holds_the_lake_or_a_home(lake
     elsewhere = Path(lake.root).with_name("elsewhere")
     elsewhere.mkdir()
     (Path(lake.root) / "gold" / "linked").symlink_to(elsewhere)
-    readable = order_for(lake, Settings(lake_uri=lake.root), Path(lake.root).parent)["readable"]
+    readable = order_for(lake, Path(lake.root).parent)["readable"]
     assert {f"{lake.root}/{layer}" for layer in ("bronze", "silver", "gold")} | {str(elsewhere)} <= set(readable)
     for kept in (Path.home(), Path(lake.root), Path.cwd()):
         assert [path for path in readable if kept.is_relative_to(path)] == []

@@ -1,4 +1,4 @@
-"""Opens the catalogue and runs queries, inside the sandboxed process. Statements can name and read nothing but the lake.
+"""Opens the lake and runs queries, inside the sandboxed process. Statements can name and read nothing but the lake.
 
 The first wall is what statements may name (:mod:`mg_lakehouse.serving.sandbox.check`). The second is what the process can do. For the kernel's
 part see :mod:`mg_lakehouse.serving.sandbox.process`. DuckDB's part is here: it opens no file outside the lake's three layers, loads nothing, and
@@ -8,7 +8,8 @@ its settings are locked.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
 from typing import Final
@@ -17,16 +18,23 @@ from urllib.parse import unquote, urlsplit
 import duckdb
 import pyarrow as pa
 
-from mg_lakehouse.errors import PermanentError, QueryError
+from mg_lakehouse.errors import QueryError
 from mg_lakehouse.lake import duck
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.lake.sql import identifier, text, text_list
-from mg_lakehouse.serving.sandbox.check import Names, require_allowed
+from mg_lakehouse.location import Layer
+from mg_lakehouse.serving.queries import query
+from mg_lakehouse.serving.sandbox.check import Names, looks_around, require_allowed, tables_named
 from mg_lakehouse.serving.sandbox.parse import statements
-from mg_lakehouse.serving.views import Shown, attachments, tables_of, write_catalog
+from mg_lakehouse.serving.views import MACROS, MACROS_READ, Shown, attachment, frame, is_always_shown, names_shown, shown, view
 
-__all__ = ["Asking", "fence", "names_of", "opened", "query_errors"]
+__all__ = ["Asking", "fence", "opened", "prepared", "query_errors"]
 
+_CATALOG: Final = "catalog"
+"""The database of the views, as the file of the same name has them."""
+
+_OPENED_AT_ONCE: Final = 8
+_READ_BY_MACROS: Final[frozenset[tuple[Layer, str]]] = frozenset(("gold", name) for name in MACROS_READ)
 _BATCH_ROWS: Final = 10_000
 _ELSEWHERE: Final = ("s3://", "s3a://", "s3n://")
 
@@ -34,9 +42,10 @@ _ELSEWHERE: Final = ("s3://", "s3a://", "s3n://")
 class Asking:
     """A connection for queries, and the names that they may use."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, names: Names) -> None:
+    def __init__(self, connection: duckdb.DuckDBPyConnection, tables: Tables) -> None:
         self._connection = connection
-        self._names = names
+        self._tables = tables
+        self._names = names_of(connection, tables)
 
     def rows(self, sql: str) -> pa.RecordBatchReader:
         """Run statements, and return the rows of the last one, batch by batch.
@@ -47,6 +56,7 @@ class Asking:
         last = None
         for last in statements(sql, self._serialize):
             require_allowed(last, self._names)
+            self._tables.show(self._tables.known if looks_around(last) else tables_named(last, dict.fromkeys(MACROS, _READ_BY_MACROS)))
             self._run(last.text)
             if last.created is not None:
                 self._names.add(last.created)
@@ -70,6 +80,7 @@ class Asking:
         tables = "select schema_name || '.' || view_name from duckdb_views() where not internal"
         columns = "select distinct column_name from duckdb_columns() where not internal"
         macros = "select distinct function_name from duckdb_functions() where not internal and function_type like '%macro%'"
+        self._tables.show(self._tables.known)
         with query_errors():
             return [name for (name,) in self._connection.execute(f"{tables} union all {columns} union all {macros} order by 1").fetchall()]
 
@@ -93,58 +104,76 @@ class Asking:
         return str(self._connection.execute("select json_serialize_sql(?)", [sql]).fetchall()[0][0])
 
 
+class Tables:
+    """The lake's tables. The view of each is made when a statement first needs it, for opening all of them takes a lake on S3 seconds."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, lake: Lake, gold_names: Sequence[str]) -> None:
+        self._connection = connection
+        self._lake = lake
+        written = {layer: lake.written(layer) for layer in names_shown(gold_names)}
+        named = [(layer, name) for layer, names in names_shown(gold_names).items() for name in names]
+        self.written: Final = frozenset((layer, name) for layer, name in named if name in written[layer])
+        self.known: Final = frozenset(each for each in named if each in self.written or is_always_shown(*each))
+        self._shown: set[tuple[Layer, str]] = set()
+        for statement in frame():
+            connection.execute(statement)
+
+    def show(self, wanted: Iterable[tuple[Layer, str]]) -> None:
+        """Make the views of those tables that have none yet, and the macros with what they read. Names of other tables are ignored.
+
+        Raises:
+            PermanentError, TransientError: one of these tables cannot be read.
+        """
+        new = sorted((self.known & set(wanted)) - self._shown)
+        with ThreadPoolExecutor(_OPENED_AT_ONCE) as pool:
+            ddl = [statement for found in pool.map(self._opened, new) if found is not None for statement in view(found)]
+        self._shown.update(new)
+        if self._shown >= _READ_BY_MACROS and not _READ_BY_MACROS.isdisjoint(new):
+            ddl += [query(f"macros/{name}") for name in MACROS]
+        with query_errors():
+            for statement in ddl:
+                self._connection.execute(statement)
+
+    def _opened(self, table: tuple[Layer, str]) -> Shown | None:
+        handle = self._lake.open(*table) if table in self.written else None
+        return shown(self._lake, *table, handle) if handle is not None or is_always_shown(*table) else None
+
+
 @contextmanager
-def opened(lake: Lake, gold_names: Sequence[str], catalog: Path | None, folder: Path) -> Iterator[Asking]:
-    """Open the catalogue for queries. If there is none, or tables were added since it was written, create one in the folder.
+def opened(lake: Lake, gold_names: Sequence[str], folder: Path) -> Iterator[Asking]:
+    """Open the lake for queries, with these tables of gold as far as they exist.
 
     Raises:
-        PermanentError, TransientError: the lake or the catalogue cannot be read.
+        PermanentError, TransientError: the lake cannot be read.
     """
-    tables = tables_of(lake, gold_names)
-    connection = None if catalog is None else _connected(lake, catalog)
-    if connection is None or not _shows(connection, tables):
-        if connection is not None:
-            connection.close()
-        file = folder / "new" / "catalog.duckdb"
-        write_catalog(lake, tables, file)
-        connection = _connected(lake, file)
-    with connection:
-        names = names_of(connection, tables)
-        for attach in attachments(tables):
-            connection.execute(attach)
+    with duck.connect(lake) as connection:
+        asking = prepared(connection, lake, gold_names)
         fence(connection, lake, folder)
-        yield Asking(connection, names)
+        yield asking
 
 
-def _connected(lake: Lake, file: Path) -> duckdb.DuckDBPyConnection:
-    try:
-        return duck.connect(lake, str(file), read_only=True)
-    except duckdb.Error as error:
-        raise PermanentError(
-            f"The catalogue of the lake {lake.root} cannot be opened ({type(error).__name__}): rebuild it with `mg-lakehouse catalog`."
-        ) from error
+def prepared(connection: duckdb.DuckDBPyConnection, lake: Lake, gold_names: Sequence[str]) -> Asking:
+    """Prepare a connection for queries of the lake."""
+    connection.execute(f"attach ':memory:' as {_CATALOG}")
+    connection.execute(f"use {_CATALOG}")
+    tables = Tables(connection, lake, gold_names)
+    asking = Asking(connection, tables)
+    for layer, name in sorted(tables.written):
+        connection.execute(attachment(lake, layer, name))
+    return asking
 
 
-def _shows(connection: duckdb.DuckDBPyConnection, tables: Sequence[Shown]) -> bool:
-    """Whether a catalogue's views match the existing tables: a catalogue written before a table existed shows it empty."""
-    views = connection.execute(
-        "select schema_name, view_name from duckdb_views() where not internal and contains(sql, 'delta_scan')"
-    ).fetchall()
-    return set(views) == {(table.layer, table.name) for table in tables if table.handle is not None}
-
-
-def names_of(connection: duckdb.DuckDBPyConnection, tables: Sequence[Shown]) -> Names:
-    """Return the names in a catalogue. Call this before the tables are attached: listing all names reads attached tables."""
-    (database,) = connection.execute("select current_database()").fetchone() or ("",)
+def names_of(connection: duckdb.DuckDBPyConnection, tables: Tables) -> Names:
+    """Return the names that statements may use."""
 
     def is_function(name: str) -> bool:
         query = "select count(*) from duckdb_functions() where internal and lower(function_name) = ?"
         return connection.execute(query, [name]).fetchone() != (0,)
 
     return Names(
-        database=str(database).lower(),
-        views=frozenset((table.layer, table.name) for table in tables),
-        attached=frozenset(f"{table.layer}_{table.name}" for table in tables if table.handle is not None),
+        database=_CATALOG,
+        views=frozenset((str(layer), name) for layer, name in tables.known),
+        attached=frozenset(f"{layer}_{name}" for layer, name in tables.written),
         is_function=is_function,
     )
 

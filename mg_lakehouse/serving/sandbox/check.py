@@ -8,16 +8,17 @@ process.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from mg_lakehouse.errors import QueryError
+from mg_lakehouse.location import Layer
 from mg_lakehouse.serving.sandbox.allowed import EXPRESSIONS, FUNCTIONS, PARTS, SETTINGS, SHOWN, SYSTEM_TABLES, TABLE_FUNCTIONS
 from mg_lakehouse.serving.sandbox.parse import Created, Statement
 
-__all__ = ["Names", "require_allowed"]
+__all__ = ["Names", "looks_around", "require_allowed", "tables_named"]
 
 _PLAIN: Final = re.compile(r"[^\W\d][\w $-]*")
 """A name that is neither a path nor an address. A common table expression is visible in part of its statement; elsewhere its name must not open a file."""
@@ -81,6 +82,26 @@ def require_allowed(statement: Statement, names: Names) -> None:
     created = statement.created
     if created is not None and created.kind == "macro" and names.is_function(created.name.lower()):
         raise QueryError(f"A macro named {created.name} is refused: DuckDB has a function of that name; choose another.")
+
+
+def tables_named(statement: Statement, of_macros: Mapping[str, Iterable[tuple[Layer, str]]]) -> Iterator[tuple[Layer, str]]:
+    """Yield schema and name of every table that a statement names, in lower case, and those that a named macro of the catalogue reads."""
+    for query in statement.queries:
+        for node, _ in _nodes(query):
+            if node.get("type") == "BASE_TABLE":
+                yield cast("Layer", str(node["schema_name"]).lower()), str(node["table_name"]).lower()
+            yield from of_macros.get(str(node.get("function_name", "")).lower(), ())
+
+
+def looks_around(statement: Statement) -> bool:
+    """Whether a statement asks which tables and columns there are."""
+    nodes = (node for query in statement.queries for node, _ in _nodes(query))
+    return any(
+        str(node.get("function_name", "")).lower().startswith("duckdb_")
+        or (node.get("type") == "SHOW_REF" and node["table_name"] != "")
+        or (node.get("type") == "BASE_TABLE" and (str(node["schema_name"]).lower(), str(node["table_name"]).lower()) in SYSTEM_TABLES)
+        for node in nodes
+    )
 
 
 def _nodes(query: dict[str, Any]) -> Iterator[tuple[dict[str, Any], bool]]:

@@ -41,18 +41,17 @@ _DEEPEST: Final = 20_000
 
 
 class Order(TypedDict):
-    """The first message to the process: the lake and its storage options, the copy of the catalogue, its folder, readable paths and ports."""
+    """The first message to the process: the lake and its storage options, the process's folder, readable paths and ports."""
 
     lake: str
     resolved: dict[str, str]
-    catalog: str | None
     folder: str
     readable: list[str]
     ports: list[int]
 
 
 def main() -> None:
-    """Serve one catalogue until the pipe is closed."""
+    """Serve one lake until the pipe is closed."""
     pipe = Connection(int(sys.argv[1]))
     order: Order = json.loads(pipe.recv_bytes())
     sys.setrecursionlimit(_DEEPEST)
@@ -63,8 +62,7 @@ def main() -> None:
         from mg_lakehouse.serving.sandbox.answer import opened  # noqa: PLC0415
 
         gold_names = json.loads(pipe.recv_bytes())
-        catalog = None if order["catalog"] is None else Path(order["catalog"])
-        with opened(Lake(order["lake"], resolved=order["resolved"]), gold_names, catalog, Path(order["folder"])) as asking:
+        with opened(Lake(order["lake"], resolved=order["resolved"]), gold_names, Path(order["folder"])) as asking:
             _send(pipe, ANSWER, True)
             _serve(pipe, asking)
     except EOFError:

@@ -1,6 +1,6 @@
 """Ad hoc SQL over the lake: only queries, and only of the lake's tables.
 
-Each catalogue is opened in its own process (:mod:`mg_lakehouse.serving.sandbox.process`, started by :mod:`mg_lakehouse.serving.sandbox.start`).
+Each lake is opened in its own process (:mod:`mg_lakehouse.serving.sandbox.process`, started by :mod:`mg_lakehouse.serving.sandbox.start`).
 Rows come back over a pipe; whatever a query does to its process ends there. All SQL over the lake goes through :func:`ad_hoc`. This module
 imports nothing large, so the process starts while its caller still imports.
 """
@@ -41,13 +41,13 @@ class AdHoc:
     def __init__(self, pipe: Connection, process: subprocess.Popen[bytes]) -> None:
         self._pipe = pipe
         self._process = process
-        self._answering = True  # its first answer says that the catalogue is open
+        self._answering = True  # its first answer says that the lake is open
 
     def wait_until_open(self) -> None:
         """Wait until the process accepts queries.
 
         Raises:
-            PermanentError, TransientError: the lake or the catalogue cannot be read.
+            PermanentError, TransientError: the lake cannot be read.
         """
         self._receive()
 
@@ -146,10 +146,10 @@ class AdHoc:
 
 @contextmanager
 def ad_hoc(lake: Location, settings: Settings) -> Iterator[AdHoc]:
-    """Open the catalogue for queries. If there is none, or tables were added since it was written, create a temporary one for this block.
+    """Open the lake for queries: the tables that it has now.
 
     Raises:
-        PermanentError, TransientError: the lake or the catalogue cannot be read.
+        PermanentError, TransientError: the lake cannot be read.
     """
     with started(lake, settings) as (pipe, process):
         asked = AdHoc(pipe, process)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import sysconfig
@@ -25,7 +24,6 @@ from mg_lakehouse.errors import PermanentError
 from mg_lakehouse.gold.names import gold_models
 from mg_lakehouse.lake.scratch import scratch_folder
 from mg_lakehouse.location import Location
-from mg_lakehouse.serving.catalog_file import catalog_file
 from mg_lakehouse.serving.sandbox.process import Order
 
 if TYPE_CHECKING:
@@ -79,7 +77,7 @@ def started(lake: Location, settings: Settings) -> Iterator[tuple[Connection, su
             with theirs:
                 process = _process(theirs, folder, child_environment(os.environ, folder, local=lake.is_local))
             try:
-                ours.send_bytes(json.dumps(order_for(lake, settings, folder)).encode())
+                ours.send_bytes(json.dumps(order_for(lake, folder)).encode())
                 ours.send_bytes(json.dumps(gold_models(settings)).encode())
                 yield ours, process
             finally:
@@ -127,26 +125,11 @@ def child_environment(variables: os._Environ[str] | dict[str, str], folder: Path
     }
 
 
-def order_for(lake: Location, settings: Settings, folder: Path) -> Order:
-    """Build the process's order. The catalogue is copied: a build may replace it at any moment, and its folder holds other files.
-
-    Raises:
-        PermanentError: the catalogue cannot be read.
-    """
-    file = catalog_file(settings)
-    copied = None
-    if file is not None and file.exists():
-        copied = folder / "catalog.duckdb"
-        try:
-            shutil.copyfile(file, copied)
-        except OSError as error:
-            raise PermanentError(
-                f"The catalogue {file} cannot be opened ({error.strerror}): rebuild it with `mg-lakehouse catalog`."
-            ) from error
+def order_for(lake: Location, folder: Path) -> Order:
+    """Build the process's order."""
     return Order(
         lake=lake.uri if not lake.is_local else lake.root,
         resolved=lake.storage_options(),
-        catalog=None if copied is None else str(copied),
         folder=str(folder),
         readable=[str(path) for path in [*_python(lake), *_of_lake(lake), *map(Path, _SYSTEM), *map(Path, _MACHINE), *_for_store(lake)]],
         ports=[] if lake.is_local else sorted(_store_ports(lake)),
