@@ -68,7 +68,8 @@ def gold_progress(lake: Lake, tables: Sequence[str], models: Sequence[str]) -> d
     """Return the version of each silver table that gold's models have included, by silver table and model; none where a model does not read on."""
     ids = {table: str(handle.metadata().id) for table, handle in lake.open_all("silver", tables).items() if handle is not None}
     progress: dict[str, dict[str, int]] = {table: {} for table in ids}
-    for model, handle in lake.open_all("gold", models).items():
+    written = lake.written("gold")
+    for model, handle in lake.open_all("gold", [model for model in models if model in written]).items():
         included = {} if handle is None else gold.watermarks_of(handle, ids, ids).silver
         for table, watermark in included.items():
             if table in ids and _is_read_on_from(watermark, ids[table]):

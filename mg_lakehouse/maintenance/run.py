@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 import polars as pl
 from deltalake import DeltaTable
@@ -91,13 +91,28 @@ def maintain(
         PermanentError, TransientError: maintenance failed; work done before stays.
     """
     for layer in layers:
-        names = tables_of(layer, settings)
-        # What gold has included by now, once for all tables: a build since then includes more.
-        included = gold_progress(lake, names, gold_models(settings)) if layer == "silver" and full else {}
+        written = lake.written(layer)
+        names = [name for name in tables_of(layer, settings) if name in written]
+        readers = _readers_of_silver(lake, settings, names) if layer == "silver" and full else _NO_READERS
         for table in names:
             handle = lake.open(layer, table)
             if handle is not None:
-                yield _Work(lake, settings, layer, table, included.get(table, {}), full=full, dry_run=dry_run).on(handle)
+                yield _Work(lake, settings, layer, table, readers, full=full, dry_run=dry_run).on(handle)
+
+
+class _Readers(NamedTuple):
+    """Who reads on in silver, asked once for all its tables: what gold has included of each, and the locks of the checks. Since then they read more."""
+
+    included: Mapping[str, Mapping[str, int]]
+    checks: Sequence[RetentionLock]
+
+
+_NO_READERS: Final = _Readers({}, ())
+
+
+def _readers_of_silver(lake: Lake, settings: Settings, names: Sequence[str]) -> _Readers:
+    checks = (check_hold(lake, source, RECHECKED_VERSIONS) for source in BRONZE_TABLES)
+    return _Readers(gold_progress(lake, names, gold_models(settings)), [hold for hold in checks if hold is not None])
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +121,7 @@ class _Work:
     settings: Settings
     layer: Layer
     table: str
-    included: Mapping[str, int]
+    readers: _Readers
     full: bool
     dry_run: bool
 
@@ -148,12 +163,12 @@ class _Work:
         return removed, tuple(f"{reader} has not read old versions yet: they are kept" for reader in dict.fromkeys(held))
 
     def _holds(self, handle: DeltaTable, keep_log: timedelta) -> list[RetentionLock]:
-        holds: list[RetentionLock | None] = []
         if self.layer == "bronze":
             holds = [silver_retention_lock(self.lake, handle)]
         elif self.layer == "silver":
-            checks = (check_hold(self.lake, source, RECHECKED_VERSIONS) for source in BRONZE_TABLES)
-            holds = [gold_retention_lock(handle, self.included, no_longer_than=keep_log), *checks]
+            holds = [gold_retention_lock(handle, self.readers.included.get(self.table, {}), no_longer_than=keep_log), *self.readers.checks]
+        else:
+            holds = []
         return [hold for hold in holds if hold is not None]
 
 

@@ -55,7 +55,7 @@ def done(s3_server: S3Server, s3_proxy: FaultProxy) -> Iterator[Done]:
         for name, events in {"first": FIRST, "incremental": LATER, "nothing new": []}.items():
             append(lake, events)
             s3_proxy.seen()
-            build(lake)
+            build(Lake(lake.uri))  # as a process of its own would, which has no handle yet
             found[name] = s3_proxy.seen()
         yield Done(lake, found)
 
