@@ -13,8 +13,9 @@ import copy
 import os
 import re
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -22,33 +23,42 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import obstore
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
-from obstore.exceptions import BaseError
+from obstore.exceptions import BaseError, NotFoundError
 from obstore.store import S3Store
 
 from mg_lakehouse.lake.log_files import LOG, entry_file, table_folder
+from mg_lakehouse.location import address_of
 
 if TYPE_CHECKING:
     from obstore.store import S3Config
 
-__all__ = ["Handles", "KnownLog", "Table"]
+__all__ = ["Handles", "KnownLog", "Table", "log_of_handle"]
 
 _ENTRY: Final = re.compile(r"(\d{20})\.json$")
 
 
 @dataclass(slots=True)
 class KnownLog:
-    """What was read of a log: commits by version, and the version it begins with, as far as that is known. A commit never changes."""
+    """What was read of a log: commits by version. A commit never changes. ``read_entry`` returns an entry's bytes, ``None`` if there is none."""
 
+    read_entry: Callable[[int], bytes | None]
     commits: dict[int, dict[str, Any]] = field(default_factory=dict)
-    begins: int = 0
 
 
 class Table(DeltaTable):
     """A handle of delta-rs that keeps what was read of its log."""
 
-    def __init__(self, uri: str, *, storage_options: Mapping[str, str]) -> None:
+    def __init__(self, uri: str, *, storage_options: Mapping[str, str], log: KnownLog) -> None:
         super().__init__(uri, storage_options=dict(storage_options))
-        self.log = KnownLog()
+        self.log = log
+
+
+def log_of_handle(handle: DeltaTable) -> KnownLog:
+    """Return what is known of a handle's log: nothing yet, if it is not one of a lake's."""
+    if isinstance(handle, Table):
+        return handle.log
+    options = handle._storage_options or {}  # noqa: SLF001  delta-rs has no other way to them
+    return KnownLog(partial(Handles().read_entry, address_of(handle.table_uri).rstrip("/"), options))
 
 
 @dataclass(slots=True)
@@ -80,7 +90,8 @@ class Handles:
         generation = self._generations.get(uri, 0)
         kept = self._free.pop(uri, None)
         if kept is None or (kept.generation, kept.options) != (generation, storage_options) or not self._moved_on(kept):
-            table = Table(uri, storage_options=storage_options)
+            log = KnownLog(partial(self.read_entry, uri, dict(storage_options)))
+            table = Table(uri, storage_options=storage_options, log=log)
             kept = _Kept(uri, dict(storage_options), generation, table, table.version(), _entry_on_disk(table, table.version()))
         lent = copy.copy(kept.table)  # of the same state in delta-rs: the kept one moves on with what the borrower commits or loads
         weakref.finalize(lent, self._free.__setitem__, uri, kept)
@@ -89,6 +100,21 @@ class Handles:
     def forget(self, uri: str) -> None:
         """Open a table anew the next time: entries of its log are damaged, or were changed in their places, which its newest entry does not show."""
         self._generations[uri] = self._generations.get(uri, 0) + 1
+
+    def read_entry(self, uri: str, storage_options: Mapping[str, str], version: int) -> bytes | None:
+        """Read an entry of a table's log, ``None`` if there is none.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        root, layer, name = uri.rsplit("/", 2)
+        entry = f"{layer}/{name}/{LOG}/{version:020}.json"
+        try:
+            return bytes(obstore.get(self._store(root, storage_options), entry).bytes()) if "://" in uri else Path(root, entry).read_bytes()
+        except (FileNotFoundError, NotFoundError):
+            return None
+        except BaseError as error:
+            raise OSError(str(error)) from error
 
     def folders(self, uri: str, storage_options: Mapping[str, str]) -> frozenset[str]:
         """List the names of the folders in one, which may be missing.

@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections import deque
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import takewhile
@@ -19,7 +20,7 @@ import polars as pl
 from deltalake import DeltaTable
 
 from mg_lakehouse.lake.errors import store_errors
-from mg_lakehouse.lake.handles import KnownLog, Table
+from mg_lakehouse.lake.handles import KnownLog, log_of_handle
 from mg_lakehouse.location import address_of
 
 __all__ = [
@@ -52,6 +53,7 @@ SKEW: Final = timedelta(minutes=15)
 """How much earlier than its messages a commit may appear, where two clocks differ; AWS refuses more."""
 
 _FIRST_LOOK: Final = 8
+_READ_AT_ONCE: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,37 +190,29 @@ def posted(table: DeltaTable, kind: type[L]) -> Iterator[Posted[L]]:
 def commits_of(table: DeltaTable, *, first_look: int = _FIRST_LOOK) -> Iterator[dict[str, Any]]:
     """Yield the commits up to the handle's version, newest first, read in growing numbers: the newest ones cost little.
 
-    A handle of a :class:`~mg_lakehouse.lake.lake.Lake` keeps what was read: the next time, only later commits are read.
-
-    delta-rs (1.6.6) reads on to the log's newest version and yet numbers from the handle's. If another writer committed in
-    between, each commit would get a number that is too low, and beside an ingest the books of an hour did not balance. Asked for
-    one commit, it gives the handle's own after all newer ones; so the handle's commit is found in longer answers.
+    The entries are read by themselves, side by side, for delta-rs (1.6.6) lists the log each time and numbers its history from the handle's version
+    though it has read on to the log's newest. A handle of a :class:`~mg_lakehouse.lake.lake.Lake` keeps what was read.
     """
-    log = table.log if isinstance(table, Table) else KnownLog()
-    newest, look = table.version(), first_look
-    if newest not in log.commits:
-        if not (read := _history(table, 1)):
+    log, look = log_of_handle(table), 1
+    for version in range(table.version(), -1, -1):
+        if version not in log.commits:
+            _read_commits(table, log, version, look)
+            look = max(first_look, look * 4)
+        if version not in log.commits:
             return
-        log.commits[newest] = read[-1] | {"version": newest}
-    for version in range(newest, -1, -1):
-        while version not in log.commits:
-            if version < log.begins:
-                return
-            known_before = max((known for known in log.commits if known < version), default=-1)
-            limit = newest - version + min(look, version - known_before)
-            commits = [_content(commit) for commit in _history(table, limit)]
-            own = commits[commits.index(_content(log.commits[newest])) :]
-            log.commits |= {newest - at: commit | {"version": newest - at} for at, commit in enumerate(own)}
-            if version not in log.commits and len(commits) < limit:
-                log.begins = version + 1
-            look *= 4
         yield log.commits[version]
 
 
-def _history(table: DeltaTable, limit: int) -> list[dict[str, Any]]:
+def _read_commits(table: DeltaTable, log: KnownLog, newest: int, count: int) -> None:
+    """Read the entries of some versions that are not known, down from one, as far back as the log goes."""
     root, layer, name = address_of(table.table_uri).rstrip("/").rsplit("/", 2)
-    with store_errors(f"{layer}/{name} in the lake {root}"):
-        return table.history(limit)
+    lacking = [version for version in range(newest, max(-1, newest - count), -1) if version not in log.commits]
+    with store_errors(f"{layer}/{name} in the lake {root}"), ThreadPoolExecutor(min(_READ_AT_ONCE, len(lacking))) as pool:
+        for version, entry in zip(lacking, pool.map(log.read_entry, lacking), strict=True):
+            if entry is None:
+                return
+            info = next((line for line in entry.splitlines() if b'"commitInfo"' in line[:20]), b"{}")
+            log.commits[version] = json.loads(info).get("commitInfo", {}) | {"version": version}
 
 
 def log_begins(table: DeltaTable) -> datetime | None:
@@ -230,10 +224,6 @@ def log_begins(table: DeltaTable) -> datetime | None:
 def committed_at(commit: dict[str, Any]) -> datetime:
     """Return when a commit of :func:`commits_of` was made."""
     return datetime.fromtimestamp(commit["timestamp"] / 1000, UTC)
-
-
-def _content(commit: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in commit.items() if name != "version"}
 
 
 def hours_of(times: pl.Series) -> dict[str, int]:
