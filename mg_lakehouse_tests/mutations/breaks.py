@@ -174,7 +174,7 @@ BREAKS: Final = (
         "a commit is not synced before its messages are deleted",
         "mg_lakehouse/lake/commit.py",
         "        make_durable(handle)\n        checkpoint(handle, since=version)",
-        "        checkpoint(handle)",
+        "        checkpoint(handle, since=version)",
         ("mg_lakehouse_tests/faults/test_power_cuts.py::test_what_a_commit_names_is_on_disk_before_its_messages_are_deleted",),
     ),
     Break(
