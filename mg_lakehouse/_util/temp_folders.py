@@ -34,14 +34,15 @@ class OwnFolder:
         parent: the folder to create it in; created if it is missing.
         prefix: the beginning of its name. Folders with the same prefix that no living process owns are removed first.
         label: the next part of its name.
+        leftovers: how other names begin, whose folders are looked through too.
 
     Raises:
         OSError: the folder cannot be created.
     """
 
-    def __init__(self, parent: Path, prefix: str, *, label: str = "") -> None:
+    def __init__(self, parent: Path, prefix: str, *, label: str = "", leftovers: tuple[str, ...] = ()) -> None:
         parent.mkdir(parents=True, exist_ok=True)
-        _remove_leftovers(parent, (prefix,))
+        _remove_leftovers(parent, (prefix, *leftovers))
         self.path, self._lock = _made(parent, prefix + label)
 
     def __enter__(self) -> Self:
@@ -62,10 +63,8 @@ def temp_folder(purpose: Purpose) -> OwnFolder:
     Raises:
         OSError: it cannot be created.
     """
-    parent = Path(tempfile.gettempdir())
     # By name, and not by `mg-lakehouse-*`: a folder that a person made is none of these.
-    _remove_leftovers(parent, tuple(map(_NAME.format, get_args(Purpose))))
-    return OwnFolder(parent, _NAME.format(purpose))
+    return OwnFolder(Path(tempfile.gettempdir()), _NAME.format(purpose), leftovers=tuple(map(_NAME.format, get_args(Purpose))))
 
 
 def _made(parent: Path, prefix: str) -> tuple[Path, int]:

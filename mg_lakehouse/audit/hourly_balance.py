@@ -261,7 +261,7 @@ def _without_message(lake: Lake, source: _Source, silver: _Silver, span: _Span, 
             continue
         with store_errors(f"silver/{table} in the lake {lake.uri}"):
             if held is not None:
-                handle, _ = _closed(lake, table, handle, source)  # noqa: PLW2901
+                handle, _ = _closed(lake, table, handle, posted_slices(handle, source.name, above=source.finished), source)  # noqa: PLW2901
             files = files_between(handle, "received_at", [span])
             if files:
                 rows = lake.scan(files, handle).filter(pl.col("received_at").is_between(*span) & (pl.col("source") == source.name))
@@ -271,14 +271,10 @@ def _without_message(lake: Lake, source: _Source, silver: _Silver, span: _Span, 
 
 
 def _closed(
-    lake: Lake, table: str, handle: DeltaTable, source: _Source, since_hour: datetime | None = None
+    lake: Lake, table: str, handle: DeltaTable, accounts: Iterable[Posted[SliceLedger]], source: _Source
 ) -> tuple[DeltaTable, list[Posted[SliceLedger]]]:
-    """Return the table as of the last slice that all tables have, for a running one is in some and not in others; and the ledgers up to it.
-
-    The ledgers are those of an hour and later, or of slices that not all tables have, of which none is returned.
-    """
-    accounts = posted_slices(handle, source.name, above=source.finished if since_hour is None else -1)
-    known = list(accounts if since_hour is None else since(accounts, since_hour))
+    """Return the table as of the last slice that all tables have, and the ledgers up to it: a running slice is in some tables and not in others."""
+    known = list(accounts)
     if ahead := [account.version for account in known if account.ledger.high > source.finished]:
         handle = lake.open("silver", table) or handle
         handle.load_as_version(min(ahead) - 1)
@@ -296,7 +292,7 @@ def _table(lake: Lake, table: str, source: _Source, silver: _Silver, span: _Span
     if (newest := silver[table]) is None:
         return _Table(Counter(), Counter())
     with store_errors(f"silver/{table} in the lake {lake.uri}"):
-        handle, accounts = _closed(lake, table, newest, source, span.first)
+        handle, accounts = _closed(lake, table, newest, since(posted_slices(newest, source.name), span.first), source)
         rows = _rows(lake, handle, span, "received_at", "source").filter(pl.col("source") == source.name)
     return _Table(Counter(hours_of(rows["received_at"])), _sum(account.ledger.hours for account in accounts))
 
@@ -313,7 +309,7 @@ def _set_aside(lake: Lake, source: _Source, silver: _Silver, span: _Span) -> _Se
     if (newest := silver[SET_ASIDE]) is None:
         return _SetAside(Counter(), Counter(), Counter())
     with store_errors(f"silver/{SET_ASIDE} in the lake {lake.uri}"):
-        handle, _ = _closed(lake, SET_ASIDE, newest, source, span.first)
+        handle, _ = _closed(lake, SET_ASIDE, newest, since(posted_slices(newest, source.name), span.first), source)
         retries = [account.ledger for account in since(posted(handle, RetryLedger), span.first)]
         rows = _rows(lake, handle, span, "received_at", "source", "items").filter(pl.col("source") == source.name)
     times = rows.select(pl.col("received_at").repeat_by("items").explode().drop_nulls()).to_series()

@@ -14,7 +14,7 @@ import json
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from typing import Any, Final, NamedTuple
 
 import polars as pl
@@ -253,9 +253,8 @@ def _with_feed(handle: DeltaTable, spec: TableSpec, what: str) -> DeltaTable:
 
 def _made_since(handle: DeltaTable, version: int) -> set[str]:
     """Ids of the commits that builds made above a version."""
-    above = handle.version() - version
-    since = handle.history(above) if above > 0 else []
-    return {json.loads(commit[_MADE])["id"] for commit in since if _MADE in commit}
+    since = takewhile(lambda commit: commit["version"] > version, commits_of(handle)) if handle.version() > version else ()
+    return {made["id"] for commit in since if (made := _made_by(commit)) is not None}
 
 
 def _markers(commit_id: str, definition: int, silver: Mapping[str, Watermark], silver_ids: Mapping[str, str | None]) -> list[Transaction]:

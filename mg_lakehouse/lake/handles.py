@@ -39,10 +39,13 @@ _ENTRY: Final = re.compile(r"(\d{20})\.json$")
 
 @dataclass(slots=True)
 class KnownLog:
-    """What was read of a log: commits by version. A commit never changes. ``read_entry`` returns an entry's bytes, ``None`` if there is none."""
+    """What was read of a log: commits by version, ``None`` where an entry does not say who wrote it. A commit never changes.
+
+    ``read_entry`` returns an entry's bytes, ``None`` if there is none.
+    """
 
     read_entry: Callable[[int], bytes | None]
-    commits: dict[int, dict[str, Any]] = field(default_factory=dict)
+    commits: dict[int, dict[str, Any] | None] = field(default_factory=dict)
 
 
 class Table(DeltaTable):

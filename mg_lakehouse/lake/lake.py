@@ -111,6 +111,16 @@ class Lake(Location):
         with store_errors(f"{layer} in the lake {self.uri}"):
             return self.handles.folders(folder, self.storage_options())
 
+    def open_written(self, layer: Layer, tables: Sequence[str]) -> dict[str, DeltaTable]:
+        """Open those tables that were ever written, by name: one listing tells which, and the others cost nothing.
+
+        Raises:
+            PermanentError, TransientError: as for :meth:`open`.
+        """
+        written = self.written(layer)
+        opened = self.open_all(layer, [table for table in tables if table in written])
+        return {name: handle for name, handle in opened.items() if handle is not None}
+
     def make_root(self) -> None:
         """Make the folder of a local lake that is not there yet, for its owner and its group alone: the tables hold addresses and raw messages.
 

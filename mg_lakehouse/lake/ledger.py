@@ -18,6 +18,7 @@ from typing import Any, ClassVar, Final, Generic, Self, TypeVar
 
 import polars as pl
 from deltalake import DeltaTable
+from deltalake.exceptions import DeltaProtocolError
 
 from mg_lakehouse.lake.errors import store_errors
 from mg_lakehouse.lake.handles import KnownLog, log_of_handle
@@ -200,19 +201,23 @@ def commits_of(table: DeltaTable, *, first_look: int = _FIRST_LOOK) -> Iterator[
             look = max(first_look, look * 4)
         if version not in log.commits:
             return
-        yield log.commits[version]
+        if (commit := log.commits[version]) is not None:
+            yield commit
 
 
 def _read_commits(table: DeltaTable, log: KnownLog, newest: int, count: int) -> None:
-    """Read the entries of some versions that are not known, down from one, as far back as the log goes."""
+    """Read the entries of some versions that are not known, down from one, as far back as the log goes. One that does not say who wrote it is ``None``."""
     root, layer, name = address_of(table.table_uri).rstrip("/").rsplit("/", 2)
     lacking = [version for version in range(newest, max(-1, newest - count), -1) if version not in log.commits]
     with store_errors(f"{layer}/{name} in the lake {root}"), ThreadPoolExecutor(min(_READ_AT_ONCE, len(lacking))) as pool:
         for version, entry in zip(lacking, pool.map(log.read_entry, lacking), strict=True):
             if entry is None:
                 return
-            info = next((line for line in entry.splitlines() if b'"commitInfo"' in line[:20]), b"{}")
-            log.commits[version] = json.loads(info).get("commitInfo", {}) | {"version": version}
+            line = next((line for line in entry.splitlines() if b'"commitInfo"' in line[:20]), None)
+            try:
+                log.commits[version] = None if line is None else json.loads(line)["commitInfo"] | {"version": version}
+            except ValueError as error:
+                raise DeltaProtocolError(f"Invalid JSON in the log entry of version {version}: {error}") from error
 
 
 def log_begins(table: DeltaTable) -> datetime | None:

@@ -66,12 +66,10 @@ def silver_retention_lock(lake: Lake, bronze: DeltaTable) -> RetentionLock | Non
 
 def gold_progress(lake: Lake, tables: Sequence[str], models: Sequence[str]) -> dict[str, dict[str, int]]:
     """Return the version of each silver table that gold's models have included, by silver table and model; none where a model does not read on."""
-    ids = {table: str(handle.metadata().id) for table, handle in lake.open_all("silver", tables).items() if handle is not None}
+    ids = {table: str(handle.metadata().id) for table, handle in lake.open_written("silver", tables).items()}
     progress: dict[str, dict[str, int]] = {table: {} for table in ids}
-    written = lake.written("gold")
-    for model, handle in lake.open_all("gold", [model for model in models if model in written]).items():
-        included = {} if handle is None else gold.watermarks_of(handle, ids, ids).silver
-        for table, watermark in included.items():
+    for model, handle in lake.open_written("gold", models).items():
+        for table, watermark in gold.watermarks_of(handle, ids, ids).silver.items():
             if table in ids and _is_read_on_from(watermark, ids[table]):
                 progress[table][model] = watermark.version
     return progress
@@ -135,7 +133,7 @@ def remove_files(handle: DeltaTable, holds: Sequence[RetentionLock], *, keep: ti
     if dry_run or not files:  # without files to remove, make no commit
         return Removed(len(files))
     removed = handle.vacuum(dry_run=False, **options)
-    started = next((commit for commit in handle.history(8) if commit.get("operation") == "VACUUM START"), {})
+    started = next((commit for commit in islice(commits_of(handle), 8) if commit.get("operation") == "VACUUM START"), {})
     return Removed(len(removed), int(started.get("operationMetrics", {}).get("sizeOfDataToDelete", 0)))
 
 

@@ -56,14 +56,7 @@ def read_status(settings: Settings) -> LakeStatus:
     """
     lake = Lake(settings.lake_uri)
     names: dict[Layer, Sequence[str]] = {"bronze": BRONZE_TABLES, "silver": silver_tables(), "gold": gold_models(settings)}
-    # Those that were never written cost nothing: a listing tells all of a layer.
-    written = {layer: lake.written(layer) for layer in names}
-    handles = {
-        (layer, name): handle
-        for layer in names
-        for name, handle in lake.open_all(layer, [name for name in names[layer] if name in written[layer]]).items()
-        if handle is not None
-    }
+    handles = {(layer, name): handle for layer in names for name, handle in lake.open_written(layer, names[layer]).items()}
     tables = dict(_stats(lake, handles))
     return LakeStatus(
         lake=lake.root,

@@ -45,7 +45,7 @@ __all__ = [
     "frame",
     "is_always_shown",
     "names_shown",
-    "shown",
+    "shown_of",
     "shown_tables",
     "snapshot_statements",
     "statements",
@@ -143,8 +143,8 @@ def shown_tables(lake: Lake, settings: Settings, gold: Mapping[str, DeltaTable] 
     tables: list[Shown] = []
     for layer, names in names_shown(gold_models(settings)).items():
         opened = dict(gold or {}) if layer == "gold" else {}
-        handles = lake.open_all(layer, [name for name in names if name not in opened]) | opened
-        tables += [shown(lake, layer, name, handles[name]) for name in names if handles[name] is not None or is_always_shown(layer, name)]
+        handles = lake.open_written(layer, [name for name in names if name not in opened]) | opened
+        tables += shown_of(lake, layer, names, handles)
     return tables
 
 
@@ -158,7 +158,12 @@ def is_always_shown(layer: Layer, name: str) -> bool:
     return layer != "gold" and name != SET_ASIDE
 
 
-def shown(lake: Lake, layer: Layer, name: str, handle: DeltaTable | None) -> Shown:
+def shown_of(lake: Lake, layer: Layer, names: Sequence[str], handles: Mapping[str, DeltaTable]) -> list[Shown]:
+    """Return tables of a layer as the catalogue shows them, by their handles, in order. Some that were never written are left out."""
+    return [_shown(lake, layer, name, handles.get(name)) for name in names if name in handles or is_always_shown(layer, name)]
+
+
+def _shown(lake: Lake, layer: Layer, name: str, handle: DeltaTable | None) -> Shown:
     """Return a table as the catalogue shows it, by its handle. ``None`` stands for a table that was never written, which only bronze and silver show."""
     address = lake.uri_of(layer, name)
     spec = None if layer == "gold" else _BRONZE[name] if layer == "bronze" else silver_spec(name)

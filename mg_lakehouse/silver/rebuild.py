@@ -29,7 +29,7 @@ from mg_lakehouse.events.schemas import silver_schema
 from mg_lakehouse.lake.commit import AlreadyCommitted, OvertakenError, Replace, commit_once
 from mg_lakehouse.lake.errors import store_errors
 from mg_lakehouse.lake.lake import Lake
-from mg_lakehouse.lake.ledger import REDERIVED
+from mg_lakehouse.lake.ledger import REDERIVED, commits_of
 from mg_lakehouse.lake.scratch import scratch_folder
 from mg_lakehouse.lake.sql import text
 from mg_lakehouse.silver.candidates import duplicate_candidates
@@ -221,7 +221,7 @@ def _make_table(lake: Lake, day: StagedDay, table: str, retried: Retried, *, dry
 
     def decide(opened: DeltaTable) -> AlreadyCommitted[int] | Replace[int]:
         if _Seen.read(opened, day) != seen:
-            if opened.history(1)[0].get(REDERIVED) == account:
+            if next(commits_of(opened)).get(REDERIVED) == account:
                 return AlreadyCommitted(opened.version())  # the answer was lost
             raise OvertakenError(f"{what} was written to during the rebuild: try again.")
         return Replace(

@@ -133,8 +133,8 @@ UNCHANGED: Final = {"bounce_reasons_daily", "dim_bounce_categories", "engage_met
 @pytest.mark.parametrize(
     ("name", "looks", "touched"),
     [
-        # Looked for when the connection and the plan are made, made (5), and committed to (3).
-        pytest.param("first", 2 + 5 + 3, {}, id="first"),
+        # Looked for when the connection and the plan are made, made (4), and committed to (3).
+        pytest.param("first", 2 + 4 + 3, {}, id="first"),
         # Opened and committed to (2); what it was made of is in its newest entry, which is read without a listing. The change feed of opens is one
         # more look, and one more where recipient_addresses reads the rows that came.
         pytest.param("incremental", 1 + 2, {"opens": 3}, id="incremental"),

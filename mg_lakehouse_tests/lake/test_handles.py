@@ -195,6 +195,31 @@ def test_commits_are_those_of_the_log_whatever_was_read_before(lake: Lake) -> No
         assert [commit["version"] for commit in commits_of(handle)] == list(range(handle.version(), -1, -1))
 
 
+def test_an_entry_that_does_not_say_who_wrote_it_is_no_commit(tmp_path: Path) -> None:
+    """By the protocol it need not: delta-rs's history passes over it too. The others keep their numbers."""
+    lake = Lake(str(tmp_path / "lake"))
+    for number in range(3):
+        receive_one(lake, number)
+    entry = Path(lake.uri_of(*TABLE), "_delta_log", f"{2:020}.json")
+    entry.write_bytes(b"\n".join(line for line in entry.read_bytes().splitlines() if b'"commitInfo"' not in line))
+    handle = anew(lake)
+    assert [commit["version"] for commit in commits_of(handle)] == [3, 1, 0]
+    assert len(handle.history()) == 3
+
+
+def test_a_torn_entry_of_the_past_is_a_damaged_file(tmp_path: Path) -> None:
+    lake = Lake(str(tmp_path / "lake"))
+    for number in range(3):
+        receive_one(lake, number)
+    entry = Path(lake.uri_of(*TABLE), "_delta_log", f"{2:020}.json")
+    handle = anew(lake)
+    entry.write_bytes(next(line for line in entry.read_bytes().splitlines() if b'"commitInfo"' in line)[:60])
+    with pytest.raises(
+        PermanentError, match=r"bronze/event_feed in the lake .* has a damaged file \(Invalid JSON in the log entry of version 2"
+    ):
+        list(commits_of(handle))
+
+
 @pytest.mark.s3
 class TestRequests:
     """What a look costs."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
 from typing import Final
@@ -26,14 +25,13 @@ from mg_lakehouse.location import Layer
 from mg_lakehouse.serving.queries import query
 from mg_lakehouse.serving.sandbox.check import Names, looks_around, require_allowed, tables_named
 from mg_lakehouse.serving.sandbox.parse import statements
-from mg_lakehouse.serving.views import MACROS, MACROS_READ, Shown, attachment, frame, is_always_shown, names_shown, shown, view
+from mg_lakehouse.serving.views import MACROS, MACROS_READ, Shown, attachment, frame, is_always_shown, names_shown, shown_of, view
 
 __all__ = ["Asking", "fence", "opened", "prepared", "query_errors"]
 
 _CATALOG: Final = "catalog"
 """The database of the views, as the file of the same name has them."""
 
-_OPENED_AT_ONCE: Final = 8
 _READ_BY_MACROS: Final[frozenset[tuple[Layer, str]]] = frozenset(("gold", name) for name in MACROS_READ)
 _BATCH_ROWS: Final = 10_000
 _ELSEWHERE: Final = ("s3://", "s3a://", "s3n://")
@@ -124,19 +122,19 @@ class Tables:
         Raises:
             PermanentError, TransientError: one of these tables cannot be read.
         """
-        new = sorted((self.known & set(wanted)) - self._shown)
-        with ThreadPoolExecutor(_OPENED_AT_ONCE) as pool:
-            ddl = [statement for found in pool.map(self._opened, new) if found is not None for statement in view(found)]
-        self._shown.update(new)
+        new = (self.known & set(wanted)) - self._shown
+        tables: list[Shown] = []
+        for layer in {layer for layer, _ in new}:
+            names = [name for of_layer, name in new if of_layer == layer]
+            opened = self._lake.open_all(layer, [name for name in names if (layer, name) in self.written])
+            tables += shown_of(self._lake, layer, names, {name: handle for name, handle in opened.items() if handle is not None})
+        ddl = [statement for table in tables for statement in view(table)]
+        self._shown |= new
         if self._shown >= _READ_BY_MACROS and not _READ_BY_MACROS.isdisjoint(new):
             ddl += [query(f"macros/{name}") for name in MACROS]
         with query_errors():
             for statement in ddl:
                 self._connection.execute(statement)
-
-    def _opened(self, table: tuple[Layer, str]) -> Shown | None:
-        handle = self._lake.open(*table) if table in self.written else None
-        return shown(self._lake, *table, handle) if handle is not None or is_always_shown(*table) else None
 
 
 @contextmanager

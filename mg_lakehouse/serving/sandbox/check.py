@@ -89,7 +89,8 @@ def tables_named(statement: Statement, of_macros: Mapping[str, Iterable[tuple[La
     for query in statement.queries:
         for node, _ in _nodes(query):
             if node.get("type") == "BASE_TABLE":
-                yield cast("Layer", str(node["schema_name"]).lower()), str(node["table_name"]).lower()
+                _, schema, table = _parts_of(node)
+                yield cast("Layer", schema), table
             yield from of_macros.get(str(node.get("function_name", "")).lower(), ())
 
 
@@ -99,7 +100,7 @@ def looks_around(statement: Statement) -> bool:
     return any(
         str(node.get("function_name", "")).lower().startswith("duckdb_")
         or (node.get("type") == "SHOW_REF" and node["table_name"] != "")
-        or (node.get("type") == "BASE_TABLE" and (str(node["schema_name"]).lower(), str(node["table_name"]).lower()) in SYSTEM_TABLES)
+        or (node.get("type") == "BASE_TABLE" and _parts_of(node)[1:] in SYSTEM_TABLES)
         for node in nodes
     )
 
@@ -145,7 +146,7 @@ def _require_setting(node: dict[str, Any]) -> None:
 
 
 def _require_table(node: dict[str, Any], names: Names, expressions: set[str]) -> None:
-    parts = tuple(str(node[part]).lower() for part in ("catalog_name", "schema_name", "table_name"))
+    parts = _parts_of(node)
     if names.has_table(*parts) or (parts[:2] == ("", "") and parts[2] in expressions and _PLAIN.fullmatch(parts[2])):
         return
     written = ".".join(str(node[part]) for part in ("catalog_name", "schema_name", "table_name") if node[part])
@@ -154,6 +155,11 @@ def _require_table(node: dict[str, Any], names: Names, expressions: set[str]) ->
         f"The table {written} does not exist{_like('.'.join(part for part in parts if part), known)}. "
         "Only the lake's tables, and temporary ones made from them, can be read here: `show all tables` lists them."
     )
+
+
+def _parts_of(node: dict[str, Any]) -> tuple[str, str, str]:
+    """Return the catalogue, schema and name that a table is named by, in lower case; empty where they are not written."""
+    return str(node["catalog_name"]).lower(), str(node["schema_name"]).lower(), str(node["table_name"]).lower()
 
 
 def _expression_names(query: dict[str, Any]) -> Iterator[str]:
