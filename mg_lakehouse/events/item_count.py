@@ -26,14 +26,15 @@ __all__ = ["count_starts", "starts_of"]
 
 _DEEPEST: Final = 4096
 _OPENINGS: Final = ((b"<!--", b"-->"), (b"<![CDATA[", b"]]>"), (b"<?", b"?>"))
-_TAG: Final = re.compile(rb"""<(/?)([^ \t\r\n\x0b\x0c<>/"'=!?]+)((?:[^<>"']|"[^"<]*"|'[^'<]*')*+)>""")
+# Atomic, not possessive: before 3.11.5 Python ends a possessive group in the middle of what it could not match, here at a quote without its end.
+_TAG: Final = re.compile(rb"""<(/?)([^ \t\r\n\x0b\x0c<>/"'=!?]+)((?>(?:[^<>"']++|"[^"<]*+"|'[^'<]*+')*))>""")
 _ITEM: Final = re.compile(rb"[A-Za-z0-9_.:-]*Activity")
 _ENVELOPE: Final = re.compile(rb"(?:.*:)?(?:ActivityItems|AccountActivityResponse)", re.DOTALL)
 
 _BLANK: Final = rb"[ \t\r\n]*"
 _HEAD: Final = re.compile(
     rb"(?>(?:\xef\xbb\xbf)?" + _BLANK + rb"(?:<\?xml.*?\?>" + _BLANK + rb")?)"
-    rb"""<((?:[A-Za-z0-9_.:-]*:)?ActivityItems)(?:[ \t\r\n](?:[^<>"']|"[^"<]*"|'[^'<]*')*+)?(?<!/)>""",
+    rb"""<((?:[A-Za-z0-9_.:-]*:)?ActivityItems)(?:[ \t\r\n](?>(?:[^<>"']++|"[^"<]*+"|'[^'<]*+')*))?(?<!/)>""",
     re.DOTALL,
 )
 _NEXT: Final = re.compile(_BLANK + rb"<([A-Za-z0-9_.:-]*Activity)>")

@@ -41,7 +41,8 @@ _NAMESPACE: Final = re.compile(r"""\s(xmlns(?::[^\s=]+)?)\s*=\s*("[^"<]*"|'[^'<]
 # and within a response elements with a text. Not a child that every event has, nor a tag of an item: those belong to a damaged event.
 _OF_EVENTS: Final = "|".join(element for column in COMMON_COLUMNS if column.required for element in column.elements)
 _HEAD_NAME: Final = rf"""(?!(?:[^\s<>/:]+:)?(?:{_OF_EVENTS}|[^\s<>/:]*{ITEM_SUFFIX})[\s/>])[^\s<>/"'=!?]+"""
-_ATTRIBUTES: Final = r"""(?:[^<>"']|"[^"<]*"|'[^'<]*')*+"""
+# Atomic, not possessive, which before 3.11.5 Python ends at a quote without its end.
+_ATTRIBUTES: Final = r"""(?>(?:[^<>"']++|"[^"<]*+"|'[^'<]*+')*)"""
 _AROUND: Final = rf"[\s\ufeff]+|<!--.*?-->|<\?.*?\?>|<!DOCTYPE[^<>\[]*>|</?{_HEAD_NAME}{_ATTRIBUTES}>"
 _PASSED: Final = re.compile(_AROUND, re.DOTALL)
 _PASSED_IN_RESPONSE: Final = re.compile(rf"<({_HEAD_NAME})(?:\s{_ATTRIBUTES})?(?<!/)>[^<]*</\1\s*>|{_AROUND}", re.DOTALL)
