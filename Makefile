@@ -82,7 +82,7 @@ EVERYTHING := --quiet --constraint constraints.txt --editable '.[ui,dashboard,po
 export UV_SYSTEM_CERTS ?= 1
 
 # With the timestamp, an environment is made once and again only when what it holds changes.
-$(INSTALLED): pyproject.toml constraints.txt mg_lakehouse/events/fast/_scan.pyx mg_lakehouse/events/_item_count.pyx
+$(INSTALLED): pyproject.toml constraints.txt $(wildcard mg_lakehouse/events/*.pyx mg_lakehouse/events/fast/*.pyx mg_lakehouse/events/fast/*.pxi)
 	@command -v $(PYTHON) > /dev/null || { echo "$(PYTHON) was not found: install Python 3.11, or say PYTHON=/path/to/python3.11"; exit 1; }
 	@echo "Installing into $(VENV) ..."
 	@$(PYTHON) -m venv $(VENV)

@@ -12,8 +12,7 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import accumulate, groupby
-from operator import attrgetter
+from itertools import accumulate
 from typing import Final, NamedTuple
 
 import polars as pl
@@ -27,7 +26,7 @@ from mg_lakehouse.events.rejects import Reason
 from mg_lakehouse.events.schemas import in_arrow, silver_schema
 from mg_lakehouse.events.strict.cast import type_cells
 from mg_lakehouse.events.strict.extract import RAW_REJECTIONS, Extractor
-from mg_lakehouse.events.strict.reader import Body
+from mg_lakehouse.events.strict.reader import Body, Rejection
 
 __all__ = ["Flattened", "flatten", "fragments"]
 
@@ -216,13 +215,17 @@ def _read(bodies: pl.Series) -> _Read:
             extractor.refuse(message, opened.refused[message], bodies[message])
         else:
             extractor.add(message, text)
-    for message, items_of_it in groupby(plain.odd, key=attrgetter("body")):
-        body = Body(texts[message])
-        for odd in items_of_it:
-            extractor.add_item(message, odd.item, body)
+    for odd in plain.odd:
+        if isinstance(odd.read, Rejection):
+            extractor.reject(odd.body, odd.read)
+        else:
+            extractor.add_item(odd.body, odd.read, odd.text_of)
     strict = extractor.finish()
     items = pl.zeros(bodies.len(), pl.Int64, eager=True).scatter(plain.bodies, plain.items).scatter(others, strict.items)
-    return _Read(plain.rows, strict.cells, strict.rejections, items.alias("items"), starts_of(arrow))
+    cells = plain.cells | {
+        table: pl.concat([plain.cells[table], found]) if table in plain.cells else found for table, found in strict.cells.items()
+    }
+    return _Read(plain.rows, cells, strict.rejections, items.alias("items"), starts_of(arrow))
 
 
 def _plain(bodies: pa.LargeStringArray) -> FastReading:

@@ -1,28 +1,34 @@
-"""The fast path: reads a batch of bodies into typed rows, column by column, with no Python per event.
+"""The fast path: reads a batch of bodies into rows, column by column, with no Python per event.
 
-An item is plain when it is in the catalogue, has an id and a time, each of its children fills a column, no column is filled twice, numbers, times and
-booleans are written as machines write them, and there is nothing else: no attribute, comment, unknown child, error list, no entity but XML's own five.
-A compiled scanner (``_scan.pyx``) checks this byte by byte. An item that is not plain is parsed alone, as the strict reader would. A bundle that is
-unusual outside its items, or whose tags do not balance, goes to the strict reader (:mod:`mg_lakehouse.events.strict.reader`) as a whole.
-Both give the same rows, which a property test holds: they differ only in speed.
+A compiled scanner (``_scan.pyx``) reads what is well-formed: attributes, comments, references, sections, empty, repeated and unknown children, items of
+unknown names, lists of errors, whatever elements the envelope has. An item whose values are written as machines write them gives a typed row; any other gives
+cells of text, of which :mod:`mg_lakehouse.events.strict.cast` makes the row. A body that is surely not well-formed is cut into its items.
 
-If the package was installed without a C compiler there is no scanner, and no item is plain.
+What the scanner does not judge is left to the strict reader (:mod:`mg_lakehouse.events.strict.reader`): items that hold something rare, many of them in one
+parse; pieces of a body that are not well-formed, each alone; and bodies that are unusual outside their items, as a whole. Both readers give the same
+rows, which a property test holds: they differ only in speed.
+
+If the package was installed without a C compiler there is no scanner, and everything is read strictly.
 """
 
 from __future__ import annotations
 
+import hashlib
 import logging
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
+from itertools import groupby
 from typing import Final, NamedTuple
 
 import polars as pl
 import pyarrow as pa
 
-from mg_lakehouse.events.fast.grammar import Slot, grammar
-from mg_lakehouse.events.schemas import TIMESTAMP, in_arrow
+from mg_lakehouse.events.catalogue import UNRECOGNIZED
+from mg_lakehouse.events.fast.grammar import ELEMENT, FRAGMENT, IDENTITY, Slot, grammar
+from mg_lakehouse.events.schemas import ERRORS, TIMESTAMP, in_arrow
 from mg_lakehouse.events.strict.cast import typed_schema
-from mg_lakehouse.events.strict.reader import Item, read_item
-from mg_lakehouse.events.strict.scanner import ENVELOPES
+from mg_lakehouse.events.strict.extract import raw_schema
+from mg_lakehouse.events.strict.reader import Envelope, Item, Rejection, read_items, read_piece, stray
 
 try:
     from mg_lakehouse.events.fast import _scan as machine
@@ -35,97 +41,248 @@ except ImportError:  # pragma: no cover  (installed without a compiler)
 
 __all__ = ["NOTHING_READ_FAST", "FastReading", "SlowItem", "read_fast"]
 
+_READ, _CUT = 1, 2
+_ITEM, _PIECE, _STRAY, _OPENING = range(4)
+_TOGETHER: Final = 256
+"""Items that are parsed at once. Where one of them is not well-formed they are parsed in halves, down to itself."""
+
 
 class SlowItem(NamedTuple):
-    """An item that is not plain, parsed, and the position of its body in the batch."""
+    """What the strict reader made of a piece of a body: the position of the body in the batch, and the text of the piece."""
 
     body: int
-    item: Item
+    read: Item | Rejection
+    text: str
+
+    def text_of(self, _: int) -> str:
+        """Return the text of the piece, whatever its position."""
+        return self.text
 
 
 class FastReading(NamedTuple):
     """The bodies of a batch whose items could be separated, and their items.
 
     ``bodies`` (UInt32, ascending) are their positions in the batch, ``items`` (UInt32) the number of items in each. ``rows`` has one
-    frame per event table with plain items, with the columns of :func:`~mg_lakehouse.events.strict.cast.typed_schema`, ordered by message and
-    position; ``odd`` are the items that are not plain.
+    frame per event table with typed rows, with the columns of :func:`~mg_lakehouse.events.strict.cast.typed_schema`; ``cells`` one per event table with
+    rows that are still to be typed, with those of :func:`~mg_lakehouse.events.strict.extract.raw_schema`; both ordered by message and position. ``odd`` is
+    what the strict reader read of these bodies.
     """
 
     bodies: pl.Series
     items: pl.Series
     rows: dict[str, pl.DataFrame]
+    cells: dict[str, pl.DataFrame]
     odd: list[SlowItem]
 
 
-NOTHING_READ_FAST: Final = FastReading(pl.Series(dtype=pl.UInt32), pl.Series(dtype=pl.UInt32), {}, [])
+NOTHING_READ_FAST: Final = FastReading(pl.Series(dtype=pl.UInt32), pl.Series(dtype=pl.UInt32), {}, {}, [])
+
+
+class _Piece(NamedTuple):
+    """A piece of a body that the scanner left to others."""
+
+    kind: int
+    body: int
+    position: int
+    start: int
+    end: int
+    name: int
+    length: int
 
 
 def read_fast(bodies: pl.Series | pa.LargeStringArray) -> FastReading:
     """Read those bodies (String, or Arrow's ``large_string``) whose items can be separated by their tags alone."""
-    if machine is None or not len(bodies):  # pragma: no branch
+    array = bodies if isinstance(bodies, pa.LargeStringArray) else in_arrow(bodies)
+    if machine is None or not len(array) or array.buffers()[2] is None:  # pragma: no branch
         return NOTHING_READ_FAST
-    _, starts, data = (bodies if isinstance(bodies, pa.LargeStringArray) else in_arrow(bodies)).buffers()
-    if starts is None or data is None:
-        return NOTHING_READ_FAST
-    scanned = machine.scan(_rules(), memoryview(data).cast("B"), memoryview(starts).cast("B").cast("q")[: len(bodies) + 1])
-    odd, broken = _parsed(scanned.odd(), data)
-    plain = _numbers(scanned.plain, pa.uint8()).cast(pl.Boolean)
-    rows = _rows(scanned)
-    if broken:
-        plain = plain.scatter(sorted(broken), values=False)
-        rows = {table: frame.filter(plain.gather(frame["message"])) for table, frame in rows.items()}
-    kept = plain.arg_true().cast(pl.UInt32)
-    return FastReading(kept, _numbers(scanned.counts, pa.uint32()).gather(kept), rows, [item for item in odd if item.body not in broken])
+    reading, broken = _read(array, cut=False)
+    if not broken:
+        return reading
+    # An item that only looked well-formed: its body is to be cut.
+    positions = pl.Series(sorted(broken), dtype=pl.UInt32)
+    cut, _ = _read(array.take(positions.to_arrow()), cut=True)
+    return _joined(_without(reading, positions), _at(cut, positions))
+
+
+def _read(array: pa.LargeStringArray, *, cut: bool) -> tuple[FastReading, set[int]]:
+    """Scan bodies, and parse what the scanner left. Also returns the bodies that turned out not to be well-formed."""
+    _, starts, data = array.buffers()
+    scanned = machine.scan(_rules(), memoryview(data).cast("B"), memoryview(starts).cast("B").cast("q")[: len(array) + 1], cut=cut)
+    pieces = [_Piece(*found) for found in scanned.odd()]
+    odd = [*_cut_pieces(pieces, data)] if pieces else []
+    items, broken = _items(pieces, data) if pieces else ([], set())
+    kept = (_numbers(scanned.states, pa.uint8()) > 0).arg_true().cast(pl.UInt32)
+    counts = _numbers(scanned.counts, pa.uint32()).gather(kept)
+    rows, cells = _rows(scanned)
+    return FastReading(kept, counts, rows, cells, odd + items), broken
 
 
 @cache
 def _rules() -> machine.Grammar:
     rules = grammar()
-    bits, types = [slot.bit for slot in rules.slots], [machine.TYPES.index(slot.type) for slot in rules.slots]
+    slots = [(slot.bit, machine.TYPES.index(slot.type), slot.shared, *slot.entries) for slot in rules.slots]
     return machine.Grammar(
-        rules.items, rules.table_of, len(rules.tables), rules.children, rules.slot_of, bits, types, rules.needed, rules.one_of
+        rules.items, rules.children, rules.tables, rules.kinds, rules.unknown, slots, rules.slot_of, rules.extras, rules.code, rules.message
     )
 
 
-def _parsed(found: list[tuple[int, int, int, int, int]], data: pa.Buffer) -> tuple[list[SlowItem], set[int]]:
-    """Parse the odd items, each alone. Also returns the bodies to read strictly: an odd item is not well-formed or holds another bundle."""
+def _text(data: pa.Buffer, start: int, end: int) -> bytes:
+    return data[start:end].to_pybytes()
+
+
+def _within(pieces: Iterable[_Piece], data: pa.Buffer) -> Iterator[tuple[Envelope, _Piece]]:
+    """Yield the pieces, each with the envelope that it stands in."""
+    opened: list[tuple[bytes, bytes]] = []
+    envelope, body = Envelope.of([]), -1
+    for piece in pieces:
+        if piece.body != body:
+            opened, envelope, body = [], Envelope.of([]), piece.body
+        if piece.kind == _OPENING:
+            tag = _text(data, piece.start, piece.end)
+            opened = [*opened[: piece.position], (tag, tag[1:].split(maxsplit=1)[0].rstrip(b">"))]
+            envelope = Envelope.of(opened)
+        else:
+            yield envelope, piece
+
+
+def _cut_pieces(pieces: Sequence[_Piece], data: pa.Buffer) -> Iterator[SlowItem]:
+    """Read the pieces of bodies that were cut, each alone."""
+    for envelope, piece in _within(pieces, data):
+        if piece.kind == _ITEM:
+            continue
+        fragment = _text(data, piece.start, piece.end).decode()
+        name = _text(data, piece.name, piece.name + piece.length).decode() if piece.length else None
+        if piece.kind == _STRAY:
+            yield SlowItem(piece.body, stray(piece.position, name, fragment), fragment)
+        else:
+            yield SlowItem(piece.body, read_piece(envelope, piece.position, name, fragment), fragment)
+
+
+def _items(pieces: Sequence[_Piece], data: pa.Buffer) -> tuple[list[SlowItem], set[int]]:
+    """Parse the items of bodies that are well-formed outside of these. Also returns the bodies in which one of them is not."""
     parsed: list[SlowItem] = []
     broken: set[int] = set()
-    for body, position, start, end, prefix in found:
-        if body in broken:
-            continue
-        text = data[start:end].to_pybytes()
-        if prefix:  # all tags have it, and nothing else looks like a tag
-            bound = text[1 : 1 + prefix]
-            text = text.replace(b"</" + bound, b"</").replace(b"<" + bound, b"<")
-        item = read_item(text.decode(), position)
-        if item is None or item.element in ENVELOPES:  # the items in it belong to the bundle
-            broken.add(body)
-        else:
-            parsed.append(SlowItem(body, item))
-    return parsed, broken
+    alike = groupby(((envelope, piece) for envelope, piece in _within(pieces, data) if piece.kind == _ITEM), key=lambda pair: pair[0])
+    for envelope, group in alike:
+        left = [piece for _, piece in group]
+        for start in range(0, len(left), _TOGETHER):
+            _parse(envelope, left[start : start + _TOGETHER], data, parsed, broken)
+    return [item for item in parsed if item.body not in broken], broken
 
 
-def _rows(scanned: machine.Scanned) -> dict[str, pl.DataFrame]:
-    """Make the rows of each table with plain items."""
+def _parse(envelope: Envelope, pieces: Sequence[_Piece], data: pa.Buffer, parsed: list[SlowItem], broken: set[int]) -> None:
+    """Parse items in one go, or, where that fails, in halves."""
+    pieces = [piece for piece in pieces if piece.body not in broken] if broken else pieces
+    texts = [_text(data, piece.start, piece.end) for piece in pieces]
+    found = read_items(envelope, texts, [piece.position for piece in pieces])
+    if found is not None:
+        parsed.extend(SlowItem(piece.body, item, text.decode()) for piece, item, text in zip(pieces, found, texts, strict=True))
+    elif len(pieces) == 1:
+        broken.add(pieces[0].body)
+    else:
+        middle = len(pieces) // 2
+        _parse(envelope, pieces[:middle], data, parsed, broken)
+        _parse(envelope, pieces[middle:], data, parsed, broken)
+
+
+def _without(reading: FastReading, broken: pl.Series) -> FastReading:
+    """Return a reading without some bodies."""
+    kept = ~reading.bodies.is_in(broken.implode())
+
+    def frames(found: dict[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
+        left = {table: frame.filter(~frame["message"].is_in(broken.implode())) for table, frame in found.items()}
+        return {table: frame for table, frame in left.items() if frame.height}
+
+    return FastReading(reading.bodies.filter(kept), reading.items.filter(kept), frames(reading.rows), frames(reading.cells), reading.odd)
+
+
+def _at(reading: FastReading, positions: pl.Series) -> FastReading:
+    """Return the reading of some bodies of a batch as one of the batch."""
+
+    def frames(found: dict[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
+        return {table: frame.with_columns(message=positions.gather(frame["message"])) for table, frame in found.items()}
+
+    odd = [slow._replace(body=positions[slow.body]) for slow in reading.odd]
+    return FastReading(positions.gather(reading.bodies), reading.items, frames(reading.rows), frames(reading.cells), odd)
+
+
+def _joined(one: FastReading, other: FastReading) -> FastReading:
+    """Join the readings of different bodies of a batch."""
+    counts = pl.DataFrame({"bodies": pl.concat([one.bodies, other.bodies]), "items": pl.concat([one.items, other.items])}).sort("bodies")
+
+    def frames(its: dict[str, pl.DataFrame], others: dict[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
+        both = {table: pl.concat([its[table], others[table]]).sort("message", "item_index") for table in its if table in others}
+        return its | others | both
+
+    return FastReading(
+        counts["bodies"], counts["items"], frames(one.rows, other.rows), frames(one.cells, other.cells), one.odd + other.odd
+    )
+
+
+def _rows(scanned: machine.Scanned) -> tuple[dict[str, pl.DataFrame], dict[str, pl.DataFrame]]:
+    """Make the typed rows, and the rows of text cells, of each table."""
     rules = grammar()
-    places = zip(rules.tables, scanned.rows, scanned.places(), strict=True)
-    columns = {
-        table: {"message": _numbers(bodies, pa.uint32()), "item_index": _numbers(positions, pa.int64())}
-        for table, height, (bodies, positions) in places
-        if height
-    }
-    for number, buffers in scanned.columns([slot.table for slot in rules.slots]).items():
-        slot = rules.slots[number]
-        columns[rules.tables[slot.table]].update(_columns(slot, scanned.rows[slot.table], buffers))
-    return {table: _frame(table, known) for table, known in columns.items()}
+    tables, slots = len(rules.tables), len(rules.slots)
+    rows, places = scanned.rows, scanned.places()
+    columns: dict[int, dict[str, pl.Series]] = {number: {} for number in range(2 * tables) if rows[number]}
+    found = scanned.columns([slot.table + half for half in (0, tables) for slot in rules.slots])
+    for number, buffers in found.items():
+        slot, half = rules.slots[number % slots], tables * (number >= slots)
+        table = slot.table + half
+        columns[table].update(_text_column(slot, rows[table], buffers) if half else _columns(slot, rows[table], buffers))
+    for slot in rules.slots:
+        for half in (0, tables):
+            if slot.type == "errors" and slot.entries.table + half in columns:
+                entries = _numbers(places[slot.entries.table + half][0], pa.uint32())
+                columns[slot.table + half][slot.column] = _errors(columns[slot.entries.table + half], entries, rows[slot.table + half])
+    typed, cells = {}, {}
+    for number, known in columns.items():
+        name = rules.tables[number % tables]
+        if "/" in name:
+            continue
+        bodies, positions, kinds = places[number]
+        known |= {"message": _numbers(bodies, pa.uint32()), "item_index": _numbers(positions, pa.int64())}
+        known["is_inferred"] = _numbers(kinds, pa.uint16()).is_in(sorted(rules.inferred))
+        _identify(known)
+        if number >= tables:
+            cells[name] = _frame(known, raw_schema(name))
+            continue
+        if name == UNRECOGNIZED:
+            known |= {"element": known[ELEMENT], "item_xml": known[FRAGMENT]}
+        typed[name] = _frame(known, typed_schema(name))
+    return typed, cells
+
+
+def _identify(known: dict[str, pl.Series]) -> None:
+    """Give the items that have none their ids: the same content in the same table gets the same."""
+    identities = known.pop(IDENTITY, None)
+    if identities is None:
+        return
+    without = identities.is_not_null().arg_true()
+    ids = ["sha256:" + hashlib.sha256(text.encode()).hexdigest() for text in identities.gather(without)]
+    own = known.get("activity_id", _constant(pl.String(), identities.len()))
+    known["activity_id"] = own.scatter(without, ids)
+
+
+def _errors(entries: dict[str, pl.Series], rows: pl.Series, height: int) -> pl.Series:
+    """Make the column of error lists of a table of so many rows, given its entries and the row of each."""
+    nothing = _constant(pl.String(), rows.len())
+    structs = pa.StructArray.from_arrays(
+        [entries.get(name, nothing).to_arrow(compat_level=pl.CompatLevel.oldest()) for name in ("error_code", "error_message")],
+        ["error_code", "error_message"],
+    )
+    counts = pl.zeros(height, pl.Int64, eager=True)
+    in_rows = rows.value_counts()
+    counts = counts.scatter(in_rows[rows.name], in_rows["count"].cast(pl.Int64))
+    offsets = pl.concat([pl.Series([0], dtype=pl.Int64), counts.cum_sum()])
+    lists = pa.LargeListArray.from_arrays(offsets.to_arrow(), structs, mask=(counts == 0).to_arrow())
+    return pl.Series(lists, dtype=ERRORS)
 
 
 def _columns(slot: Slot, height: int, buffers: tuple[bytearray, ...]) -> dict[str, pl.Series]:
     """Make the columns of a slot: its own, and for the event's time also the date and the offset."""
     if slot.type == "string":
-        texts, offsets, valid = buffers
-        return {slot.column: _series(pa.large_utf8(), height, valid, offsets, texts)}
+        return _text_column(slot, height, buffers)
     values, valid = buffers[:2]
     series = _series(pa.int64(), height, valid, values)
     if slot.type != "timestamp":
@@ -137,15 +294,19 @@ def _columns(slot: Slot, height: int, buffers: tuple[bytearray, ...]) -> dict[st
     return {"event_at": times, "event_date": times.dt.date(), "utc_offset_minutes": _series(pa.int64(), height, zoned, minutes)}
 
 
-def _frame(table: str, known: dict[str, pl.Series]) -> pl.DataFrame:
+def _text_column(slot: Slot, height: int, buffers: tuple[bytearray, ...]) -> dict[str, pl.Series]:
+    texts, offsets, valid = buffers
+    return {slot.column: _series(pa.large_utf8(), height, valid, offsets, texts)}
+
+
+def _frame(known: dict[str, pl.Series], schema: pl.Schema) -> pl.DataFrame:
     height = known["message"].len()
-    known["is_inferred"] = _constant(pl.Boolean(), height, value=False)
-    return pl.DataFrame({name: known[name] if name in known else _constant(dtype, height) for name, dtype in typed_schema(table).items()})
+    return pl.DataFrame({name: known[name] if name in known else _constant(dtype, height) for name, dtype in schema.items()})
 
 
-def _constant(dtype: pl.DataType, height: int, *, value: bool | None = None) -> pl.Series:
+def _constant(dtype: pl.DataType, height: int) -> pl.Series:
     # `pl.repeat` uses the query engine, which took as long as scanning the bodies.
-    return pl.Series([value], dtype=dtype).new_from_index(0, height)
+    return pl.Series([None], dtype=dtype).new_from_index(0, height)
 
 
 def _numbers(data: bytearray, dtype: pa.DataType) -> pl.Series:

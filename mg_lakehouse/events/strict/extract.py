@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
@@ -24,7 +24,11 @@ from mg_lakehouse.events.rejects import Reason
 from mg_lakehouse.events.schemas import ERRORS
 from mg_lakehouse.events.strict.reader import WHITE_SPACE, Body, Item, Rejection, inner_xml, name_of, text_of
 
-__all__ = ["RAW_REJECTIONS", "Extraction", "Extractor", "filled_columns", "raw_schema"]
+__all__ = ["ERROR_CODE", "ERROR_MESSAGE", "RAW_REJECTIONS", "Extraction", "Extractor", "filled_columns", "raw_schema"]
+
+ERROR_CODE: Final = "ErrorCode"
+ERROR_MESSAGE: Final = "ErrorMessage"
+"""The children of an entry of an error list."""
 
 RAW_REJECTIONS: Final = pl.Schema(
     {
@@ -137,9 +141,9 @@ class Extractor:
         for read in body.read():
             items += 1
             if isinstance(read, Rejection):
-                self._rejections.append((message, read.position, read.element, read.reason.value, read.detail, read.fragment))
+                self.reject(message, read)
             else:
-                self.add_item(message, read, body)
+                self.add_item(message, read, body.fragment)
         self._items.append(items)
 
     def refuse(self, message: int, detail: str, body: str) -> None:
@@ -147,17 +151,23 @@ class Extractor:
         self._rejections.append((message, None, None, Reason.NOT_XML.value, detail, body))
         self._items.append(1)
 
-    def add_item(self, message: int, item: Item, body: Body) -> None:
-        """Add an item of a body that was read. It is not counted."""
+    def reject(self, message: int, rejection: Rejection) -> None:
+        """Reject a piece of a body that was read, or the body. It is not counted."""
+        self._rejections.append(
+            (message, rejection.position, rejection.element, rejection.reason.value, rejection.detail, rejection.fragment)
+        )
+
+    def add_item(self, message: int, item: Item, fragment: Callable[[int], str]) -> None:
+        """Add an item of a body that was read; ``fragment`` returns its text by its position. It is not counted."""
         if item.element == TORN_ROW:
             detail = misfit_of([(name_of(child), text_of(child)) for child in item.node])
-            self._rejections.append((message, item.position, TORN_ROW, Reason.TORN_ROW.value, detail, body.fragment(item.position)))
+            self._rejections.append((message, item.position, TORN_ROW, Reason.TORN_ROW.value, detail, fragment(item.position)))
             return
         table, is_inferred = _table_of(item)
         row = _row(_plan(table), item)
         row[:4] = message, item.position, item.element, is_inferred
         if table == UNRECOGNIZED:
-            row[4] = body.fragment(item.position)
+            row[4] = fragment(item.position)
         self._rows[table].append(row)
 
     def finish(self) -> Extraction:
@@ -242,12 +252,12 @@ def _error(entry: etree._Element) -> dict[str, str | None]:
     for child in entry:
         if not len(child):
             texts.setdefault(name_of(child), text_of(child))
-    return {"error_code": texts.get("ErrorCode") or None, "error_message": texts.get("ErrorMessage") or None}
+    return {"error_code": texts.get(ERROR_CODE) or None, "error_message": texts.get(ERROR_MESSAGE) or None}
 
 
 def _is_plain_error(entry: etree._Element) -> bool:
     names = [name_of(child) for child in entry]
-    known = all(name in ("ErrorCode", "ErrorMessage") for name in names)
+    known = all(name in (ERROR_CODE, ERROR_MESSAGE) for name in names)
     return known and len(set(names)) == len(names) and not any(len(child) for child in entry) and not _has_text(entry)
 
 

@@ -12,16 +12,16 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Self
 
 from lxml import etree
 
 from mg_lakehouse.events.rejects import Reason
 from mg_lakehouse.events.strict.scanner import ENVELOPES, cut, has_doctype, is_item, item_slices, local_name
 
-__all__ = ["WHITE_SPACE", "Body", "Item", "Rejection", "inner_xml", "name_of", "read_item", "text_of"]
+__all__ = ["WHITE_SPACE", "Body", "Envelope", "Item", "Rejection", "inner_xml", "name_of", "read_items", "read_piece", "stray", "text_of"]
 
 WHITE_SPACE: Final = " \t\r\n"
 """XML's white space, which is removed around a text. Unicode's other blanks are content."""
@@ -144,28 +144,52 @@ class Body:
         if not any(piece.is_item for piece in pieces):
             yield Rejection(None, None, Reason.MALFORMED_XML, f"The body is not well-formed: {_message(error)}", self.text)
             return
+        envelope = Envelope(before or "<ActivityItems>", after or "</ActivityItems>", 1)
         for index, piece in enumerate(pieces):
             fragment = self.fragment(index)
-            if not piece.is_item:
-                yield Rejection(index, piece.element, Reason.MALFORMED_XML, _STRAY, fragment)
-                continue
-            try:
-                node = _only_item(_parse_legal(before or "<ActivityItems>", fragment, after or "</ActivityItems>"))
-            except etree.XMLSyntaxError as item_error:
-                yield Rejection(
-                    index, piece.element, Reason.MALFORMED_XML, f"The item is not well-formed: {_message(item_error)}", fragment
-                )
-                continue
-            yield Item(index, name_of(node), node)
+            yield read_piece(envelope, index, piece.element, fragment) if piece.is_item else stray(index, piece.element, fragment)
 
 
-def read_item(text: str, position: int) -> Item | None:
-    """Parse an item alone; ``None`` if it is not one well-formed element. Its namespace prefixes must be its own."""
+class Envelope(NamedTuple):
+    """The start tags and the end tags around items that are parsed without the rest of their body, and how many there are."""
+
+    before: str
+    after: str
+    depth: int
+
+    @classmethod
+    def of(cls, tags: Sequence[tuple[bytes, bytes]]) -> Self:
+        """Return the envelope of some start tags, each with its name; without any, that of a bundle."""
+        if not tags:
+            return cls("<ActivityItems>", "</ActivityItems>", 1)
+        return cls(b"".join(tag for tag, _ in tags).decode(), "".join(f"</{name.decode()}>" for _, name in reversed(tags)), len(tags))
+
+
+def read_piece(envelope: Envelope, position: int, element: str | None, fragment: str) -> Item | Rejection:
+    """Parse an item that was cut out of a body."""
     try:
-        bundle = _parse(f"<ActivityItems>{text}</ActivityItems>")
+        node = _only_item(_parse_legal(envelope.before, fragment, envelope.after))
+    except etree.XMLSyntaxError as error:
+        return Rejection(position, element, Reason.MALFORMED_XML, f"The item is not well-formed: {_message(error)}", fragment)
+    return Item(position, name_of(node), node)
+
+
+def stray(position: int, element: str | None, fragment: str) -> Rejection:
+    """Reject text between items that belongs to none of them."""
+    return Rejection(position, element, Reason.MALFORMED_XML, _STRAY, fragment)
+
+
+def read_items(envelope: Envelope, texts: Sequence[bytes], positions: Sequence[int]) -> list[Item] | None:
+    """Parse items of one envelope in one go; ``None`` if they are not well-formed, each of them one element."""
+    try:
+        node = etree.fromstring(b"".join((envelope.before.encode(), *texts, envelope.after.encode())), _PARSER)
     except etree.XMLSyntaxError:
         return None
-    return Item(position, name_of(bundle[0]), bundle[0]) if len(bundle) == 1 else None
+    for _ in range(envelope.depth - 1):
+        node = node[0]
+    if len(node) != len(texts):
+        return None
+    return [Item(position, name_of(item), item) for position, item in zip(positions, node, strict=True)]
 
 
 def name_of(node: etree._Element) -> str:
