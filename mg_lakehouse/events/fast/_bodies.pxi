@@ -97,28 +97,32 @@ cdef bint _items_of(Reading* r, Grammar grammar, const uint8_t* at, const uint8_
     """Read the items of a body; False with a fault."""
     cdef Envelope envelopes[MOST_ENVELOPES]
     cdef size_t depth = 0, told = 0, bounds
-    cdef bint has_items = False, empty
+    cdef bint has_items = False, has_text = False, empty, marked
     cdef int section
     cdef Name name
     cdef const uint8_t* start
+    section = COMMENT
     while at < end and (_is_blank(at[0]) or _is(at, end, b"\xef\xbb\xbf", 3)):
         at += 1 if _is_blank(at[0]) else 3
     at = _declaration(at, end)
     while at != NULL:
         at = _unblank(at, end)
         if at == end and begun[0] and depth == 0:
-            if not (has_items or count[0]):
+            # With text between its items, or without any, a body becomes rejects, which others make.
+            if has_text or not (has_items or count[0]):
                 r.fault = UNSURE
-            return has_items or count[0]
+            return r.fault == 0
+        if at < end and at[0] != 60 and depth:
+            has_text = True
+            at = _text(r, at, end, &marked)
+            continue
         if end - at < 2 or at[0] != 60:
-            # Text between items, or behind the root.
             r.fault = BROKEN if at == end or at[0] == 60 else UNSURE
             return False
         start = at
         if at[1] == 33 or at[1] == 63:
             at = _section(r, at, end, &section)
-            if at != NULL and section == CDATA:
-                at = _fault(r, UNSURE)
+            has_text |= section == CDATA
             continue
         if at[1] == 47:
             if depth == 0:

@@ -71,7 +71,9 @@ cdef const uint8_t* _decode(Reading* r, Bytes* to, const uint8_t* at, const uint
         elif escape and at[0] == 62:
             fits = _puts(r, to, b"&gt;", 4)
         else:
-            fits = _put(r, to, at[0])
+            while at + length < end and TEXT_SIGNS[at[length]] in (ORDINARY, MAYBE_FORBIDDEN):
+                length += 1
+            fits = _puts(r, to, at, length)
         if not fits:
             return NULL
         at += length
@@ -148,6 +150,11 @@ cdef bint _put_content(Reading* r, Bytes* to, Child* child, bint escape) noexcep
     return True
 
 
+cdef inline bint _stays(uint8_t sign, bint ascii) noexcept nogil:
+    """Whether a byte is the same in JSON."""
+    return sign >= 32 and sign != 34 and sign != 92 and (not ascii or sign < 127)
+
+
 cdef bint _put_json(Reading* r, Bytes* to, const uint8_t* at, const uint8_t* end, bint ascii) noexcept nogil:
     """Add a text as a string of JSON, as Python's writes it; with ``ascii``, without other characters."""
     cdef uint8_t sign
@@ -165,7 +172,9 @@ cdef bint _put_json(Reading* r, Bytes* to, const uint8_t* at, const uint8_t* end
             if not (_put(r, to, 92) and _put(r, to, 110 if sign == 10 else 114 if sign == 13 else 116)):
                 return False
         elif not ascii or 32 <= sign < 127:
-            if not _put(r, to, sign):
+            while at + length < end and _stays(at[length], ascii):
+                length += 1
+            if not _puts(r, to, at, length):
                 return False
         else:
             if sign < 128:
@@ -211,7 +220,7 @@ cdef bint _put_rescued(Reading* r) noexcept nogil:
     cdef Child child
     cdef size_t number, place, first
     cdef bint fits
-    for number in range(1, r.rests):
+    for number in range(1, r.rest_count):
         child = r.rest[number]
         place = number
         while place and _compare(r.rest[place - 1].name, r.rest[place - 1].length, child.name, child.length) > 0:
@@ -221,14 +230,14 @@ cdef bint _put_rescued(Reading* r) noexcept nogil:
     if not _put(r, &r.made, 123):
         return False
     number = 0
-    while number < r.rests:
+    while number < r.rest_count:
         first = number
         child = r.rest[first]
         if first and not _puts(r, &r.made, b", ", 2):
             return False
         if not (_put_json(r, &r.made, child.name, child.name + child.length, False) and _puts(r, &r.made, b": ", 2)):
             return False
-        while number < r.rests and _compare(r.rest[number].name, r.rest[number].length, child.name, child.length) == 0:
+        while number < r.rest_count and _compare(r.rest[number].name, r.rest[number].length, child.name, child.length) == 0:
             number += 1
         if number > first + 1 and not _put(r, &r.made, 91):
             return False
@@ -251,16 +260,16 @@ cdef bint _put_identity(Reading* r, const uint8_t* table, size_t length) noexcep
     cdef size_t number, place, count = 0
     cdef int found
     r.scratch.count = 0
-    for number in range(r.alls):
+    for number in range(r.child_count):
         starts[number] = r.scratch.count
-        if not _put_content(r, &r.scratch, &r.all[number], True):
+        if not _put_content(r, &r.scratch, &r.children[number], True):
             return False
         ends[number] = r.scratch.count
-        if not r.all[number].nested and starts[number] == ends[number]:
+        if not r.children[number].nested and starts[number] == ends[number]:
             continue
         place = count
         while place:
-            found = _compare(r.all[order[place - 1]].name, r.all[order[place - 1]].length, r.all[number].name, r.all[number].length)
+            found = _compare(r.children[order[place - 1]].name, r.children[order[place - 1]].length, r.children[number].name, r.children[number].length)
             if found == 0:
                 found = _compare(
                     r.scratch.at + starts[order[place - 1]], ends[order[place - 1]] - starts[order[place - 1]],
@@ -279,7 +288,7 @@ cdef bint _put_identity(Reading* r, const uint8_t* table, size_t length) noexcep
         if not (_puts(r, &r.made, b", [", 3) if place else _put(r, &r.made, 91)):
             return False
         if not (
-            _put_json(r, &r.made, r.all[number].name, r.all[number].name + r.all[number].length, True)
+            _put_json(r, &r.made, r.children[number].name, r.children[number].name + r.children[number].length, True)
             and _puts(r, &r.made, b", ", 2)
             and _put_json(r, &r.made, r.scratch.at + starts[number], r.scratch.at + ends[number], True)
             and _put(r, &r.made, 93)

@@ -1,10 +1,9 @@
 # Items and their children: which value goes into which column, and what is left over.
 
 cdef enum:
-    # How an item is read.
-    AS_TEXT = 1  # its columns as texts: a value is not written as machines write it, or a time is missing
-    IDENTIFIED = 2  # it has no id, and gets one of its content
-    OTHERWISE = 4  # its children are of another kind of item
+    # How an item is to be read again.
+    AS_TEXT = 1  # its columns as texts: a value is not written as machines write it, or the time is missing
+    OTHERWISE = 2  # its children are those of another kind of item
 
 
 cdef const uint8_t* _item(
@@ -13,42 +12,42 @@ cdef const uint8_t* _item(
     """After the item that begins at ``start``, whose start tag ends at ``at``. Its row is added."""
     cdef Mark mark = _mark(r)
     cdef int kind = grammar._kind(name)
-    cdef int mode = 0
+    cdef bint as_text = False
     cdef size_t bounds = r.bounds
     cdef const uint8_t* behind
     if grammar._kinds[kind].table < 0:
         return _fault(r, UNSURE)
     while True:
         r.again = 0
-        r.rests = r.alls = 0
+        r.rest_count = r.child_count = 0
         r.bounds = bounds
-        behind = _item_as(r, grammar, start, at, end, name, empty, index, kind, mode)
+        behind = _item_as(r, grammar, start, at, end, name, empty, index, kind, as_text)
         if behind != NULL or not r.again:
             break
         _take_back(r, &mark)
         if r.again == OTHERWISE:
             kind = grammar._kinds[kind].other
         else:
-            mode |= r.again
+            as_text = True
     if behind == NULL:
         _take_back(r, &mark)
     return behind
 
 
-cdef inline const uint8_t* _again(Reading* r, int mode) noexcept nogil:
+cdef inline const uint8_t* _again(Reading* r, int how) noexcept nogil:
     """Have an item read once more, in another way."""
-    r.again = mode
+    r.again = how
     return NULL
 
 
 cdef const uint8_t* _item_as(
-    Reading* r, Grammar grammar, const uint8_t* start, const uint8_t* at, const uint8_t* end, Name* name, bint empty, uint32_t index, int kind, int mode,
+    Reading* r, Grammar grammar, const uint8_t* start, const uint8_t* at, const uint8_t* end, Name* name, bint empty, uint32_t index, int kind, bint as_text,
 ) noexcept nogil:
     cdef uint64_t seen = 0, filled = 0, present = 0
     cdef Kind* item = &grammar._kinds[kind]
     cdef int16_t* slot_of = &grammar._slot_of[<size_t>kind * grammar._children]
-    cdef int base = <int>grammar._slot_count if mode & AS_TEXT else 0
-    cdef int table = item.table + (<int>grammar._tables if mode & AS_TEXT else 0)
+    cdef int base = <int>grammar._slot_count if as_text else 0
+    cdef int table = item.table + (<int>grammar._tables if as_text else 0)
     cdef uint32_t row = r.rows[table]
     cdef size_t bounds = r.bounds
     cdef int section, number, slot, found
@@ -83,11 +82,9 @@ cdef const uint8_t* _item_as(
             at = _content(r, at, end, &tag, &child, 1)
             if at == NULL:
                 return NULL
-        if mode & IDENTIFIED:
-            if r.alls == MOST_CHILDREN:
-                return _fault(r, UNSURE)
-            r.all[r.alls] = child
-            r.alls += 1
+        if r.child_count < MOST_CHILDREN:
+            r.children[r.child_count] = child
+        r.child_count += 1
         number = grammar._child(&tag)
         slot = slot_of[number] if number >= 0 else -1
         if slot >= 0:
@@ -109,34 +106,35 @@ cdef const uint8_t* _item_as(
             else:
                 slot = -1
         if slot < 0:
-            if r.rests == MOST_CHILDREN:
+            if r.rest_count == MOST_CHILDREN:
                 return _fault(r, UNSURE)
-            r.rest[r.rests] = child
-            r.rests += 1
+            r.rest[r.rest_count] = child
+            r.rest_count += 1
         r.bounds = bounds
     if item.one_of and not present & item.one_of:
         return _again(r, OTHERWISE)
     if not base and (filled & item.needed) != item.needed:
         return _again(r, AS_TEXT)
-    if not filled & item.id and not mode & IDENTIFIED:
-        return _again(r, IDENTIFIED)
-    if not _extra_cells(r, grammar, base, item.table, row, start, at, name, mode):
+    if not _extra_cells(r, grammar, base, item.table, row, start, at, name, (filled & item.id) != 0):
         return NULL
     return at if _add_item(r, r.body, index, table, kind) else NULL
 
 
 cdef bint _extra_cells(
-    Reading* r, Grammar grammar, int base, int table, uint32_t row, const uint8_t* start, const uint8_t* end, Name* name, int mode,
+    Reading* r, Grammar grammar, int base, int table, uint32_t row, const uint8_t* start, const uint8_t* end, Name* name, bint has_id,
 ) noexcept nogil:
-    """Add what is in an item's row beside the columns of its children."""
+    """Add what is in an item's row beside the columns of its children; False with a fault."""
     cdef Extra* extra = &grammar._extras[table]
     cdef size_t made = r.made.count
-    if mode & IDENTIFIED:
+    if not has_id:
+        if r.child_count > MOST_CHILDREN:
+            r.fault = UNSURE
+            return False
         if not _put_identity(r, <const uint8_t*>grammar._table_name[table], strlen(grammar._table_name[table])):
             return False
         if not _made_cell(r, base + extra.identity, row, made):
             return False
-    if r.rests:
+    if r.rest_count:
         made = r.made.count
         if not (_put_rescued(r) and _made_cell(r, base + extra.rescued, row, made)):
             return False

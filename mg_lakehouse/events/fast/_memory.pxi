@@ -106,8 +106,8 @@ cdef struct Mark:
     size_t made
 
 cdef struct Reading:
-    # The state of a scan. `rows` counts the rows of each table; `bound` are the prefixes in scope; `rest` are children that no column takes, `all` are all
-    # children of an item without an id.
+    # The state of a scan. `rows` counts the rows of each table; `bound` are the prefixes in scope; `rest` are the children of the
+    # item that no column takes; `children` are the first of all its children.
     Items items
     Cells cells
     Odds odds
@@ -119,9 +119,9 @@ cdef struct Reading:
     Prefix bound[MOST_BOUND]
     size_t bounds
     Child rest[MOST_CHILDREN]
-    size_t rests
-    Child all[MOST_CHILDREN]
-    size_t alls
+    size_t rest_count
+    Child children[MOST_CHILDREN]
+    size_t child_count
     uint32_t body
     int fault
     int again

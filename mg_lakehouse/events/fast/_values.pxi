@@ -16,11 +16,14 @@ cdef inline int64_t _digits(const uint8_t* at, size_t count) noexcept nogil:
 
 
 cdef bint _time(const uint8_t* at, const uint8_t* end, Cell* cell) noexcept nogil:
-    """Whether a text is an ``xsd:dateTime`` as machines write it: of the years 1900 to 2199, and no 24 o'clock. Microseconds since 1970, in UTC."""
-    cdef int64_t year, month, day, hour, minute, second, micros = 0, offset = 0, days
+    """Whether a text is an ``xsd:dateTime`` as machines write it: of the years 1900 to 2199, and no 24 o'clock. Microseconds since 1970, in UTC.
+
+    Files of the AccountActivity API have a blank for the T, and offsets without a colon, as `_LOOSE` of the strict reader takes them.
+    """
+    cdef int64_t year, month, day, hour, minute, second, micros = 0, offset = 0, minutes = 0, days
     cdef int place
     cdef bint leaps
-    if end - at < 19 or at[4] != 45 or at[7] != 45 or at[10] != 84 or at[13] != 58 or at[16] != 58:
+    if end - at < 19 or at[4] != 45 or at[7] != 45 or at[10] != 84 and at[10] != 32 or at[13] != 58 or at[16] != 58:
         return False
     year, month, day = _digits(at, 4), _digits(at + 5, 2), _digits(at + 8, 2)
     hour, minute, second = _digits(at + 11, 2), _digits(at + 14, 2), _digits(at + 17, 2)
@@ -44,10 +47,17 @@ cdef bint _time(const uint8_t* at, const uint8_t* end, Cell* cell) noexcept nogi
             micros *= 10
             place += 1
     cell.flags = ZONED if at < end else 0
-    if end - at == 6 and (at[0] == 43 or at[0] == 45) and at[3] == 58:
-        if _digits(at + 1, 2) < 0 or not 0 <= _digits(at + 4, 2) < 60:
+    if end - at >= 3 and (at[0] == 43 or at[0] == 45):
+        offset = _digits(at + 1, 2)
+        if end - at == 6 and at[3] == 58:
+            minutes = _digits(at + 4, 2)
+        elif end - at == 5:
+            minutes = _digits(at + 3, 2)
+        elif end - at != 3:
             return False
-        offset = 60 * _digits(at + 1, 2) + _digits(at + 4, 2)
+        if offset < 0 or not 0 <= minutes < 60:
+            return False
+        offset = 60 * offset + minutes
         if offset > 840:
             return False
         if at[0] == 45:

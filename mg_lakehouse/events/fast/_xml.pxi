@@ -289,8 +289,8 @@ cdef const uint8_t* _attributes(Reading* r, const uint8_t* at, const uint8_t* en
         at = _value(r, start, end, at[0])
         if at == NULL:
             return NULL
-        for number in range(count):  # the same name twice, or maybe in one namespace under two prefixes
-            if names[number].local_length == name.local_length and memcmp(names[number].local, name.local, name.local_length) == 0:
+        for number in range(count):
+            if _may_be_one(&names[number], name):
                 return _fault(r, UNSURE)
         if not _declare(r, name, start, at):
             return _fault(r, UNSURE)
@@ -303,6 +303,15 @@ cdef const uint8_t* _attributes(Reading* r, const uint8_t* at, const uint8_t* en
         if not _is_bound(r, name):
             return _fault(r, UNSURE)
     return at
+
+
+cdef bint _may_be_one(Name* one, Name* other) noexcept nogil:
+    """Whether two attributes have the same name, or maybe: two prefixes can be of one namespace."""
+    if not _equals(one.local, one.local_length, <const char*>other.local, other.local_length):
+        return False
+    if one.local == one.start or other.local == other.start:
+        return one.length == other.length
+    return _is(one.start, one.local, b"xmlns:", 6) == _is(other.start, other.local, b"xmlns:", 6)
 
 
 cdef const uint8_t* _value(Reading* r, const uint8_t* at, const uint8_t* end, uint8_t quote) noexcept nogil:

@@ -107,6 +107,8 @@ def read_fast(bodies: pl.Series | pa.LargeStringArray) -> FastReading:
 def _read(array: pa.LargeStringArray, *, cut: bool) -> tuple[FastReading, set[int]]:
     """Scan bodies, and parse what the scanner left. Also returns the bodies that turned out not to be well-formed."""
     _, starts, data = array.buffers()
+    assert starts is not None
+    assert data is not None
     scanned = machine.scan(_rules(), memoryview(data).cast("B"), memoryview(starts).cast("B").cast("q")[: len(array) + 1], cut=cut)
     pieces = [_Piece(*found) for found in scanned.odd()]
     odd = [*_cut_pieces(pieces, data)] if pieces else []
@@ -132,17 +134,15 @@ def _text(data: pa.Buffer, start: int, end: int) -> bytes:
 
 def _within(pieces: Iterable[_Piece], data: pa.Buffer) -> Iterator[tuple[Envelope, _Piece]]:
     """Yield the pieces, each with the envelope that it stands in."""
-    opened: list[tuple[bytes, bytes]] = []
-    envelope, body = Envelope.of([]), -1
+    tags: tuple[bytes, ...] = ()
+    body = -1
     for piece in pieces:
         if piece.body != body:
-            opened, envelope, body = [], Envelope.of([]), piece.body
+            tags, body = (), piece.body
         if piece.kind == _OPENING:
-            tag = _text(data, piece.start, piece.end)
-            opened = [*opened[: piece.position], (tag, tag[1:].split(maxsplit=1)[0].rstrip(b">"))]
-            envelope = Envelope.of(opened)
+            tags = (*tags[: piece.position], _text(data, piece.start, piece.end))
         else:
-            yield envelope, piece
+            yield Envelope.of(tags), piece
 
 
 def _cut_pieces(pieces: Sequence[_Piece], data: pa.Buffer) -> Iterator[SlowItem]:
@@ -214,9 +214,7 @@ def _joined(one: FastReading, other: FastReading) -> FastReading:
         both = {table: pl.concat([its[table], others[table]]).sort("message", "item_index") for table in its if table in others}
         return its | others | both
 
-    return FastReading(
-        counts["bodies"], counts["items"], frames(one.rows, other.rows), frames(one.cells, other.cells), one.odd + other.odd
-    )
+    return FastReading(counts["bodies"], counts["items"], frames(one.rows, other.rows), frames(one.cells, other.cells), one.odd + other.odd)
 
 
 def _rows(scanned: machine.Scanned) -> tuple[dict[str, pl.DataFrame], dict[str, pl.DataFrame]]:
@@ -259,7 +257,8 @@ def _identify(known: dict[str, pl.Series]) -> None:
     if identities is None:
         return
     without = identities.is_not_null().arg_true()
-    ids = ["sha256:" + hashlib.sha256(text.encode()).hexdigest() for text in identities.gather(without)]
+    sha256 = hashlib.sha256
+    ids = [f"sha256:{sha256(text).hexdigest()}" for text in identities.gather(without).cast(pl.Binary).to_list()]
     own = known.get("activity_id", _constant(pl.String(), identities.len()))
     known["activity_id"] = own.scatter(without, ids)
 
@@ -267,16 +266,11 @@ def _identify(known: dict[str, pl.Series]) -> None:
 def _errors(entries: dict[str, pl.Series], rows: pl.Series, height: int) -> pl.Series:
     """Make the column of error lists of a table of so many rows, given its entries and the row of each."""
     nothing = _constant(pl.String(), rows.len())
-    structs = pa.StructArray.from_arrays(
-        [entries.get(name, nothing).to_arrow(compat_level=pl.CompatLevel.oldest()) for name in ("error_code", "error_message")],
-        ["error_code", "error_message"],
-    )
-    counts = pl.zeros(height, pl.Int64, eager=True)
-    in_rows = rows.value_counts()
-    counts = counts.scatter(in_rows[rows.name], in_rows["count"].cast(pl.Int64))
-    offsets = pl.concat([pl.Series([0], dtype=pl.Int64), counts.cum_sum()])
-    lists = pa.LargeListArray.from_arrays(offsets.to_arrow(), structs, mask=(counts == 0).to_arrow())
-    return pl.Series(lists, dtype=ERRORS)
+    known = pl.DataFrame({"row": rows, **{name: entries.get(name, nothing) for name in ("error_code", "error_message")}})
+    lists = known.group_by("row").agg(errors=pl.struct("error_code", "error_message")).cast({"errors": ERRORS})
+    return pl.DataFrame({"row": pl.int_range(height, dtype=pl.UInt32, eager=True)}).join(
+        lists, on="row", how="left", maintain_order="left"
+    )["errors"]
 
 
 def _columns(slot: Slot, height: int, buffers: tuple[bytearray, ...]) -> dict[str, pl.Series]:

@@ -189,25 +189,14 @@ def _table_of(item: Item) -> tuple[str, bool]:
 def _row(plan: _Plan, item: Item) -> list[Any]:
     """Return the cells of one item, in the order of :func:`raw_schema`."""
     row: list[Any] = [None] * plan.width
-    rescued: list[tuple[str, str]] = []
     collected: dict[str, list[etree._Element]] = {}
-    seen: set[str] = set()
-    for child in item.node:
-        name = name_of(child)
-        slot = plan.slots.get(name)
-        if slot is not None and name not in seen and not len(child):
-            seen.add(name)
-            row[slot] = text_of(child) or None
-        elif name in plan.collected:
-            collected.setdefault(name, []).append(child)
-        else:
-            rescued.append((name, _content(child)))
+    rescued, beside = _fill(row, plan, item.node, collected)
     for index, names in plan.alternatives:
         row[index] = _first_present(names, collected, rescued)
     for index, container, child_name in plan.lists:
         row[index] = _errors(collected.get(container, []), container, child_name, rescued)
-    if text := _text_beside(item.node):
-        rescued.append((_TEXT, text))
+    if beside:
+        rescued.append((_TEXT, " ".join(beside)))
     if rescued:
         row[_RESCUED] = _rescue(rescued)
     if row[_ACTIVITY_ID] is None:
@@ -215,9 +204,28 @@ def _row(plan: _Plan, item: Item) -> list[Any]:
     return row
 
 
-def _text_beside(node: etree._Element) -> str:
-    """Return the text in an item outside its children."""
-    return " ".join(text for text in (text_of(node), *((child.tail or "").strip(WHITE_SPACE) for child in node)) if text)
+def _fill(
+    row: list[Any], plan: _Plan, node: etree._Element, collected: dict[str, list[etree._Element]]
+) -> tuple[list[tuple[str, str]], list[str]]:
+    """Put the texts of children into a row, and the children of collected names into ``collected``. Returns what is left over: other children, and text beside them."""
+    rescued: list[tuple[str, str]] = []
+    beside = [text_of(node)]
+    empty: set[int] = set()
+    slots = plan.slots
+    for child in node:
+        name = name_of(child)
+        slot = slots.get(name)
+        if slot is not None and row[slot] is None and slot not in empty and not len(child):
+            row[slot] = text_of(child) or None
+            if row[slot] is None:
+                empty.add(slot)
+        elif name in plan.collected:
+            collected.setdefault(name, []).append(child)
+        else:
+            rescued.append((name, _content(child)))
+        if (tail := child.tail) is not None:
+            beside.append(tail.strip(WHITE_SPACE))
+    return rescued, [text for text in beside if text]
 
 
 def _content(node: etree._Element) -> str:

@@ -13,8 +13,8 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from functools import cached_property
-from typing import Final, NamedTuple, Self
+from functools import cached_property, lru_cache
+from typing import Final, NamedTuple
 
 from lxml import etree
 
@@ -59,13 +59,13 @@ _STRAY: Final = "Text between items that belongs to none of them."
 
 
 class _Bundle:
-    """The content of a well-formed body's envelope: ``items`` in order, and whether there is text outside them.
+    """The content of a well-formed body's envelope: ``items`` in order, each with its name, and whether there is text outside them.
 
     ``is_one`` states whether an ``ActivityItems`` was met, empty or not.
     """
 
     def __init__(self) -> None:
-        self.items: list[etree._Element] = []
+        self.items: list[tuple[str, etree._Element]] = []
         self.has_text = False
         self.is_one = False
 
@@ -81,8 +81,9 @@ class _Bundle:
             if child_name in ENVELOPES:
                 self.visit(child)
             elif is_item(child_name, name):
-                self.items.append(child)
-            self.has_text |= _has_content(child.tail)
+                self.items.append((child_name, child))
+            if (tail := child.tail) is not None:
+                self.has_text |= _has_content(tail)
 
 
 def _has_content(text: str | None) -> bool:
@@ -113,8 +114,8 @@ class Body:
             root_name = name_of(root)
             yield Rejection(None, root_name, Reason.NOT_ACTIVITY_ITEMS, f"The root element is {root_name}, not ActivityItems.", self.text)
             return
-        for index, node in enumerate(bundle.items):
-            yield Item(index, name_of(node), node)
+        for index, (name, node) in enumerate(bundle.items):
+            yield Item(index, name, node)
         if bundle.has_text:
             # After the items, so that their positions do not change.
             for index in range(len(bundle.items), len(self._fragments)):
@@ -157,12 +158,14 @@ class Envelope(NamedTuple):
     after: str
     depth: int
 
-    @classmethod
-    def of(cls, tags: Sequence[tuple[bytes, bytes]]) -> Self:
-        """Return the envelope of some start tags, each with its name; without any, that of a bundle."""
+    @staticmethod
+    @lru_cache(maxsize=64)
+    def of(tags: tuple[bytes, ...]) -> Envelope:
+        """Return the envelope of some start tags; without any, that of a bundle."""
         if not tags:
-            return cls("<ActivityItems>", "</ActivityItems>", 1)
-        return cls(b"".join(tag for tag, _ in tags).decode(), "".join(f"</{name.decode()}>" for _, name in reversed(tags)), len(tags))
+            return Envelope("<ActivityItems>", "</ActivityItems>", 1)
+        names = [re.split(rb"[\s>]", tag[1:], maxsplit=1)[0].decode() for tag in tags]
+        return Envelope(b"".join(tags).decode(), "".join(f"</{name}>" for name in reversed(names)), len(tags))
 
 
 def read_piece(envelope: Envelope, position: int, element: str | None, fragment: str) -> Item | Rejection:
@@ -226,6 +229,8 @@ def _parse_legal(before: str, item: str, after: str) -> etree._Element:
     try:
         return _parse(f"{before}{item}{after}")
     except etree.XMLSyntaxError:
+        if not (_ILLEGAL.search(item) or "&#" in item):
+            raise
         legal = _REFERENCE.sub(_legal_reference, _ILLEGAL.sub("", item))
         if legal == item:
             raise
