@@ -19,7 +19,7 @@ import polars as pl
 import pyarrow as pa
 
 from mg_lakehouse.events.catalogue import REJECTED_ITEMS, UNRECOGNIZED, silver_tables
-from mg_lakehouse.events.fast.reader import NOTHING_READ_FAST, FastReading, read_fast
+from mg_lakehouse.events.fast.reader import NOTHING_READ_FAST, FastReading, is_compiled, read_fast
 from mg_lakehouse.events.formats.envelopes import unwrap, unwrap_all
 from mg_lakehouse.events.item_count import starts_of
 from mg_lakehouse.events.rejects import Reason
@@ -209,7 +209,7 @@ def _read(bodies: pl.Series) -> _Read:
     texts, arrow = opened.texts, in_arrow(opened.texts)
     plain = _plain(arrow)
     others = pl.repeat(value=True, n=bodies.len(), eager=True).scatter(plain.bodies, values=False).arg_true()
-    extractor = Extractor()
+    extractor = Extractor(by_patterns=not is_compiled())
     for message, text in zip(others, texts.gather(others), strict=True):
         if message in opened.refused:
             extractor.refuse(message, opened.refused[message], bodies[message])

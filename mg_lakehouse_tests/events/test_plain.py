@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from unittest.mock import patch
 
 import polars as pl
 import pytest
@@ -13,7 +14,9 @@ from polars.testing import assert_frame_equal, assert_series_equal
 
 from mg_lakehouse.events import flatten as flattening
 from mg_lakehouse.events.catalogue import EVENTS
+from mg_lakehouse.events.fast import reader
 from mg_lakehouse.events.fast.reader import read_fast
+from mg_lakehouse.events.strict.plain_items import plain_items
 from mg_lakehouse.events.strict.reader import Item
 from mg_lakehouse.events.strict.scanner import Slice, item_slices
 from mg_lakehouse.testing.feed.feed import FeedPlan, generate
@@ -21,7 +24,7 @@ from mg_lakehouse.testing.samples import samples
 from mg_lakehouse_tests.events.frames import bundle, flat, item, messages
 from mg_lakehouse_tests.events.property_examples import examples
 from mg_lakehouse_tests.events.written import written_body
-from mg_lakehouse_tests.security.laws import assert_fast_equals_strict, flatten_strictly
+from mg_lakehouse_tests.security.laws import assert_fast_equals_strict, assert_same_frames, flatten_strictly
 
 ITEMS = [element for event in EVENTS for element in event.elements]
 CHILDREN = sorted({child.partition("/")[0] for event in EVENTS for column in event.columns for child in column.elements})
@@ -133,6 +136,23 @@ def test_every_construct_of_xml_is_read_the_same_both_ways(batch: list[str]) -> 
     assert_same(batch)
 
 
+@examples(300)
+@given(st.lists(bodies() | st.integers(0, 2**32).map(written_body), min_size=1, max_size=6))
+@example(
+    [
+        bundle(
+            item("OpenActivity", RequestId=" a&amp;amp;&lt;b&gt; "), item("ContextHitActivity", RecordSize="7"), item("ContextHitActivity")
+        )
+    ]
+)
+@example([bundle(item("OpenActivity", RequestId=""), item("OpenActivity", ActivityId="")), bundle(item("NewActivity")), "", bundle()])
+def test_without_a_compiler_the_same_is_read(batch: list[str]) -> None:
+    with patch.object(reader, "machine", None):
+        assert read_fast(messages(*batch)["body"]) is reader.NOTHING_READ_FAST
+        found = flat(*batch)
+    assert_same_frames(found, flatten_strictly(messages(*batch)))
+
+
 @examples(200)
 @given(st.data())
 def test_a_damaged_bundle_costs_its_neighbours_nothing(data: st.DataObject) -> None:
@@ -186,6 +206,14 @@ def test_what_is_no_time_or_hardly_one_is_read_the_same_both_ways(drawn: list[st
 def test_a_whole_feed_is_read_the_same_both_ways() -> None:
     feed = generate(FeedPlan(seed=7, events=3_000))
     assert_same([each.body for each in feed.bundles])
+
+
+def test_without_a_compiler_most_of_a_feed_is_read_by_patterns() -> None:
+    """Without this, the reading by patterns could take nothing."""
+    feed = generate(FeedPlan(seed=3, events=2_000, odd=0, malformed=0))
+    usual = [each.body for each in feed.bundles if "<mg:" not in each.body and "<!--" not in each.body and "<?xml" not in each.body]
+    assert len(usual) > 15
+    assert all(plain_items(body) for body in usual if "<JobError>" not in body and "<RenderErrors>" not in body)
 
 
 @pytest.mark.parametrize("name", sorted(samples()))

@@ -10,6 +10,7 @@ import gzip
 import json
 import sys
 from pathlib import Path
+from typing import Final
 
 import atheris
 
@@ -18,6 +19,10 @@ with atheris.instrument_imports(include=["mg_lakehouse.events"]):
 
 from mg_lakehouse.events.catalogue import EVENTS
 from mg_lakehouse.testing.samples import samples
+from mg_lakehouse_tests.events.written import written_body
+
+_WRITTEN: Final = 100
+"""Bodies with every construct of XML that the fuzzer begins with."""
 
 
 def one(data: bytes) -> None:
@@ -46,9 +51,20 @@ def _words() -> list[str]:
         "&#0;",
         "&#x10ffff;",
         "<?xml ?>",
+        "<?p ?>",
+        "/>",
+        "&#65;",
+        "&#x41;",
+        "&amp;",
+        " a='1'",
+        " xsi:type='x'",
+        " xmlns:xsi='http://www.w3.org/2001/XMLSchema-instance'",
+        " xmlns='http://a/b'",
     ]
     envelopes = ["<ActivityItems>", "</ActivityItems>", "<m:ActivityItems xmlns:m='u'>", "<AccountActivityResponse>", "<ActivityItems/>"]
     items = [f"<{tag}{name}>" for event in EVENTS for name in event.elements for tag in ("", "/")]
+    names = ["Timestamp", "ActivityId", "RequestId", "New", "RenderErrors", "RenderError", "JobError", "ErrorCode", "ErrorMessage"]
+    children = [f"<{tag}{name}>" for name in names for tag in ("", "/")]
     carriers = [
         '{"Type":"Notification","Message":"',
         '{"detail-type":"x","detail":',
@@ -63,18 +79,20 @@ def _words() -> list[str]:
     ]
     return [
         word.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\x0a")
-        for word in (*markup, *envelopes, *carriers, *items, "<Timestamp>", "</Timestamp>")
+        for word in (*markup, *envelopes, *carriers, *items, *children)
     ]
 
 
 def main() -> None:
-    """Begin with the samples, and fuzz."""
+    """Begin with the samples and with bodies of every construct, and fuzz."""
     corpus = Path(sys.argv[-1])
     corpus.mkdir(parents=True, exist_ok=True)
     for name, body in samples().items():
         (corpus / str(name)).write_text(body)
         (corpus / f"{name}.json").write_text(json.dumps({"Type": "Notification", "Message": body}))
         (corpus / f"{name}.gz").write_text(base64.b64encode(gzip.compress(body.encode())).decode())
+    for seed in range(_WRITTEN):
+        (corpus / f"written-{seed}").write_bytes(written_body(seed).encode())
     words = corpus.with_name(f"{corpus.name}.dict")
     words.write_text("".join(f'"{word}"\n' for word in _words()))
     atheris.Setup([sys.argv[0], f"-dict={words}", *sys.argv[1:]], one)

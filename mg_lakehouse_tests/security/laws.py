@@ -30,14 +30,18 @@ def assert_fast_equals_strict(messages: pl.DataFrame) -> Flattened:
     fast = flatten(messages, source="event_feed")
     if plain.bodies.is_empty():
         return fast  # all was read strictly
-    strict = flatten_strictly(messages)
-    assert_series_equal(fast.items_of, strict.items_of)
-    assert_series_equal(fast.counted_of, strict.counted_of)
-    assert_frame_equal(fast.rejected, strict.rejected)
-    assert list(fast.tables) == list(strict.tables)
-    for table, rows in strict.tables.items():
-        assert_frame_equal(fast.tables[table], rows)
+    assert_same_frames(fast, flatten_strictly(messages))
     return fast
+
+
+def assert_same_frames(one: Flattened, other: Flattened) -> None:
+    """The same rows in the same order, the same rejects, and the same numbers of items."""
+    assert_series_equal(one.items_of, other.items_of)
+    assert_series_equal(one.counted_of, other.counted_of)
+    assert_frame_equal(one.rejected, other.rejected)
+    assert list(one.tables) == list(other.tables)
+    for table, rows in other.tables.items():
+        assert_frame_equal(one.tables[table], rows)
 
 
 def message_of(body: str) -> pl.DataFrame:

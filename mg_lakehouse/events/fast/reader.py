@@ -39,7 +39,7 @@ except ImportError:  # pragma: no cover  (installed without a compiler)
         "and the headers of Python (Debian: gcc python3-dev), then install mg-lakehouse again."
     )
 
-__all__ = ["NOTHING_READ_FAST", "FastReading", "SlowItem", "read_fast"]
+__all__ = ["NOTHING_READ_FAST", "FastReading", "SlowItem", "is_compiled", "read_fast"]
 
 _READ, _CUT = 1, 2
 _ITEM, _PIECE, _STRAY, _OPENING = range(4)
@@ -88,6 +88,11 @@ class _Piece(NamedTuple):
     end: int
     name: int
     length: int
+
+
+def is_compiled() -> bool:
+    """Whether there is a scanner."""
+    return machine is not None
 
 
 def read_fast(bodies: pl.Series | pa.LargeStringArray) -> FastReading:
