@@ -11,6 +11,8 @@ from typing import Final
 
 import polars as pl
 
+from benchmarks.data.feed import TO_A_MESSAGE
+
 __all__ = ["BROKEN", "PLAIN", "WELL_FORMED", "Shape", "shaped"]
 
 Shape = Callable[[int, str], str]
@@ -33,7 +35,7 @@ def _items(text: str, *, one_in: int = 1) -> Shape:
     """Write a text at the end of every item, or of one in so many."""
 
     def change(number: int, body: str) -> str:
-        count = number
+        count = number * TO_A_MESSAGE
 
         def end(found: re.Match[str]) -> str:
             nonlocal count

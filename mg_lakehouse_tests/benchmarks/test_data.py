@@ -16,9 +16,11 @@ from benchmarks.data.bronze import copy_lake, fill, messages
 from benchmarks.data.daily_file import write_daily_file
 from benchmarks.data.feed import bodies, earlier, fresh_ids
 from benchmarks.data.history import LAST_DAY, SHARES, History
+from benchmarks.data.shapes import BROKEN, PLAIN, WELL_FORMED, shaped
 from benchmarks.data.writing import bundled
 from benchmarks.peers import lxml_loop
 from benchmarks.work.flattening import differences
+from mg_lakehouse.events.fast.reader import read_fast
 from mg_lakehouse.events.flatten import flatten
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.silver.update import flatten_new
@@ -168,3 +170,37 @@ def test_every_micro_batch_touches_the_jobs_of_its_day_and_of_the_day_before() -
     short, long = (pl.concat(rows["request_id"] for _, rows in History(days).batch(1, count=2_000)) for days in (4, 400))
     assert_frame_equal(short.to_frame(), long.to_frame())
     assert short.n_unique() == 20
+
+
+@pytest.mark.parametrize("name", WELL_FORMED)
+def test_a_well_formed_shape_has_every_event_and_is_read_fast(name: str, tmp_path: Path) -> None:
+    """No shape may be a cliff: none of its items goes the slow path."""
+    feed = bodies(tmp_path, events=300)
+    plain, other = (messages(shaped(feed, WELL_FORMED[shape])) for shape in (PLAIN, name))
+    reading = read_fast(other["body"])
+    assert (reading.bodies.len(), reading.odd, list(reading.cells)) == (other.height, [], [])
+    found, expected = flatten(other, source="event_feed"), flatten(plain, source="event_feed")
+    assert found.rejected.is_empty()
+    ids = {row for rows in expected.tables.values() for row in rows.select("message_id", "item_index").rows()}
+    assert len(ids) > 250
+    assert ids <= {row for rows in found.tables.values() for row in rows.select("message_id", "item_index").rows()}
+    assert found.items - expected.items in (0, other.height)
+    assert name == PLAIN or other["body"].to_list() != plain["body"].to_list()
+
+
+@pytest.mark.parametrize(
+    ("name", "reason", "share"),
+    [
+        ("one malformed item in 100", "malformed_xml", 0.01),
+        ("one malformed item in every bundle of 10", "malformed_xml", 0.1),
+        ("one item without a time in every bundle of 10", "missing_timestamp", 0.1),
+    ],
+)
+def test_of_a_broken_shape_only_what_is_broken_is_not_read_fast(name: str, reason: str, share: float, tmp_path: Path) -> None:
+    broken = messages(shaped(bodies(tmp_path, events=300), BROKEN[name]))
+    found = flatten(broken, source="event_feed")
+    assert set(found.rejected["reason"]) == {reason}
+    assert found.rejected.height == pytest.approx(share * found.items, abs=3)
+    reading = read_fast(broken["body"])
+    assert reading.bodies.len() == broken.height
+    assert len(reading.odd) == (found.rejected.height if reason == "malformed_xml" else 0)

@@ -9,7 +9,8 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from benchmarks.goals import GOALS, daily_file, end_to_end, flatten
+from benchmarks.data.shapes import BROKEN, PLAIN, WELL_FORMED
+from benchmarks.goals import GOALS, cliffs, daily_file, end_to_end, flatten
 from benchmarks.goals.context import Context
 from benchmarks.harness.outcome import Curve, Outcome, Plot, Reached, Table
 from benchmarks.harness.peers import Peer, available
@@ -91,6 +92,19 @@ def test_a_goal_measures_at_a_tiny_size(tmp_path: Path) -> None:
     (reached,) = outcome.reached
     assert re.fullmatch(r"[\d.]+x \([\d.]+ to [\d.]+\)", reached.value)
     assert [row[0] for row in outcome.tables[0].rows][:2] == ["mg_lakehouse", "(a) lxml loop"]
+
+
+def test_shapes_of_the_feed_are_measured_beside_the_plain_one_and_the_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    unknown, broken = "an unknown activity in every bundle", "one malformed item in 100"
+    monkeypatch.setattr(cliffs, "WELL_FORMED", {name: WELL_FORMED[name] for name in (PLAIN, unknown)})
+    monkeypatch.setattr(cliffs, "BROKEN", {broken: BROKEN[broken]})
+    outcome = cliffs.measure(Context("tiny", tmp_path, tmp_path / "cache", tmp_path, lambda _: None))
+    well_formed, of_loop, with_broken = (reached.value for reached in outcome.reached)
+    assert re.fullmatch(r"[\d.]+x \([\d.]+ to [\d.]+\), (as benchmarked|an unknown activity in every bundle)", well_formed)
+    assert of_loop.endswith("as benchmarked")  # the loop knows no other activities
+    assert with_broken.endswith((broken, "the demo's feed"))
+    assert [row[0] for row in outcome.tables[0].rows] == [PLAIN, unknown, broken, "the demo's feed"]
+    assert [bool(row[4]) for row in outcome.tables[0].rows] == [True, False, False, False]
 
 
 def test_a_daily_file_comes_to_bronze_as_a_whole_and_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -113,6 +113,7 @@ def assert_same(batch: list[str]) -> None:
 @examples(400)
 @given(st.lists(bodies(), min_size=1, max_size=6))
 @example([bundle(item("OpenActivity", RequestId="1</RequestId><RequestId>2"), item("OpenActivity"))])
+@example([bundle("<a:B:>", "<OpenActivity/>")])  # a local name that is empty is a name all the same
 @example([bundle("<OpenActivity<ActivityId>x></ActivityId><Timestamp>2026-02-28T10:00:00Z</Timestamp></OpenActivity>")])
 @example([bundle(item("OpenActivity", RequestId="a>b")), bundle(item("OpenActivity").replace("<ActivityId>", "<ActivityId"))])
 @example(["<ActivityItems></ActivityItems><ActivityItems></ActivityItems>", "x", bundle(item("OpenActivity"))])

@@ -36,7 +36,7 @@ cdef struct Cell:
     uint8_t flags
 
 cdef struct Odd:
-    # A piece of a body that others read, and its name.
+    # A piece of a body that others read, and its name, at -1 if it has none. A name that ends in a colon has an empty local part.
     int64_t start
     int64_t end
     int64_t name
@@ -194,8 +194,8 @@ cdef bint _add_odd(Reading* r, int kind, uint32_t index, const uint8_t* start, c
     if odds == NULL:
         return False
     r.odds.at = odds
-    odds[r.odds.count] = Odd(start - r.base, end - r.base, 0, 0, r.body, index, kind)
-    if name != NULL and name.length:
+    odds[r.odds.count] = Odd(start - r.base, end - r.base, -1, 0, r.body, index, kind)
+    if name != NULL:
         odds[r.odds.count].name, odds[r.odds.count].length = name.local - r.base, <uint32_t>name.local_length
     r.odds.count += 1
     return True

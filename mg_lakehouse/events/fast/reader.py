@@ -156,7 +156,7 @@ def _cut_pieces(pieces: Sequence[_Piece], data: pa.Buffer) -> Iterator[SlowItem]
         if piece.kind == _ITEM:
             continue
         fragment = _text(data, piece.start, piece.end).decode()
-        name = _text(data, piece.name, piece.name + piece.length).decode() if piece.length else None
+        name = _text(data, piece.name, piece.name + piece.length).decode() if piece.name >= 0 else None
         if piece.kind == _STRAY:
             yield SlowItem(piece.body, stray(piece.position, name, fragment), fragment)
         else:
