@@ -1,6 +1,23 @@
 # Texts as they are meant: references, sections and line ends decoded, elements within written out, and JSON made of them.
 # All of it was read before and is well-formed; every byte is written with a check of the room all the same.
 
+cdef enum:
+    # Bytes that JSON has as they are, if it may hold characters beyond ASCII, and in any case.
+    SAME = 1
+    SAME_IN_ASCII = 2
+
+cdef uint8_t JSON_SIGNS[256]
+
+
+cdef void _tell_json_signs() noexcept:
+    memset(JSON_SIGNS, 0, 32)
+    memset(JSON_SIGNS + 32, SAME_IN_ASCII, 95)
+    memset(JSON_SIGNS + 127, SAME, 129)
+    JSON_SIGNS[34] = JSON_SIGNS[92] = 0
+
+
+_tell_json_signs()
+
 
 cdef bint _put_sign(Reading* r, Bytes* to, uint32_t code) noexcept nogil:
     """Add a character in UTF-8."""
@@ -141,7 +158,7 @@ cdef bint _put_content(Reading* r, Bytes* to, Child* child, bint escape) noexcep
     cdef size_t start = to.count
     if child.nested:
         return _inner(r, to, child.start, child.stop, 0) != NULL
-    if not child.marked and not escape:
+    if not child.marked and not (escape and memchr(child.start, 62, child.stop - child.start)):
         if not _puts(r, to, child.start, child.stop - child.start):
             return False
     elif _decode(r, to, child.start, child.stop, escape) == NULL:
@@ -150,14 +167,9 @@ cdef bint _put_content(Reading* r, Bytes* to, Child* child, bint escape) noexcep
     return True
 
 
-cdef inline bint _stays(uint8_t sign, bint ascii) noexcept nogil:
-    """Whether a byte is the same in JSON."""
-    return sign >= 32 and sign != 34 and sign != 92 and (not ascii or sign < 127)
-
-
 cdef bint _put_json(Reading* r, Bytes* to, const uint8_t* at, const uint8_t* end, bint ascii) noexcept nogil:
     """Add a text as a string of JSON, as Python's writes it; with ``ascii``, without other characters."""
-    cdef uint8_t sign
+    cdef uint8_t sign, least = SAME_IN_ASCII if ascii else SAME
     cdef uint32_t code
     cdef size_t length
     if not _put(r, to, 34):
@@ -172,7 +184,7 @@ cdef bint _put_json(Reading* r, Bytes* to, const uint8_t* at, const uint8_t* end
             if not (_put(r, to, 92) and _put(r, to, 110 if sign == 10 else 114 if sign == 13 else 116)):
                 return False
         elif not ascii or 32 <= sign < 127:
-            while at + length < end and _stays(at[length], ascii):
+            while at + length < end and JSON_SIGNS[at[length]] >= least:
                 length += 1
             if not _puts(r, to, at, length):
                 return False
@@ -211,7 +223,10 @@ cdef bint _put_hex(Reading* r, Bytes* to, uint32_t code) noexcept nogil:
 
 cdef inline int _compare(const uint8_t* one, size_t its, const uint8_t* other, size_t others) noexcept nogil:
     """The order of two texts by code points, which is that of their bytes."""
-    cdef int order = memcmp(one, other, its if its < others else others)
+    cdef int order
+    if its and others and one[0] != other[0]:
+        return <int>one[0] - <int>other[0]
+    order = memcmp(one, other, its if its < others else others)
     return order if order else (its > others) - (its < others)
 
 

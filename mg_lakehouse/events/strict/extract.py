@@ -186,7 +186,7 @@ class Extractor:
 
 
 def _plain_rows(message: int, text: str) -> list[tuple[str, list[Any]]] | None:
-    """Return the rows of a body, each with its table, if it is plain and each child of its items fills a column of its own."""
+    """Return the rows of a body, each with its table, if it is plain and its items are known and have ids."""
     rows: list[tuple[str, list[Any]]] = []
     for position, item in enumerate(found := plain_items(text) or []):
         event = event_of_element(item.element)
@@ -204,15 +204,22 @@ def _plain_rows(message: int, text: str) -> list[tuple[str, list[Any]]] | None:
 
 
 def _plain_row(plan: _Plan, children: list[str]) -> list[Any] | None:
-    """Return the cells of a plain item; ``None`` if a child fills no column, or one that another fills, or the item has no id."""
+    """Return the cells of a plain item; ``None`` if a child fills a column that others may fill too, or the item has no id."""
     row: list[Any] = [None] * plan.width
     slots = plan.slots
+    rescued: list[tuple[str, str]] = []
     for child in children:
         name, _, text = child.partition(">")
         slot = slots.get(name)
-        if slot is None or row[slot] is not None:
+        text = (decoded(text) if "&" in text else text).strip(WHITE_SPACE)
+        if slot is not None and row[slot] is None:
+            row[slot] = text
+        elif name in plan.collected:
             return None
-        row[slot] = (decoded(text) if "&" in text else text).strip(WHITE_SPACE)
+        else:
+            rescued.append((name, text))
+    if rescued:
+        row[_RESCUED] = _rescue(rescued)
     for slot in slots.values():
         row[slot] = row[slot] or None
     return row if row[_ACTIVITY_ID] is not None else None

@@ -159,7 +159,7 @@ class Envelope(NamedTuple):
     depth: int
 
     @staticmethod
-    @lru_cache(maxsize=64)
+    @lru_cache(maxsize=16)
     def of(tags: tuple[bytes, ...]) -> Envelope:
         """Return the envelope of some start tags; without any, that of a bundle."""
         if not tags:
