@@ -6,12 +6,12 @@ Only reads. The checks (:mod:`mg_lakehouse.dagster.checks`) decide whether a num
 from __future__ import annotations
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
 from deltalake import DeltaTable
 
+from mg_lakehouse._util.side_by_side import side_by_side
 from mg_lakehouse.events.catalogue import REJECTED_ITEMS
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.lake.ledger import Posted, SliceLedger, posted_slices
@@ -21,8 +21,6 @@ __all__ = ["Conservation", "conservation"]
 
 RECHECKED_VERSIONS: Final = 100
 """Bronze versions that conservation covers when it is executed alone, without a batch. The logs are kept for as many."""
-
-_READ_AT_ONCE: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,5 +99,4 @@ def conservation(lake: Lake, *, source: str = "event_feed", above: int, tables: 
 def _posted(tables: Mapping[str, DeltaTable], source: str, above: int) -> dict[str, list[Posted[SliceLedger]]]:
     """Read the ledgers of the tables side by side."""
     names = [name for name in (REJECTED_ITEMS, *EVENT_TABLES) if name in tables]
-    with ThreadPoolExecutor(_READ_AT_ONCE) as pool:
-        return dict(zip(names, pool.map(lambda name: list(posted_slices(tables[name], source, above)), names), strict=True))
+    return dict(zip(names, side_by_side(lambda name: list(posted_slices(tables[name], source, above)), names), strict=True))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,11 +16,13 @@ from typing import Final, NamedTuple
 import polars as pl
 from deltalake import DeltaTable
 
+from mg_lakehouse._util.side_by_side import side_by_side
 from mg_lakehouse.audit.item_coverage import coverage
 from mg_lakehouse.bronze.read_progress import silver_progress
 from mg_lakehouse.bronze.tables import BRONZE_TABLES
 from mg_lakehouse.events.catalogue import REJECTED_ITEMS, SET_ASIDE
 from mg_lakehouse.events.schemas import TIMESTAMP
+from mg_lakehouse.lake.commit_log import commits_of, committed_at, log_begins
 from mg_lakehouse.lake.damage import refuse_empty_entries
 from mg_lakehouse.lake.errors import store_errors
 from mg_lakehouse.lake.file_stats import data_files, may_hold, meets
@@ -33,11 +34,8 @@ from mg_lakehouse.lake.ledger import (
     Posted,
     RetryLedger,
     SliceLedger,
-    commits_of,
-    committed_at,
     hours_of,
     ids_digest,
-    log_begins,
     posted,
     posted_batches,
     posted_slices,
@@ -52,7 +50,6 @@ __all__ = ["HourBalance", "HourlyBalance", "balance_hours", "balance_hours_of_so
 _Silver = Mapping[str, DeltaTable | None]
 """Silver's tables by name, opened once."""
 
-_READERS: Final = 8
 _TYPES: Final = {"received_at": TIMESTAMP, "items": pl.Int64()}
 
 
@@ -134,11 +131,10 @@ def balance_hours(lake: Lake, first: datetime, last: datetime, *, source: str = 
 def _balances(lake: Lake, first: datetime, last: datetime, sources: Sequence[str]) -> list[HourlyBalance]:
     asked = _Span(_hour(first), _hour(last) + timedelta(hours=1) - timedelta(microseconds=1))
     _refuse_hollow_logs(lake, sources)
-    with ThreadPoolExecutor(len(sources)) as pool:
-        read = list(pool.map(lambda source: _opened(lake, source), sources))
-        # After silver's progress was read, so that each table has all up to it.
-        silver = lake.open_all("silver", (*EVENT_TABLES, REJECTED_ITEMS, SET_ASIDE))
-        return list(pool.map(lambda source: _balance(lake, asked, source, silver), read))
+    read = side_by_side(lambda source: _opened(lake, source), sources)
+    # After silver's progress was read, so that each table has all up to it.
+    silver = lake.open_all("silver", (*EVENT_TABLES, REJECTED_ITEMS, SET_ASIDE))
+    return side_by_side(lambda source: _balance(lake, asked, source, silver), read)
 
 
 class _Source(NamedTuple):
@@ -165,8 +161,7 @@ def _balance(lake: Lake, asked: _Span, source: _Source, opened: _Silver) -> Hour
         if span is None:
             return HourlyBalance((), (), asked.first, None, _without_message(lake, source, opened, asked, held))
         batches = list(since(posted_batches(bronze), span.first))
-    with ThreadPoolExecutor(_READERS) as pool:
-        silver = list(pool.map(lambda table: _table(lake, table, source, opened, span), (*EVENT_TABLES, REJECTED_ITEMS)))
+    silver = side_by_side(lambda table: _table(lake, table, source, opened, span), (*EVENT_TABLES, REJECTED_ITEMS))
     rejected = silver.pop()
     received = _sum(posted.ledger.hours for posted in batches)
     waiting = _sum(posted.ledger.hours for posted in batches if posted.version > finished)
@@ -241,8 +236,7 @@ def _as_far_as_logs_go(lake: Lake, bronze: DeltaTable | None, silver: _Silver, s
         return span.first if begins is None else max(span.first, _hour(begins) + timedelta(hours=1))
 
     handles = [handle for handle in (bronze, *(silver[table] for table in (*EVENT_TABLES, REJECTED_ITEMS))) if handle is not None]
-    with ThreadPoolExecutor(_READERS) as pool:
-        first = max(pool.map(complete_from, handles), default=span.first)
+    first = max(side_by_side(complete_from, handles), default=span.first)
     return span._replace(first=first) if first <= span.last else None
 
 
@@ -260,16 +254,16 @@ def _without_message(lake: Lake, source: _Source, silver: _Silver, span: _Span, 
     """Count the messages that silver has rows of, from slices that all tables have, and that are not in ``held``, bronze's rows."""
     ids = pl.LazyFrame(schema={"message_id": pl.String}) if held is None else held.lazy().select("message_id")
 
-    def lost_of(table: str, handle: DeltaTable) -> pl.Series:
+    def lost_of(named: tuple[str, DeltaTable]) -> pl.Series:
+        table, handle = named
         with store_errors(f"silver/{table} in the lake {lake.uri}"):
             if held is not None:
                 handle, _ = _closed(lake, table, handle, posted_slices(handle, source.name, above=source.finished), source)
             rows = _rows(lake, handle, span, "message_id", source=source.name).lazy()
             return rows.join(ids, on="message_id", how="anti").unique().collect(engine="streaming")["message_id"]
 
-    with ThreadPoolExecutor(_READERS) as pool:
-        lost = [pool.submit(lost_of, table, handle) for table, handle in silver.items() if handle is not None]
-    return len(set[str]().union(*(each.result() for each in lost)))
+    lost = side_by_side(lost_of, [(table, handle) for table, handle in silver.items() if handle is not None])
+    return len(set[str]().union(*lost))
 
 
 def _closed(

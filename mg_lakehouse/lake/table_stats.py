@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from typing import Final, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import polars as pl
 from deltalake import DeltaTable
 
+from mg_lakehouse._util.side_by_side import side_by_side
+from mg_lakehouse.lake.commit_log import commits_of, committed_at
 from mg_lakehouse.lake.lake import Lake
-from mg_lakehouse.lake.ledger import commits_of, committed_at
 from mg_lakehouse.location import Layer
 
 __all__ = ["TableStats", "stats_of", "stats_of_tables", "table_stats"]
-
-_READ_AT_ONCE: Final = 16
 
 K = TypeVar("K", bound=Hashable)
 
@@ -32,8 +30,7 @@ class TableStats(NamedTuple):
 
 def stats_of_tables(handles: Mapping[K, DeltaTable]) -> dict[K, TableStats]:
     """Read the stats of some tables side by side: of each, the store is asked when it was last committed to."""
-    with ThreadPoolExecutor(_READ_AT_ONCE) as pool:
-        return dict(zip(handles, pool.map(table_stats, handles.values()), strict=True))
+    return dict(zip(handles, side_by_side(table_stats, handles.values()), strict=True))
 
 
 def stats_of(lake: Lake, layer: Layer, table: str) -> TableStats | None:

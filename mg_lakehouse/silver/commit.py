@@ -24,6 +24,7 @@ from mg_lakehouse.events.rejects import Reason
 from mg_lakehouse.events.rescued import reread
 from mg_lakehouse.events.schemas import silver_schema
 from mg_lakehouse.lake.commit import AlreadyCommitted, Append, commit_once
+from mg_lakehouse.lake.commit_log import app_version
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.lake.ledger import SliceLedger, hours_of
 from mg_lakehouse.silver.candidates import duplicate_candidates
@@ -105,7 +106,7 @@ def _commit_table(lake: Lake, part: Slice, table: str, rows: pl.DataFrame) -> _C
             return some, against, first_received(against.kept)
 
     def decide(handle: DeltaTable) -> AlreadyCommitted[_Committed] | Append[_Committed]:
-        has = handle.transaction_version(part.app) or 0
+        has = app_version(handle, part.app) or 0
         (sifted, against, among), reasons = sift(rows, partial(compare, handle), f"for silver/{table}")
         conflicts = pl.concat([against.conflicts, among.conflicts])
         count = TableCount(among.kept.height, among.duplicates + against.duplicates, conflicts.height)
@@ -122,7 +123,7 @@ def _commit_table(lake: Lake, part: Slice, table: str, rows: pl.DataFrame) -> _C
         hours = Counter(hours_of(sifted["received_at"]))
         hours.subtract(Counter(hours_of(among.kept["received_at"])) + Counter(hours_of(conflicts["received_at"])))
         ledger = SliceLedger(part.source, part.low, part.high, **count._asdict(), hours={hour: n for hour, n in hours.items() if n})
-        fence = handle.transaction_version(_LANE) or 0
+        fence = app_version(handle, _LANE) or 0
         transactions = (Transaction(part.app, part.high), Transaction(_LANE, fence + 1))
         committed = _Committed(count, conflicts, missing_rows(left_out, table, reasons, (BRONZE_VERSION,)))
         return Append(lacking.select(silver_schema(table).names()), transactions, committed, ledger.metadata())
@@ -184,7 +185,7 @@ def _commit_as_it_is(lake: Lake, part: Slice, table: str, rows: pl.DataFrame, le
     """Commit rows of a slice without looking for duplicates."""
 
     def decide(handle: DeltaTable) -> AlreadyCommitted[None] | Append[None]:
-        has = handle.transaction_version(part.app) or 0
+        has = app_version(handle, part.app) or 0
         if has >= part.high:
             return AlreadyCommitted(None)
         if part.is_cut_by(has):
