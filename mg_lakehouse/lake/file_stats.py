@@ -13,7 +13,7 @@ from mg_lakehouse._util.dates import FIRST_MOMENT, LAST_MOMENT, moved
 from mg_lakehouse.events.schemas import TIMESTAMP
 from mg_lakehouse.location import address_of
 
-__all__ = ["Span", "all_files", "coarsened", "data_files", "files_between", "may_differ", "meets", "spans_around", "within"]
+__all__ = ["Span", "all_files", "coarsened", "data_files", "files_between", "may_differ", "may_hold", "meets", "spans_around", "within"]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -68,6 +68,11 @@ def meets(column: str, spans: Sequence[Span]) -> pl.Expr:
 def may_differ(column: str, value: str) -> pl.Expr:
     """Whether a file can hold a row whose ``column`` differs from ``value``."""
     return ~((pl.col(f"min.{column}") == value) & (pl.col(f"max.{column}") == value)).fill_null(value=False)
+
+
+def may_hold(column: str, value: str) -> pl.Expr:
+    """Whether a file can hold a row whose ``column`` is ``value``, a short text."""
+    return ((pl.col(f"min.{column}") <= value) & (pl.col(f"max.{column}") >= value)).fill_null(value=True)
 
 
 def within(column: str, spans: Sequence[Span]) -> pl.Expr:
