@@ -22,7 +22,7 @@ Frames = dict[str, pl.DataFrame]
 
 
 def ours(parameters: Mapping[str, Any]) -> Mapping[str, Any]:
-    """``flatten`` over the bodies of ``feed``."""
+    """``flatten`` over the bodies of ``feed``; of several ``tries`` the quickest counts."""
     return _time(parameters, lambda bronze: flatten(bronze, source=_SOURCE).tables)
 
 
@@ -53,8 +53,12 @@ def differences(ours: Frames, theirs: Frames) -> list[str]:
 def _time(parameters: Mapping[str, Any], work: Callable[[pl.DataFrame], Frames]) -> Mapping[str, Any]:
     bronze = messages(pl.read_parquet(Path(parameters["feed"])))
     work(bronze.head(_WARM_UP))
-    with timed() as took:
-        tables = work(bronze)
+    tries = []
+    for _ in range(parameters.get("tries", 1)):
+        with timed() as took:
+            tables = work(bronze)
+        tries.append(took)
+    took = min(tries, key=lambda one: one.seconds)
     return {
         "seconds": took.seconds,
         "cpu_seconds": took.cpu_seconds,

@@ -26,6 +26,7 @@ __all__ = ["count_starts", "starts_of"]
 
 _DEEPEST: Final = 4096
 _OPENINGS: Final = ((b"<!--", b"-->"), (b"<![CDATA[", b"]]>"), (b"<?", b"?>"))
+_BEHIND_OPENING: Final = (b"!", b"?")
 # Atomic, not possessive: before 3.11.5 Python ends a possessive group in the middle of what it could not match, here at a quote without its end.
 _TAG: Final = re.compile(rb"""<(/?)([^ \t\r\n\x0b\x0c<>/"'=!?]+)((?>(?:[^<>"']++|"[^"<]*+"|'[^'<]*+')*))>""")
 _ITEM: Final = re.compile(rb"[A-Za-z0-9_.:-]*Activity")
@@ -79,7 +80,9 @@ def _count_by_tags(body: bytes) -> int:
     unclosed: set[bytes] = set()
     at = 0
     while (start := body.find(b"<", at)) >= 0:
-        opened = next((pair for pair in _OPENINGS if body.startswith(pair[0], start)), None)
+        opened = None
+        if body[start + 1 : start + 2] in _BEHIND_OPENING:
+            opened = next((pair for pair in _OPENINGS if body.startswith(pair[0], start)), None)
         if opened is not None:
             opening, closing = opened
             at = start + len(opening)

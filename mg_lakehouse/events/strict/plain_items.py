@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 __all__ = ["PlainItem", "decoded", "plain_items"]
 
-_BLANK: Final = r"[ \t\n]*"
+_BLANK: Final = r"[ \t\r\n]*"
 _SIGNS: Final = r"[^<>&\r\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]*"
 _TEXT: Final = f"{_SIGNS}(?:&(?:amp|lt|gt|quot|apos);{_SIGNS})*"
 _HEAD: Final = re.compile(rf'{_BLANK}<ActivityItems(?: xmlns="http://messagegears\.com/[A-Za-z0-9./]*")?>{_BLANK}')
