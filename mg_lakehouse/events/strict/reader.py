@@ -53,6 +53,7 @@ _PARSER: Final = etree.XMLParser(
 
 # XML 1.0, production 2: what is no character. A reference to one is no better than itself.
 _ILLEGAL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+_CONTROLS: Final = bytes(sign for sign in range(32) if sign not in b"\t\n\r")
 _REFERENCE: Final = re.compile(r"&#(?:x0*([0-9a-fA-F]{1,6})|0*([0-9]{1,7}));")
 
 _STRAY: Final = "Text between items that belongs to none of them."
@@ -229,12 +230,20 @@ def _parse_legal(before: str, item: str, after: str) -> etree._Element:
     try:
         return _parse(f"{before}{item}{after}")
     except etree.XMLSyntaxError:
-        if not (_ILLEGAL.search(item) or "&#" in item):
+        if not _may_be_illegal(item):
             raise
         legal = _REFERENCE.sub(_legal_reference, _ILLEGAL.sub("", item))
         if legal == item:
             raise
         return _parse(f"{before}{legal}{after}")
+
+
+def _may_be_illegal(item: str) -> bool:
+    """Whether an item may hold what is no character of XML. The pattern would take as long as parsing the item, and seldom finds one."""
+    if "&#" in item or not item.isascii():
+        return True
+    text = item.encode()
+    return len(text.translate(None, _CONTROLS)) < len(text)
 
 
 def _legal_reference(reference: re.Match[str]) -> str:
