@@ -32,6 +32,7 @@ __all__ = [
     "Posted",
     "RetryLedger",
     "SliceLedger",
+    "commit_at",
     "commits_of",
     "committed_at",
     "hours_of",
@@ -203,6 +204,17 @@ def commits_of(table: DeltaTable, *, first_look: int = _FIRST_LOOK) -> Iterator[
             return
         if (commit := log.commits[version]) is not None:
             yield commit
+
+
+def commit_at(table: DeltaTable, version: int) -> dict[str, Any] | None:
+    """Return one commit, as :func:`commits_of` does; ``None`` if the log has no such entry, or the entry does not say who wrote it.
+
+    The version may be newer than the handle's.
+    """
+    log = log_of_handle(table)
+    if version not in log.commits:
+        _read_commits(table, log, version, 1)
+    return log.commits.get(version)
 
 
 def _read_commits(table: DeltaTable, log: KnownLog, newest: int, count: int) -> None:
