@@ -14,7 +14,10 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 if TYPE_CHECKING:
     from botocore.credentials import Credentials
 
-__all__ = ["Access", "access"]
+__all__ = ["CERTIFICATES", "Access", "access"]
+
+CERTIFICATES: Final = "SSL_CERT_FILE"
+"""Variable: a file of the certificates that are trusted in place of the system's. delta-rs, Polars and obstore read it."""
 
 _FILES: Final = {"AWS_SHARED_CREDENTIALS_FILE": "~/.aws/credentials", "AWS_CONFIG_FILE": "~/.aws/config"}
 
@@ -46,6 +49,7 @@ def access() -> Access:
             import boto3  # noqa: PLC0415  a local lake does not pay the 0.2 s
 
             session = boto3.Session()
+            _trust(session._session.get_config_variable("ca_bundle"))  # noqa: SLF001  boto3 has no other way to it
             credentials = session.get_credentials()
             if credentials is None:
                 return Access(session.region_name, None, None, None)
@@ -54,6 +58,12 @@ def access() -> Access:
         region, known = _known[place]
     frozen = known.get_frozen_credentials()
     return Access(region, frozen.access_key, frozen.secret_key, frozen.token)
+
+
+def _trust(bundle: str | None) -> None:
+    """Have the libraries in Rust trust the certificates that boto3 trusts, of ``AWS_CA_BUNDLE`` or the profile: they know another variable, of OpenSSL."""
+    if bundle:
+        os.environ.setdefault(CERTIFICATES, bundle)
 
 
 def _place() -> tuple[Any, ...]:

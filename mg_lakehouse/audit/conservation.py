@@ -5,14 +5,17 @@ Only reads. The checks (:mod:`mg_lakehouse.dagster.checks`) decide whether a num
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from deltalake import DeltaTable
+
+from mg_lakehouse._util.side_by_side import side_by_side
 from mg_lakehouse.events.catalogue import REJECTED_ITEMS
-from mg_lakehouse.lake.errors import store_errors
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.lake.ledger import Posted, SliceLedger, posted_slices
-from mg_lakehouse.silver.tables import EVENT_TABLES
+from mg_lakehouse.silver.tables import EVENT_TABLES, open_silver
 
 __all__ = ["Conservation", "conservation"]
 
@@ -65,34 +68,35 @@ class Conservation:
         )
 
 
-def conservation(lake: Lake, *, source: str = "event_feed", above: int) -> Conservation:
-    """Sum the ledgers of the bronze versions above ``above``.
+def conservation(lake: Lake, *, source: str = "event_feed", above: int, tables: Mapping[str, DeltaTable] | None = None) -> Conservation:
+    """Sum the ledgers of the bronze versions above ``above``, in the ``tables`` of :func:`~mg_lakehouse.silver.tables.open_silver`, by default as they are now.
 
     Raises:
         PermanentError, TransientError: the lake cannot be read.
     """
-    slices = _posted(lake, REJECTED_ITEMS, source, above)
+    if tables is None:
+        tables = open_silver(lake)
+    posted = _posted(tables, source, above)
+    slices = posted.pop(REJECTED_ITEMS, [])
     # A slice that another run is committing counts only once `rejected_items`, which is committed last, has it.
-    finished = max((posted.ledger.high for posted in slices), default=above)
-    messages = sum(posted.ledger.messages for posted in slices)
-    items = sum(posted.ledger.items for posted in slices)
-    rejected = sum(posted.ledger.rows for posted in slices)
+    finished = max((each.ledger.high for each in slices), default=above)
+    messages = sum(each.ledger.messages for each in slices)
+    items = sum(each.ledger.items for each in slices)
+    rejected = sum(each.ledger.rows for each in slices)
     rows = duplicates = 0
-    miscounted = [REJECTED_ITEMS] if any(posted.ledger.rows != posted.rows_added for posted in slices) else []
-    for table in EVENT_TABLES:
-        for posted in _posted(lake, table, source, above):
-            if posted.ledger.high > finished:
+    miscounted = [REJECTED_ITEMS] if any(each.ledger.rows != each.rows_added for each in slices) else []
+    for table, own in posted.items():
+        for each in own:
+            if each.ledger.high > finished:
                 continue
-            if posted.ledger.rows != posted.rows_added and table not in miscounted:
+            if each.ledger.rows != each.rows_added and table not in miscounted:
                 miscounted.append(table)
-            rows, duplicates = rows + posted.ledger.rows, duplicates + posted.ledger.duplicates
-    set_aside, uncovered = sum(posted.ledger.set_aside for posted in slices), sum(posted.ledger.uncovered for posted in slices)
+            rows, duplicates = rows + each.ledger.rows, duplicates + each.ledger.duplicates
+    set_aside, uncovered = sum(each.ledger.set_aside for each in slices), sum(each.ledger.uncovered for each in slices)
     return Conservation(messages, items, rows, duplicates, rejected, tuple(miscounted), set_aside=set_aside, uncovered=uncovered)
 
 
-def _posted(lake: Lake, table: str, source: str, above: int) -> list[Posted[SliceLedger]]:
-    handle = lake.open("silver", table)
-    if handle is None:
-        return []
-    with store_errors(f"silver/{table} in the lake {lake.uri}"):
-        return list(posted_slices(handle, source, above))
+def _posted(tables: Mapping[str, DeltaTable], source: str, above: int) -> dict[str, list[Posted[SliceLedger]]]:
+    """Read the ledgers of the tables side by side."""
+    names = [name for name in (REJECTED_ITEMS, *EVENT_TABLES) if name in tables]
+    return dict(zip(names, side_by_side(lambda name: list(posted_slices(tables[name], source, above)), names), strict=True))

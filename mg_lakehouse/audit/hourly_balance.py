@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,14 +16,16 @@ from typing import Final, NamedTuple
 import polars as pl
 from deltalake import DeltaTable
 
+from mg_lakehouse._util.side_by_side import side_by_side
 from mg_lakehouse.audit.item_coverage import coverage
 from mg_lakehouse.bronze.read_progress import silver_progress
 from mg_lakehouse.bronze.tables import BRONZE_TABLES
 from mg_lakehouse.events.catalogue import REJECTED_ITEMS, SET_ASIDE
 from mg_lakehouse.events.schemas import TIMESTAMP
+from mg_lakehouse.lake.commit_log import commits_of, committed_at, log_begins
 from mg_lakehouse.lake.damage import refuse_empty_entries
 from mg_lakehouse.lake.errors import store_errors
-from mg_lakehouse.lake.file_stats import files_between
+from mg_lakehouse.lake.file_stats import data_files, may_hold, meets
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.lake.ledger import (
     REDERIVED,
@@ -33,11 +34,8 @@ from mg_lakehouse.lake.ledger import (
     Posted,
     RetryLedger,
     SliceLedger,
-    commits_of,
-    committed_at,
     hours_of,
     ids_digest,
-    log_begins,
     posted,
     posted_batches,
     posted_slices,
@@ -52,7 +50,6 @@ __all__ = ["HourBalance", "HourlyBalance", "balance_hours", "balance_hours_of_so
 _Silver = Mapping[str, DeltaTable | None]
 """Silver's tables by name, opened once."""
 
-_READERS: Final = 8
 _TYPES: Final = {"received_at": TIMESTAMP, "items": pl.Int64()}
 
 
@@ -134,10 +131,10 @@ def balance_hours(lake: Lake, first: datetime, last: datetime, *, source: str = 
 def _balances(lake: Lake, first: datetime, last: datetime, sources: Sequence[str]) -> list[HourlyBalance]:
     asked = _Span(_hour(first), _hour(last) + timedelta(hours=1) - timedelta(microseconds=1))
     _refuse_hollow_logs(lake, sources)
-    read = [_opened(lake, source) for source in sources]
+    read = side_by_side(lambda source: _opened(lake, source), sources)
     # After silver's progress was read, so that each table has all up to it.
     silver = lake.open_all("silver", (*EVENT_TABLES, REJECTED_ITEMS, SET_ASIDE))
-    return [_balance(lake, asked, source, silver) for source in read]
+    return side_by_side(lambda source: _balance(lake, asked, source, silver), read)
 
 
 class _Source(NamedTuple):
@@ -164,8 +161,7 @@ def _balance(lake: Lake, asked: _Span, source: _Source, opened: _Silver) -> Hour
         if span is None:
             return HourlyBalance((), (), asked.first, None, _without_message(lake, source, opened, asked, held))
         batches = list(since(posted_batches(bronze), span.first))
-    with ThreadPoolExecutor(_READERS) as pool:
-        silver = list(pool.map(lambda table: _table(lake, table, source, opened, span), (*EVENT_TABLES, REJECTED_ITEMS)))
+    silver = side_by_side(lambda table: _table(lake, table, source, opened, span), (*EVENT_TABLES, REJECTED_ITEMS))
     rejected = silver.pop()
     received = _sum(posted.ledger.hours for posted in batches)
     waiting = _sum(posted.ledger.hours for posted in batches if posted.version > finished)
@@ -232,20 +228,22 @@ def _refuse_hollow_logs(lake: Lake, sources: Sequence[str]) -> None:
 
 def _as_far_as_logs_go(lake: Lake, bronze: DeltaTable | None, silver: _Silver, span: _Span) -> _Span | None:
     """Return the hours of a span that every table's log still covers: maintenance removes old entries. ``None`` if none is left."""
-    first = span.first
-    for handle in (bronze, *(silver[table] for table in (*EVENT_TABLES, REJECTED_ITEMS))):
-        if handle is None:
-            continue
+
+    def complete_from(handle: DeltaTable) -> datetime:
         layer = "bronze" if handle is bronze else "silver"
         with store_errors(f"{layer}/{handle.metadata().name} in the lake {lake.uri}"):
-            reaches = any(committed_at(commit) < first - SKEW for commit in commits_of(handle))
-            if not reaches and (begins := _accounts_begin(handle)) is not None:
-                first = max(first, _hour(begins) + timedelta(hours=1))
+            begins = _accounts_begin(handle, span.first)
+        return span.first if begins is None else max(span.first, _hour(begins) + timedelta(hours=1))
+
+    handles = [handle for handle in (bronze, *(silver[table] for table in (*EVENT_TABLES, REJECTED_ITEMS))) if handle is not None]
+    first = max(side_by_side(complete_from, handles), default=span.first)
     return span._replace(first=first) if first <= span.last else None
 
 
-def _accounts_begin(handle: DeltaTable) -> datetime | None:
-    """Return when a log's oldest ledger was written; ``None`` if it has all. A table that a backfill rebuilt has none of the earlier ledgers."""
+def _accounts_begin(handle: DeltaTable, first: datetime) -> datetime | None:
+    """Return when a log's oldest ledger was written; ``None`` if it has all since a time. A table that a backfill rebuilt has none of the earlier ones."""
+    if any(committed_at(commit) < first - SKEW for commit in commits_of(handle)):
+        return None
     oldest = deque(commits_of(handle), maxlen=2)
     if oldest[-1]["version"] == 0 and REDERIVED in oldest[0]:
         return committed_at(oldest[0])
@@ -254,20 +252,18 @@ def _accounts_begin(handle: DeltaTable) -> datetime | None:
 
 def _without_message(lake: Lake, source: _Source, silver: _Silver, span: _Span, held: pl.DataFrame | None = None) -> int:
     """Count the messages that silver has rows of, from slices that all tables have, and that are not in ``held``, bronze's rows."""
-    lost: set[str] = set()
     ids = pl.LazyFrame(schema={"message_id": pl.String}) if held is None else held.lazy().select("message_id")
-    for table, handle in silver.items():
-        if handle is None:
-            continue
+
+    def lost_of(named: tuple[str, DeltaTable]) -> pl.Series:
+        table, handle = named
         with store_errors(f"silver/{table} in the lake {lake.uri}"):
             if held is not None:
-                handle, _ = _closed(lake, table, handle, posted_slices(handle, source.name, above=source.finished), source)  # noqa: PLW2901
-            files = files_between(handle, "received_at", [span])
-            if files:
-                rows = lake.scan(files, handle).filter(pl.col("received_at").is_between(*span) & (pl.col("source") == source.name))
-                lacking = rows.select("message_id").join(ids, on="message_id", how="anti").unique().collect(engine="streaming")
-                lost.update(lacking["message_id"])
-    return len(lost)
+                handle, _ = _closed(lake, table, handle, posted_slices(handle, source.name, above=source.finished), source)
+            rows = _rows(lake, handle, span, "message_id", source=source.name).lazy()
+            return rows.join(ids, on="message_id", how="anti").unique().collect(engine="streaming")["message_id"]
+
+    lost = side_by_side(lost_of, [(table, handle) for table, handle in silver.items() if handle is not None])
+    return len(set[str]().union(*lost))
 
 
 def _closed(
@@ -293,7 +289,7 @@ def _table(lake: Lake, table: str, source: _Source, silver: _Silver, span: _Span
         return _Table(Counter(), Counter())
     with store_errors(f"silver/{table} in the lake {lake.uri}"):
         handle, accounts = _closed(lake, table, newest, since(posted_slices(newest, source.name), span.first), source)
-        rows = _rows(lake, handle, span, "received_at", "source").filter(pl.col("source") == source.name)
+        rows = _rows(lake, handle, span, "received_at", source=source.name)
     return _Table(Counter(hours_of(rows["received_at"])), _sum(account.ledger.hours for account in accounts))
 
 
@@ -311,7 +307,7 @@ def _set_aside(lake: Lake, source: _Source, silver: _Silver, span: _Span) -> _Se
     with store_errors(f"silver/{SET_ASIDE} in the lake {lake.uri}"):
         handle, _ = _closed(lake, SET_ASIDE, newest, since(posted_slices(newest, source.name), span.first), source)
         retries = [account.ledger for account in since(posted(handle, RetryLedger), span.first)]
-        rows = _rows(lake, handle, span, "received_at", "source", "items").filter(pl.col("source") == source.name)
+        rows = _rows(lake, handle, span, "received_at", "items", source=source.name)
     times = rows.select(pl.col("received_at").repeat_by("items").explode().drop_nulls()).to_series()
     return _SetAside(
         Counter(hours_of(times)),
@@ -320,12 +316,16 @@ def _set_aside(lake: Lake, source: _Source, silver: _Silver, span: _Span) -> _Se
     )
 
 
-def _rows(lake: Lake, handle: DeltaTable, span: _Span, *columns: str) -> pl.DataFrame:
-    """Read some columns of the rows received within a span."""
-    files = files_between(handle, "received_at", [span])
+def _rows(lake: Lake, handle: DeltaTable, span: _Span, *columns: str, source: str | None = None) -> pl.DataFrame:
+    """Read some columns of the rows received within a span, in silver of those from a source."""
+    of_source = pl.lit(value=True) if source is None else may_hold("source", source)
+    files = data_files(handle, "received_at", "source").filter(meets("received_at", [span]) & of_source)["address"].to_list()
     if not files:
         return pl.DataFrame(schema={name: _TYPES.get(name, pl.String()) for name in columns})
-    return lake.scan(files, handle).filter(pl.col("received_at").is_between(*span)).select(columns).collect(engine="streaming")
+    wanted = pl.col("received_at").is_between(*span)
+    if source is not None:
+        wanted &= pl.col("source") == source
+    return lake.scan(files, handle).filter(wanted).select(columns).collect(engine="streaming")
 
 
 def _changed(batches: list[Posted[BatchLedger]], held: pl.DataFrame, span: _Span) -> Iterator[str]:

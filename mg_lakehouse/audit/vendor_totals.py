@@ -24,6 +24,7 @@ from mg_lakehouse.errors import PermanentError
 from mg_lakehouse.events.catalogue import activity_types, table_of_activity_type
 from mg_lakehouse.gold.contract import DIM_JOBS, JOB_METRICS, READ
 from mg_lakehouse.lake.commit import Replace, commit_once
+from mg_lakehouse.lake.commit_log import app_version
 from mg_lakehouse.lake.errors import store_errors
 from mg_lakehouse.lake.file_stats import all_files, files_between
 from mg_lakehouse.lake.lake import Lake
@@ -136,7 +137,7 @@ def replace_days(lake: Lake, days: Collection[date], rows: pl.DataFrame) -> None
     """
 
     def decide(handle: DeltaTable) -> Replace[None]:
-        lane = handle.transaction_version("lane") or 0
+        lane = app_version(handle, "lane") or 0
         return Replace(
             lambda: _reader(rows),
             f"activity_date IN ({date_list(sorted(days))})",

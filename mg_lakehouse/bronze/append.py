@@ -19,6 +19,7 @@ from deltalake import DeltaTable, Transaction
 
 from mg_lakehouse.bronze.tables import BRONZE_SCHEMA, EVENT_FEED
 from mg_lakehouse.lake.commit import AlreadyCommitted, Append, commit_once
+from mg_lakehouse.lake.commit_log import app_version
 from mg_lakehouse.lake.file_stats import all_files, files_between
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.lake.ledger import BatchLedger, hours_of, ids_digest
@@ -135,7 +136,7 @@ def append_batch(
         receipt = _receipt(batch, rows["message_id"])
         if rows.is_empty():
             return AlreadyCommitted(receipt)
-        fence = handle.transaction_version(LANE) or 0
+        fence = app_version(handle, LANE) or 0
         transactions = (Transaction(LANE, fence + 1), Transaction(marker, 1, last_updated=int(time.time() * 1000)))
         return Append(rows, transactions, receipt, _ledger(rows, receipt, batch_id, uncommitted).metadata())
 

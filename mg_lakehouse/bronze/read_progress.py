@@ -12,6 +12,7 @@ from deltalake import DeltaTable
 
 from mg_lakehouse.errors import PermanentError
 from mg_lakehouse.events.catalogue import REJECTED_ITEMS
+from mg_lakehouse.lake.commit_log import app_version
 from mg_lakehouse.lake.damage import remedy
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.lake.ledger import posted_slices
@@ -84,7 +85,7 @@ def recorded_progress(lake: Lake, bronze: DeltaTable) -> int:
 def recorded_progress_of(lake: Lake, app: str) -> int:
     """Return the same, by the transaction id of silver's progress."""
     rejected = lake.open("silver", REJECTED_ITEMS)
-    return 0 if rejected is None else rejected.transaction_version(app) or 0
+    return 0 if rejected is None else app_version(rejected, app) or 0
 
 
 def progress_app(bronze: DeltaTable) -> str:

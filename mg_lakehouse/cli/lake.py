@@ -98,7 +98,7 @@ def _rebuild(settings: Settings, days: Sequence[date], tables: Sequence[str] | N
         )
     print_rebuilt(out, rebuilt, dry_run=dry_run)
     if not dry_run and any(day.table == SET_ASIDE and day.rows for day in rebuilt):
-        err.alarm("Failed", set_aside_message(count_set_aside(lake)))
+        err.alarm("Failed", set_aside_message(count_set_aside(lake, lake.open("silver", SET_ASIDE))))
         raise typer.Exit(1)
 
 

@@ -11,14 +11,13 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import dagster as dg
-from deltalake import DeltaTable
 
 from mg_lakehouse._util.escaping import for_terminal
 from mg_lakehouse.dagster.interrupts import STOPPED
 from mg_lakehouse.errors import PermanentError, TransientError
 from mg_lakehouse.events.catalogue import Column
 from mg_lakehouse.lake.lake import Lake
-from mg_lakehouse.lake.table_stats import table_stats
+from mg_lakehouse.lake.table_stats import TableStats
 from mg_lakehouse.location import Layer
 
 __all__ = ["OWNERS", "RETRY_TRANSIENT", "as_failure", "column_schema", "table_metadata"]
@@ -55,12 +54,8 @@ def column_schema(columns: Sequence[Column]) -> dg.TableSchema:
     )
 
 
-def table_metadata(lake: Lake, layer: Layer, table: str, handle: DeltaTable | None = None) -> Mapping[str, Any]:
-    """Return rows, Delta version, address and age of a table as materialization metadata; empty if the table does not exist.
-
-    The table is opened, unless its ``handle`` is given.
-    """
-    stats = table_stats(lake, layer, table, handle)
+def table_metadata(lake: Lake, layer: Layer, table: str, stats: TableStats | None) -> Mapping[str, Any]:
+    """Return rows, Delta version, address and age of a table as materialization metadata; empty if the table does not exist."""
     if stats is None:
         return {}
     metadata: dict[str, Any] = {

@@ -38,6 +38,7 @@ class SilverTables:
         self._lock = threading.RLock()
         self._pins: Mapping[str, DeltaTable | None] | None = None
         self._read: dict[str, str | None] = {}
+        self._reading: dict[str, threading.Lock] = {}
         self._dropped: dict[tuple[str, int], list[Duplicates]] = {}
 
     @property
@@ -77,6 +78,8 @@ class SilverTables:
             return None
         table = f"touched.{identifier(f'{name}_{before.version}_{now.version}')}"
         with self._lock:
+            reading = self._reading.setdefault(table, threading.Lock())
+        with reading:
             if table not in self._read:
                 self._read[table] = self._read_changes(handle, table, before.version, now.version)
             return self._read[table]

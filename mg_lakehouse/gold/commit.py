@@ -23,9 +23,9 @@ from deltalake import DeltaTable, Transaction
 
 from mg_lakehouse.events.schemas import dtype_of_sql
 from mg_lakehouse.lake.commit import AlreadyCommitted, Append, OvertakenError, Replace, commit_once
+from mg_lakehouse.lake.commit_log import app_version, commits_of
 from mg_lakehouse.lake.errors import store_errors
 from mg_lakehouse.lake.lake import Lake
-from mg_lakehouse.lake.ledger import commits_of
 from mg_lakehouse.lake.tables import CHANGE_FEED_PROPERTY, TableSpec, columns_of_table
 
 __all__ = [
@@ -114,14 +114,14 @@ def watermarks_of(handle: DeltaTable, silver_ids: Mapping[str, str | None], name
     incarnation is another one gets that incarnation without a version.
     """
     made = _made_by(next(commits_of(handle), {}))  # mostly: and a look at a transaction reads the whole log again
-    if made is None and (newest := handle.transaction_version(_NEWEST)) is not None:
+    if made is None and (newest := app_version(handle, _NEWEST)) is not None:
         made = next((found for _, found in _made_newest_first(handle) if digest(found["id"]) == newest), None)
     if made is not None:
         recorded = {name: Watermark(*included) for name, included in made["silver"].items()}
         return GoldTable(handle, made["definition"], {name: _as_of_now(each, silver_ids.get(name)) for name, each in recorded.items()})
     # The log entry of the newest build is gone. Each look at a transaction reads the whole log: 40 of them, where this was the only way.
     silver = {name: included for name in names if (included := _marked(handle, name, silver_ids.get(name))) is not None}
-    return GoldTable(handle, handle.transaction_version(_DEFINITION), silver)
+    return GoldTable(handle, app_version(handle, _DEFINITION), silver)
 
 
 def redefining_versions(handle: DeltaTable, above: int) -> list[int]:
@@ -153,10 +153,10 @@ def _as_of_now(recorded: Watermark, current_id: str | None) -> Watermark:
 
 
 def _marked(handle: DeltaTable, name: str, current_id: str | None) -> Watermark | None:
-    incarnation = handle.transaction_version(_incarnation_id(name))
+    incarnation = app_version(handle, _incarnation_id(name))
     if incarnation is None:
         return None
-    version = None if current_id is None else handle.transaction_version(_silver_id(current_id))
+    version = None if current_id is None else app_version(handle, _silver_id(current_id))
     return _as_of_now(Watermark(incarnation, -1 if version is None else version), current_id)
 
 

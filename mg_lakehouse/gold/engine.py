@@ -44,7 +44,10 @@ from mg_lakehouse.settings import Settings
 __all__ = ["BuildResult", "NodeResult", "as_of_from_environment", "build", "build_variables", "run", "seed_rows", "set_variables"]
 
 _AT_ONCE: Final = 2
-"""Models at a time: while one waits for the store, another computes. DuckDB uses all cores for each."""
+"""Models at a time: while one waits for the disk, another computes. DuckDB uses all cores for each."""
+
+_AT_ONCE_IN_A_STORE: Final = 8
+"""The same where the lake is in an object store: a small model waits for some ten answers, one after the other, and computes for as long as one takes."""
 
 _ENDED_WELL: Final = frozenset({"success", "unchanged", "pass", "warn"})
 _SAFE: Final = (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException, duckdb.OutOfMemoryException)
@@ -240,7 +243,7 @@ class _Build:
         inputs = {name: self._project.ancestors(name) & self._chosen for name in self._chosen}
         order = TopologicalSorter(inputs)
         order.prepare()
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
+        with ThreadPoolExecutor(_AT_ONCE if self._session.lake.is_local else _AT_ONCE_IN_A_STORE) as pool:
             running: dict[Future[list[NodeResult]], str] = {}
             try:
                 while order.is_active():

@@ -15,6 +15,7 @@ import duckdb
 from deltalake import DeltaTable, Transaction
 
 from mg_lakehouse.gold.model import Model
+from mg_lakehouse.lake.commit_log import app_version
 from mg_lakehouse.lake.sql import identifier, time_literal
 
 __all__ = ["Exports", "marked_exports", "next_exports"]
@@ -47,7 +48,7 @@ class Exports(NamedTuple):
 
 def marked_exports(handle: DeltaTable) -> Exports:
     """What the newest commits of a table say of its exports."""
-    return Exports(*(_as_time(handle.transaction_version(name)) for name in (_READ_TO, _RESTATED_TO)))
+    return Exports(*(_as_time(app_version(handle, name)) for name in (_READ_TO, _RESTATED_TO)))
 
 
 def next_exports(

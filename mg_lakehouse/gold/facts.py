@@ -14,6 +14,7 @@ from typing import Final
 import duckdb
 from deltalake import DeltaTable
 
+from mg_lakehouse._util.side_by_side import side_by_side
 from mg_lakehouse.errors import PermanentError
 from mg_lakehouse.events.catalogue import EVENTS
 from mg_lakehouse.gold import commit as gold
@@ -24,6 +25,7 @@ from mg_lakehouse.gold.job_days import DAYS_OF_JOBS, DAYS_OF_MESSAGES, DaysOfJob
 from mg_lakehouse.gold.job_files import File, Files, JobDays, read_files, rows_of
 from mg_lakehouse.gold.keys import job_days_of
 from mg_lakehouse.gold.model import Keys, Model
+from mg_lakehouse.lake.commit_log import commits_of
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.lake.snapshot import empty_scan, scan
 from mg_lakehouse.location import address_of
@@ -100,8 +102,26 @@ class Facts:
             self._are_of_messages.add(model.name)
 
     def open_gold(self, names: Sequence[str]) -> None:
-        """Open the gold tables that exist."""
+        """Open the gold tables that exist, and read what each says of its newest commit: one by one, that was a second and a half at 50 ms an answer."""
         self._gold |= {name: handle for name, handle in self._lake.open_all("gold", names).items() if handle is not None}
+        side_by_side(lambda handle: next(commits_of(handle), None), self._gold.values())
+        side_by_side(self.look_at, self._gold.values())
+        if not self._lake.is_local:
+            self._read_changes()
+
+    def look_at(self, handle: DeltaTable) -> None:
+        """Have DuckDB read what it must know of a table in a store before it reads rows. It keeps it, and whoever shows the table later waits for nothing."""
+        if not self._lake.is_local:
+            self._cursor().execute(f"from {scan(handle)} limit 0")
+
+    def _read_changes(self) -> None:
+        """Read what changed in silver since gold's newest commits, which most tables have in common, side by side: one by one, each is half a second at 50 ms an answer."""
+        ids = self.silver.ids
+        # Not by `made`, which keeps what it finds: what a table includes of gold is told when its models' ids are noted.
+        since = [gold.watermarks_of(handle, ids, list(ids)).silver for handle in self._gold.values()]
+        before = {(name, included) for silver in since for name, included in silver.items() if name in ids}
+        now = self.silver.included(sorted({name for name, _ in before}))
+        side_by_side(lambda each: self.silver.changes(*each, now[each[0]]), before)
 
     def gold_handle(self, name: str) -> DeltaTable | None:
         """A gold table as this build met it or left it, ``None`` where it does not exist."""

@@ -120,6 +120,8 @@ class Planner:
 
     def show(self, plan: Plan, committed: DeltaTable | None = None) -> None:
         """Point the model's views at its newest version: ``gold.<model>`` at all rows, ``tested.<model>`` at what this build made."""
+        if committed is not None:
+            self._facts.look_at(committed)  # others plan while the store answers
         with self._lock:
             name = plan.model.name
             if committed is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import itertools
+import os
 from functools import cache
 from hashlib import sha256
 from importlib.util import find_spec
@@ -16,6 +17,7 @@ from typing import Final
 
 import duckdb
 
+from mg_lakehouse._util.aws import CERTIFICATES
 from mg_lakehouse.errors import ConfigurationError
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.lake.scratch import scratch_folder
@@ -106,6 +108,8 @@ def configure(connection: duckdb.DuckDBPyConnection, lake: Lake, *, reads_logs: 
         connection.execute("SET GLOBAL enable_external_file_cache = false")
     else:
         connection.execute(_s3_secret(lake))
+        if trusted := os.environ.get(CERTIFICATES):
+            connection.execute(f"SET GLOBAL ca_cert_file = {text(trusted)}")
         # A data file never changes, and its name is never used again: one HEAD for each is enough.
         connection.execute("SET GLOBAL enable_http_metadata_cache = true")
         connection.execute("SET GLOBAL parquet_metadata_cache = true")

@@ -40,6 +40,14 @@ _PERMANENT: Final = (
         ),
         "cannot be written or read: access was refused. Check MG_LAKE_URI and the rights or AWS credentials behind it.",
     ),
+    (
+        ("invalid peer certificate", "certificate verify failed", "peer certificate or ssh remote key was not ok"),
+        "cannot be reached: the store's certificate is not trusted. Set AWS_CA_BUNDLE to the file of the certificates that your network uses.",
+    ),
+    (
+        ("incorrectly configured region", "permanentredirect", "authorizationheadermalformed"),
+        "cannot be reached: its bucket is in another region. Set AWS_REGION to the one that `aws s3api get-bucket-location --bucket` tells.",
+    ),
     (("nosuchbucket", "bucket does not exist"), "cannot be reached: its bucket does not exist. Create it or correct MG_LAKE_URI."),
     (_FULL, "cannot be written: the disk is full, or a limit on its files is reached. Free some space."),
     (

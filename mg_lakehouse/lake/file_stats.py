@@ -13,7 +13,7 @@ from mg_lakehouse._util.dates import FIRST_MOMENT, LAST_MOMENT, moved
 from mg_lakehouse.events.schemas import TIMESTAMP
 from mg_lakehouse.location import address_of
 
-__all__ = ["Span", "all_files", "coarsened", "data_files", "files_between", "meets", "spans_around", "within"]
+__all__ = ["Span", "all_files", "coarsened", "data_files", "files_between", "may_hold", "meets", "spans_around", "within"]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -63,6 +63,11 @@ def meets(column: str, spans: Sequence[Span]) -> pl.Expr:
     # Spans that begin before the file's end, minus those that end before its start: two look-ups, however many spans there are.
     overlapping = first.search_sorted(high, side="right") > last.search_sorted(low, side="left")
     return overlapping | low.is_null() | high.is_null()
+
+
+def may_hold(column: str, value: str) -> pl.Expr:
+    """Whether a file can hold a row whose ``column`` is ``value``, a short text."""
+    return ((pl.col(f"min.{column}") <= value) & (pl.col(f"max.{column}") >= value)).fill_null(value=True)
 
 
 def within(column: str, spans: Sequence[Span]) -> pl.Expr:

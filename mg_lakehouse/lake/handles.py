@@ -32,20 +32,30 @@ from mg_lakehouse.location import address_of
 if TYPE_CHECKING:
     from obstore.store import S3Config
 
-__all__ = ["Handles", "KnownLog", "Table", "log_of_handle"]
+__all__ = ["Handles", "KnownEntry", "KnownLog", "Table", "log_of_handle"]
 
 _ENTRY: Final = re.compile(r"(\d{20})\.json$")
 
 
+@dataclass(frozen=True, slots=True)
+class KnownEntry:
+    """What is kept of a log's entry: what the commit says of itself, ``None`` where nobody wrote it down, and its app transactions."""
+
+    version: int
+    commit: dict[str, Any] | None
+    apps: Mapping[str, int]
+
+
 @dataclass(slots=True)
 class KnownLog:
-    """What was read of a log: commits by version, ``None`` where an entry does not say who wrote it. A commit never changes.
+    """What was read of a log: entries by version, which never change, and by app transaction at which version of the table it was looked for and what it had.
 
     ``read_entry`` returns an entry's bytes, ``None`` if there is none.
     """
 
     read_entry: Callable[[int], bytes | None]
-    commits: dict[int, dict[str, Any] | None] = field(default_factory=dict)
+    entries: dict[int, KnownEntry] = field(default_factory=dict)
+    apps: dict[str, tuple[int, int | None]] = field(default_factory=dict)
 
 
 class Table(DeltaTable):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +18,7 @@ from deltalake import DeltaTable, PostCommitHookProperties
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from mg_lakehouse._util.progress import remark
+from mg_lakehouse._util.side_by_side import side_by_side
 from mg_lakehouse.errors import ConfigurationError, LakehouseError
 from mg_lakehouse.lake.damage import refuse_damage, refuse_new_damage
 from mg_lakehouse.lake.errors import store_error, store_errors
@@ -39,7 +39,6 @@ from mg_lakehouse.location import Layer, Location, fault_of
 
 __all__ = ["NO_HOOKS", "Lake"]
 
-_OPENED_AT_ONCE: Final = 16
 
 _GROWTHS: Final = 5
 """Tries to add columns. A try fails only against another's commit, and after two of the same release nothing is left to add."""
@@ -97,8 +96,7 @@ class Lake(Location):
         Raises:
             PermanentError, TransientError: as for :meth:`open`.
         """
-        with ThreadPoolExecutor(_OPENED_AT_ONCE) as pool:
-            return dict(zip(tables, pool.map(lambda table: self.open(layer, table), tables), strict=True))
+        return dict(zip(tables, side_by_side(lambda table: self.open(layer, table), tables), strict=True))
 
     def written(self, layer: Layer) -> frozenset[str]:
         """Return the names of the folders of a layer, by one listing and without opening any: of tables, or of what a first write left.
@@ -185,8 +183,7 @@ class Lake(Location):
             handle = self.open(spec.layer, spec.name)
             return () if handle is None else self._with_all_columns(handle, spec)[1]
 
-        with ThreadPoolExecutor(_OPENED_AT_ONCE) as pool:
-            return {spec.name: added for spec, added in zip(specs, pool.map(grow, specs), strict=True) if added}
+        return {spec.name: added for spec, added in zip(specs, side_by_side(grow, specs), strict=True) if added}
 
     def _with_all_columns(self, handle: DeltaTable, spec: TableSpec) -> tuple[DeltaTable, tuple[str, ...]]:
         """Return the table with all columns of ``spec``, and the names of the added ones. One commit adds them; the losers of a race find it done.

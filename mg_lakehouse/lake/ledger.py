@@ -8,21 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import takewhile
 from typing import Any, ClassVar, Final, Generic, Self, TypeVar
 
 import polars as pl
 from deltalake import DeltaTable
-from deltalake.exceptions import DeltaProtocolError
 
-from mg_lakehouse.lake.errors import store_errors
-from mg_lakehouse.lake.handles import KnownLog, log_of_handle
-from mg_lakehouse.location import address_of
+from mg_lakehouse.lake.commit_log import commits_of, committed_at
 
 __all__ = [
     "HOUR_FORMAT",
@@ -32,12 +27,8 @@ __all__ = [
     "Posted",
     "RetryLedger",
     "SliceLedger",
-    "commit_at",
-    "commits_of",
-    "committed_at",
     "hours_of",
     "ids_digest",
-    "log_begins",
     "posted",
     "posted_batches",
     "posted_from",
@@ -53,9 +44,6 @@ REDERIVED: Final = "mg.rederived"
 
 SKEW: Final = timedelta(minutes=15)
 """How much earlier than its messages a commit may appear, where two clocks differ; AWS refuses more."""
-
-_FIRST_LOOK: Final = 8
-_READ_AT_ONCE: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,60 +175,6 @@ def posted(table: DeltaTable, kind: type[L]) -> Iterator[Posted[L]]:
             yield Posted(
                 ledger, int(commit["version"]), committed_at(commit), int(commit.get("operationMetrics", {}).get("num_added_rows", 0))
             )
-
-
-def commits_of(table: DeltaTable, *, first_look: int = _FIRST_LOOK) -> Iterator[dict[str, Any]]:
-    """Yield the commits up to the handle's version, newest first, read in growing numbers: the newest ones cost little.
-
-    The entries are read by themselves, side by side, for delta-rs (1.6.6) lists the log each time and numbers its history from the handle's version
-    though it has read on to the log's newest. A handle of a :class:`~mg_lakehouse.lake.lake.Lake` keeps what was read.
-    """
-    log, look = log_of_handle(table), 1
-    for version in range(table.version(), -1, -1):
-        if version not in log.commits:
-            _read_commits(table, log, version, look)
-            look = max(first_look, look * 4)
-        if version not in log.commits:
-            return
-        if (commit := log.commits[version]) is not None:
-            yield commit
-
-
-def commit_at(table: DeltaTable, version: int) -> dict[str, Any] | None:
-    """Return one commit, as :func:`commits_of` does; ``None`` if the log has no such entry, or the entry does not say who wrote it.
-
-    The version may be newer than the handle's.
-    """
-    log = log_of_handle(table)
-    if version not in log.commits:
-        _read_commits(table, log, version, 1)
-    return log.commits.get(version)
-
-
-def _read_commits(table: DeltaTable, log: KnownLog, newest: int, count: int) -> None:
-    """Read the entries of some versions that are not known, down from one, as far back as the log goes. One that does not say who wrote it is ``None``."""
-    root, layer, name = address_of(table.table_uri).rstrip("/").rsplit("/", 2)
-    lacking = [version for version in range(newest, max(-1, newest - count), -1) if version not in log.commits]
-    with store_errors(f"{layer}/{name} in the lake {root}"), ThreadPoolExecutor(min(_READ_AT_ONCE, len(lacking))) as pool:
-        for version, entry in zip(lacking, pool.map(log.read_entry, lacking), strict=True):
-            if entry is None:
-                return
-            line = next((line for line in entry.splitlines() if b'"commitInfo"' in line[:20]), None)
-            try:
-                log.commits[version] = None if line is None else json.loads(line)["commitInfo"] | {"version": version}
-            except ValueError as error:
-                raise DeltaProtocolError(f"Invalid JSON in the log entry of version {version}: {error}") from error
-
-
-def log_begins(table: DeltaTable) -> datetime | None:
-    """Return when the log's oldest entry was written; ``None`` if the log goes back to the table's first. Reads the whole log."""
-    oldest = deque(commits_of(table), maxlen=1)[0]
-    return None if oldest["version"] == 0 else committed_at(oldest)
-
-
-def committed_at(commit: dict[str, Any]) -> datetime:
-    """Return when a commit of :func:`commits_of` was made."""
-    return datetime.fromtimestamp(commit["timestamp"] / 1000, UTC)
 
 
 def hours_of(times: pl.Series) -> dict[str, int]:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping
 from datetime import datetime
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import polars as pl
 from deltalake import DeltaTable
 
-from mg_lakehouse.lake.errors import store_errors
+from mg_lakehouse._util.side_by_side import side_by_side
+from mg_lakehouse.lake.commit_log import commits_of, committed_at
 from mg_lakehouse.lake.lake import Lake
-from mg_lakehouse.lake.ledger import commits_of, committed_at
 from mg_lakehouse.location import Layer
 
-__all__ = ["TableStats", "table_stats"]
+__all__ = ["TableStats", "stats_of", "stats_of_tables", "table_stats"]
+
+K = TypeVar("K", bound=Hashable)
 
 
 class TableStats(NamedTuple):
@@ -25,14 +28,28 @@ class TableStats(NamedTuple):
     newest_received_at: datetime | None
 
 
-def table_stats(lake: Lake, layer: Layer, table: str, handle: DeltaTable | None = None) -> TableStats | None:
-    """Read a table's stats from its log alone; ``None`` if it does not exist. It is opened, unless its ``handle`` is given."""
-    handle = handle or lake.open(layer, table)
-    if handle is None:
-        return None
+def stats_of_tables(handles: Mapping[K, DeltaTable]) -> dict[K, TableStats]:
+    """Read the stats of some tables side by side: of each, the store is asked when it was last committed to."""
+    return dict(zip(handles, side_by_side(table_stats, handles.values()), strict=True))
+
+
+def stats_of(lake: Lake, layer: Layer, table: str) -> TableStats | None:
+    """Open a table and read its stats; ``None`` if it does not exist.
+
+    Raises:
+        PermanentError, TransientError: the table cannot be opened, or its log not be read.
+    """
+    handle = lake.open(layer, table)
+    return None if handle is None else table_stats(handle)
+
+
+def table_stats(handle: DeltaTable) -> TableStats:
+    """Read a table's stats from its log alone.
+
+    Raises:
+        PermanentError, TransientError: the log cannot be read.
+    """
     actions = pl.DataFrame(handle.get_add_actions(flatten=True))
     rows = 0 if actions.is_empty() else int(actions["num_records"].sum())
     newest = actions["max.received_at"].max() if "max.received_at" in actions.columns else None
-    with store_errors(f"{layer}/{table} in the lake {lake.uri}"):
-        updated_at = committed_at(next(commits_of(handle)))
-    return TableStats(rows, handle.version(), updated_at, newest if isinstance(newest, datetime) else None)
+    return TableStats(rows, handle.version(), committed_at(next(commits_of(handle))), newest if isinstance(newest, datetime) else None)

@@ -34,6 +34,7 @@ from mg_lakehouse.errors import PermanentError
 from mg_lakehouse.events.catalogue import REJECTED_ITEMS, silver_tables
 from mg_lakehouse.events.schemas import TIMESTAMP
 from mg_lakehouse.lake.commit import AlreadyCommitted, Append, commit_once
+from mg_lakehouse.lake.commit_log import app_version
 from mg_lakehouse.lake.damage import Damage, damage_of, entry_state, log_versions
 from mg_lakehouse.lake.durable import sync_file, sync_folder
 from mg_lakehouse.lake.errors import store_errors
@@ -555,6 +556,6 @@ def _commit_anew(lake: Lake, look: _Look, batch: Recovered) -> None:
         missing = rows if held is None else rows.join(held, on="message_id", how="anti")
         if missing.is_empty():
             return AlreadyCommitted(None)
-        return Append(missing, (Transaction(LANE, (handle.transaction_version(LANE) or 0) + 1),), None, {_REPAIRED: "{}"})
+        return Append(missing, (Transaction(LANE, (app_version(handle, LANE) or 0) + 1),), None, {_REPAIRED: "{}"})
 
     commit_once(f"bronze/{look.spec.name} in the lake {lake.uri}", lambda: lake.ensure(look.spec), decide)

@@ -20,8 +20,8 @@ from mg_lakehouse.bronze.read_progress import silver_progress
 from mg_lakehouse.gold import commit as gold
 from mg_lakehouse.gold.commit import Watermark
 from mg_lakehouse.lake.commit import NO_HOOKS
+from mg_lakehouse.lake.commit_log import commits_of, committed_at
 from mg_lakehouse.lake.lake import Lake
-from mg_lakehouse.lake.ledger import commits_of, committed_at
 
 __all__ = [
     "Removed",

@@ -144,7 +144,7 @@ class _Work:
                 checkpoint(handle, since=version)
             if not self.dry_run and self.layer == "silver" and self.table in EVENT_TABLES:
                 # Up to this version, for what comes before it may be removed the next time.
-                known_ids(self.lake, handle, self.table).write()
+                known_ids(self.lake, handle).write()
         hows = [rewritten.how for rewritten in done]
         notes = (*(rewritten.note for rewritten in done if rewritten.note), *notes)
         return TableReport(self.layer, self.table, files, size, *_extent(handle), hows.count("merge"), hows.count("sort"), removed, notes)

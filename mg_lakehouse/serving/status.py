@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Final
 
 from deltalake import DeltaTable
 
 from mg_lakehouse.audit.rejects import rejected_by_reason
 from mg_lakehouse.bronze.tables import BRONZE_TABLES, EVENT_FEED
 from mg_lakehouse.errors import LakehouseError
-from mg_lakehouse.events.catalogue import silver_tables
+from mg_lakehouse.events.catalogue import SET_ASIDE, silver_tables
 from mg_lakehouse.gold.names import gold_models
 from mg_lakehouse.gold.pii_key import is_generated
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.lake.ledger import BatchLedger, Posted, posted_batches
-from mg_lakehouse.lake.table_stats import TableStats, table_stats
+from mg_lakehouse.lake.table_stats import TableStats, stats_of_tables
 from mg_lakehouse.location import Layer
 from mg_lakehouse.maintenance.compaction import small_files
 from mg_lakehouse.settings import Settings
@@ -27,8 +25,6 @@ from mg_lakehouse.silver.set_aside import SetAside, count_set_aside
 from mg_lakehouse.sources.sqs import QueueDepth, open_queue
 
 __all__ = ["LakeStatus", "read_status"]
-
-_READ_AT_ONCE: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,26 +53,18 @@ def read_status(settings: Settings) -> LakeStatus:
     lake = Lake(settings.lake_uri)
     names: dict[Layer, Sequence[str]] = {"bronze": BRONZE_TABLES, "silver": silver_tables(), "gold": gold_models(settings)}
     handles = {(layer, name): handle for layer in names for name, handle in lake.open_written(layer, names[layer]).items()}
-    tables = dict(_stats(lake, handles))
     return LakeStatus(
         lake=lake.root,
         at=datetime.now(UTC),
-        tables=tables,
+        tables=stats_of_tables(handles),
         rejected=rejected_by_reason(lake),
         unflattened_versions=sum(unflattened(lake, source) for source in BRONZE_TABLES),
         queue=_queue(settings),
         key_is_generated=is_generated(settings, lake),
-        set_aside=count_set_aside(lake),
+        set_aside=count_set_aside(lake, handles.get(("silver", SET_ASIDE))),
         newest_batch=_newest_batch(lake),
         crowded=dict(_crowded(settings, handles)),
     )
-
-
-def _stats(lake: Lake, handles: Mapping[tuple[Layer, str], DeltaTable]) -> Iterator[tuple[tuple[Layer, str], TableStats]]:
-    """Read the stats of the tables side by side: each asks the store when it was last committed to."""
-    with ThreadPoolExecutor(_READ_AT_ONCE) as pool:
-        read = pool.map(lambda name: table_stats(lake, name[0], name[1], handles[name]), handles)
-        yield from ((name, stats) for name, stats in zip(handles, read, strict=True) if stats is not None)
 
 
 def _crowded(settings: Settings, handles: Mapping[tuple[Layer, str], DeltaTable]) -> Iterator[tuple[tuple[Layer, str], int]]:

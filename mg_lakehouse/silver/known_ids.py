@@ -38,14 +38,15 @@ from deltalake import DeltaTable
 from mg_lakehouse._util.dates import FIRST_MOMENT, LAST_MOMENT
 from mg_lakehouse._util.progress import Step, remark, report_step
 from mg_lakehouse._util.user_folders import is_ready, own_folder_in, xdg_folder
-from mg_lakehouse.errors import TransientError
+from mg_lakehouse.errors import LakehouseError, TransientError
 from mg_lakehouse.events.schemas import TIMESTAMP
+from mg_lakehouse.lake.commit_log import commit_at, commits_of
 from mg_lakehouse.lake.errors import store_error
 from mg_lakehouse.lake.failpoints import Failpoint, reached
 from mg_lakehouse.lake.file_stats import Span, coarsened, data_files, meets, spans_around, within
 from mg_lakehouse.lake.lake import Lake
-from mg_lakehouse.lake.ledger import commit_at, commits_of
 from mg_lakehouse.lake.side_files import SideFiles, drafted
+from mg_lakehouse.location import address_of
 
 __all__ = ["FOLDER", "KnownIds", "known_ids"]
 
@@ -225,7 +226,7 @@ class KnownIds:
 
     def write(self) -> None:
         """Write what is loose, and remove files that were taken in long since. A failure has no consequence but work: the next look reads it again."""
-        with suppress(OSError):
+        with suppress(OSError, LakehouseError):
             commit = commit_at(self.handle, self.version)
             if commit is None or self.version < _following(self.runs):
                 return
@@ -237,18 +238,18 @@ class KnownIds:
             self.files.remove(self.superseded)
 
 
-def known_ids(lake: Lake, handle: DeltaTable, table: str, *, write: bool = True) -> KnownIds:
+def known_ids(lake: Lake, handle: DeltaTable, *, write: bool = True) -> KnownIds:
     """Return what is known of the ids of a silver table, at least up to the version of a handle.
 
     Args:
         lake: the lake.
         handle: the table.
-        table: its name.
         write: write for the next look rows that no file has; otherwise it is kept in memory, eight bytes a row.
 
     Raises:
         OSError, TransientError, DeltaError, PolarsError: the ids or the table cannot be read.
     """
+    table = address_of(handle.table_uri).rstrip("/").rsplit("/", 1)[-1]
     files = SideFiles(lake, "silver", table, f"{FOLDER}/{handle.metadata().id}")
     sizes = files.sizes()
     _forget_all_but(files, sizes)

@@ -7,8 +7,10 @@ from typing import NamedTuple
 
 from deltalake import DeltaTable
 
+from mg_lakehouse._util.side_by_side import side_by_side
 from mg_lakehouse.bronze.read_progress import progress_app, silver_progress
 from mg_lakehouse.events.catalogue import SET_ASIDE
+from mg_lakehouse.lake.commit_log import app_version
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.silver.tables import EVENT_TABLES
 
@@ -38,9 +40,8 @@ def table_progress(lake: Lake, bronze: DeltaTable) -> TableProgress:
     """Read the version of a bronze table that each silver table has."""
     app = progress_app(bronze)
     all_tables = silver_progress(lake, bronze)
-    own = {}
-    for table, handle in lake.open_all("silver", (*EVENT_TABLES, SET_ASIDE)).items():
-        version = None if handle is None else handle.transaction_version(app)
-        if version is not None and version > all_tables:
-            own[table] = version
-    return TableProgress(all_tables, own)
+    if all_tables == bronze.version():  # no table can be ahead of it
+        return TableProgress(all_tables, {})
+    tables = lake.open_written("silver", (*EVENT_TABLES, SET_ASIDE))
+    versions = zip(tables, side_by_side(lambda handle: app_version(handle, app), tables.values()), strict=True)
+    return TableProgress(all_tables, {table: version for table, version in versions if version is not None and version > all_tables})

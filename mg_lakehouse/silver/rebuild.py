@@ -27,9 +27,10 @@ from mg_lakehouse.events.dedupe import against_existing, first_received
 from mg_lakehouse.events.rescued import may_be_older, reread
 from mg_lakehouse.events.schemas import silver_schema
 from mg_lakehouse.lake.commit import AlreadyCommitted, OvertakenError, Replace, commit_once
+from mg_lakehouse.lake.commit_log import app_version, commits_of
 from mg_lakehouse.lake.errors import store_errors
 from mg_lakehouse.lake.lake import Lake
-from mg_lakehouse.lake.ledger import REDERIVED, commits_of
+from mg_lakehouse.lake.ledger import REDERIVED
 from mg_lakehouse.lake.scratch import scratch_folder
 from mg_lakehouse.lake.sql import text
 from mg_lakehouse.silver.commit import as_rejected
@@ -180,7 +181,7 @@ class _Seen:
     def read(cls, handle: DeltaTable | None, day: StagedDay) -> _Seen:
         if handle is None:  # a dry run makes no table: an empty one has no files, and has flattened what all have
             return cls((), {source.name: source.flattened for source in day.sources})
-        flattened = {source.name: max(source.flattened, handle.transaction_version(source.app) or 0) for source in day.sources}
+        flattened = {source.name: max(source.flattened, app_version(handle, source.app) or 0) for source in day.sources}
         return cls(partition_files(handle, day.day), flattened)
 
     def by_source(self, day: StagedDay) -> Iterator[tuple[Source, int]]:
@@ -201,7 +202,7 @@ def _make_table(lake: Lake, day: StagedDay, table: str, retried: Retried, *, dry
         if any(version > source.handle.version() and source.has_grown(lake, day.day) for source, version in seen.by_source(day)):
             raise OvertakenError(f"{what} got rows of new messages during the rebuild: try again.")
         current = _current(lake, handle, seen.files, table)
-        known = None if handle is None or table not in EVENT_TABLES else known_ids(lake, handle, table, write=not dry_run)
+        known = None if handle is None or table not in EVENT_TABLES else known_ids(lake, handle, write=not dry_run)
         elsewhere = partial(_elsewhere, known, seen.files, table)
         retried.refuse_to_lose(current, table, what)
         rows = retried.allowed(table, _flattened(day.keys(table), seen))

@@ -14,6 +14,7 @@ from datetime import date
 from typing import Final, NamedTuple, TypeVar
 
 import polars as pl
+from deltalake import DeltaTable
 
 from mg_lakehouse.errors import PermanentError
 from mg_lakehouse.events.catalogue import SET_ASIDE
@@ -128,13 +129,16 @@ def _rows(rows: pl.DataFrame, reasons: Mapping[str, str], carry: tuple[str, ...]
 
 
 def read_set_aside(lake: Lake, days: Collection[date] | None = None) -> pl.DataFrame:
-    """Read rows of ``set_aside_messages``, of some days of receipt or of all.
+    """Read rows of ``set_aside_messages`` as it is now, of some days of receipt or of all.
 
     Raises:
         PermanentError, TransientError: the table cannot be read.
     """
+    return _read(lake, lake.open("silver", SET_ASIDE), days)
+
+
+def _read(lake: Lake, handle: DeltaTable | None, days: Collection[date] | None = None) -> pl.DataFrame:
     schema = silver_schema(SET_ASIDE)
-    handle = lake.open("silver", SET_ASIDE)
     if handle is None or not (files := all_files(handle)):
         return pl.DataFrame(schema=schema)
     with store_errors(f"silver/{SET_ASIDE} in the lake {lake.uri}"):
@@ -221,13 +225,13 @@ def _by_hour(rows: pl.DataFrame) -> dict[str, dict[str, int]]:
     return hours
 
 
-def count_set_aside(lake: Lake) -> SetAside:
-    """Count what is set aside.
+def count_set_aside(lake: Lake, handle: DeltaTable | None) -> SetAside:
+    """Count what is set aside: the rows of ``set_aside_messages``, none if there is no table.
 
     Raises:
         PermanentError, TransientError: the table cannot be read.
     """
-    rows = read_set_aside(lake)
+    rows = _read(lake, handle)
     reasons = rows.group_by("reason").agg(pl.col("message_id").n_unique()).sort("message_id", "reason", descending=[True, False])
     return SetAside(rows["message_id"].n_unique(), int(rows["items"].sum()), dict(reasons.iter_rows()))
 

@@ -141,7 +141,7 @@ def test_an_event_of_both_sources_is_one_row_and_both_books_balance(api: Activit
     reports = flatten_sources(lake)
     assert {source: report.rows for source, report in reports.items()} == {"event_feed": 1_200, "account_activity": 1, "loaded_files": 0}
     assert reports["account_activity"].tables["opens"].duplicates == 1_199
-    assert repeated_ids(lake, "opens") == 0
+    assert repeated_ids(lake, lake.open("silver", "opens")) == 0
     assert all(conservation(lake, source=source, above=0).holds for source in BRONZE_TABLES)
     books = balance_hours_of_sources(lake, at, datetime.now(UTC))
     assert books.balances
@@ -180,7 +180,7 @@ def test_two_sources_that_flatten_at_once_do_not_both_add_an_event(api: Activity
         on_reached(None)
     assert interfered
     assert rows_of(lake, "silver", "opens").height == 1_200
-    assert repeated_ids(lake, "opens") == 0
+    assert repeated_ids(lake, lake.open("silver", "opens")) == 0
     assert all(conservation(lake, source=source, above=0).holds for source in BRONZE_TABLES)
 
 
@@ -283,4 +283,4 @@ def test_both_in_any_order_and_overlapping_give_the_same_rows(
     assert content(lake, of_files(FEED)) == feed_only
     assert sum(unflattened(lake, source) for source in BRONZE_TABLES) == 0
     assert all(conservation(lake, source=source, above=0).holds for source in BRONZE_TABLES)
-    assert [table for table in EVENT_TABLES if repeated_ids(lake, table)] == []
+    assert [table for table in EVENT_TABLES if repeated_ids(lake, lake.open("silver", table))] == []

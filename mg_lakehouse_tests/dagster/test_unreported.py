@@ -119,9 +119,9 @@ def test_silver_that_fails_between_its_commits_and_its_report_reports_them_after
 ) -> None:
     checks, strike = silver_check_results, once(error)
 
-    def struck(*arguments: Any) -> Any:
+    def struck(*arguments: Any, **named: Any) -> Any:
         strike()
-        return checks(*arguments)
+        return checks(*arguments, **named)
 
     monkeypatch.setattr(silver_module, "silver_check_results", struck)
     assert ingested(settings, instance) == (error is TransientError)

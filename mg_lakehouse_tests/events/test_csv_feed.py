@@ -232,3 +232,18 @@ def test_an_error_of_a_row_stands_where_the_event_has_its_errors() -> None:
 @pytest.mark.parametrize("line", [[], ["hello"], ["a", "b"], ["<xml>"]])
 def test_a_line_that_names_no_column_of_an_activity_is_no_header(line: list[str]) -> None:
     assert read_header(line) is None
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "activityType,activityId,timestamp,emailAd</BouncedMobilePushActivity>ctivity>7MSJRhZVxSJIbKAXcGAddress>joe@gDb7w/O03rItems>\n",
+        "activityType|activityId|timestamp|<OpenActivity><ActivityId>a</ActivityId></OpenActivity>",
+        "||act||ivityType,activityId,timestamp,emailAgx+CTZMH5TmqnN</SpamComplaintActivity>\\n|||<|<",
+        "\ufeffactivityType,activityId,timestamp,<-Activity>\n",
+    ],
+)
+def test_a_first_line_with_markup_is_no_header_for_nothing_would_come_of_it(body: str) -> None:
+    """What the fuzzer found: a header without rows gives nothing, and an activity in it would be in no row and no reject."""
+    assert not is_csv(body)
+    assert check(body).rejected.height

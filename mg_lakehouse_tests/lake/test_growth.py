@@ -124,7 +124,7 @@ def test_the_next_run_adds_the_column_once_and_says_so(lake: Lake) -> None:
         assert {field.name: field.metadata for field in handle.schema().fields}["link_theme"] == {"comment": THEME.description}
         assert schema_differences(lake, "clicks") == []
         assert conservation(lake, above=0).holds
-        assert (repeated_ids(lake, "clicks"), repeated_new_ids(lake, "clicks", above=1)) == (0, 0)
+        assert (repeated_ids(lake, lake.open("silver", "clicks")), repeated_new_ids(lake, lake.open("silver", "clicks"), above=1)) == (0, 0)
 
 
 def test_backfill_fills_the_column_of_the_days_before_and_nothing_else(lake: Lake) -> None:

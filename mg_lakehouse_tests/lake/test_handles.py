@@ -18,8 +18,8 @@ from deltalake.exceptions import CommitFailedError
 from mg_lakehouse._util.environment import set_environment
 from mg_lakehouse.bronze.tables import EVENT_FEED
 from mg_lakehouse.errors import PermanentError
+from mg_lakehouse.lake.commit_log import commits_of
 from mg_lakehouse.lake.lake import NO_HOOKS, Lake
-from mg_lakehouse.lake.ledger import commits_of
 from mg_lakehouse.testing.s3 import S3Server
 from mg_lakehouse.testing.s3_proxy import FaultProxy, Request
 from mg_lakehouse_tests.lake.feeds import bundles, receive

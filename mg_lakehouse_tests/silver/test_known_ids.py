@@ -88,7 +88,7 @@ def add(lake: Lake, source: str = "event_feed", /, **activities: datetime) -> De
 
 
 def found(lake: Lake, handle: DeltaTable, *ids: str) -> list[str]:
-    rows = known_ids(lake, handle, "clicks").rows(pl.Series(ids, dtype=pl.String))
+    rows = known_ids(lake, handle).rows(pl.Series(ids, dtype=pl.String))
     return [] if rows is None else sorted(rows.collect()["activity_id"])
 
 
@@ -320,7 +320,7 @@ def copies_are_known(lake: Lake, *names: str, first: int) -> None:
     count = flatten_new(lake).tables["clicks"]
     assert (count.rows, count.duplicates + count.conflicts) == (0, len(names))
     assert clicks(lake) == before
-    assert repeated_ids(lake, "clicks") == 0
+    assert repeated_ids(lake, opened(lake)) == 0
 
 
 def lose_all(lake: Lake) -> None:
@@ -425,7 +425,7 @@ def test_an_existing_table_is_read_once_and_a_run_that_was_killed_is_gone_on_wit
     monkeypatch.setattr(known, "_WORTH_SAYING", 1)
     handle = opened(lake)
     with at(Failpoint.IDS_WRITTEN, die, nth=4), pytest.raises(Died):
-        known_ids(lake, handle, "clicks")
+        known_ids(lake, handle)
     read: list[str] = []
     real = known._ids_in
 
@@ -466,7 +466,7 @@ def test_maintenance_leaves_what_is_known_and_the_next_run_reads_no_table_anew(l
     assert len(files(lake)) <= 2
     monkeypatch.setattr(known, "_all_ids", None)
     copies_are_known(lake, "c0", "c4", first=5)
-    assert repeated_new_ids(lake, "clicks", above=-1) == 0
+    assert repeated_new_ids(lake, opened(lake), above=-1) == 0
 
 
 def test_files_stay_few_however_many_commits_there_are(lake: Lake) -> None:
@@ -510,7 +510,7 @@ def test_files_that_another_run_took_in_are_looked_for_again(lake: Lake) -> None
     """Between a look at the names and a look into a file, the file may go."""
     flattened(lake, "c1")
     handle = opened(lake)
-    before: KnownIds = known_ids(lake, handle, "clicks")
+    before: KnownIds = known_ids(lake, handle)
     known._held.clear()
     for number in range(1, 4):
         flattened(Lake(lake.uri), f"d{number}", first=number)

@@ -117,7 +117,7 @@ def test_a_failure_of_the_machine_sets_nothing_aside(lake: Lake, error: Callable
         flatten_new(lake)
     assert unflattened(lake) == 1
     assert flatten_new(lake).rows == 2
-    assert count_set_aside(lake).messages == 0
+    assert count_set_aside(lake, lake.open("silver", "set_aside_messages")).messages == 0
 
 
 def test_a_failure_that_does_not_come_again_sets_nothing_aside(lake: Lake) -> None:
@@ -125,7 +125,7 @@ def test_a_failure_that_does_not_come_again_sets_nothing_aside(lake: Lake) -> No
     failures = iter([True])
     with failing(lambda: OverflowError() if next(failures, False) else MemoryError()), pytest.raises(MemoryError):
         flatten_new(lake)
-    assert count_set_aside(lake).messages == 0
+    assert count_set_aside(lake, lake.open("silver", "set_aside_messages")).messages == 0
 
 
 def test_more_than_a_few_stop_the_run_and_nothing_of_the_slice_is_committed(lake: Lake) -> None:
@@ -141,7 +141,7 @@ def test_a_few_in_each_of_many_slices_stop_the_run_too(lake: Lake) -> None:
         receive(lake, [bundle(click(f"POISON{number}{half}")) for half in "ab"], first=2 * number)
     with failing(), pytest.raises(PermanentError, match="More than 10 messages"):
         flatten_new(lake, slice_bytes=1)
-    assert count_set_aside(lake).messages == 12
+    assert count_set_aside(lake, lake.open("silver", "set_aside_messages")).messages == 12
     assert_balanced(lake)
 
 
@@ -178,7 +178,7 @@ def test_a_run_killed_at_any_commit_is_gone_on_with(lake: Lake, place: str, faul
     assert_balanced(lake)
     list(rebuild(lake, set_aside_days(lake)))
     assert (ids(lake, "clicks"), ids(lake, "opens")) == (["POISON", "c1"], ["o1", "o2"])
-    assert count_set_aside(lake).messages == 0
+    assert count_set_aside(lake, lake.open("silver", "set_aside_messages")).messages == 0
     assert_balanced(lake)
 
 
@@ -210,7 +210,7 @@ def test_what_fails_still_stays_set_aside(lake: Lake) -> None:
     with failing():
         flatten_new(lake)
         assert [made.table for made in rebuild(lake, set_aside_days(lake)) if made.changed] == []
-    assert count_set_aside(lake).messages == 1
+    assert count_set_aside(lake, lake.open("silver", "set_aside_messages")).messages == 1
     assert_balanced(lake)
 
 
@@ -225,7 +225,7 @@ def test_a_backfill_removes_no_rows_of_messages_that_fail_now(lake: Lake, tables
     ):
         list(rebuild(lake, [START.date()], tables=tables))
     assert (ids(lake, "clicks"), ids(lake, "opens")) == (["POISON", "c1"], ["o1"])
-    assert count_set_aside(lake).messages == 0
+    assert count_set_aside(lake, lake.open("silver", "set_aside_messages")).messages == 0
     assert_balanced(lake)
 
 
@@ -234,7 +234,7 @@ def test_a_backfill_of_one_table_leaves_them_set_aside(lake: Lake) -> None:
     with failing():
         flatten_new(lake)
     assert [made.changed for made in rebuild(lake, [START.date()], tables=["clicks"])] == [False]
-    assert count_set_aside(lake).messages == 1
+    assert count_set_aside(lake, lake.open("silver", "set_aside_messages")).messages == 1
     assert_balanced(lake)
 
 
@@ -247,7 +247,7 @@ def test_a_damaged_table_of_them_is_made_anew_as_its_sentence_says(lake: Lake, t
     entry = max(Path(copy.uri_of("silver", "set_aside_messages"), "_delta_log").glob("*.json"))
     entry.write_bytes(b"")
     with pytest.raises(PermanentError) as raised:
-        count_set_aside(copy)
+        count_set_aside(copy, copy.open("silver", "set_aside_messages"))
     folder = Path(copy.uri_of("silver", "set_aside_messages"))
     day = START.date()
     assert str(raised.value).endswith(
@@ -256,7 +256,7 @@ def test_a_damaged_table_of_them_is_made_anew_as_its_sentence_says(lake: Lake, t
     shutil.rmtree(folder)
     with failing():
         list(rebuild(copy, [day]))
-    assert count_set_aside(copy).messages == 1
+    assert count_set_aside(copy, copy.open("silver", "set_aside_messages")).messages == 1
     assert_balanced(copy)
     list(rebuild(copy, [day]))
     assert ids(copy, "clicks") == ["POISON", "c1"]

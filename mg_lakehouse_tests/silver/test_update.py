@@ -188,11 +188,15 @@ def test_the_audit_sees_what_was_done_behind_the_pipeline(lake: Lake) -> None:
     handle = lake.open("silver", "clicks")
     assert handle is not None
     before = handle.version()
-    assert (repeated_new_ids(lake, "clicks", above=-1), repeated_ids(lake, "clicks"), schema_differences(lake, "clicks")) == (0, 0, [])
+    assert (
+        repeated_new_ids(lake, lake.open("silver", "clicks"), above=-1),
+        repeated_ids(lake, lake.open("silver", "clicks")),
+        schema_differences(lake, "clicks"),
+    ) == (0, 0, [])
     copied = rows_of(lake, "silver", "clicks").filter(pl.col("activity_id") == "c1")
     copied.write_delta(lake.uri_of("silver", "clicks"), mode="append")
-    assert repeated_new_ids(lake, "clicks", above=before) == 1
-    assert repeated_ids(lake, "clicks") == 1
+    assert repeated_new_ids(lake, lake.open("silver", "clicks"), above=before) == 1
+    assert repeated_ids(lake, lake.open("silver", "clicks")) == 1
 
 
 def test_conservation_shows_a_lost_row(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -313,7 +317,7 @@ def test_two_sources_that_flatten_one_activity_at_once_give_one_row(lake: Lake) 
         report = flatten_new(lake)
     assert rows_of(lake, "silver", "clicks").select("activity_id", "source").rows() == [("c1", "loaded_files")]
     assert report.tables["clicks"] == TableCount(rows=0, duplicates=1)
-    assert repeated_ids(lake, "clicks") == 0
+    assert repeated_ids(lake, lake.open("silver", "clicks")) == 0
     assert all(conservation(lake, source=source, above=0).holds for source in ("event_feed", "loaded_files"))
 
 
@@ -333,10 +337,13 @@ def test_an_id_that_occurs_twice_is_seen_among_the_new_rows_and_in_the_whole_tab
     handle = lake.open("silver", "clicks")
     assert handle is not None
     before = handle.version()
-    assert (repeated_new_ids(lake, "clicks", above=before - 1), repeated_ids(lake, "clicks")) == (0, 0)
+    assert (repeated_new_ids(lake, lake.open("silver", "clicks"), above=before - 1), repeated_ids(lake, lake.open("silver", "clicks"))) == (
+        0,
+        0,
+    )
     rows_of(lake, "silver", "clicks").filter(pl.col("activity_id") == "c1").write_delta(lake.uri_of("silver", "clicks"), mode="append")
-    assert repeated_new_ids(lake, "clicks", above=before) == 1
-    assert repeated_ids(lake, "clicks") == 1
+    assert repeated_new_ids(lake, lake.open("silver", "clicks"), above=before) == 1
+    assert repeated_ids(lake, lake.open("silver", "clicks")) == 1
 
 
 def test_conservation_of_two_sources_holds_where_each_does() -> None:

@@ -16,6 +16,7 @@ from mg_lakehouse.dagster.reporting import OWNERS, RETRY_TRANSIENT, as_failure, 
 from mg_lakehouse.dagster.resources import FeedResources
 from mg_lakehouse.dagster.unreported import unreported_since
 from mg_lakehouse.errors import PermanentError
+from mg_lakehouse.lake.table_stats import stats_of
 from mg_lakehouse.settings import Settings
 
 __all__ = ["DrainConfig", "build_event_feed", "queue_spec"]
@@ -90,7 +91,13 @@ def build_event_feed(settings: Settings) -> dg.AssetsDefinition:
             if unreported is not None and bronze is not None:
                 report = report.plus(committed_earlier(lake, unreported, bronze.version()))
             room = {"in_flight_head_room": queue.depth().head_room}
-            return dg.MaterializeResult(metadata={**_numbers(report), **room, **table_metadata(lake, "bronze", "event_feed")})
+            return dg.MaterializeResult(
+                metadata={
+                    **_numbers(report),
+                    **room,
+                    **table_metadata(lake, "bronze", "event_feed", stats_of(lake, "bronze", "event_feed")),
+                }
+            )
 
     return event_feed
 

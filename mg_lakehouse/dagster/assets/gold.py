@@ -20,6 +20,7 @@ from mg_lakehouse.events.catalogue import REJECTED_ITEMS
 from mg_lakehouse.gold.engine import BuildResult, NodeResult, run
 from mg_lakehouse.gold.project import ensure_manifest
 from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.lake.table_stats import table_stats
 from mg_lakehouse.serving.catalog_file import catalog_file
 from mg_lakehouse.serving.views import build_catalog
 from mg_lakehouse.settings import Settings
@@ -106,7 +107,8 @@ def build_gold(settings: Settings) -> dg.AssetsDefinition:
                     results[result.unique_id] = result
                     if result.is_model and result.status in {"success", "unchanged"}:
                         progress.report(context.log, Step("gold", sum(each.is_model for each in results.values()), "models built"))
-                        metadata = table_metadata(store, "gold", result.name, result.table)
+                        stats = None if result.table is None else table_stats(result.table)
+                        metadata = table_metadata(store, "gold", result.name, stats)
                         yield dg.MaterializeResult(asset_key=names.gold(result.name), metadata=metadata)
                     elif result.status in {"pass", "warn", "fail"}:
                         yield _as_check(tests[result.name], result)

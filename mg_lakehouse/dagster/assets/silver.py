@@ -16,12 +16,12 @@ from mg_lakehouse.dagster.reporting import OWNERS, RETRY_TRANSIENT, as_failure, 
 from mg_lakehouse.dagster.resources import FeedResources
 from mg_lakehouse.dagster.unreported import unreported_since
 from mg_lakehouse.events.catalogue import REJECTED_ITEMS, columns_of, event_of_table, silver_tables
-from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.lake.table_stats import stats_of_tables
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.silver.earlier import committed_earlier
 from mg_lakehouse.silver.rebuild import Rebuilt, rebuild
 from mg_lakehouse.silver.report import SilverReport, TableCount, merged
-from mg_lakehouse.silver.tables import silver_spec
+from mg_lakehouse.silver.tables import open_silver, silver_spec
 from mg_lakehouse.silver.update import flatten_sources
 
 __all__ = ["SilverConfig", "build_silver", "only_new"]
@@ -93,14 +93,21 @@ def build_silver(settings: Settings) -> dg.AssetsDefinition:
             report = merged(list(reports.values()))
             if unreported is not None:
                 report = merged([report, committed_earlier(store, selected, unreported, before=before, reports=reports)])
-            checks = list(silver_check_results(names, store, reports, before, context.selected_asset_check_keys))
+            after = open_silver(store)
+            stats = stats_of_tables({table: after[table] for table in selected if table in after})
+            checks = list(silver_check_results(names, store, after, reports, before, selected=context.selected_asset_check_keys))
             # `rejected_items` with its check that nothing was lost comes first, and each check with its table: nobody sees new tables with
             # old checks.
             for table in sorted(selected, key=lambda table: table != REJECTED_ITEMS):
                 own = [check for check in checks if check.asset_key == names.silver(table)]
                 yield dg.MaterializeResult(
                     names.silver(table),
-                    metadata=_metadata(store, table, report, reports) | _columns_added(table, added) | _rederived(table, rebuilt),
+                    metadata={
+                        **_numbers(table, report, reports),
+                        **table_metadata(store, "silver", table, stats.get(table)),
+                        **_columns_added(table, added),
+                        **_rederived(table, rebuilt),
+                    },
                     check_results=own,
                 )
             yield from (check for check in checks if check.asset_key not in context.selected_asset_keys)
@@ -159,7 +166,7 @@ def _daily_files(names: Names) -> dg.AssetDep:
     return dg.AssetDep(names.account_activity, partition_mapping=dg.LastPartitionMapping())
 
 
-def _metadata(lake: Lake, table: str, report: SilverReport, reports: Mapping[str, SilverReport]) -> dict[str, Any]:
+def _numbers(table: str, report: SilverReport, reports: Mapping[str, SilverReport]) -> dict[str, Any]:
     if table == REJECTED_ITEMS:
         numbers: dict[str, Any] = {
             "rows_added": sum(report.rejected.values()),
@@ -172,4 +179,4 @@ def _metadata(lake: Lake, table: str, report: SilverReport, reports: Mapping[str
         count = report.tables.get(table, TableCount())
         numbers = {"rows_added": count.rows, "duplicates_dropped": count.duplicates, "conflicts_rejected": count.conflicts}
     versions = {f"{source}_version": source_report.to_version for source, source_report in reports.items()}
-    return {**numbers, **versions, **table_metadata(lake, "silver", table)}
+    return {**numbers, **versions}

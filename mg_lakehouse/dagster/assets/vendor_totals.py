@@ -19,6 +19,7 @@ from mg_lakehouse.dagster.reporting import OWNERS, RETRY_TRANSIENT, as_failure, 
 from mg_lakehouse.dagster.resources import FeedResources
 from mg_lakehouse.errors import PermanentError
 from mg_lakehouse.gold.contract import JOB_METRICS
+from mg_lakehouse.lake.table_stats import stats_of
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.sources.web_service import missing_credentials
 
@@ -87,7 +88,8 @@ def build_vendor_totals(settings: Settings) -> dg.AssetsDefinition:
             rows = pl.concat(compared)
             replace_days(store, days, rows)
         yield dg.MaterializeResult(
-            metadata={**_metadata(rows), **table_metadata(store, "gold", VENDOR_TOTALS.name)}, check_results=[_check(key, rows)]
+            metadata={**_metadata(rows), **table_metadata(store, "gold", VENDOR_TOTALS.name, stats_of(store, "gold", VENDOR_TOTALS.name))},
+            check_results=[_check(key, rows)],
         )
 
     return reconciliation

@@ -9,13 +9,14 @@ from functools import reduce
 from typing import Any, Final
 
 import dagster as dg
+from deltalake import DeltaTable
 
 from mg_lakehouse.audit.conservation import RECHECKED_VERSIONS, Conservation, conservation
 from mg_lakehouse.audit.uniqueness import repeated_ids, repeated_new_ids
 from mg_lakehouse.dagster.checks.hourly_balance import hours_balance_key
 from mg_lakehouse.dagster.internals import AssetCheckExecutionRecordStatus
 from mg_lakehouse.dagster.names import Names
-from mg_lakehouse.events.catalogue import REJECTED_ITEMS, UNRECOGNIZED
+from mg_lakehouse.events.catalogue import REJECTED_ITEMS, SET_ASIDE, UNRECOGNIZED
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.serving.alerts import Alert
 from mg_lakehouse.silver.report import SilverReport, merged
@@ -77,26 +78,35 @@ def failed_blocking_check(names: Names, instance: dg.DagsterInstance) -> dg.Asse
 
 
 def silver_check_results(
-    names: Names, lake: Lake, reports: Mapping[str, SilverReport], before: Mapping[str, int], selected: Collection[dg.AssetCheckKey]
+    names: Names,
+    lake: Lake,
+    tables: Mapping[str, DeltaTable],
+    reports: Mapping[str, SilverReport],
+    before: Mapping[str, int],
+    *,
+    selected: Collection[dg.AssetCheckKey],
 ) -> Iterator[dg.AssetCheckResult]:
     """Yield the results of :func:`silver_check_specs` for a run.
 
-    ``reports`` are the run's reports by source, ``before`` the Delta versions of its tables before the run. A table that is not in ``before``
+    ``tables`` are silver's as :func:`~mg_lakehouse.silver.tables.open_silver` opened them after the run's commits, ``reports`` the run's reports by source, ``before`` the Delta versions of its tables before the run. A table that is not in ``before``
     has no batch: its check is executed alone. It covers the whole table or the newest versions, so that a failed check does not pass when it
     is executed again.
     """
     report = merged(list(reports.values()))
     for table in EVENT_TABLES:
         if dg.AssetCheckKey(names.silver(table), UNIQUENESS) in selected:
-            repeated = repeated_new_ids(lake, table, above=before[table]) if table in before else repeated_ids(lake, table)
+            handle = tables.get(table)
+            repeated = repeated_new_ids(lake, handle, above=before[table]) if table in before else repeated_ids(lake, handle)
             yield dg.AssetCheckResult(
                 asset_key=names.silver(table), check_name=UNIQUENESS, passed=repeated == 0, metadata={"activity_ids_repeated": repeated}
             )
     if dg.AssetCheckKey(names.silver(REJECTED_ITEMS), CONSERVATION) in selected:
         back = 0 if REJECTED_ITEMS in before else RECHECKED_VERSIONS
-        yield _conservation(names, lake, {source: made.from_version - back for source, made in reports.items() if made.to_version})
+        # A source without new commits has nothing to add up, and its last ledger may lie thousands of commits back.
+        looked_at = {source: made.from_version - back for source, made in reports.items() if made.to_version > made.from_version - back}
+        yield _conservation(names, lake, tables, looked_at)
     if names.nothing_set_aside in selected:
-        yield _nothing_set_aside(names, count_set_aside(lake))
+        yield _nothing_set_aside(names, count_set_aside(lake, tables.get(SET_ASIDE)))
     if dg.AssetCheckKey(names.silver(REJECTED_ITEMS), _REJECTS) in selected:
         yield _warning(names.silver(REJECTED_ITEMS), _REJECTS, sum(report.rejected.values()), {"by_reason": dict(report.rejected)})
     if dg.AssetCheckKey(names.silver(UNRECOGNIZED), _DRIFT) in selected:
@@ -104,8 +114,9 @@ def silver_check_results(
         yield _warning(names.silver(UNRECOGNIZED), _DRIFT, unknown, {})
 
 
-def _conservation(names: Names, lake: Lake, above: Mapping[str, int]) -> dg.AssetCheckResult:
-    total = reduce(Conservation.plus, (conservation(lake, source=source, above=version) for source, version in above.items()), _NOTHING)
+def _conservation(names: Names, lake: Lake, tables: Mapping[str, DeltaTable], above: Mapping[str, int]) -> dg.AssetCheckResult:
+    sums = (conservation(lake, source=source, above=version, tables=tables) for source, version in above.items())
+    total = reduce(Conservation.plus, sums, _NOTHING)
     return dg.AssetCheckResult(
         asset_key=names.silver(REJECTED_ITEMS),
         check_name=CONSERVATION,

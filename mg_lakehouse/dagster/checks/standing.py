@@ -58,7 +58,7 @@ def build_standing_checks(names: Names) -> dg.AssetChecksDefinition:
                         metadata={"differences": "; ".join(differences) or "none"},
                     )
                 else:
-                    repeated = repeated_ids(store, table)
+                    repeated = repeated_ids(store, store.open("silver", table))
                     yield dg.AssetCheckResult(
                         asset_key=key.asset_key, check_name=key.name, passed=repeated == 0, metadata={"activity_ids_repeated": repeated}
                     )

@@ -105,9 +105,12 @@ class CsvHeader:
 
 
 def read_header(cells: Sequence[str]) -> CsvHeader | None:
-    """Return a file's header; ``None`` if the line is not a header of the feed: none of its cells is a column that every activity has."""
+    """Return a file's header; ``None`` if the line is not a header of the feed: none of its cells is a column that every activity has, or one holds markup.
+
+    Nothing comes of a header without rows, so no activity may be in it.
+    """
     plain = [_plain(cell) for cell in cells]
-    if not _common().intersection(plain):
+    if not _common().intersection(plain) or any("<" in cell for cell in cells):
         return None
     elements = _elements()
     kind = next(

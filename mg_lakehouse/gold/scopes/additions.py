@@ -9,6 +9,7 @@ from __future__ import annotations
 from deltalake import DeltaTable
 from typing_extensions import override
 
+from mg_lakehouse._util.side_by_side import side_by_side
 from mg_lakehouse.gold.changes import empty_rows
 from mg_lakehouse.gold.commit import GoldTable
 from mg_lakehouse.gold.contract import KNOWN_ROWS
@@ -71,16 +72,13 @@ class Additions(Scope):
         now = self._facts.silver.included(model.silver)
         if not is_followed(model, state, now):
             return None
-        came = {}
-        for name, before in state.silver.items():
-            table = f"{model.schema}.{identifier(f'came_{name}')}"
-            if before == now[name]:
-                continue
-            if not self._facts.silver.arrived(name, before, now[name], model.reads, table):
-                return None
-            if self._cursor().execute(f"select 1 from {table} limit 1").fetchone() is not None:
-                came[name] = table
-        return came
+        moved = {name: f"{model.schema}.{identifier(f'came_{name}')}" for name, before in state.silver.items() if before != now[name]}
+        arrived = side_by_side(
+            lambda name: self._facts.silver.arrived(name, state.silver[name], now[name], model.reads, moved[name]), moved
+        )
+        if not all(arrived):
+            return None
+        return {name: table for name, table in moved.items() if self._cursor().execute(f"from {table} limit 1").fetchone() is not None}
 
     def _show(self, plan: Plan, sources: dict[str, str], state: GoldTable | None) -> None:
         for name, source in sources.items():
