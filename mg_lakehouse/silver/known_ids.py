@@ -18,6 +18,7 @@ written a few times in all.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -37,7 +38,7 @@ from deltalake import DeltaTable
 
 from mg_lakehouse._util.dates import FIRST_MOMENT, LAST_MOMENT
 from mg_lakehouse._util.progress import Step, remark, report_step
-from mg_lakehouse._util.user_folders import is_ready, own_folder_in, xdg_folder
+from mg_lakehouse._util.user_folders import own_folder_in, xdg_folder
 from mg_lakehouse.errors import LakehouseError, TransientError
 from mg_lakehouse.events.schemas import TIMESTAMP
 from mg_lakehouse.lake.commit_log import commit_at, commits_of
@@ -227,12 +228,12 @@ class KnownIds:
     def write(self) -> None:
         """Write what is loose, and remove files that were taken in long since. A failure has no consequence but work: the next look reads it again."""
         with suppress(OSError, LakehouseError):
-            commit = commit_at(self.handle, self.version)
-            if commit is None or self.version < _following(self.runs):
+            at = _committed_ms(self.handle, self.version)
+            if at is None or self.version < _following(self.runs):
                 return
             taken = taken_in(self.runs, sum(map(len, self.loose)))
             kept = self.runs[: len(self.runs) - len(taken)]
-            run = partial(Run, _following(kept), self.version, int(commit["timestamp"]))
+            run = partial(Run, _following(kept), self.version, at)
             entries = _store(self.files, [*self.loose, *(_column(self.files, each) for each in taken)], lambda count: run(count).name)
             self.runs, self.loose = [*kept, run(entries)], ()
             self.files.remove(self.superseded)
@@ -256,7 +257,8 @@ def known_ids(lake: Lake, handle: DeltaTable, *, write: bool = True) -> KnownIds
     whole = (run for name, size in sizes.items() if (run := _run_of(name)) is not None and size == run.entries * _ENTRY_BYTES)
     runs = cover(whole)
     known = KnownIds(lake, handle, handle.version(), files, runs, superseded=sizes.keys() - {run.name for run in runs})
-    if not runs or not _is_of_log(handle, runs[-1]) or (since := _added_since(handle, runs[-1].last)) is None:
+    # A table that was restored from a backup has other commits of the same versions, or none.
+    if not runs or _committed_ms(handle, runs[-1].last) != runs[-1].at or (since := _added_since(handle, runs[-1].last)) is None:
         known.runs, known.superseded, known.loose = [], sizes.keys(), list(_all_ids(known, sizes, write=write))
     else:
         known.loose = (since,)
@@ -275,10 +277,10 @@ def _following(runs: Sequence[Run]) -> int:
     return runs[-1].last + 1 if runs else 0
 
 
-def _is_of_log(handle: DeltaTable, run: Run) -> bool:
-    """Whether the log has the last commit of a run as the run says: a table that was restored from a backup has others of the same versions, or none."""
-    commit = commit_at(handle, run.last)
-    return commit is not None and int(commit["timestamp"]) == run.at
+def _committed_ms(handle: DeltaTable, version: int) -> int | None:
+    """Return when a version was committed, in ms; ``None`` if the log does not say."""
+    commit = commit_at(handle, version)
+    return None if commit is None else commit.get("timestamp")
 
 
 def _added_since(handle: DeltaTable, version: int) -> pl.Series | None:
@@ -306,26 +308,42 @@ def _all_ids(known: KnownIds, sizes: Mapping[str, int], *, write: bool) -> Itera
     """Yield the entries of the whole table. Those of some data files at a time are written: a run that was killed is gone on with."""
     files = known.files
     if write:
-        every = SideFiles(files.lake, files.layer, files.table, FOLDER)
-        of_other_tables = [name for name in every.sizes() if not name.startswith(f"{known.handle.metadata().id}/")]
-        every.remove(of_other_tables)
+        _remove_untrusted(files, sizes)
     data = data_files(known.handle).sort("address").select("address", pl.col("rows").fill_null(0))
     total, done = int(data["rows"].sum()), 0
     if total >= _WORTH_SAYING:
         remark(f"silver/{files.table}: the ids of its {total:,} rows are read, once, so that a copy is known however old its row is.")
     for addresses, count in _groups(data):
-        name = f"{_PART}{hashlib.blake2b(repr(addresses).encode(), digest_size=16).hexdigest()}"
-        if name in sizes:
-            column = _read(files, name, sizes[name])
-        else:
-            column = _ids_in(known.lake, known.handle, addresses)
+        part = f"{_PART}{hashlib.blake2b(repr(addresses).encode(), digest_size=16).hexdigest()}"
+        column = _read_part(files, part, sizes)
+        if column is None:
+            rows = known.lake.scan(addresses, known.handle).select("activity_id", "event_at").collect(engine="streaming")
+            column = _sorted([entries_of(keys_of(some["activity_id"]), some["event_at"]) for some in rows.iter_slices(_HASHED_AT_ONCE)])
             if write and count < total:
-                _store(files, [column], lambda _, name=name: name)  # type: ignore[misc]
-                column = _read(files, name, len(column) * _ENTRY_BYTES)
+                written = f"{part}-{len(column)}"
+                _store(files, [column], lambda _, name=written: name)  # type: ignore[misc]
+                column = _read_part(files, part, {written: len(column) * _ENTRY_BYTES})  # from the disk, so that memory stays bounded
+                assert column is not None
         yield column
         done += count
         if total >= _WORTH_SAYING:
             report_step(Step(f"ids of silver/{files.table}", done, "rows"))
+
+
+def _remove_untrusted(files: SideFiles, sizes: Mapping[str, int]) -> None:
+    """Remove the files of other tables of this name, and those that are not trusted: where they stayed, a later look might take them for true."""
+    own = Path(files.folder).name
+    every = SideFiles(files.lake, files.layer, files.table, FOLDER)
+    every.remove([name for name in every.sizes() if not name.startswith(f"{own}/")])
+    files.remove([name for name in sizes if not name.startswith(_PART)])
+
+
+def _read_part(files: SideFiles, part: str, sizes: Mapping[str, int]) -> pl.Series | None:
+    """Return the entries that were written of some data files; ``None`` if there are none."""
+    for name, size in sizes.items():
+        if name == f"{part}-{size // _ENTRY_BYTES}":
+            return _read(files, name, size)
+    return None
 
 
 def _groups(data: pl.DataFrame) -> Iterator[tuple[list[str], int]]:
@@ -340,11 +358,6 @@ def _groups(data: pl.DataFrame) -> Iterator[tuple[list[str], int]]:
             addresses, count = [], 0
     if addresses:
         yield addresses, count
-
-
-def _ids_in(lake: Lake, handle: DeltaTable, addresses: Sequence[str]) -> pl.Series:
-    rows = lake.scan(addresses, handle).select("activity_id", "event_at").collect(engine="streaming")
-    return _sorted([entries_of(keys_of(some["activity_id"]), some["event_at"]) for some in rows.iter_slices(_HASHED_AT_ONCE)])
 
 
 def _sorted(columns: Sequence[pl.Series]) -> pl.Series:
@@ -376,7 +389,7 @@ def _address(files: SideFiles) -> str:
 
 
 def _kept_in(files: SideFiles) -> Path:
-    """Return the folder of this machine for a table's files: their own, or that for what is downloaded of a store.
+    """Return the folder of this machine for a table's files: their own, or that for what is downloaded of a store, which may not be there yet.
 
     Raises:
         OSError: there is no folder that can be written.
@@ -384,7 +397,7 @@ def _kept_in(files: SideFiles) -> Path:
     if files.local is not None:
         return files.local
     cache = xdg_folder("XDG_CACHE_HOME", "mg-lakehouse")
-    if cache is None or not is_ready(cache):
+    if cache is None or not os.access(next(above for above in (cache, *cache.parents) if above.exists()), os.W_OK | os.X_OK):
         cache = own_folder_in(Path(tempfile.gettempdir()), "mg-lakehouse-cache")
     return cache / "known-ids" / Path(files.folder).name
 
