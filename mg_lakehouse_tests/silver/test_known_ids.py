@@ -351,6 +351,14 @@ def cut_the_log(lake: Lake) -> None:
         entry.unlink()
 
 
+def cut_the_middle_of_the_log(lake: Lake) -> None:
+    """The entry that the files end with is there, and the one behind it is not: a change feed has nothing of it."""
+    version = opened(lake).version()
+    add(lake, foreign=NOON)
+    add(lake, stranger=NOON).create_checkpoint()
+    Path(lake.uri_of("silver", "clicks"), "_delta_log", f"{version + 1:020}.json").unlink()
+
+
 def append_by_hand(lake: Lake) -> None:
     add(lake, foreign=NOON - 30 * DAY)
 
@@ -359,7 +367,9 @@ def known_files(lake: Lake) -> list[Path]:
     return [file for file in Path(lake.uri_of("silver", "clicks"), FOLDER).rglob("*.ids1") if file.is_file()]
 
 
-@pytest.mark.parametrize("happens", [lose_all, lose_newest, cut_short, leave_rubbish, cut_the_log, append_by_hand])
+@pytest.mark.parametrize(
+    "happens", [lose_all, lose_newest, cut_short, leave_rubbish, cut_the_log, cut_the_middle_of_the_log, append_by_hand]
+)
 def test_a_copy_is_known_whatever_became_of_the_files(lake: Lake, happens: Callable[[Lake], None]) -> None:
     flattened(lake, "c1", "c2")
     flattened(lake, "c3", first=1)
