@@ -142,8 +142,8 @@ class _Work:
                 handle.create_checkpoint()
             elif not self.dry_run:
                 checkpoint(handle, since=version)
-            if not self.dry_run and self.layer == "silver" and self.table in EVENT_TABLES:
-                # Up to this version, for what comes before it may be removed the next time.
+            if self.layer == "silver" and self.table in EVENT_TABLES and handle.version() > version:
+                # They end with the commits of this maintenance: the next one may remove the entries before.
                 known_ids(self.lake, handle).write()
         hows = [rewritten.how for rewritten in done]
         notes = (*(rewritten.note for rewritten in done if rewritten.note), *notes)
