@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import unquote
 
-from mg_lakehouse._util.aws import access
+from mg_lakehouse._util.aws import DEFAULT_REGION, access
 from mg_lakehouse.errors import ConfigurationError
 
 __all__ = ["NO_HOME", "VENDOR_TOTALS_NAME", "Layer", "Location", "address_of", "fault_of"]
@@ -86,10 +86,9 @@ class Location:
         if self.is_local:
             return {}
         found = access()
-        endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-        options = {"aws_region": found.region or "us-east-1"}
-        if endpoint:
-            options |= {"aws_endpoint_url": endpoint, "aws_allow_http": str(endpoint.startswith("http://")).lower()}
+        options = {"aws_region": found.region or DEFAULT_REGION}
+        if found.endpoint:
+            options |= {"aws_endpoint_url": found.endpoint, "aws_allow_http": str(found.endpoint.startswith("http://")).lower()}
         if found.key is not None:
             options |= {"aws_access_key_id": found.key, "aws_secret_access_key": found.secret or ""}
             if found.token:

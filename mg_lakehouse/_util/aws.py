@@ -12,9 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 if TYPE_CHECKING:
+    from boto3 import Session
     from botocore.credentials import Credentials
 
-__all__ = ["CERTIFICATES", "Access", "access"]
+__all__ = ["CERTIFICATES", "DEFAULT_REGION", "Access", "access"]
+
+DEFAULT_REGION: Final = "us-east-1"
 
 CERTIFICATES: Final = "SSL_CERT_FILE"
 """Variable: a file of the certificates that are trusted in place of the system's. delta-rs, Polars and obstore read it."""
@@ -22,13 +25,14 @@ CERTIFICATES: Final = "SSL_CERT_FILE"
 _FILES: Final = {"AWS_SHARED_CREDENTIALS_FILE": "~/.aws/credentials", "AWS_CONFIG_FILE": "~/.aws/config"}
 
 _lock: Final = threading.Lock()
-_known: dict[Any, tuple[str | None, Credentials]] = {}
+_known: dict[Any, tuple[str | None, str | None, Credentials]] = {}
 
 
 class Access(NamedTuple):
-    """The region, and the keys as they are now; ``None`` where there are none."""
+    """The region, the endpoint of S3 where it is not the usual one, and the keys as they are now; each ``None`` where there is none."""
 
     region: str | None
+    endpoint: str | None
     key: str | None
     secret: str | None
     token: str | None
@@ -51,13 +55,28 @@ def access() -> Access:
             session = boto3.Session()
             _trust(session._session.get_config_variable("ca_bundle"))  # noqa: SLF001  boto3 has no other way to it
             credentials = session.get_credentials()
+            endpoint = _endpoint(session)
             if credentials is None:
-                return Access(session.region_name, None, None, None)
+                return Access(session.region_name, endpoint, None, None, None)
             _known.clear()
-            _known[place] = (session.region_name, credentials)
-        region, known = _known[place]
+            _known[place] = (session.region_name, endpoint, credentials)
+        region, endpoint, known = _known[place]
     frozen = known.get_frozen_credentials()
-    return Access(region, frozen.access_key, frozen.secret_key, frozen.token)
+    return Access(region, endpoint, frozen.access_key, frozen.secret_key, frozen.token)
+
+
+def _endpoint(session: Session) -> str | None:
+    """Return the endpoint of S3 that is set, or that of FIPS or of both kinds of addresses where that is asked for: only boto3 knows these by itself."""
+    if (named := os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")) is not None:
+        return named
+    wanted = (session._session.get_config_variable(name) for name in ("use_fips_endpoint", "use_dualstack_endpoint"))  # noqa: SLF001  as above
+    if not any(wanted):
+        return None
+    from botocore.config import Config  # noqa: PLC0415
+
+    # Without it, the endpoint of us-east-1 is one of all regions, of which there is none with FIPS.
+    regional = Config(s3={"us_east_1_regional_endpoint": "regional"})
+    return str(session.client("s3", region_name=session.region_name or DEFAULT_REGION, config=regional).meta.endpoint_url)
 
 
 def _trust(bundle: str | None) -> None:

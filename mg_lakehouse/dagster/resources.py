@@ -30,6 +30,7 @@ __all__ = [
     "ProgressResource",
     "ResourceName",
     "WebServiceResource",
+    "shared_lake",
 ]
 
 ResourceName = Literal["lake", "event_feed", "web_service", "progress", "slack", "heartbeat"]
@@ -49,11 +50,12 @@ class LakeResource(dg.ConfigurableResource[Any]):
 
     def get(self) -> Lake:
         """A client of the lake, the same for all steps of a process: each goes on with the handles of the one before."""
-        return _lake(self.uri)
+        return shared_lake(self.uri)
 
 
 @lru_cache(maxsize=8)
-def _lake(uri: str) -> Lake:
+def shared_lake(uri: str) -> Lake:
+    """The client of a lake that a process uses for all of its runs: what it knows of tables serves the next one."""
     return Lake(uri)
 
 

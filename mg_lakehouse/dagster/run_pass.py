@@ -26,6 +26,7 @@ from mg_lakehouse.dagster.jobs import FLATTEN_JOB, GOLD_JOB, HOURLY_BALANCE_JOB,
 from mg_lakehouse.dagster.liveness import missing_monitoring
 from mg_lakehouse.dagster.names import Names
 from mg_lakehouse.dagster.partitions import today
+from mg_lakehouse.dagster.resources import shared_lake
 from mg_lakehouse.dagster.waiting import Attendant, attended
 from mg_lakehouse.errors import ConfigurationError, PermanentError
 from mg_lakehouse.gold.pii_key import pii_key
@@ -75,7 +76,7 @@ def run_once(
     with interrupt_as_error():
         # Checked before anything starts: a wrong address costs a second and gives one sentence.
         open_queue(settings).depth()
-        lake = Lake(settings.lake_uri)
+        lake = shared_lake(settings.lake_uri)
         lake.open(EVENT_FEED.layer, EVENT_FEED.name)
         _require_key(settings, lake)
         names = Names(settings.feed)
@@ -95,7 +96,7 @@ def flatten_and_build(settings: Settings, *, wait_seconds: float = WAIT_SECONDS)
         InterruptedRunError: SIGTERM or Ctrl-C stopped the run.
     """
     with interrupt_as_error():
-        _require_key(settings, Lake(settings.lake_uri))
+        _require_key(settings, shared_lake(settings.lake_uri))
         names = Names(settings.feed)
         with _instance() as instance:
             runner = _Runner(names, build_definitions(settings), instance, wait_seconds)

@@ -91,12 +91,14 @@ class Lake(Location):
         return handle
 
     def open_all(self, layer: Layer, tables: Sequence[str]) -> dict[str, DeltaTable | None]:
-        """Open some tables of a layer in parallel, by name: most of the time goes to waiting for the store.
+        """Open some tables of a layer side by side, by name; ``None`` for those that do not exist. In a store one listing tells which, and these cost nothing.
 
         Raises:
             PermanentError, TransientError: as for :meth:`open`.
         """
-        return dict(zip(tables, side_by_side(lambda table: self.open(layer, table), tables), strict=True))
+        written = frozenset(tables) if self.is_local else self.written(layer)
+        names = [table for table in tables if table in written]
+        return dict.fromkeys(tables) | dict(zip(names, side_by_side(lambda table: self.open(layer, table), names), strict=True))
 
     def written(self, layer: Layer) -> frozenset[str]:
         """Return the names of the folders of a layer, by one listing and without opening any: of tables, or of what a first write left.
@@ -110,14 +112,12 @@ class Lake(Location):
             return self.handles.folders(folder, self.storage_options())
 
     def open_written(self, layer: Layer, tables: Sequence[str]) -> dict[str, DeltaTable]:
-        """Open those tables that were ever written, by name: one listing tells which, and the others cost nothing.
+        """Open those of some tables that exist, as :meth:`open_all` does.
 
         Raises:
             PermanentError, TransientError: as for :meth:`open`.
         """
-        written = self.written(layer)
-        opened = self.open_all(layer, [table for table in tables if table in written])
-        return {name: handle for name, handle in opened.items() if handle is not None}
+        return {name: handle for name, handle in self.open_all(layer, tables).items() if handle is not None}
 
     def make_root(self) -> None:
         """Make the folder of a local lake that is not there yet, for its owner and its group alone: the tables hold addresses and raw messages.
@@ -178,12 +178,22 @@ class Lake(Location):
         Raises:
             PermanentError, TransientError: as for :meth:`ensure`.
         """
+        return self.open_grown(specs)[1]
+
+    def open_grown(self, specs: Sequence[TableSpec]) -> tuple[dict[str, DeltaTable], dict[str, tuple[str, ...]]]:
+        """Open those tables of ``specs``, all of one layer, that exist, and add missing columns. Returns the tables, and the names of added columns, by table.
+
+        Raises:
+            PermanentError, TransientError: as for :meth:`ensure`.
+        """
+        opened = self.open_written(specs[0].layer, [spec.name for spec in specs]) if specs else {}
 
         def grow(spec: TableSpec) -> tuple[str, ...]:
-            handle = self.open(spec.layer, spec.name)
-            return () if handle is None else self._with_all_columns(handle, spec)[1]
+            opened[spec.name], added = self._with_all_columns(opened[spec.name], spec)
+            return added
 
-        return {spec.name: added for spec, added in zip(specs, side_by_side(grow, specs), strict=True) if added}
+        there = [spec for spec in specs if spec.name in opened]
+        return opened, {spec.name: added for spec, added in zip(there, side_by_side(grow, there), strict=True) if added}
 
     def _with_all_columns(self, handle: DeltaTable, spec: TableSpec) -> tuple[DeltaTable, tuple[str, ...]]:
         """Return the table with all columns of ``spec``, and the names of the added ones. One commit adds them; the losers of a race find it done.

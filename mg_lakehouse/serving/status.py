@@ -61,7 +61,7 @@ def read_status(settings: Settings) -> LakeStatus:
         unflattened_versions=sum(unflattened(lake, source) for source in BRONZE_TABLES),
         queue=_queue(settings),
         key_is_generated=is_generated(settings, lake),
-        set_aside=count_set_aside(lake, handles.get(("silver", SET_ASIDE))),
+        set_aside=count_set_aside(lake, lake.open("silver", SET_ASIDE)),
         newest_batch=_newest_batch(lake),
         crowded=dict(_crowded(settings, handles)),
     )

@@ -14,7 +14,7 @@ from mg_lakehouse.lake.commit_log import app_version
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.silver.tables import EVENT_TABLES
 
-__all__ = ["table_progress", "unflattened"]
+__all__ = ["TableProgress", "table_progress", "unflattened"]
 
 
 class TableProgress(NamedTuple):

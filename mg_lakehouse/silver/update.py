@@ -15,14 +15,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mg_lakehouse._util.memory import release_freed_memory
-from mg_lakehouse.bronze.read_progress import progress_app
+from mg_lakehouse.bronze.read_progress import progress_app, silver_progress
 from mg_lakehouse.bronze.tables import BRONZE_TABLES
 from mg_lakehouse.events.catalogue import REJECTED_ITEMS, silver_tables
 from mg_lakehouse.lake.durable import make_durable
 from mg_lakehouse.lake.errors import store_errors
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.silver.commit import SliceOvertakenError, commit_slice
-from mg_lakehouse.silver.progress import table_progress
+from mg_lakehouse.silver.progress import TableProgress, table_progress
 from mg_lakehouse.silver.report import ProgressCallback, SilverReport, merged
 from mg_lakehouse.silver.set_aside import AT_MOST, too_many
 from mg_lakehouse.silver.slices import Slice, read_ahead, slices_of
@@ -57,7 +57,8 @@ def flatten_new(
     if bronze is None:
         return SilverReport(0, 0)
     make_durable(bronze)  # another process may just have committed it, and silver's progress must not outlive it
-    done = table_progress(lake, bronze)
+    # A table may be ahead of the others only after a crash, which the commit finds out; where some tables go on without the others, these are.
+    done = TableProgress(silver_progress(lake, bronze), {}) if REJECTED_ITEMS in selected else table_progress(lake, bronze)
     if not selected:
         return SilverReport(done.all_tables, done.all_tables)
     target = bronze.version()

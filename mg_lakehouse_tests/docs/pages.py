@@ -84,7 +84,8 @@ def settings_page() -> str:
         "Read from the environment and from a file `.env` in the working folder; the environment wins. None is required: without any, the lake is the folder\n"
         "`.lake` and there is no queue. A value that cannot be used is one sentence that names the variable.\n\n"
         "Credentials, region and endpoint of AWS are the standard variables, profiles and roles of boto3: `AWS_PROFILE`, `AWS_REGION`, `AWS_ENDPOINT_URL`;\n"
-        "`AWS_ENDPOINT_URL_S3` and `AWS_ENDPOINT_URL_SQS` where lake and queue have different ones. See [a lake on S3](how-it-works.md#a-lake-on-s3).\n"
+        "`AWS_ENDPOINT_URL_S3` and `AWS_ENDPOINT_URL_SQS` where lake and queue have different ones. See [a lake on S3](how-it-works.md#a-lake-on-s3),\n"
+        "which also has proxies, certificates of your own, FIPS and dual-stack endpoints.\n"
         "Where none says a region, the queue's address does, in each of its forms: of a VPC endpoint, FIPS, dual-stack, `eu-west-1.queue.amazonaws.com`."
     )
     folders = (

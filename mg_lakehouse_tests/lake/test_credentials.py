@@ -102,3 +102,31 @@ def test_credentials_that_come_later_are_found(provider: Provider, monkeypatch: 
     assert "aws_access_key_id" not in LAKE.storage_options()
     provider.config.write_text("[default]\naws_access_key_id = late\naws_secret_access_key = x\n")
     assert keys() == "late"
+
+
+@pytest.mark.parametrize("region", ["us-east-1", "us-gov-west-1", "ca-central-1"])
+@pytest.mark.parametrize(
+    ("asked", "host"),
+    [
+        (("FIPS",), "s3-fips.{}.amazonaws.com"),
+        (("DUALSTACK",), "s3.dualstack.{}.amazonaws.com"),
+        (("FIPS", "DUALSTACK"), "s3-fips.dualstack.{}.amazonaws.com"),
+    ],
+)
+def test_the_endpoint_of_fips_or_of_both_kinds_of_addresses_is_that_of_aws(
+    provider: Provider, monkeypatch: pytest.MonkeyPatch, region: str, asked: tuple[str, ...], host: str
+) -> None:
+    """Names by AWS's list of endpoints of S3."""
+    provider.expire_in(timedelta(hours=2))
+    monkeypatch.setenv("AWS_DEFAULT_REGION", region)
+    for each in asked:
+        monkeypatch.setenv(f"AWS_USE_{each}_ENDPOINT", "true")
+    assert LAKE.storage_options()["aws_endpoint_url"] == f"https://{host.format(region)}"
+
+
+def test_an_endpoint_that_is_named_goes_before_it(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+    provider.expire_in(timedelta(hours=2))
+    assert "aws_endpoint_url" not in LAKE.storage_options()
+    monkeypatch.setenv("AWS_USE_FIPS_ENDPOINT", "true")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "https://s3.example")
+    assert LAKE.storage_options()["aws_endpoint_url"] == "https://s3.example"

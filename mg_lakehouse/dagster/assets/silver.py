@@ -16,6 +16,7 @@ from mg_lakehouse.dagster.reporting import OWNERS, RETRY_TRANSIENT, as_failure, 
 from mg_lakehouse.dagster.resources import FeedResources
 from mg_lakehouse.dagster.unreported import unreported_since
 from mg_lakehouse.events.catalogue import REJECTED_ITEMS, columns_of, event_of_table, silver_tables
+from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.lake.table_stats import stats_of_tables
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.silver.earlier import committed_earlier
@@ -71,9 +72,9 @@ def build_silver(settings: Settings) -> dg.AssetsDefinition:
             store, progress = resources.lake(context), resources.progress(context)
             with on_remark(context.log.info):
                 # Bronze too: an older release would take a newer one's messages for a kind it knows.
-                added = store.add_missing_columns([*BRONZE_SPECS, *(silver_spec(table) for table in selected)])
+                store.add_missing_columns(BRONZE_SPECS)
+                before, added = _as_it_is(store, selected)
             unreported = unreported_since(context, names.silver(REJECTED_ITEMS))
-            before = {table: -1 if handle is None else handle.version() for table, handle in store.open_all("silver", selected).items()}
             reports = flatten_sources(
                 store,
                 tables=selected,
@@ -113,6 +114,12 @@ def build_silver(settings: Settings) -> dg.AssetsDefinition:
             yield from (check for check in checks if check.asset_key not in context.selected_asset_keys)
 
     return silver
+
+
+def _as_it_is(lake: Lake, tables: Sequence[str]) -> tuple[dict[str, int], dict[str, tuple[str, ...]]]:
+    """Add missing columns to tables. Returns the version of each, -1 where it does not exist, and the names of added columns."""
+    opened, added = lake.open_grown([silver_spec(table) for table in tables])
+    return {table: opened[table].version() if table in opened else -1 for table in tables}, added
 
 
 def _has_partitions(context: dg.AssetExecutionContext) -> bool:
