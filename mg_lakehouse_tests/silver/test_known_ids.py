@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 import polars as pl
 import pytest
 from deltalake import DeltaTable, write_deltalake
@@ -23,20 +24,11 @@ from mg_lakehouse.lake.file_stats import files_between
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.maintenance.run import maintain
 from mg_lakehouse.settings import Settings
+from mg_lakehouse.silver import id_entries, id_files
 from mg_lakehouse.silver import known_ids as known
-from mg_lakehouse.silver.known_ids import (
-    FOLDER,
-    KnownIds,
-    Run,
-    cover,
-    entries_of,
-    hours_of_known,
-    keys_of,
-    known_ids,
-    merged,
-    spans_of,
-    taken_in,
-)
+from mg_lakehouse.silver.id_entries import Run, cover, entries_of, first_places, hours_of_known, keys_of, merged, spans_of, taken_in
+from mg_lakehouse.silver.id_files import FOLDER
+from mg_lakehouse.silver.known_ids import KnownIds, known_ids
 from mg_lakehouse.silver.rebuild import rebuild
 from mg_lakehouse.silver.report import TableCount
 from mg_lakehouse.silver.tables import EVENT_TABLES, silver_spec
@@ -120,13 +112,27 @@ def test_what_is_known_holds_no_id(lake: Lake) -> None:
     assert {len(content) for content in files(lake).values()} == {8}
 
 
+numbers = st.integers(0, 2**64 - 1) | st.integers(0, 50) | st.integers(2**64 - 50, 2**64 - 1)
+
+
+@given(st.lists(numbers, max_size=2_000), st.lists(numbers, max_size=50), st.integers(0, 1_000), st.sampled_from([1, 4, 128]))
+def test_places_are_those_of_a_plain_search_however_unevenly_the_entries_lie(
+    entries: list[int], keys: list[int], even: int, around: int
+) -> None:
+    spread = [number * (2**64 // 1_000) for number in range(even)]
+    column, asked = np.array(sorted(entries + spread), np.uint64), np.array(sorted(keys + entries[:20]), np.uint64)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(id_entries, "_AROUND", around)
+        assert first_places(column, asked).tolist() == np.searchsorted(column, asked).tolist()
+
+
 columns = st.lists(st.lists(st.integers(0, 2**64 - 1), max_size=60), max_size=5)
 
 
 @given(columns)
 def test_columns_are_merged_in_order_and_each_entry_once(entries: list[list[int]]) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(known, "_MERGED_AT_ONCE", 16)
+        patch.setattr(id_entries, "_MERGED_AT_ONCE", 16)
         pieces = list(merged([pl.Series(sorted(each), dtype=pl.UInt64) for each in entries]))
     assert [entry for piece in pieces for entry in piece] == sorted({entry for each in entries for entry in each})
 
@@ -515,10 +521,10 @@ def test_files_that_another_run_took_in_are_looked_for_again(lake: Lake) -> None
     flattened(lake, "c1")
     handle = opened(lake)
     before: KnownIds = known_ids(lake, handle)
-    known._held.clear()
+    id_files._held.clear()
     for number in range(1, 4):
         flattened(Lake(lake.uri), f"d{number}", first=number)
-    known._held.clear()
+    id_files._held.clear()
     with pytest.raises(Exception, match="were merged by another run: try again"):
         before.rows(pl.Series(["c1"]))
     assert found(lake, opened(lake), "c1") == ["c1"]

@@ -12,8 +12,8 @@ import pytest
 from mg_lakehouse._util.environment import set_environment
 from mg_lakehouse.lake.file_stats import all_files
 from mg_lakehouse.lake.lake import Lake
-from mg_lakehouse.silver import known_ids as known
-from mg_lakehouse.silver.known_ids import FOLDER
+from mg_lakehouse.silver import id_entries, id_files
+from mg_lakehouse.silver.id_files import FOLDER
 from mg_lakehouse.silver.report import SilverReport, TableCount
 from mg_lakehouse.silver.update import flatten_new
 from mg_lakehouse.testing.s3 import S3Server
@@ -41,7 +41,7 @@ def lake(
 
 def flattened(lake: Lake, *names: str, first: int = 0) -> SilverReport:
     """Flatten a message of some opens, as a process of its own would."""
-    known._held.clear()
+    id_files._held.clear()
     receive(lake, [bundle(*(item("OpenActivity", ActivityId=name) for name in names))], first=first)
     return flatten_new(Lake(lake.uri))
 
@@ -82,9 +82,9 @@ def test_a_process_that_goes_on_reads_no_file_again(lake: Lake, s3_proxy: FaultP
 def test_of_a_large_file_a_few_ids_are_looked_for_in_ranges_and_many_after_one_download(
     lake: Lake, s3_proxy: FaultProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(known, "_HELD_BYTES", 800)
-    monkeypatch.setattr(known, "_SMALL", 0)
-    monkeypatch.setattr(known, "_FEW_IDS", 2)
+    monkeypatch.setattr(id_files, "_HELD_BYTES", 800)
+    monkeypatch.setattr(id_entries, "_SMALL", 0)
+    monkeypatch.setattr(id_files, "_FEW_IDS", 2)
     flattened(lake, "one", first=1)
     s3_proxy.seen()
     assert flattened(lake, "old3", "new", first=2).tables["opens"] == TableCount(rows=1, duplicates=1)
@@ -104,7 +104,7 @@ def test_of_a_large_file_a_few_ids_are_looked_for_in_ranges_and_many_after_one_d
 
 
 def test_what_a_machine_keeps_of_a_file_that_is_gone_goes(lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(known, "_HELD_BYTES", 800)
+    monkeypatch.setattr(id_files, "_HELD_BYTES", 800)
     for number in range(1, 7):
         flattened(lake, *(f"n{number}.{each}" for each in range(200)), first=number)
     assert len(ids_cached(tmp_path)) <= 3  # the newest, the one that it took in, and the one before, which was there when the run began
