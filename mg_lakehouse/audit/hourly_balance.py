@@ -125,16 +125,17 @@ def balance_hours(lake: Lake, first: datetime, last: datetime, *, source: str = 
         PermanentError: a table is damaged, or cannot be read.
         TransientError: the store did not answer.
     """
-    return _balances(lake, first, last, [source])[0]
+    return _balances(lake, first, last, [source])[0][0]
 
 
-def _balances(lake: Lake, first: datetime, last: datetime, sources: Sequence[str]) -> list[HourlyBalance]:
+def _balances(lake: Lake, first: datetime, last: datetime, sources: Sequence[str]) -> tuple[list[HourlyBalance], _Silver]:
     asked = _Span(_hour(first), _hour(last) + timedelta(hours=1) - timedelta(microseconds=1))
     _refuse_hollow_logs(lake, sources)
-    read = side_by_side(lambda source: _opened(lake, source), sources)
+    bronze = lake.open_all("bronze", sources)
+    read = side_by_side(lambda source: _Source(source, bronze[source], _finished(lake, bronze[source])), sources)
     # After silver's progress was read, so that each table has all up to it.
     silver = lake.open_all("silver", (*EVENT_TABLES, REJECTED_ITEMS, SET_ASIDE))
-    return side_by_side(lambda source: _balance(lake, asked, source, silver), read)
+    return side_by_side(lambda source: _balance(lake, asked, source, silver), read), silver
 
 
 class _Source(NamedTuple):
@@ -145,9 +146,8 @@ class _Source(NamedTuple):
     finished: int
 
 
-def _opened(lake: Lake, source: str) -> _Source:
-    bronze = lake.open("bronze", source)
-    return _Source(source, bronze, 0 if bronze is None else silver_progress(lake, bronze))
+def _finished(lake: Lake, bronze: DeltaTable | None) -> int:
+    return 0 if bronze is None else silver_progress(lake, bronze)
 
 
 def _balance(lake: Lake, asked: _Span, source: _Source, opened: _Silver) -> HourlyBalance:
@@ -187,7 +187,7 @@ def balance_hours_of_sources(lake: Lake, first: datetime, last: datetime) -> Hou
     """
     hours: dict[str, HourBalance] = {}
     changed: list[str] = []
-    by_source = _balances(lake, first, last, list(BRONZE_TABLES))
+    by_source, silver = _balances(lake, first, last, list(BRONZE_TABLES))
     for balance in by_source:
         changed += balance.changed_batches
         for hour in balance.hours:
@@ -200,7 +200,7 @@ def balance_hours_of_sources(lake: Lake, first: datetime, last: datetime) -> Hou
         by_source[0].asked_since,
         max(proved) if len(proved) == len(by_source) else None,
         sum(balance.without_message for balance in by_source),
-        **coverage(lake, _hour(first), _hour(last) + timedelta(hours=1))._asdict(),
+        **coverage(lake, silver[REJECTED_ITEMS], _hour(first), _hour(last) + timedelta(hours=1))._asdict(),
     )
 
 

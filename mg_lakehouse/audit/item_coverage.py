@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 import polars as pl
+from deltalake import DeltaTable
 
 from mg_lakehouse.events.catalogue import REJECTED_ITEMS
 from mg_lakehouse.events.rejects import Reason
@@ -27,13 +28,12 @@ class Coverage(NamedTuple):
     overlooked: tuple[str, ...]
 
 
-def coverage(lake: Lake, first: datetime, last: datetime) -> Coverage:
-    """Read the coverage of messages received between two times (UTC) from all sources, as far back as the log goes.
+def coverage(lake: Lake, handle: DeltaTable | None, first: datetime, last: datetime) -> Coverage:
+    """Read the coverage of messages received between two times (UTC) from all sources, as far back as the log of ``rejected_items`` goes.
 
     Raises:
         PermanentError, TransientError: the lake cannot be read.
     """
-    handle = lake.open("silver", REJECTED_ITEMS)
     if handle is None:
         return Coverage(0, ())
     with store_errors(f"silver/{REJECTED_ITEMS} in the lake {lake.uri}"):

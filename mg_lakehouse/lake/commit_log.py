@@ -97,9 +97,10 @@ def _entries_of(table: DeltaTable, first_look: int) -> Iterator[KnownEntry]:
     """Yield the entries up to the handle's version, newest first, as far back as the log goes."""
     log, look = log_of_handle(table), 1
     for version in range(table.version(), -1, -1):
-        if version not in log.entries:
-            _read_entries(table, log, version, look)
-            look = max(first_look, look * 4)
+        with log.reading:
+            if version not in log.entries:
+                _read_entries(table, log, version, look)
+                look = max(first_look, look * 4)
         if version not in log.entries:
             return
         yield log.entries[version]

@@ -12,6 +12,7 @@ from __future__ import annotations
 import copy
 import os
 import re
+import threading
 import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -50,12 +51,13 @@ class KnownEntry:
 class KnownLog:
     """What was read of a log: entries by version, which never change, and by app transaction at which version of the table it was looked for and what it had.
 
-    ``read_entry`` returns an entry's bytes, ``None`` if there is none.
+    ``read_entry`` returns an entry's bytes, ``None`` if there is none. Two that look at once read an entry once: ``reading`` is held meanwhile.
     """
 
     read_entry: Callable[[int], bytes | None]
     entries: dict[int, KnownEntry] = field(default_factory=dict)
     apps: dict[str, tuple[int, int | None]] = field(default_factory=dict)
+    reading: threading.Lock = field(default_factory=threading.Lock)
 
 
 class Table(DeltaTable):

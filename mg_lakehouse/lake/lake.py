@@ -96,7 +96,7 @@ class Lake(Location):
         Raises:
             PermanentError, TransientError: as for :meth:`open`.
         """
-        written = frozenset(tables) if self.is_local else self.written(layer)
+        written = frozenset(tables) if self.is_local or len(tables) < 2 else self.written(layer)
         names = [table for table in tables if table in written]
         return dict.fromkeys(tables) | dict(zip(names, side_by_side(lambda table: self.open(layer, table), names), strict=True))
 

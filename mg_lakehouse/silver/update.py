@@ -102,6 +102,10 @@ def flatten_sources(
         if progress is not None:
             progress(merged([*reports.values(), so_far]))
 
+    written = lake.written("bronze")
     for source in BRONZE_TABLES:
+        if source not in written:
+            reports[source] = SilverReport(0, 0)
+            continue
         reports[source] = flatten_new(lake, source=source, tables=tables, slice_bytes=slice_bytes, progress=report_progress)
     return reports

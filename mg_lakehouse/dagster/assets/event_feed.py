@@ -72,7 +72,8 @@ def build_event_feed(settings: Settings) -> dg.AssetsDefinition:
             return dg.MaterializeResult(metadata={"note": note})
         with as_failure():
             queue, lake, progress = resources.queue(context, settings), resources.lake(context), resources.progress(context)
-            unreported, bronze = unreported_since(context, names.event_feed), lake.open("bronze", "event_feed")
+            unreported = unreported_since(context, names.event_feed)
+            bronze = None if unreported is None else lake.open("bronze", "event_feed")
             # A stopped run finishes its current commit, deletes what is committed and releases the rest.
             with defer_signals() as stop, on_remark(context.log.info):
                 report = drain(
