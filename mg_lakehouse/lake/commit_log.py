@@ -43,8 +43,9 @@ def commit_at(table: DeltaTable, version: int) -> dict[str, Any] | None:
         PermanentError, TransientError: the entry cannot be read.
     """
     log = log_of_handle(table)
-    if version not in log.entries:
-        _read_entries(table, log, version, 1)
+    with log.reading:
+        if version not in log.entries:
+            _read_entries(table, log, version, 1)
     return entry.commit if (entry := log.entries.get(version)) is not None else None
 
 
