@@ -142,7 +142,8 @@ def known_ids(lake: Lake, handle: DeltaTable, *, write: bool = True) -> KnownIds
     known = KnownIds(lake, handle, handle.version(), files, runs, superseded=sizes.keys() - {run.name for run in runs})
     # A table that was restored from a backup has other commits of the same versions, or none.
     if not runs or _committed_ms(handle, runs[-1].last) != runs[-1].at or (since := _added_since(handle, runs[-1].last)) is None:
-        known.runs, known.superseded, known.loose = [], sizes.keys(), list(_all_ids(known, sizes, write=write))
+        known.runs, known.loose = [], list(_all_ids(known, sizes, write=write))
+        known.superseded = files.sizes().keys()  # what was written of some data files is in the run of all
     else:
         known.loose = (since,)
     if write and any(map(len, known.loose)):

@@ -448,6 +448,7 @@ def test_an_existing_table_is_read_once_and_a_run_that_was_killed_is_gone_on_wit
     steps: list[Step] = []
     with on_remark(remarks.append), on_step(steps.append):
         known_ids(lake, handle)
+    assert [len(content) // 8 for content in files(lake).values()] == [6]
     assert remarks == ["silver/clicks: the ids of its 6 rows are read, once, so that a copy is known however old its row is."]
     assert [step.done for step in steps] == [1, 2, 3, 4, 5, 6]
     for aside in Path(lake.uri_of("silver", "clicks")).rglob("*.aside"):
