@@ -23,7 +23,6 @@ NEVER_IMPORTED: Final = {
     "dagster-webserver": "a program: the UI",
     "duckdb-extension-delta": "found by DuckDB as a file",
     "duckdb-extension-httpfs": "found by DuckDB as a file",
-    "numpy": "DuckDB asks for it where a function of Python is called from SQL",
     "tzdata": "time zones where the system has none",
 }
 

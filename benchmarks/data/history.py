@@ -24,6 +24,7 @@ from mg_lakehouse.bronze.tables import BRONZE_SCHEMA, EVENT_FEED
 from mg_lakehouse.events.catalogue import REJECTED_ITEMS
 from mg_lakehouse.events.schemas import TIMESTAMP, silver_schema
 from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.silver.known_ids import known_ids
 from mg_lakehouse.silver.tables import silver_spec
 
 __all__ = ["LAST_DAY", "LONGEST_DAYS", "ROWS_A_DAY", "SHARES", "History"]
@@ -107,7 +108,7 @@ class History:
 
 
 def _advance(lake: Lake) -> None:
-    """Note in silver that it has all of bronze, and leave checkpoints as maintenance does."""
+    """Note in silver that it has all of bronze, and leave checkpoints and known ids as maintenance does."""
     bronze = lake.ensure(EVENT_FEED)
     rejected = lake.ensure(silver_spec(REJECTED_ITEMS))
     done = Transaction(f"silver:{bronze.metadata().id}", bronze.version())
@@ -115,6 +116,8 @@ def _advance(lake: Lake) -> None:
     write_deltalake(rejected, nothing, mode="append", commit_properties=CommitProperties(app_transactions=[done]))
     for spec in (EVENT_FEED, *(silver_spec(table) for table in (*SHARES, REJECTED_ITEMS))):
         lake.ensure(spec).create_checkpoint()
+    for table in SHARES:
+        known_ids(lake, lake.ensure(silver_spec(table))).write()
 
 
 def _rows(history: History, table: str, moment: Moment, count: int, rng: np.random.Generator, *, longest_days: int) -> pl.DataFrame:

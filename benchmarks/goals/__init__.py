@@ -9,5 +9,5 @@ from typing import Final
 
 __all__ = ["GOALS"]
 
-GOALS: Final = ("flatten", "cliffs", "end_to_end", "growth", "drain", "freshness", "backfill", "daily_file", "stages")
+GOALS: Final = ("flatten", "cliffs", "end_to_end", "growth", "drain", "freshness", "backfill", "daily_file", "stages", "store")
 """Modules of this package."""

@@ -18,6 +18,8 @@ __all__ = ["Deduplicated", "against_existing", "content_columns", "first_receive
 _RECEIVED = ("received_at", "message_id", "item_index")
 _ITSELF = ("activity_id", "source", "message_id", "item_index")
 _LINEAGE = frozenset(column.name for column in LINEAGE_COLUMNS) - {"_rescued_data"}
+_SPELLING = frozenset({"utc_offset_minutes"})
+"""How the event's time was written: the same instant with another offset is the same content."""
 
 
 class Deduplicated(NamedTuple):
@@ -33,8 +35,8 @@ class Deduplicated(NamedTuple):
 
 
 def content_columns(rows: pl.DataFrame) -> list[str]:
-    """List the columns that describe the event, without those that describe how the row was received. Carried columns begin with ``__``."""
-    return [name for name in rows.columns if name not in _LINEAGE and not name.startswith("__")]
+    """List the columns that describe the event, without those that describe how it was written and received. Carried columns begin with ``__``."""
+    return [name for name in rows.columns if name not in _LINEAGE | _SPELLING and not name.startswith("__")]
 
 
 def first_received(rows: pl.DataFrame) -> Deduplicated:

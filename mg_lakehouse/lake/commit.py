@@ -91,12 +91,16 @@ class AlreadyCommitted(Generic[Result]):
 
 @dataclass(frozen=True, slots=True)
 class Append(Generic[Result]):
-    """Append these rows with these transactions; ``metadata`` goes into the commit for the audit."""
+    """Append these rows with these transactions; ``metadata`` goes into the commit for the audit.
+
+    Without ``others_may_commit`` the commit is to the very next version or not at all: whatever came between, the table is read again.
+    """
 
     rows: pl.DataFrame
     transactions: Sequence[Transaction]
     result: Result
     metadata: Mapping[str, str] = field(default_factory=dict)
+    others_may_commit: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +189,7 @@ def _append(handle: DeltaTable, append: Append[Any]) -> None:
         append.rows.to_arrow(compat_level=pl.CompatLevel.oldest()),
         mode="append",
         writer_properties=_WRITER,
-        commit_properties=_properties(append),
+        commit_properties=_properties(append, max_commit_retries=None if append.others_may_commit else 0),
         post_commithook_properties=NO_HOOKS,
     )
 

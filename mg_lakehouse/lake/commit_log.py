@@ -22,7 +22,7 @@ from mg_lakehouse.lake.errors import store_errors
 from mg_lakehouse.lake.handles import KnownEntry, KnownLog, log_of_handle
 from mg_lakehouse.location import address_of
 
-__all__ = ["app_version", "commits_of", "committed_at", "log_begins"]
+__all__ = ["app_version", "commit_at", "commits_of", "committed_at", "log_begins"]
 
 _FIRST_LOOK: Final = 8
 
@@ -34,6 +34,19 @@ def commits_of(table: DeltaTable, *, first_look: int = _FIRST_LOOK) -> Iterator[
         PermanentError, TransientError: an entry cannot be read.
     """
     return (entry.commit for entry in _entries_of(table, first_look) if entry.commit is not None)
+
+
+def commit_at(table: DeltaTable, version: int) -> dict[str, Any] | None:
+    """Return one commit, which may be newer than the handle's version; ``None`` if the log has no such entry, or the entry does not say who wrote it.
+
+    Raises:
+        PermanentError, TransientError: the entry cannot be read.
+    """
+    log = log_of_handle(table)
+    with log.reading:
+        if version not in log.entries:
+            _read_entries(table, log, version, 1)
+    return entry.commit if (entry := log.entries.get(version)) is not None else None
 
 
 def app_version(table: DeltaTable, app: str) -> int | None:

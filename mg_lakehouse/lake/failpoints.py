@@ -38,6 +38,9 @@ class Failpoint(StrEnum):
     SILVER_READ = "silver_read"
     """A slice of bronze was read and flattened; no table has it."""
 
+    IDS_WRITTEN = "ids_written"
+    """A file of known ids was written beside a silver table; those that it replaces are still there."""
+
     RELEASING = "handing_back"
     """Uncommitted messages are about to be released."""
 

@@ -13,7 +13,7 @@ from mg_lakehouse._util.dates import FIRST_MOMENT, LAST_MOMENT, moved
 from mg_lakehouse.events.schemas import TIMESTAMP
 from mg_lakehouse.location import address_of
 
-__all__ = ["Span", "all_files", "coarsened", "data_files", "files_between", "may_differ", "may_hold", "meets", "spans_around", "within"]
+__all__ = ["Span", "all_files", "coarsened", "data_files", "files_between", "may_hold", "meets", "spans_around", "within"]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -44,7 +44,7 @@ def all_files(handle: DeltaTable, partition: tuple[str, str] | None = None) -> l
 def data_files(handle: DeltaTable, *columns: str) -> pl.DataFrame:
     """Return the ``address`` and the ``rows`` of each data file, and each column's least and greatest value and its nulls in it.
 
-    The values are in ``min.<column>`` and ``max.<column>``, for :func:`meets` and :func:`may_differ`, the nulls in ``nulls.<column>``; each is null
+    The values are in ``min.<column>`` and ``max.<column>``, for :func:`meets`, the nulls in ``nulls.<column>``; each is null
     without statistics. A long text is cut short: anything that begins with a maximum can be in the file.
     """
     actions = pl.DataFrame(handle.get_add_actions(flatten=True))
@@ -63,11 +63,6 @@ def meets(column: str, spans: Sequence[Span]) -> pl.Expr:
     # Spans that begin before the file's end, minus those that end before its start: two look-ups, however many spans there are.
     overlapping = first.search_sorted(high, side="right") > last.search_sorted(low, side="left")
     return overlapping | low.is_null() | high.is_null()
-
-
-def may_differ(column: str, value: str) -> pl.Expr:
-    """Whether a file can hold a row whose ``column`` differs from ``value``."""
-    return ~((pl.col(f"min.{column}") == value) & (pl.col(f"max.{column}") == value)).fill_null(value=False)
 
 
 def may_hold(column: str, value: str) -> pl.Expr:

@@ -125,7 +125,7 @@ class Handles:
         root, layer, name = uri.rsplit("/", 2)
         entry = f"{layer}/{name}/{LOG}/{version:020}.json"
         try:
-            return bytes(obstore.get(self._store(root, storage_options), entry).bytes()) if "://" in uri else Path(root, entry).read_bytes()
+            return bytes(obstore.get(self.store(root, storage_options), entry).bytes()) if "://" in uri else Path(root, entry).read_bytes()
         except (FileNotFoundError, NotFoundError):
             return None
         except BaseError as error:
@@ -142,7 +142,7 @@ class Handles:
             return frozenset(entry.name for entry in os.scandir(uri) if entry.is_dir()) if Path(uri).is_dir() else frozenset()
         root, layer, _ = uri.rsplit("/", 2)
         try:
-            found = obstore.list_with_delimiter(self._store(root, storage_options), layer)
+            found = obstore.list_with_delimiter(self.store(root, storage_options), layer)
         except BaseError as error:
             raise OSError(str(error)) from error
         return frozenset(prefix.rsplit("/", 1)[-1] for prefix in found["common_prefixes"])
@@ -168,11 +168,11 @@ class Handles:
         root, layer, name = kept.uri.rsplit("/", 2)
         log = f"{layer}/{name}/{LOG}"
         before = f"{log}/{kept.version - 1:020}.json" if kept.version else None
-        found = obstore.list(self._store(root, kept.options), log, offset=before)
+        found = obstore.list(self.store(root, kept.options), log, offset=before)
         named = ((_ENTRY.search(each["path"]), each["e_tag"]) for each in chain.from_iterable(found))
         return {int(name[1]): tag for name, tag in named if name}
 
-    def _store(self, root: str, options: Mapping[str, str]) -> S3Store:
+    def store(self, root: str, options: Mapping[str, str]) -> S3Store:
         """Return a client of a lake's root, with the options that delta-rs gets. One is for all tables, for each has connections of its own."""
         client = self._client
         if client is None or client[:2] != (root, options):

@@ -36,6 +36,8 @@ from mg_lakehouse.maintenance.retention import (
     with_retention,
 )
 from mg_lakehouse.settings import Settings
+from mg_lakehouse.silver.known_ids import known_ids
+from mg_lakehouse.silver.tables import EVENT_TABLES
 
 __all__ = ["LAYERS", "TableReport", "maintain", "tables_of"]
 
@@ -140,6 +142,9 @@ class _Work:
                 handle.create_checkpoint()
             elif not self.dry_run:
                 checkpoint(handle, since=version)
+            if self.layer == "silver" and self.table in EVENT_TABLES and handle.version() > version:
+                # They end with the commits of this maintenance: the next one may remove the entries before.
+                known_ids(self.lake, handle).write()
         hows = [rewritten.how for rewritten in done]
         notes = (*(rewritten.note for rewritten in done if rewritten.note), *notes)
         return TableReport(self.layer, self.table, files, size, *_extent(handle), hows.count("merge"), hows.count("sort"), removed, notes)

@@ -27,7 +27,7 @@ from mg_lakehouse.lake.commit import AlreadyCommitted, Append, commit_once
 from mg_lakehouse.lake.commit_log import app_version
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.lake.ledger import SliceLedger, hours_of
-from mg_lakehouse.silver.candidates import duplicate_candidates
+from mg_lakehouse.silver.known_ids import KnownIds, keys_of, known_ids
 from mg_lakehouse.silver.report import SilverReport, TableCount
 from mg_lakehouse.silver.set_aside import missing_rows, sift
 from mg_lakehouse.silver.slices import BRONZE_VERSION, ReadSlice, Slice
@@ -38,6 +38,7 @@ __all__ = ["SliceOvertakenError", "as_rejected", "commit_slice"]
 _LANE: Final = "lane"
 """The fencing counter. Each commit of an event table moves it by one: two sources flattened at the same time would not see each other's copy of an activity."""
 
+_KEY: Final = "__key"
 _AT_ONCE_IN_A_STORE: Final = 8
 """Commits at a time to a store: each waits for some eight answers, one after the other, and 19 tables two by two took 4 s at 50 ms an answer."""
 
@@ -96,18 +97,22 @@ class _Committed(NamedTuple):
 
 def _commit_table(lake: Lake, part: Slice, table: str, rows: pl.DataFrame) -> _Committed:
     """Commit a table's rows of a slice. Returns its share of the slice, also where it was committed before."""
+    rows = rows.with_columns(keys_of(rows["activity_id"]).alias(_KEY))
+    appended: list[tuple[KnownIds, pl.DataFrame]] = []
 
-    def compare(handle: DeltaTable, some: pl.DataFrame) -> tuple[pl.DataFrame, Deduplicated, Deduplicated]:
+    def compare(known: KnownIds, some: pl.DataFrame) -> tuple[pl.DataFrame, Deduplicated, Deduplicated]:
         with content_errors(DeltaError, pl.exceptions.PolarsError, pl.exceptions.PanicException):  # a file cannot be read
-            existing = _existing(lake, handle, table, some, part.source)
+            existing = _existing(known, table, some)
         with content_errors():
             # The table's own row first: whether a copy differs must not depend on which copies came in the same slice.
             against = against_existing(some, existing)
             return some, against, first_received(against.kept)
 
     def decide(handle: DeltaTable) -> AlreadyCommitted[_Committed] | Append[_Committed]:
+        appended.clear()
         has = app_version(handle, part.app) or 0
-        (sifted, against, among), reasons = sift(rows, partial(compare, handle), f"for silver/{table}")
+        known = known_ids(lake, handle)
+        (sifted, against, among), reasons = sift(rows, partial(compare, known), f"for silver/{table}")
         conflicts = pl.concat([against.conflicts, among.conflicts])
         count = TableCount(among.kept.height, among.duplicates + against.duplicates, conflicts.height)
         left_out = rows.filter(pl.col("message_id").is_in(list(reasons))) if reasons else rows.clear()
@@ -126,22 +131,27 @@ def _commit_table(lake: Lake, part: Slice, table: str, rows: pl.DataFrame) -> _C
         fence = app_version(handle, _LANE) or 0
         transactions = (Transaction(part.app, part.high), Transaction(_LANE, fence + 1))
         committed = _Committed(count, conflicts, missing_rows(left_out, table, reasons, (BRONZE_VERSION,)))
-        return Append(lacking.select(silver_schema(table).names()), transactions, committed, ledger.metadata())
+        appended.append((known, lacking))
+        # A rebuild has no fencing counter, for it would never end beside a busy feed. What it added in between may be a copy of these rows.
+        return Append(lacking.select(silver_schema(table).names()), transactions, committed, ledger.metadata(), others_may_commit=False)
 
-    return commit_once(f"silver/{table} in the lake {lake.uri}", lambda: lake.ensure(silver_spec(table)), decide)
+    committed = commit_once(f"silver/{table} in the lake {lake.uri}", lambda: lake.ensure(silver_spec(table)), decide)
+    for known, lacking in appended:
+        known.add(lacking[_KEY], lacking["event_at"])
+    return committed
 
 
-def _existing(lake: Lake, handle: DeltaTable, table: str, rows: pl.DataFrame, source: str) -> pl.DataFrame:
+def _existing(known: KnownIds, table: str, rows: pl.DataFrame) -> pl.DataFrame:
     """Return the table's rows with an activity id of ``rows``: their content, ``source``, ``message_id`` and ``item_index``.
 
     A row written with an older catalogue comes twice, the second time as this catalogue reads it.
     """
     nothing = rows.select(*content_columns(rows), "source", "message_id", "item_index").clear()
-    near = duplicate_candidates(lake, handle, rows["event_at"], [source])
+    near = known.rows(rows["activity_id"], rows[_KEY])
     if near is None:
         return nothing
     # Two columns first: copies are rare, and the content is wide.
-    ids = near.select("activity_id").join(rows.lazy().select("activity_id"), on="activity_id", how="semi").unique().collect()
+    ids = near.select("activity_id").unique().collect()
     if ids.is_empty():
         return nothing
     copies = near.join(ids.lazy(), on="activity_id", how="semi").select(nothing.columns).collect().cast(nothing.schema)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime
 from functools import partial
 from typing import Final, NamedTuple
 
@@ -33,8 +33,8 @@ from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.lake.ledger import REDERIVED
 from mg_lakehouse.lake.scratch import scratch_folder
 from mg_lakehouse.lake.sql import text
-from mg_lakehouse.silver.candidates import duplicate_candidates
 from mg_lakehouse.silver.commit import as_rejected
+from mg_lakehouse.silver.known_ids import KnownIds, known_ids
 from mg_lakehouse.silver.set_aside import Retried, read_set_aside
 from mg_lakehouse.silver.slices import BRONZE_VERSION
 from mg_lakehouse.silver.staged_day import (
@@ -202,7 +202,8 @@ def _make_table(lake: Lake, day: StagedDay, table: str, retried: Retried, *, dry
         if any(version > source.handle.version() and source.has_grown(lake, day.day) for source, version in seen.by_source(day)):
             raise OvertakenError(f"{what} got rows of new messages during the rebuild: try again.")
         current = _current(lake, handle, seen.files, table)
-        elsewhere = partial(_elsewhere, lake, handle, day, table)
+        known = None if handle is None or table not in EVENT_TABLES else known_ids(lake, handle, write=not dry_run)
+        elsewhere = partial(_elsewhere, known, seen.files, table)
         retried.refuse_to_lose(current, table, what)
         rows = retried.allowed(table, _flattened(day.keys(table), seen))
         kept, conflicts = _winners(table, rows, current, elsewhere)
@@ -220,23 +221,41 @@ def _make_table(lake: Lake, day: StagedDay, table: str, retried: Retried, *, dry
     account = json.dumps({"day": day.day.isoformat(), "rows": kept.height, "added": added.height, "removed": removed.height})
     ledger = retried.ledger(kept["message_id"]).metadata() if table == SET_ASIDE else {}
 
-    def decide(opened: DeltaTable) -> AlreadyCommitted[int] | Replace[int]:
+    def decide(opened: DeltaTable) -> AlreadyCommitted[DeltaTable] | Replace[DeltaTable]:
         if _Seen.read(opened, day) != seen:
             if next(commits_of(opened)).get(REDERIVED) == account:
-                return AlreadyCommitted(opened.version())  # the answer was lost
+                return AlreadyCommitted(opened)  # the answer was lost
             raise OvertakenError(f"{what} was written to during the rebuild: try again.")
         return Replace(
             rows=lambda: day.rows(table, added if few else kept),
             predicate=predicate,
             new_schema=False,
             transactions=(),
-            result=opened.version() + 1,
+            result=opened,
             metadata={REDERIVED: account, **ledger},
             others_may_commit=True,
         )
 
-    version = commit_once(what, lambda: lake.ensure(silver_spec(table)), decide)
-    return result._replace(version=version), conflicts
+    committed = commit_once(what, lambda: lake.ensure(silver_spec(table)), decide)
+    if handle is not None and known is not None:
+        _look_again(handle, committed, added["activity_id"], what)
+    return result._replace(version=committed.version()), conflicts
+
+
+def _look_again(read: DeltaTable, committed: DeltaTable, added: pl.Series, what: str) -> None:
+    """See to it that no other commit added an activity that this one did, between the version that was read and the one that was committed.
+
+    Raises:
+        OvertakenError: one did. The day is read again, and its row gives way.
+    """
+    first, last = read.version() + 1, committed.version() - 1
+    if added.is_empty() or first > last:
+        return
+    with store_errors(what):
+        stream = committed.load_cdf(first, last, columns=["activity_id"], allow_out_of_range=True)
+        others = pl.DataFrame(stream.read_all())
+    if others["activity_id"].is_in(added.implode()).any():
+        raise OvertakenError(f"{what} got rows of the same activities during the rebuild: try again.")
 
 
 def _refuse_without_bronze(lake: Lake, day: StagedDay, removed: pl.DataFrame, what: str) -> None:
@@ -301,15 +320,12 @@ def _winners(
     return among.kept, pl.concat([against.conflicts, among.conflicts])
 
 
-def _elsewhere(lake: Lake, handle: DeltaTable | None, day: StagedDay, table: str, rows: pl.DataFrame) -> pl.DataFrame:
+def _elsewhere(known: KnownIds | None, of_day: Sequence[str], table: str, rows: pl.DataFrame) -> pl.DataFrame:
     """Read rows of other days with an activity id of these. A row written with an older catalogue comes twice, the second time as this one reads it."""
     columns = ["activity_id", "event_at", CONTENT, "source", "message_id", "item_index"]
-    near = None if handle is None else duplicate_candidates(lake, handle, rows["event_at"], [source.name for source in day.sources])
-    if near is None:
+    others = None if known is None else known.rows(rows["activity_id"], but=frozenset(of_day))
+    if others is None:
         return rows.select(columns).clear()
-    begin = datetime.combine(day.day, time(), UTC)
-    of_day = (pl.col("received_at") >= begin) & (pl.col("received_at") < begin + timedelta(days=1))
-    others = near.filter(~of_day).join(rows.lazy().select("activity_id"), on="activity_id", how="semi")
     older = with_all_columns(others.filter(may_be_older()), table).collect()
     readings = [others, reread(older, table).lazy()]
     return pl.concat(with_fingerprints(reading, table).select(columns).collect().cast(rows.select(columns).schema) for reading in readings)

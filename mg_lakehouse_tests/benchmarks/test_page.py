@@ -10,7 +10,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from benchmarks.data.shapes import BROKEN, PLAIN, WELL_FORMED
-from benchmarks.goals import GOALS, cliffs, daily_file, end_to_end, flatten
+from benchmarks.goals import GOALS, cliffs, daily_file, end_to_end, flatten, store
 from benchmarks.goals.context import Context
 from benchmarks.harness.outcome import Curve, Outcome, Plot, Reached, Table
 from benchmarks.harness.peers import Peer, available
@@ -116,6 +116,15 @@ def test_a_daily_file_comes_to_bronze_as_a_whole_and_leaves_nothing_behind(tmp_p
     assert progress.value == "told 1 times on the way"  # four megabytes are one commit
     assert [row[0].partition(",")[0] for row in outcome.tables[0].rows] == ["0.001 GB", "0.004 GB"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "feed-clean-2000.parquet"]
+
+
+@pytest.mark.faults  # two minutes
+def test_commands_on_a_store_that_is_some_way_off_are_timed_and_counted(tmp_path: Path) -> None:
+    outcome = store.measure(Context("tiny", tmp_path, tmp_path / "cache", tmp_path, lambda _: None))
+    (table,) = outcome.tables
+    assert table.columns == ("", "0 ms a request", "20 ms a request", "requests")
+    assert [row[0] for row in table.rows] == ["`run` over one event", "`run` over nothing", "`sql` over one table", "`status`"]
+    assert all(int(row[-1].replace(",", "")) > 0 for row in table.rows)
 
 
 def test_every_goal_is_a_module() -> None:

@@ -96,6 +96,8 @@ def settings_page() -> str:
         "| the catalogue of views | `MG_CATALOG`, by default in the root of a local lake | the old one stays |\n"
         "| what is made of the dbt project; it may be removed at any time | `MG_CACHE_DIR`, else `target` in the project | "
         "`mg-lakehouse` in `XDG_CACHE_HOME` or `~/.cache`, then `mg-lakehouse-cache-<user id>` in `TMPDIR` |\n"
+        "| files of [known ids](decisions/S3-how-far-a-copy-is-searched.md) of a lake on S3, eight bytes a row of silver; they may be removed at any time | "
+        "`mg-lakehouse` in `XDG_CACHE_HOME` or `~/.cache` | `mg-lakehouse-cache-<user id>` in `TMPDIR` |\n"
         "| the history of the prompt `sql` | `mg-lakehouse` in `XDG_STATE_HOME` or `~/.local/state` | there is none |\n"
         "| temporary files | `TMPDIR`, else `/tmp`, `/var/tmp`, `/usr/tmp`, the working folder | an error |\n"
         "| Dagster's runs and events | `DAGSTER_HOME`; of `dev` `.dagster` in the working folder, of a command `TMPDIR` for its length | an error |\n"

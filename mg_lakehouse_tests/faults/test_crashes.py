@@ -109,6 +109,7 @@ POINTS: Final = [
     Crash(Failpoint.SILVER_READ, 1),
     Crash(Failpoint.COMMIT_DECIDED, 3, "silver"),
     Crash(Failpoint.COMMIT_DONE, 9, "silver"),
+    Crash(Failpoint.IDS_WRITTEN, 5),
     Crash(Failpoint.COMMIT_DONE, 1, "rejected_items"),
 ]
 """Each place where a consumer can die, once."""
@@ -118,6 +119,7 @@ EVERY_POINT: Final = [
     Crash(Failpoint.RECEIVED, 3),
     Crash(Failpoint.COMMIT_DONE, 1, "bronze"),
     Crash(Failpoint.COMMIT_DONE, 1, "silver"),
+    Crash(Failpoint.IDS_WRITTEN, 1),
 ]
 """Those of the long run."""
 

@@ -52,6 +52,7 @@ MORE_POINTS: Final = [
     Crash(Failpoint.COMMIT_DONE, 2, "bronze"),
     Crash(Failpoint.BATCH_COMMITTED, 2),
     Crash(Failpoint.SILVER_READ, 1),
+    Crash(Failpoint.IDS_WRITTEN, 3),
     Crash(Failpoint.COMMIT_DONE, 2, "silver"),
     Crash(Failpoint.COMMIT_DONE, 1, "rejected_items"),
 ]

@@ -23,6 +23,7 @@ class Break(NamedTuple):
 _BRONZE: Final = "mg_lakehouse_tests/bronze/test_append.py"
 _DRAIN: Final = "mg_lakehouse_tests/bronze/test_event_feed.py"
 _SILVER: Final = "mg_lakehouse_tests/silver/test_update.py"
+_KNOWN: Final = "mg_lakehouse_tests/silver/test_known_ids.py"
 _ASIDE: Final = "mg_lakehouse_tests/silver/test_set_aside.py"
 _GROWTH: Final = "mg_lakehouse_tests/lake/test_growth.py"
 _PATHS: Final = "mg_lakehouse_tests/lake/test_paths.py"
@@ -309,11 +310,63 @@ BREAKS: Final = (
         ("mg_lakehouse_tests/events/test_dedupe.py", f"{_SILVER}::test_a_conflict_found_before_a_crash_is_still_reported_after_it"),
     ),
     Break(
-        "a copy from another source is looked for at its very time only",
-        "mg_lakehouse/silver/candidates.py",
-        "_OTHER_SOURCE: Final = timedelta(days=1)",
-        "_OTHER_SOURCE: Final = timedelta(minutes=1)",
-        ("mg_lakehouse_tests/silver/test_candidates.py", f"{_SILVER}::test_a_copy_from_another_source_is_a_duplicate_whatever_it_says"),
+        "a copy is looked for near its time only",
+        "mg_lakehouse/silver/known_ids.py",
+        '        near = data_files(self.handle, "event_at").filter(meets("event_at", spans))["address"]',
+        '        near = data_files(self.handle, "event_at").filter(meets("event_at", spans[:1]))["address"]',
+        (f"{_KNOWN}::test_a_row_is_found_however_far_its_time_is_and_whatever_its_source",),
+    ),
+    Break(
+        "what a killed run committed is not known",
+        "mg_lakehouse/silver/known_ids.py",
+        "    newer = handle.version() - version\n",
+        "    newer = 0\n",
+        (
+            f"{_KNOWN}::test_a_run_killed_at_any_point_leaves_no_copy_unknown",
+            f"{_KNOWN}::test_a_copy_is_known_whatever_became_of_the_files",
+        ),
+    ),
+    Break(
+        "what was known of lost versions is trusted",
+        "mg_lakehouse/silver/known_ids.py",
+        "_committed_ms(handle, runs[-1].last) != runs[-1].at",
+        "_committed_ms(handle, runs[-1].last) is None",
+        (f"{_KNOWN}::test_a_table_that_was_restored_does_not_trust_what_was_known_of_its_lost_versions",),
+    ),
+    Break(
+        "ids are taken for those of versions that a log no longer has",
+        "mg_lakehouse/silver/known_ids.py",
+        " < newer:\n        return None",
+        " < 0:\n        return None",
+        (f"{_KNOWN}::test_a_copy_is_known_whatever_became_of_the_files",),
+    ),
+    Break(
+        "a file of known ids that was cut short is whole",
+        "mg_lakehouse/silver/id_entries.py",
+        "return run if run is not None and size == run.entries * ENTRY_BYTES else None",
+        "return run",
+        (f"{_KNOWN}::test_a_copy_is_known_whatever_became_of_the_files",),
+    ),
+    Break(
+        "a run commits behind a rebuild that it did not see",
+        "mg_lakehouse/lake/commit.py",
+        "max_commit_retries=None if append.others_may_commit else 0",
+        "max_commit_retries=None",
+        (f"{_KNOWN}::test_a_run_that_adds_a_copy_while_a_rebuild_adds_its_row_looks_again",),
+    ),
+    Break(
+        "a rebuild does not look at what came while it committed",
+        "mg_lakehouse/silver/rebuild.py",
+        '        _look_again(handle, committed, added["activity_id"], what)\n',
+        "        pass\n",
+        (f"{_KNOWN}::test_a_rebuild_that_adds_a_row_while_its_copy_comes_gives_way",),
+    ),
+    Break(
+        "the same instant with another offset is another content",
+        "mg_lakehouse/events/dedupe.py",
+        'frozenset({"utc_offset_minutes"})',
+        "frozenset()",
+        (f"{_KNOWN}::test_the_same_instant_with_another_offset_is_a_duplicate",),
     ),
     Break(
         "the newest rows are not looked at for ids that occur twice",

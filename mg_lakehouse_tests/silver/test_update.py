@@ -203,8 +203,8 @@ def test_conservation_shows_a_lost_row(lake: Lake, monkeypatch: pytest.MonkeyPat
     receive(lake, [bundle(click("c1"), click("c2"))])
     real: Any = Append
 
-    def lose_a_row(rows: pl.DataFrame, *rest: object) -> object:
-        return real(rows.head(rows.height - 1), *rest)
+    def lose_a_row(rows: pl.DataFrame, *rest: object, **options: object) -> object:
+        return real(rows.head(rows.height - 1), *rest, **options)
 
     monkeypatch.setattr(silver_commit, "Append", lose_a_row)
     flatten_new(lake)

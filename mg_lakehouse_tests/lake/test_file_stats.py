@@ -1,31 +1,23 @@
-"""Copies are looked for where they can be, and nowhere else."""
+"""Files and rows are chosen by the spans of time that they meet."""
 
 from __future__ import annotations
 
 import itertools
 import tempfile
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import polars as pl
-import pytest
 from deltalake import DeltaTable, write_deltalake
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mg_lakehouse.events.schemas import silver_schema
-from mg_lakehouse.lake.file_stats import coarsened, data_files, files_between, may_differ, meets, spans_around, within
+from mg_lakehouse.lake.file_stats import coarsened, files_between, meets, spans_around, within
 from mg_lakehouse.lake.lake import Lake
-from mg_lakehouse.silver.candidates import duplicate_candidates
 from mg_lakehouse.silver.tables import silver_spec
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 MARGIN = timedelta(minutes=1)
-
-
-@pytest.fixture
-def lake(tmp_path: Path) -> Lake:
-    return Lake(str(tmp_path / "lake"))
 
 
 @given(st.integers(0, 999_999))
@@ -46,45 +38,6 @@ def add(lake: Lake, source: str, **activities: datetime) -> DeltaTable:
     )
     write_deltalake(handle, rows.to_arrow(compat_level=pl.CompatLevel.oldest()), mode="append")
     return handle
-
-
-def near(lake: Lake, handle: DeltaTable, *times: datetime, source: str = "event_feed") -> set[str]:
-    found = duplicate_candidates(lake, handle, pl.Series(times, dtype=pl.Datetime("us", "UTC")), [source])
-    return set() if found is None else set(found.collect()["activity_id"])
-
-
-def test_rows_of_the_same_source_are_looked_at_within_a_minute(lake: Lake) -> None:
-    handle = add(
-        lake, "event_feed", same=NOON, second=NOON + timedelta(seconds=59), later=NOON + timedelta(minutes=2), old=NOON - timedelta(days=1)
-    )
-    assert near(lake, handle, NOON) == {"same", "second"}
-
-
-def test_rows_of_another_source_are_looked_at_within_a_day(lake: Lake) -> None:
-    """The daily files may write a time with another offset, which is at most 14 hours."""
-    add(lake, "event_feed", own=NOON + timedelta(hours=14))
-    handle = add(lake, "account_activity", shifted=NOON + timedelta(hours=14), far=NOON + timedelta(days=2))
-    assert near(lake, handle, NOON) == {"shifted"}
-
-
-def test_a_file_that_no_statistics_tell_of_is_looked_at_as_if_of_another_source(lake: Lake) -> None:
-    handle = lake.ensure(silver_spec("clicks"))
-    handle.alter.set_table_properties({"delta.dataSkippingStatsColumns": "received_at"})
-    handle = add(lake, "event_feed", unknown=NOON + timedelta(hours=5))
-    assert near(lake, handle, NOON) == {"unknown"}
-
-
-def test_files_that_cannot_hold_a_copy_are_not_opened(lake: Lake) -> None:
-    add(lake, "event_feed", before=NOON - timedelta(days=3))
-    handle = add(lake, "event_feed", here=NOON)
-    for file in files_between(handle, "event_at", [(NOON - timedelta(days=4), NOON - timedelta(days=2))]):
-        Path(file).unlink()
-    assert data_files(handle, "source").filter(may_differ("source", "event_feed"))["address"].to_list() == []
-    assert near(lake, handle, NOON) == {"here"}
-
-
-def test_nothing_is_near_in_an_empty_table(lake: Lake) -> None:
-    assert near(lake, lake.ensure(silver_spec("clicks")), NOON) == set()
 
 
 @given(st.lists(st.integers(0, 10_000_000), min_size=1, max_size=300), st.integers(1, 200))
