@@ -26,6 +26,7 @@ from mg_lakehouse.lake.failpoints import Failpoint
 from mg_lakehouse.lake.lake import Lake
 from mg_lakehouse.maintenance.repair import planned_repair, repair
 from mg_lakehouse.settings import Settings
+from mg_lakehouse.silver.id_files import FOLDER
 from mg_lakehouse.silver.rebuild import rebuild
 from mg_lakehouse.silver.update import flatten_new
 from mg_lakehouse.sources.sqs import EventQueue
@@ -212,6 +213,8 @@ def test_what_a_commit_names_is_on_disk_before_its_messages_are_deleted(sqs: Sqs
     assert (guard.lost, sqs.queue.message_ids()) == ([], [])
     disk = OnDisk.of(log)
     for path in lake.rglob("*"):
+        if FOLDER in path.parts:
+            continue  # derived from the table: a name that is lost is read anew, and what has a name was written through before
         assert disk.has_name(path), path
         assert path.is_dir() or disk.files[path] == path.stat().st_size, path
     assert all(disk.has_name(path) for path in (lake, lake.parent, lake.parent.parent))

@@ -105,16 +105,16 @@ def test_all_faults_together_lose_nothing_and_double_nothing(sqs: SqsEmulator, c
 def test_a_slow_commit_does_not_let_its_messages_go(
     sqs: SqsEmulator, clock: VirtualClock, lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first commit takes several visibility timeouts: the clock moves on by 0.3 of one with each ten that the heartbeat extends."""
+    """The first commit takes several visibility timeouts: the clock moves on by a fifth of one with each ten that the heartbeat extends, of which three are held."""
     settings = SETTINGS.model_copy(update={"visibility_seconds": 1, "batch_messages": 10})
     seen_by_another: list[Any] = []
     batches: list[str] = []
 
     def slow(lake: Lake, batch: pl.DataFrame, batch_id: str, uncommitted: Uncommitted) -> BatchReceipt:
         batches.append(batch_id)
-        for _ in range(11 if len(batches) == 1 else 0):
+        for _ in range(16 if len(batches) == 1 else 0):
             sqs.wait_for("ChangeMessageVisibilityBatch", sqs.calls.get("ChangeMessageVisibilityBatch", 0) + 1)
-            clock.advance(0.3)
+            clock.advance(0.2)
             seen_by_another.extend(sqs.queue.receive())
         return append_batch(lake, batch, batch_id, uncommitted)
 
