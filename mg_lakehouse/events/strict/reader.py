@@ -179,8 +179,8 @@ def read_piece(envelope: Envelope, position: int, element: str | None, fragment:
 
 
 def stray(position: int, element: str | None, fragment: str) -> Rejection:
-    """Reject text between items that belongs to none of them."""
-    return Rejection(position, element, Reason.MALFORMED_XML, _STRAY, fragment)
+    """Reject text between items that belongs to none of them. A byte order mark before it is no text: an envelope comes without it."""
+    return Rejection(position, element, Reason.MALFORMED_XML, _STRAY, fragment.removeprefix("\ufeff"))
 
 
 def read_items(envelope: Envelope, texts: Sequence[bytes], positions: Sequence[int]) -> list[Item] | None:
