@@ -17,10 +17,10 @@ from mg_lakehouse.dagster.interrupts import STOPPED
 from mg_lakehouse.errors import PermanentError, TransientError
 from mg_lakehouse.events.catalogue import Column
 from mg_lakehouse.lake.lake import Lake
-from mg_lakehouse.lake.table_stats import TableStats
+from mg_lakehouse.lake.table_stats import TableStats, table_stats
 from mg_lakehouse.location import Layer
 
-__all__ = ["OWNERS", "RETRY_TRANSIENT", "as_failure", "column_schema", "table_metadata"]
+__all__ = ["OWNERS", "RETRY_TRANSIENT", "as_failure", "column_schema", "opened_metadata", "table_metadata"]
 
 OWNERS: Final = ("team:data-engineering",)
 
@@ -67,3 +67,13 @@ def table_metadata(lake: Lake, layer: Layer, table: str, stats: TableStats | Non
     if stats.newest_received_at is not None:
         metadata["lag_seconds"] = round((datetime.now(UTC) - stats.newest_received_at).total_seconds(), 1)
     return metadata
+
+
+def opened_metadata(lake: Lake, layer: Layer, table: str) -> Mapping[str, Any]:
+    """Open a table, and return :func:`table_metadata` of it.
+
+    Raises:
+        PermanentError, TransientError: the table cannot be opened, or its log not be read.
+    """
+    handle = lake.open(layer, table)
+    return table_metadata(lake, layer, table, None if handle is None else table_stats(handle))

@@ -112,7 +112,7 @@ class Facts:
     def look_at(self, handle: DeltaTable) -> None:
         """Have DuckDB read what it must know of a table in a store before it reads rows. It keeps it, and whoever shows the table later waits for nothing."""
         if not self._lake.is_local:
-            self._cursor().execute(f"from {scan(handle)} limit 0")
+            self._cursor().execute(f"from {self.source(handle)} limit 0")
 
     def _read_changes(self) -> None:
         """Read what changed in silver since gold's newest commits, which most tables have in common, side by side: one by one, each is half a second at 50 ms an answer."""

@@ -11,10 +11,8 @@ from deltalake import DeltaTable
 
 from mg_lakehouse._util.side_by_side import side_by_side
 from mg_lakehouse.lake.commit_log import commits_of, committed_at
-from mg_lakehouse.lake.lake import Lake
-from mg_lakehouse.location import Layer
 
-__all__ = ["TableStats", "stats_of", "stats_of_tables", "table_stats"]
+__all__ = ["TableStats", "stats_of_tables", "table_stats"]
 
 K = TypeVar("K", bound=Hashable)
 
@@ -31,16 +29,6 @@ class TableStats(NamedTuple):
 def stats_of_tables(handles: Mapping[K, DeltaTable]) -> dict[K, TableStats]:
     """Read the stats of some tables side by side: of each, the store is asked when it was last committed to."""
     return dict(zip(handles, side_by_side(table_stats, handles.values()), strict=True))
-
-
-def stats_of(lake: Lake, layer: Layer, table: str) -> TableStats | None:
-    """Open a table and read its stats; ``None`` if it does not exist.
-
-    Raises:
-        PermanentError, TransientError: the table cannot be opened, or its log not be read.
-    """
-    handle = lake.open(layer, table)
-    return None if handle is None else table_stats(handle)
 
 
 def table_stats(handle: DeltaTable) -> TableStats:

@@ -24,6 +24,7 @@ from mg_lakehouse.testing.feed.feed import FeedPlan, generate
 from mg_lakehouse.testing.s3 import S3Server
 from mg_lakehouse.testing.s3_proxy import FaultProxy, Request
 from mg_lakehouse.testing.sqs import SqsEmulator
+from mg_lakehouse_tests.events.frames import bundle, item
 
 pytestmark = pytest.mark.s3
 
@@ -33,15 +34,10 @@ JOB: Final = "b1-0"
 
 def an_open(number: int) -> str:
     """One more open of a job that there is."""
-    told = {
-        "ActivityId": f"one{number}",
-        "Timestamp": f"2026-03-01T12:00:{number:02}.000-05:00",
-        "RequestId": JOB,
-        "RecipientId": "77",
-        "EmailAddress": "ada@example.com",
-    }
-    children = "".join(f"<{name}>{text}</{name}>" for name, text in told.items())
-    return f"<ActivityItems><OpenActivity>{children}</OpenActivity></ActivityItems>"
+    time = f"2026-03-01T12:00:{number:02}.000-05:00"
+    return bundle(
+        item("OpenActivity", ActivityId=f"one{number}", Timestamp=time, RequestId=JOB, RecipientId="77", EmailAddress="ada@example.com")
+    )
 
 
 @dataclass(frozen=True)
@@ -75,7 +71,7 @@ def asked(s3_server: S3Server, s3_proxy: FaultProxy, tmp_path_factory: pytest.Te
             assert run_once(settings).succeeded
             return s3_proxy.seen()
 
-        run(*(bundle.body for bundle in generate(FeedPlan(events=700, seed=3)).bundles))
+        run(*(made.body for made in generate(FeedPlan(events=700, seed=3)).bundles))
         shared_lake.cache_clear()
         cold = run(an_open(1))
         passes = [run(an_open(2)), run(an_open(3)), run()]

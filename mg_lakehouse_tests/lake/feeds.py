@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
+from deltalake import DeltaTable, write_deltalake
 
 from mg_lakehouse.bronze.append import BatchReceipt, append_batch
 from mg_lakehouse.bronze.tables import BRONZE_SCHEMA, LOADED_FILES, LOADED_SCHEMA
+from mg_lakehouse.events.schemas import silver_schema
 from mg_lakehouse.lake.lake import Lake
+from mg_lakehouse.silver.tables import silver_spec
 from mg_lakehouse.silver.update import flatten_new
 from mg_lakehouse_tests.events.frames import bundle, item
 
@@ -67,3 +70,14 @@ def fill(lake: Lake, opens: int, *, first: int = 0) -> None:
 def rows_of(lake: Lake, layer: str, table: str) -> pl.DataFrame:
     """All rows of a table."""
     return pl.read_delta(f"{lake.root}/{layer}/{table}")
+
+
+def add_clicks(lake: Lake, source: str = "event_feed", /, **activities: datetime) -> DeltaTable:
+    """Add a file of clicks, each with its id and time, as another program would: without progress or ledger."""
+    handle = lake.ensure(silver_spec("clicks"))
+    rows = pl.DataFrame(
+        [{"activity_id": name, "event_at": at, "source": source, "received_date": at.date()} for name, at in activities.items()],
+        schema=silver_schema("clicks"),
+    )
+    write_deltalake(handle, rows.to_arrow(compat_level=pl.CompatLevel.oldest()), mode="append")
+    return handle

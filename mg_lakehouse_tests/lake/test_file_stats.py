@@ -7,14 +7,12 @@ import tempfile
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
-from deltalake import DeltaTable, write_deltalake
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mg_lakehouse.events.schemas import silver_schema
 from mg_lakehouse.lake.file_stats import coarsened, files_between, meets, spans_around, within
 from mg_lakehouse.lake.lake import Lake
-from mg_lakehouse.silver.tables import silver_spec
+from mg_lakehouse_tests.lake.feeds import add_clicks
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 MARGIN = timedelta(minutes=1)
@@ -25,19 +23,8 @@ def test_a_file_is_found_by_the_microsecond_of_its_one_time(micros: int) -> None
     """Delta's statistics have milliseconds: a file whose rows are all of 42.104400 ends at 42.104 by its log."""
     at = NOON.replace(microsecond=micros)
     with tempfile.TemporaryDirectory() as folder:
-        handle = add(Lake(folder), "event_feed", a=at)
+        handle = add_clicks(Lake(folder), "event_feed", a=at)
         assert len(files_between(handle, "event_at", [(at, at)])) == 1
-
-
-def add(lake: Lake, source: str, **activities: datetime) -> DeltaTable:
-    """A file of clicks, each with its id and time."""
-    handle = lake.ensure(silver_spec("clicks"))
-    rows = pl.DataFrame(
-        [{"activity_id": name, "event_at": at, "source": source, "received_date": at.date()} for name, at in activities.items()],
-        schema=silver_schema("clicks"),
-    )
-    write_deltalake(handle, rows.to_arrow(compat_level=pl.CompatLevel.oldest()), mode="append")
-    return handle
 
 
 @given(st.lists(st.integers(0, 10_000_000), min_size=1, max_size=300), st.integers(1, 200))

@@ -11,6 +11,7 @@ from typing import Final
 import pytest
 
 from mg_lakehouse.testing.s3 import S3Server
+from mg_lakehouse_tests.cli.commands import environment
 from mg_lakehouse_tests.standins.network import https_front, https_proxy
 
 pytestmark = pytest.mark.s3
@@ -48,14 +49,10 @@ ANSWER: Final = ["['event_feed'] 3", "3", "3", "bucket", "3"]
 
 
 def run(server: S3Server, name: str, home: Path, address: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    kept = {name: value for name, value in os.environ.items() if not name.upper().startswith(("AWS_", "MG_", "SSL_", "CURL_", "REQUESTS_"))}
-    kept = {name: value for name, value in kept.items() if not name.upper().endswith("_PROXY")}
-    environment = (
-        kept | server.environment | {"AWS_ENDPOINT_URL_S3": address, "HOME": str(home), "MG_LAKE_URI": f"{server.make_bucket(name)}/lake"}
-    )
-    return subprocess.run(
-        [sys.executable, "-c", PROGRAM], env=environment | variables, capture_output=True, text=True, check=False, timeout=120
-    )
+    of_network = {name for name in os.environ if name.upper().startswith(("SSL_", "CURL_", "REQUESTS_")) or name.upper().endswith("_PROXY")}
+    own = server.environment | {"AWS_ENDPOINT_URL_S3": address, "HOME": str(home), "MG_LAKE_URI": f"{server.make_bucket(name)}/lake"}
+    given = {name: value for name, value in environment(home, **own).items() if name not in of_network} | variables
+    return subprocess.run([sys.executable, "-c", PROGRAM], env=given, capture_output=True, text=True, check=False, timeout=120)
 
 
 def test_the_certificates_of_a_company_are_trusted_by_all(s3_server: S3Server, tmp_path: Path) -> None:

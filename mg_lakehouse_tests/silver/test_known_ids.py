@@ -12,13 +12,12 @@ from typing import Final
 import numpy as np
 import polars as pl
 import pytest
-from deltalake import DeltaTable, write_deltalake
+from deltalake import DeltaTable
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mg_lakehouse._util.progress import Step, on_remark, on_step
 from mg_lakehouse.audit.uniqueness import repeated_ids, repeated_new_ids
-from mg_lakehouse.events.schemas import silver_schema
 from mg_lakehouse.lake.failpoints import Failpoint
 from mg_lakehouse.lake.file_stats import files_between
 from mg_lakehouse.lake.lake import Lake
@@ -35,7 +34,7 @@ from mg_lakehouse.silver.tables import EVENT_TABLES, silver_spec
 from mg_lakehouse.silver.update import flatten_new, flatten_sources
 from mg_lakehouse_tests.events.frames import bundle, item
 from mg_lakehouse_tests.faults.scenarios import Died, at, die
-from mg_lakehouse_tests.lake.feeds import START, load, receive, rows_of
+from mg_lakehouse_tests.lake.feeds import START, add_clicks, load, receive, rows_of
 
 NOON: Final = datetime(2026, 3, 1, 12, tzinfo=UTC)
 DAY: Final = timedelta(days=1)
@@ -66,17 +65,6 @@ def files(lake: Lake, table: str = "clicks") -> dict[str, bytes]:
     """The files of known ids of a table, by path."""
     folder = Path(lake.uri_of("silver", table), FOLDER)
     return {str(file.relative_to(folder)): file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file()}
-
-
-def add(lake: Lake, source: str = "event_feed", /, **activities: datetime) -> DeltaTable:
-    """A file of clicks, each with its id and time, that another program wrote."""
-    handle = lake.ensure(silver_spec("clicks"))
-    rows = pl.DataFrame(
-        [{"activity_id": name, "event_at": at, "source": source, "received_date": at.date()} for name, at in activities.items()],
-        schema=silver_schema("clicks"),
-    )
-    write_deltalake(handle, rows.to_arrow(compat_level=pl.CompatLevel.oldest()), mode="append")
-    return handle
 
 
 def found(lake: Lake, handle: DeltaTable, *ids: str) -> list[str]:
@@ -173,8 +161,8 @@ def test_files_are_few_and_each_id_is_written_a_few_times(batches: list[int], hi
 
 
 def test_a_row_is_found_however_far_its_time_is_and_whatever_its_source(lake: Lake) -> None:
-    add(lake, "event_feed", near=NOON, old=NOON - 400 * DAY, ancient=datetime(1, 1, 1, tzinfo=UTC))
-    handle = add(lake, "account_activity", late=NOON + 300 * DAY, last=datetime(9999, 12, 31, 23, 59, tzinfo=UTC))
+    add_clicks(lake, "event_feed", near=NOON, old=NOON - 400 * DAY, ancient=datetime(1, 1, 1, tzinfo=UTC))
+    handle = add_clicks(lake, "account_activity", late=NOON + 300 * DAY, last=datetime(9999, 12, 31, 23, 59, tzinfo=UTC))
     assert found(lake, handle, "near", "new") == ["near"]
     assert found(lake, handle, "new") == []
     assert found(lake, handle, "late", "old", "last", "near", "ancient") == ["ancient", "last", "late", "near", "old"]
@@ -182,13 +170,13 @@ def test_a_row_is_found_however_far_its_time_is_and_whatever_its_source(lake: La
 
 def test_a_row_in_a_file_without_statistics_is_found(lake: Lake) -> None:
     lake.ensure(silver_spec("clicks")).alter.set_table_properties({"delta.dataSkippingStatsColumns": "received_at"})
-    handle = add(lake, unknown=NOON + timedelta(hours=5))
+    handle = add_clicks(lake, unknown=NOON + timedelta(hours=5))
     assert found(lake, handle, "unknown") == ["unknown"]
 
 
 def test_files_that_cannot_hold_a_copy_are_not_opened(lake: Lake) -> None:
-    add(lake, before=NOON - 3 * DAY)
-    handle = add(lake, here=NOON)
+    add_clicks(lake, before=NOON - 3 * DAY)
+    handle = add_clicks(lake, here=NOON)
     assert found(lake, handle, "here") == ["here"]
     for file in files_between(handle, "event_at", [(NOON - 4 * DAY, NOON - 2 * DAY)]):
         Path(file).unlink()
@@ -196,7 +184,7 @@ def test_files_that_cannot_hold_a_copy_are_not_opened(lake: Lake) -> None:
 
 
 def test_a_new_id_is_known_to_be_new_without_a_look_into_the_table(lake: Lake) -> None:
-    handle = add(lake, here=NOON)
+    handle = add_clicks(lake, here=NOON)
     assert found(lake, handle, "here") == ["here"]
     for file in handle.file_uris():
         Path(file.removeprefix("file://")).unlink()
@@ -351,7 +339,7 @@ def leave_rubbish(lake: Lake) -> None:
 
 def cut_the_log(lake: Lake) -> None:
     """Another program appended, and then the log was cut behind its entry."""
-    handle = add(lake, foreign=NOON)
+    handle = add_clicks(lake, foreign=NOON)
     handle.create_checkpoint()
     for entry in sorted(Path(lake.uri_of("silver", "clicks"), "_delta_log").glob("*.json"))[:-1]:
         entry.unlink()
@@ -360,13 +348,13 @@ def cut_the_log(lake: Lake) -> None:
 def cut_the_middle_of_the_log(lake: Lake) -> None:
     """The entry that the files end with is there, and the one behind it is not: a change feed has nothing of it."""
     version = opened(lake).version()
-    add(lake, foreign=NOON)
-    add(lake, stranger=NOON).create_checkpoint()
+    add_clicks(lake, foreign=NOON)
+    add_clicks(lake, stranger=NOON).create_checkpoint()
     Path(lake.uri_of("silver", "clicks"), "_delta_log", f"{version + 1:020}.json").unlink()
 
 
 def append_by_hand(lake: Lake) -> None:
-    add(lake, foreign=NOON - 30 * DAY)
+    add_clicks(lake, foreign=NOON - 30 * DAY)
 
 
 def known_files(lake: Lake) -> list[Path]:
@@ -394,7 +382,7 @@ def test_a_table_that_was_restored_does_not_trust_what_was_known_of_its_lost_ver
     version = opened(lake).version()
     shutil.rmtree(lake.root)
     shutil.copytree(tmp_path / "backup", lake.root)
-    add(restored := Lake(lake.uri), foreign=NOON)
+    add_clicks(restored := Lake(lake.uri), foreign=NOON)
     shutil.rmtree(Path(lake.uri_of("silver", "clicks"), FOLDER))
     shutil.copytree(newer, Path(lake.uri_of("silver", "clicks"), FOLDER))
     assert opened(restored).version() == version
@@ -436,7 +424,7 @@ def test_a_run_killed_at_any_point_leaves_no_copy_unknown(lake: Lake, point: Fai
 
 def test_an_existing_table_is_read_once_and_a_run_that_was_killed_is_gone_on_with(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(6):
-        add(lake, "event_feed", **{f"old{number}": NOON - number * DAY})
+        add_clicks(lake, "event_feed", **{f"old{number}": NOON - number * DAY})
     monkeypatch.setattr(known, "_READ_AT_ONCE", 1)
     monkeypatch.setattr(known, "_WORTH_SAYING", 1)
     handle = opened(lake)

@@ -12,10 +12,9 @@ from mg_lakehouse.bronze.account_activity import Fetched, FileKey, fetch_activit
 from mg_lakehouse.bronze.tables import BRONZE_COLUMNS
 from mg_lakehouse.dagster.names import Names
 from mg_lakehouse.dagster.partitions import ACTIVITY_DATE, ACTIVITY_TYPE, activity_files
-from mg_lakehouse.dagster.reporting import OWNERS, RETRY_TRANSIENT, as_failure, column_schema, table_metadata
+from mg_lakehouse.dagster.reporting import OWNERS, RETRY_TRANSIENT, as_failure, column_schema, opened_metadata
 from mg_lakehouse.dagster.resources import FeedResources
 from mg_lakehouse.errors import LakehouseError, TransientError
-from mg_lakehouse.lake.table_stats import stats_of
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.sources.web_service import missing_credentials
 
@@ -107,9 +106,7 @@ def build_account_activity(settings: Settings) -> dg.AssetsDefinition:
                 raise _first(failed)
             for name, file in fetched.items():
                 context.add_asset_metadata(_numbers(file), partition_key=name)
-            yield dg.MaterializeResult(
-                metadata=table_metadata(store, "bronze", "account_activity", stats_of(store, "bronze", "account_activity"))
-            )
+            yield dg.MaterializeResult(metadata=opened_metadata(store, "bronze", "account_activity"))
 
     return account_activity
 

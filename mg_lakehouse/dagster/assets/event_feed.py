@@ -12,11 +12,10 @@ from mg_lakehouse.bronze.tables import BRONZE_COLUMNS
 from mg_lakehouse.dagster.interrupts import defer_signals
 from mg_lakehouse.dagster.names import Names
 from mg_lakehouse.dagster.partitions import RECEIVED_DATE, today
-from mg_lakehouse.dagster.reporting import OWNERS, RETRY_TRANSIENT, as_failure, column_schema, table_metadata
+from mg_lakehouse.dagster.reporting import OWNERS, RETRY_TRANSIENT, as_failure, column_schema, opened_metadata
 from mg_lakehouse.dagster.resources import FeedResources
 from mg_lakehouse.dagster.unreported import unreported_since
 from mg_lakehouse.errors import PermanentError
-from mg_lakehouse.lake.table_stats import stats_of
 from mg_lakehouse.settings import Settings
 
 __all__ = ["DrainConfig", "build_event_feed", "queue_spec"]
@@ -96,7 +95,7 @@ def build_event_feed(settings: Settings) -> dg.AssetsDefinition:
                 metadata={
                     **_numbers(report),
                     **room,
-                    **table_metadata(lake, "bronze", "event_feed", stats_of(lake, "bronze", "event_feed")),
+                    **opened_metadata(lake, "bronze", "event_feed"),
                 }
             )
 

@@ -15,11 +15,10 @@ from mg_lakehouse._util.progress import Step
 from mg_lakehouse.audit.tables import VENDOR_TOTALS
 from mg_lakehouse.audit.vendor_totals import compare_day, replace_days
 from mg_lakehouse.dagster.names import Names
-from mg_lakehouse.dagster.reporting import OWNERS, RETRY_TRANSIENT, as_failure, table_metadata
+from mg_lakehouse.dagster.reporting import OWNERS, RETRY_TRANSIENT, as_failure, opened_metadata
 from mg_lakehouse.dagster.resources import FeedResources
 from mg_lakehouse.errors import PermanentError
 from mg_lakehouse.gold.contract import JOB_METRICS
-from mg_lakehouse.lake.table_stats import stats_of
 from mg_lakehouse.settings import Settings
 from mg_lakehouse.sources.web_service import missing_credentials
 
@@ -88,7 +87,7 @@ def build_vendor_totals(settings: Settings) -> dg.AssetsDefinition:
             rows = pl.concat(compared)
             replace_days(store, days, rows)
         yield dg.MaterializeResult(
-            metadata={**_metadata(rows), **table_metadata(store, "gold", VENDOR_TOTALS.name, stats_of(store, "gold", VENDOR_TOTALS.name))},
+            metadata={**_metadata(rows), **opened_metadata(store, "gold", VENDOR_TOTALS.name)},
             check_results=[_check(key, rows)],
         )
 
